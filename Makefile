@@ -1,0 +1,42 @@
+# The two commands of the README make all that they need: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+ONCE   ?=
+PORT   ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
+	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
+
+test: $(VENV)/.test  ## the whole suite, against real servers
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules
+	$(BIN)/flake8 app batch tests
+	$(BIN)/black --check --quiet app batch tests
+	$(BIN)/isort --check-only --quiet app batch tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove the virtual environment and what tools left
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .import_linter_cache
+
+# One environment; each target adds the extra that it needs, again whenever setup.cfg changed.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Larder needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Install one and run: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "Could not make a virtual environment: install venv (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+
+$(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing larder[$*] into $(VENV) (about a minute the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' || { \
+	  echo "Could not install the packages: see that this machine reaches a Python package index (PIP_INDEX_URL, PIP_PROXY), then run make again." >&2; exit 1; }
+	@touch $@

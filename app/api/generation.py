@@ -1,0 +1,17 @@
+"""``/generation``: where the answers of this worker come from."""
+
+from flask import Blueprint, Response
+
+from app.api import cache, freshness
+
+bp = Blueprint("generation", __name__)
+
+
+@bp.get("/generation")
+def live() -> Response:
+    """The manifest of the generation that this worker serves."""
+    generation = cache().live()
+    if freshness.matches(generation):
+        return freshness.not_modified(generation)
+    body = generation.manifest.to_json().encode()
+    return freshness.answer(generation, body, keep=cache().reachable)

@@ -1,0 +1,24 @@
+"""``/health``: for whoever restarts this process (live) or sends it requests (ready)."""
+
+from flask import Blueprint, Response, jsonify
+
+from app.api import cache
+
+bp = Blueprint("health", __name__, url_prefix="/health")
+
+
+@bp.get("/live")
+def live() -> Response:
+    """The process answers. Says nothing of the cache: a restart would not bring that back."""
+    return jsonify(status="live")
+
+
+@bp.get("/ready")
+def ready() -> Response:
+    """There is a generation to answer from; 503 while there is none."""
+    generation = cache().live()
+    return jsonify(
+        status="ready",
+        generation=generation.manifest.generation,
+        degraded=not cache().reachable,
+    )

@@ -1,0 +1,31 @@
+"""``/items/<item>/similar``: what the users of an item also like."""
+
+import json
+
+from flask import Blueprint, Response, request
+
+from app.api import cache, freshness
+from app.api.parameters import identifier, number
+from app.errors import UnknownItem
+
+bp = Blueprint("items", __name__)
+
+
+@bp.get("/items/<id:item>/similar")
+def similar(item: str) -> Response:
+    """The items closest to an item, the best first; the score is the cosine of their factors."""
+    generation = cache().live()
+    identifier("item", item)
+    k = generation.manifest.k
+    n = number("n", request.args.get("n"), k, 1, k)
+    if freshness.matches(generation):
+        return freshness.not_modified(generation)
+    record = cache().similar(generation, item)
+    if record is None:
+        raise UnknownItem(f"the live generation does not hold item {item!r}")
+    body = b'{"item":%s,"generation":"%s","similar":%s}' % (
+        json.dumps(item, ensure_ascii=False).encode(),
+        generation.manifest.generation.encode(),
+        generation.render(record, n),
+    )
+    return freshness.answer(generation, body, keep=True)

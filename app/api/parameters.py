@@ -1,0 +1,37 @@
+"""What callers pass in, checked: an error names the parameter, its range and what was found."""
+
+from app.contracts.recommendations import MAX_ID_BYTES
+from app.errors import BadParameter
+
+
+def number(name: str, value: object, default: int, low: int, high: int) -> int:
+    """A whole number in low..high, given as text or number; the default for None."""
+    if value is None:
+        return default
+    text = str(value)
+    if not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) < 10:
+        if low <= int(text) <= high:
+            return int(text)
+    raise BadParameter(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
+
+
+def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+    """One of the choices; the first one for None."""
+    if value is None:
+        return choices[0]
+    if value in choices:
+        return str(value)
+    raise BadParameter(f"{name} must be {' or '.join(choices)}, not {str(value)[:40]!r}")
+
+
+def identifier(name: str, value: object) -> str:
+    """An id: text of 1 to 1,024 UTF-8 bytes."""
+    if not isinstance(value, str) or not value:
+        raise BadParameter(f"{name} must be text that is not empty, not {str(value)[:40]!r}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise BadParameter(f"{name} holds a lone surrogate, which no text has") from error
+    if size > MAX_ID_BYTES:
+        raise BadParameter(f"{name} must be at most {MAX_ID_BYTES} bytes of UTF-8, not {size}")
+    return value

@@ -1,0 +1,55 @@
+"""Every error as RFC 9457 ``application/problem+json``: {"type","title","status","detail"}."""
+
+import json
+import logging
+
+from flask import Flask, Response
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from app.contracts.recommendations import BrokenRecord
+from app.errors import ServingError
+
+log = logging.getLogger("larder.api")
+
+
+def register(app: Flask) -> None:
+    """Give all errors, Flask's own included, the one shape."""
+    app.register_error_handler(ServingError, _serving_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(BrokenRecord, _broken_record)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _serving_error(error: ServingError) -> Response:
+    response = _problem(error.status, error.title, str(error))
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    if error.code is None or error.code < 400:
+        return error
+    response = _problem(error.code, error.name, error.description or error.name)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _broken_record(error: BrokenRecord) -> Response:
+    log.error("broken record: %s", error)
+    return _problem(500, "Broken record", "the cache holds bytes that this version did not write")
+
+
+def _unexpected(error: Exception) -> ResponseReturnValue:
+    log.exception("unexpected error", exc_info=error)
+    return _http_error(InternalServerError())
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    response = Response(json.dumps(body), status, content_type="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

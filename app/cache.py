@@ -1,0 +1,259 @@
+"""The reader: watches which generation is live and looks records up in it.
+
+A worker asks for the pointer a few times a second, in a thread, never in a request. A request costs
+one round trip, or none when its answer is near. When the cache goes away, requests stop asking
+until the watcher has reached it again, so that nobody waits for a time-out twice.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Lock, Thread
+from typing import Any, Protocol
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.retry import Retry
+
+from app.contracts.recommendations import (
+    BrokenRecord,
+    Manifest,
+    Namespace,
+    bucket_of,
+    field,
+)
+from app.errors import CacheUnavailable, NothingPublished
+from app.generation import Generation
+from app.near_cache import NearCache
+from app.settings import Settings
+
+CACHE_ERRORS = (
+    redis.RedisError,
+    redis.exceptions.RedisClusterException,
+    redis.exceptions.ChildDeadlockedError,
+    redis.exceptions.IncorrectPolicyType,
+    OSError,
+)
+"""All that the client raises when the cache cannot answer."""
+
+_CHUNKS_AT_A_TIME = 64
+
+log = logging.getLogger("larder.cache")
+
+
+class Client(Protocol):
+    """The part of a Redis client that the reader uses; one server and a cluster both have it."""
+
+    def get(self, name: str) -> Any: ...
+    def hget(self, name: str, key: Any) -> Any: ...
+    def pipeline(self, transaction: Any = ...) -> Any: ...
+    def close(self) -> None: ...
+
+
+def connect(url: str, timeout_ms: int) -> Client:
+    """Open a client of the server or, for ``redis+cluster://``, of the cluster that the URL names.
+
+    Connecting and waiting for an answer each get half of the time-out, and nothing is tried twice:
+    together they never take longer than the time-out.
+    """
+    half = timeout_ms / 2000
+    options: dict[str, Any] = {
+        "socket_timeout": half,
+        "socket_connect_timeout": half,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if re.match("rediss?[+]cluster://", url):
+        client: Client = RedisCluster.from_url(url.replace("+cluster", "", 1), **options)
+    else:
+        client = redis.Redis.from_url(url, **options)
+    return client
+
+
+class Cache:
+    """The recommendations of one namespace, as the live generation has them."""
+
+    def __init__(self, settings: Settings, connect: Callable[[str, int], Client] = connect) -> None:
+        self._settings = settings
+        self._namespace = Namespace(settings.namespace)
+        self._connect = connect
+        self._client: Client | None = None
+        self._live: Generation | None = None
+        self._reachable = False
+        self._problem = "the cache was not reached yet"
+        self._polling = Lock()
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Look once, then keep watching in a thread. Returns although the cache may be away."""
+        self.poll()
+        self._thread = Thread(target=self._watch, name="larder-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watching and close the connections."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the cache answered when it was last asked."""
+        return self._reachable
+
+    def live(self) -> Generation:
+        """The generation that this worker serves.
+
+        Raises NothingPublished when there is none, CacheUnavailable when nobody can tell.
+        """
+        if self._live is not None:
+            return self._live
+        if self._reachable:
+            raise NothingPublished(
+                f"namespace {self._settings.namespace!r} holds no generation: run "
+                f"'larder refresh <interactions> --namespace {self._settings.namespace}'"
+            )
+        raise CacheUnavailable(f"nothing to serve yet, and {self._problem}")
+
+    def users(
+        self, generation: Generation, users: Sequence[str]
+    ) -> tuple[list[bytes | None], bool]:
+        """The users' records and whether they are degraded, in one round trip at most.
+
+        A record is None for a stranger and, when degraded, for everyone who is not near.
+        """
+        found = {user: generation.near.get(user) for user in users}
+        missing = [user for user, record in found.items() if record is None]
+        degraded = not self._reachable
+        if missing and not degraded:
+            try:
+                found.update(self._look_up(generation, missing))
+            except CacheUnavailable:
+                degraded = True
+        return [found[user] for user in users], degraded
+
+    def similar(self, generation: Generation, item: str) -> bytes | None:
+        """The record of the item's neighbours, None when the generation does not hold the item.
+
+        Raises CacheUnavailable.
+        """
+        manifest = generation.manifest
+        name = field(item)
+        bucket = bucket_of(name, manifest.similar_buckets)
+        with self._asking() as client:
+            record: bytes | None = client.hget(
+                self._namespace.similar_bucket(manifest.generation, bucket), name
+            )
+        return record
+
+    def _look_up(self, generation: Generation, users: Sequence[str]) -> dict[str, bytes | None]:
+        manifest = generation.manifest
+        places = []
+        for user in users:
+            name = field(user)
+            bucket = bucket_of(name, manifest.user_buckets)
+            places.append((self._namespace.user_bucket(manifest.generation, bucket), name))
+        with self._asking() as client:
+            if len(places) == 1:
+                records: list[bytes | None] = [client.hget(*places[0])]
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for place in places:
+                    pipeline.hget(*place)
+                records = pipeline.execute()
+        found = dict(zip(users, records, strict=True))
+        for user, record in found.items():
+            if record is not None:
+                generation.near.put(user, record)
+        return found
+
+    @contextmanager
+    def _asking(self) -> Iterator[Client]:
+        """Translate the client's errors; after one, nobody asks until the watcher got through."""
+        if self._client is None or not self._reachable:
+            raise CacheUnavailable(self._problem)
+        try:
+            yield self._client
+        except CACHE_ERRORS as error:
+            self._lost(error)
+            raise CacheUnavailable(self._problem) from error
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._settings.watch_interval_ms / 1000):
+            self.poll()
+
+    def poll(self) -> None:
+        """Ask which generation is live and load it when it is another one. Never raises."""
+        with self._polling:
+            try:
+                self._follow()
+            except CACHE_ERRORS as error:
+                self._lost(error)
+            except BrokenRecord as error:
+                self._unreadable(error)
+
+    def _follow(self) -> None:
+        if self._client is None:
+            self._client = self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
+        name: bytes | None = self._client.get(self._namespace.live)
+        if name is None and self._live is not None:
+            # A server that came back empty: what is in memory is better than nothing.
+            self._set_unreachable("the cache lost its data: run 'larder refresh' again")
+            return
+        if name is not None and (self._live is None or self._name_of_live() != name.decode()):
+            self._live = self._load(self._client, name.decode())
+            log.info("serving generation %s", name.decode())
+        if not self._reachable:
+            log.info("the cache is reachable")
+        self._reachable = True
+
+    def _name_of_live(self) -> str | None:
+        return self._live.manifest.generation if self._live else None
+
+    def _load(self, client: Client, name: str) -> Generation:
+        pipeline = client.pipeline(transaction=False)
+        pipeline.hget(self._namespace.generations, name)
+        pipeline.get(self._namespace.popular(name))
+        text, popular = pipeline.execute()
+        if text is None or popular is None:
+            raise BrokenRecord(f"generation {name} is live but has no manifest or popular list")
+        manifest = Manifest.from_json(text)
+        return Generation(
+            manifest=manifest,
+            chunks=self._load_chunks(client, manifest),
+            popular=popular,
+            near=NearCache(self._settings.near_cache_users),
+        )
+
+    def _load_chunks(self, client: Client, manifest: Manifest) -> list[bytes]:
+        chunks: list[bytes] = []
+        for first in range(0, manifest.chunks, _CHUNKS_AT_A_TIME):
+            pipeline = client.pipeline(transaction=False)
+            for chunk in range(first, min(first + _CHUNKS_AT_A_TIME, manifest.chunks)):
+                pipeline.get(self._namespace.chunk(manifest.generation, chunk))
+            chunks.extend(pipeline.execute())
+        if None in chunks:
+            raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
+        return chunks
+
+    def _lost(self, error: Exception) -> None:
+        self._set_unreachable(f"the cache does not answer ({type(error).__name__})")
+
+    def _unreadable(self, error: BrokenRecord) -> None:
+        """Another version's generation is live; the one in memory, if any, stays in use."""
+        problem = f"the live generation cannot be read: {error}"
+        if self._live is None:
+            self._set_unreachable(problem)
+        elif problem != self._problem:
+            self._problem = problem
+            log.error("%s; serving %s instead", problem, self._name_of_live())
+
+    def _set_unreachable(self, problem: str) -> None:
+        if self._reachable or problem != self._problem:
+            log.warning("%s; serving from memory until it is back", problem)
+        self._problem = problem
+        self._reachable = False

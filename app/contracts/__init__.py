@@ -1,0 +1,1 @@
+"""The door between the two wings: names, bytes and schemas. Standard library only, no I/O."""

@@ -1,0 +1,85 @@
+"""The environment variables of the house: every name that starts with ``LARDER_``.
+
+Both wings read the same environment (one ``.env``, one ConfigMap), so each must know the other's
+names to tell a setting of its neighbour from a misspelt one.
+"""
+
+import difflib
+from collections.abc import Mapping
+
+PREFIX = "LARDER_"
+
+SERVING = frozenset(
+    PREFIX + name
+    for name in (
+        "BIND",
+        "CACHE_TIMEOUT_MS",
+        "CACHE_URL",
+        "LOG_LEVEL",
+        "MAX_AGE_SECONDS",
+        "MAX_BODY_BYTES",
+        "NAMESPACE",
+        "NEAR_CACHE_USERS",
+        "THREADS",
+        "WATCH_INTERVAL_MS",
+        "WORKERS",
+    )
+)
+"""Read by the API; ``tests/house`` holds them against ``app.settings``."""
+
+BATCH = frozenset(
+    PREFIX + name
+    for name in (
+        "AFTER",
+        "ALPHA",
+        "BIND",
+        "CACHE_URL",
+        "DELIMITER",
+        "DOCUMENT_COLUMNS",
+        "ENCODING",
+        "ENGINE",
+        "FACTORS",
+        "FORCE",
+        "HEADER",
+        "HOLDOUT",
+        "INTERACTIONS",
+        "ITEMS",
+        "ITEMS_DELIMITER",
+        "ITEMS_ENCODING",
+        "ITEMS_ID_COLUMN",
+        "ITEM_COLUMN",
+        "ITERATIONS",
+        "JSON",
+        "K",
+        "KEEP",
+        "MAX_DROP",
+        "MAX_REJECTS",
+        "MIN_NDCG",
+        "NAMESPACE",
+        "PRESET",
+        "RATING_COLUMN",
+        "REGULARIZATION",
+        "REJECTS",
+        "SEED",
+        "SPLIT",
+        "TEST",
+        "TIMESTAMP_COLUMN",
+        "TRAIN",
+        "USER_COLUMN",
+        "WEIGHT_COLUMN",
+        "WORKERS",
+    )
+)
+"""Read by the ``larder`` command; ``tests/house`` holds them against its options."""
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each ``LARDER_*`` variable that nothing in the house reads."""
+    known = SERVING | BATCH
+    sentences = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "remove it, or see larder --help"
+            sentences.append(f"unknown setting {name}: {hint}")
+    return sentences

@@ -1,0 +1,239 @@
+"""What batch publishes and the API reads: the keys, the packed record, the documents, the manifest.
+
+A *namespace* holds immutable *generations*; one pointer says which of them is live::
+
+    larder:1:{shop}:live                       string  name of the live generation
+    larder:1:{shop}:generations                hash    generation -> manifest (JSON)
+    larder:1:{shop}:lock                       string  who refreshes now (JSON); expires by itself
+    larder:1:shop:<generation>:user:<bucket>     hash    user -> record: the user's top-k
+    larder:1:shop:<generation>:similar:<bucket>  hash    item -> record: the item's neighbours
+    larder:1:shop:<generation>:items:<chunk>     string  the documents of 256 items
+    larder:1:shop:<generation>:popular           string  record: what strangers get
+
+``1`` is SCHEMA. The braces keep the three control keys in one slot of a Redis Cluster, so that a
+script may read and move them together; the buckets carry no braces and spread over all slots.
+
+A *record* is k entries of six bytes, best first: item index (u32) and score (IEEE 754 half), both
+little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash.
+
+A *bucket* holds about 80 users: few enough for the packed encoding (at most 128 fields by default),
+enough to share out what a key costs. Ids over 16 bytes are stored as a 128-bit digest.
+
+A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
+that a reader finds one document without parsing the others.
+"""
+
+import hashlib
+import json
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Self
+
+SCHEMA = 1
+BUCKET_SIZE = 80
+CHUNK_SIZE = 256
+MAX_ID_BYTES = 1024
+MAX_K = 1000
+
+_ENTRY = struct.Struct("<Ie")
+_PLAIN_ID_BYTES = 16
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class BrokenRecord(ValueError):
+    """Bytes that this schema did not write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The key names of one tenant.
+
+    Raises ValueError when the name is not 1-64 of ``a-z 0-9 . _ -``, beginning with a-z or 0-9.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _NAMESPACE.fullmatch(self.name):
+            raise ValueError(
+                f"namespace must be 1-64 characters of a-z 0-9 . _ - and begin with a letter "
+                f"or digit, not {self.name!r}"
+            )
+
+    @property
+    def live(self) -> str:
+        return f"larder:{SCHEMA}:{{{self.name}}}:live"
+
+    @property
+    def generations(self) -> str:
+        return f"larder:{SCHEMA}:{{{self.name}}}:generations"
+
+    @property
+    def lock(self) -> str:
+        return f"larder:{SCHEMA}:{{{self.name}}}:lock"
+
+    def user_bucket(self, generation: str, bucket: int) -> str:
+        return self._part(generation, f"user:{bucket}")
+
+    def similar_bucket(self, generation: str, bucket: int) -> str:
+        return self._part(generation, f"similar:{bucket}")
+
+    def chunk(self, generation: str, chunk: int) -> str:
+        return self._part(generation, f"items:{chunk}")
+
+    def popular(self, generation: str) -> str:
+        return self._part(generation, "popular")
+
+    def _part(self, generation: str, part: str) -> str:
+        return f"larder:{SCHEMA}:{self.name}:{generation}:{part}"
+
+
+def generation_name(now: datetime, nonce: str) -> str:
+    """Name a new generation: UTC time to the second and a nonce; names sort by time."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{nonce}"
+
+
+def field(identifier: str) -> bytes:
+    """Name a user or item inside its bucket: its UTF-8, or a digest behind a byte UTF-8 lacks.
+
+    Raises UnicodeEncodeError when the identifier holds a lone surrogate.
+    """
+    plain = identifier.encode()
+    if len(plain) <= _PLAIN_ID_BYTES:
+        return plain
+    return b"\xff" + hashlib.blake2b(plain, digest_size=16).digest()
+
+
+def bucket_count(members: int) -> int:
+    """How many buckets hold so many users or items."""
+    return max(1, math.ceil(members / BUCKET_SIZE))
+
+
+def bucket_of(name: bytes, buckets: int) -> int:
+    """The bucket of a field: CRC-32 modulo the number of buckets."""
+    return zlib.crc32(name) % buckets
+
+
+def encode_record(entries: Iterable[tuple[int, float]]) -> bytes:
+    """Pack (item index, score) pairs, best first. Raises BrokenRecord for what does not fit."""
+    try:
+        record = b"".join(_ENTRY.pack(item, score) for item, score in entries)
+    except (struct.error, OverflowError) as error:
+        raise BrokenRecord(
+            f"an entry is an index of 0..2**32-1 and a score within +-65504: {error}"
+        ) from error
+    decode_record(record)
+    return record
+
+
+def decode_record(record: bytes) -> list[tuple[int, float]]:
+    """Unpack a record. Raises BrokenRecord when its length or a score is impossible."""
+    if len(record) % _ENTRY.size or len(record) > MAX_K * _ENTRY.size:
+        raise BrokenRecord(
+            f"a record is at most {MAX_K} entries of {_ENTRY.size} bytes, found {len(record)} bytes"
+        )
+    entries: list[tuple[int, float]] = list(_ENTRY.iter_unpack(record))
+    if not all(math.isfinite(score) for _, score in entries):
+        raise BrokenRecord(f"a score is not finite in the record {record[:60]!r}")
+    return entries
+
+
+def chunk_count(items: int) -> int:
+    """How many chunks hold the documents of so many items."""
+    return math.ceil(items / CHUNK_SIZE)
+
+
+def encode_document(item: str, members: str = "{}") -> bytes:
+    """The document of an item: ``{"item":...}`` with the members of a JSON object's text."""
+    end = "," + members[1:] if members != "{}" else "}"
+    return (
+        json.dumps({"item": item}, ensure_ascii=False, separators=(",", ":"))[:-1] + end
+    ).encode()
+
+
+def encode_chunk(documents: Sequence[bytes]) -> bytes:
+    """Pack up to CHUNK_SIZE documents, see ``encode_document``."""
+    offset = 4 * (len(documents) + 1)
+    offsets = [offset]
+    for document in documents:
+        offset += len(document)
+        offsets.append(offset)
+    if offset >= 2**32:
+        raise BrokenRecord(f"the documents of one chunk are {offset} bytes, more than 4 GiB")
+    return struct.pack(f"<{len(offsets)}I", *offsets) + b"".join(documents)
+
+
+def document(chunk: bytes, position: int) -> bytes:
+    """The document at a position (0..CHUNK_SIZE-1) of a chunk. Raises BrokenRecord if not there."""
+    try:
+        (first,) = struct.unpack_from("<I", chunk, 0)
+        start, end = struct.unpack_from("<2I", chunk, 4 * position)
+    except struct.error as error:
+        raise BrokenRecord(f"a chunk of {len(chunk)} bytes has no document {position}") from error
+    if not 4 * (position + 2) <= first <= start <= end <= len(chunk):
+        raise BrokenRecord(f"a chunk of {len(chunk)} bytes has no document {position}")
+    return chunk[start:end]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that is known of a generation: how to find its keys, and where it came from.
+
+    ``state`` is "writing" until everything is written and verified, then "complete".
+    ``metrics`` are those of the held-out evaluation; empty when evaluation was skipped.
+    ``checksum`` is the CRC-32 of the CRC-32s of all parts, in order.
+    """
+
+    generation: str
+    state: str
+    users: int
+    items: int
+    interactions: int
+    k: int
+    user_buckets: int
+    similar_buckets: int
+    chunks: int
+    engine: str
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    fingerprint: str
+    forced: bool
+    code_version: str
+    started_at: str
+    published_at: str = ""
+    checksum: str = ""
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a manifest. Raises BrokenRecord when this schema did not write it."""
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise BrokenRecord(f"a manifest is not JSON: {error}") from error
+        found = raw.get("schema") if isinstance(raw, dict) else raw
+        if not isinstance(raw, dict) or found != SCHEMA:
+            raise BrokenRecord(f"expected a manifest of schema {SCHEMA}, found {found!r}")
+        known = {each.name for each in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in raw.items() if name in known})
+        except TypeError as error:
+            raise BrokenRecord(f"a manifest lacks a field: {error}") from error
+
+    def keys(self, namespace: Namespace) -> Iterator[str]:
+        """Every key of the generation, so that it can be checked and deleted exactly."""
+        yield namespace.popular(self.generation)
+        for chunk in range(self.chunks):
+            yield namespace.chunk(self.generation, chunk)
+        for bucket in range(self.similar_buckets):
+            yield namespace.similar_bucket(self.generation, bucket)
+        for bucket in range(self.user_buckets):
+            yield namespace.user_bucket(self.generation, bucket)

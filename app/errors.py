@@ -1,0 +1,58 @@
+"""What can go wrong in a request, and the status that says so::
+
+    ServingError
+    |-- BadSettings            (no request: the process does not start)
+    |-- BadParameter       400
+    |-- UnknownUser        404
+    |-- UnknownItem        404
+    |-- NothingPublished   503
+    `-- CacheUnavailable   503
+
+Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.api.problems``.
+"""
+
+
+class ServingError(Exception):
+    """An error with a sentence for the caller."""
+
+    status = 500
+    title = "Internal error"
+
+
+class BadSettings(ServingError):
+    """A setting is wrong; the process must not start."""
+
+
+class BadParameter(ServingError):
+    """A parameter is missing or out of its range."""
+
+    status = 400
+    title = "Bad parameter"
+
+
+class UnknownUser(ServingError):
+    """The live generation has no list for this user and the caller wants no other."""
+
+    status = 404
+    title = "Unknown user"
+
+
+class UnknownItem(ServingError):
+    """The live generation does not hold this item."""
+
+    status = 404
+    title = "Unknown item"
+
+
+class NothingPublished(ServingError):
+    """The cache is there, but no generation was published to this namespace."""
+
+    status = 503
+    title = "Nothing published"
+
+
+class CacheUnavailable(ServingError):
+    """The cache is away and this worker has nothing to answer with."""
+
+    status = 503
+    title = "Cache unavailable"

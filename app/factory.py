@@ -1,0 +1,41 @@
+"""The only place that picks the concrete parts of the API and puts them together."""
+
+import logging
+
+from flask import Flask
+from werkzeug.routing import BaseConverter
+
+from app.api import generation, health, items, problems, recommendations
+from app.cache import Cache
+from app.settings import Settings
+
+
+class IdConverter(BaseConverter):
+    """Any id in a path: slashes, line breaks and all."""
+
+    regex = r"(?s:.+)"
+    part_isolating = False
+
+
+def create_app(settings: Settings | None = None, cache: Cache | None = None) -> Flask:
+    """Make the API: settings from the environment and a started cache unless they are given.
+
+    Call it in the process that will answer: it starts a thread and opens connections, and neither
+    survives a fork.
+    """
+    if settings is None:
+        settings = Settings.from_environment()
+    if cache is None:
+        logging.basicConfig(level=settings.log_level.upper(), format="%(name)s: %(message)s")
+        cache = Cache(settings)
+        cache.start()
+    app = Flask(__name__, static_folder=None)
+    app.config["LARDER"] = settings
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.extensions["larder"] = cache
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False
+    for module in (recommendations, items, generation, health):
+        app.register_blueprint(module.bp)
+    problems.register(app)
+    return app

@@ -1,0 +1,106 @@
+"""Every setting of the API: name, type, default, range and one sentence."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from app.contracts import environment
+from app.contracts.recommendations import Namespace
+from app.errors import BadSettings
+
+
+def _setting(default: Any, sentence: str, low: int | None = None, high: int | None = None) -> Any:
+    return field(default=default, metadata={"sentence": sentence, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The API's settings; each is read from ``LARDER_<NAME>``."""
+
+    cache_url: str = _setting(
+        "redis://127.0.0.1:6379/0",
+        "Where the cache is: redis://, rediss:// (TLS), unix://, or redis+cluster:// and "
+        "rediss+cluster:// for a Redis Cluster.",
+    )
+    namespace: str = _setting("default", "Which tenant's recommendations to serve.")
+    cache_timeout_ms: int = _setting(
+        250,
+        "The longest that a request waits for the cache before it is answered without.",
+        10,
+        60_000,
+    )
+    watch_interval_ms: int = _setting(
+        500, "How often a worker asks which generation is live.", 50, 60_000
+    )
+    near_cache_users: int = _setting(
+        10_000, "How many users' answers a worker keeps in memory; 0 keeps none.", 0, 10_000_000
+    )
+    max_age_seconds: int = _setting(
+        0, "How long a client may reuse an answer without asking again.", 0, 86_400
+    )
+    max_body_bytes: int = _setting(131_072, "The largest request body taken.", 1_024, 10_485_760)
+    bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
+    workers: int = _setting(2, "How many processes answer requests.", 1, 256)
+    threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)
+    log_level: str = _setting("info", "debug, info, warning or error.")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            _check(each, getattr(self, each.name))
+        try:
+            Namespace(self.namespace)
+        except ValueError as error:
+            raise BadSettings(f"LARDER_NAMESPACE: {error}") from error
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise BadSettings(
+                f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
+            )
+        _check_url(self.cache_url)
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings. Raises BadSettings for a wrong value or an unknown LARDER_ name."""
+        if sentences := environment.unknown(variables):
+            raise BadSettings("; ".join(sentences))
+        given: dict[str, Any] = {}
+        for each in fields(cls):
+            text = variables.get(variable(each))
+            if text is not None:
+                given[each.name] = _parse(each, text)
+        return cls(**given)
+
+
+def variable(setting: "Field[Any]") -> str:
+    """The environment variable of a setting."""
+    return environment.PREFIX + setting.name.upper()
+
+
+def _parse(setting: "Field[Any]", text: str) -> int | str:
+    if setting.type is str:
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise BadSettings(f"{variable(setting)} must be a whole number, not {text!r}") from error
+
+
+def _check(setting: "Field[Any]", value: Any) -> None:
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    if low is not None and not low <= value <= high:
+        raise BadSettings(f"{variable(setting)} must be {low} to {high}, not {value!r}")
+
+
+def _check_url(url: str) -> None:
+    """The URL may hold a password, so no message repeats it."""
+    schemes = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - parsing the port is the check
+    except ValueError as error:
+        raise BadSettings(f"LARDER_CACHE_URL is not a URL: {error}") from None
+    if parts.scheme not in schemes:
+        raise BadSettings(
+            f"LARDER_CACHE_URL must begin with one of {', '.join(s + '://' for s in schemes)}"
+        )

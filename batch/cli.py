@@ -1,0 +1,352 @@
+"""The ``larder`` command: arguments, logging, exit codes; nothing else.
+
+Exit codes: 0 done; 2 terminal, the same run would fail again (bad input, bad settings, a model that
+is not good enough); 75 transient, the cache cannot take it now: retry.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from app.contracts import environment
+from app.contracts.recommendations import BrokenRecord, Namespace, encode_document
+from batch import report
+from batch.cache import Client, connect
+from batch.engines import Engine
+from batch.engines.implicit_als import ImplicitALS
+from batch.errors import BadSettings, LarderError
+from batch.generations import Generations
+from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
+from batch.items import ITEM_PRESETS, load_items
+from batch.lock import hold
+from batch.pipeline import Gate, Holdout, check_k, judge
+from batch.pipeline import refresh as run_refresh
+from batch.progress import for_this_terminal
+from batch.show import show as read_list
+from batch.split import RULES
+from batch.train import ENGINES, engine
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Values = dict[str, Any]
+
+PATH = click.Path(path_type=Path)
+DEFAULT = ImplicitALS()
+
+
+def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that is also the variable ``LARDER_<NAME>``."""
+    variable = environment.PREFIX + name.split("/")[0].lstrip("-").replace("-", "_").upper()
+    return click.option(
+        name, **{"show_default": True, "envvar": variable, "show_envvar": True, **attributes}
+    )
+
+
+def options(*group: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(group):
+            command = each(command)
+        return command
+
+    return decorate
+
+
+layout_options = options(
+    option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
+    option("--user-column", help="The column of user ids.  [default: user]"),
+    option("--item-column", help="The column of item ids.  [default: item]"),
+    option("--rating-column", help="Ratings; of several for a pair the latest counts."),
+    option("--weight-column", help="Weights; several for a pair add up."),
+    option("--timestamp-column", help="When: epoch seconds or ISO 8601."),
+    option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
+    option("--encoding", help="Of the text.  [default: utf-8]"),
+    option("--header/--no-header", default=None, help="Whether the first line names the columns."),
+    option("--rejects", type=PATH, default="rejects.csv", help="Where wrong rows are written."),
+    option("--max-rejects", type=float, default=0.01, help="The share of wrong rows to accept."),
+)
+
+engine_options = options(
+    option("--engine", type=click.Choice(list(ENGINES)), default="implicit", help="Who trains."),
+    option("--factors", type=click.IntRange(1, 4096), default=DEFAULT.factors, help="Per user."),
+    option("--regularization", type=click.FloatRange(0), default=DEFAULT.regularization),
+    option("--alpha", type=click.FloatRange(0, min_open=True), default=DEFAULT.alpha),
+    option("--iterations", type=click.IntRange(1, 1000), default=DEFAULT.iterations),
+    option("--seed", type=click.IntRange(0, 2**32 - 1), default=DEFAULT.seed, help="Of chance."),
+)
+
+cache_options = options(
+    option(
+        "--cache-url",
+        default="redis://127.0.0.1:6379/0",
+        help="redis://, rediss:// (TLS), unix://, or redis+cluster:// for a Redis Cluster.",
+    ),
+    option("--namespace", default="default", help="The tenant; several may share a server."),
+)
+
+k_option = option("--k", type=int, default=10, help="How many items a list holds.")
+keep_option = option(
+    "--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay."
+)
+
+
+@click.group(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="larder")
+def cli() -> None:
+    """Recommendations computed ahead of time and kept ready.
+
+    \b
+    A first time:
+      larder check ratings.csv                       what is in the file?
+      larder refresh ratings.csv --items films.csv   judge, train, publish
+      larder serve                                   GET /recommendations/<user>
+
+    Every option is also an environment variable LARDER_<OPTION>. Exit codes: 0 done; 2 the same
+    run would fail again (bad input, model not good enough); 75 the cache is away: retry.
+    """
+
+
+@cli.command()
+@click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
+@layout_options
+@option("--items", type=PATH, help="A file of items; its columns come with each answer.")
+@option("--items-id-column", help="The column of item ids there.  [default: item]")
+@option("--items-delimiter", help="Between columns there.  [default: comma]")
+@option("--items-encoding", help="Of the text there.  [default: utf-8]")
+@option("--document-columns", help="Only these columns, such as title,year.  [default: all]")
+@k_option
+@option("--split", type=click.Choice(RULES), default="random", help="What to judge the model on.")
+@option("--holdout", type=float, default=0.2, help="The share to judge on; 0 judges nothing.")
+@option("--after", help="Judge on all since this date (ISO 8601) in place of a share.")
+@engine_options
+@option("--min-ndcg", type=click.FloatRange(0, 1), default=0.0, help="Publish nothing below.")
+@option("--max-drop", type=click.FloatRange(0, 1), default=0.1, help="Nor this far under live.")
+@option("--force/--no-force", default=False, help="Publish whatever the gate says.")
+@cache_options
+@keep_option
+def refresh(interactions: Path, **values: Any) -> None:
+    """Judge a model on held-out INTERACTIONS, train it on all of them and publish its lists.
+
+    INTERACTIONS is a file, or a folder of files, of users and items: CSV or TSV (.gz too) or
+    Parquet. A model that does not beat the popular list, or is much worse than the live one, is
+    not published.
+    """
+    check_k(values["k"])
+    space = _namespace(values)
+    client = connect(values["cache_url"])
+    loaded = _load(interactions, values)
+    manifest = run_refresh(
+        loaded,
+        _documents(loaded, values),
+        _engine(values),
+        client,
+        space,
+        for_this_terminal(),
+        k=values["k"],
+        holdout=Holdout(
+            values["split"], values["holdout"], _moment(values["after"]), values["seed"]
+        ),
+        limits=Gate(values["min_ndcg"], values["max_drop"], values["force"]),
+        keep=values["keep"],
+        report=lambda quality: click.echo(report.quality(quality)),
+    )
+    click.echo(
+        f"published generation {manifest.generation}: {manifest.users:,} users, "
+        f"{manifest.items:,} items, top {manifest.k}, in namespace {space.name}"
+    )
+
+
+@cli.command()
+@click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
+@layout_options
+def check(interactions: Path, **values: Any) -> None:
+    """Read INTERACTIONS as refresh would and say what is in them; publish nothing."""
+    _load(interactions, values)
+
+
+@cli.command()
+@option("--train", type=PATH, required=True, help="The interactions to train on.")
+@option("--test", type=PATH, required=True, help="The interactions to score on.")
+@layout_options
+@k_option
+@engine_options
+@option("--json", type=PATH, help="Write the metrics here too.")
+def evaluate(train: Path, test: Path, **values: Any) -> None:
+    """Train on one file, score on the other; the model beside most-popular."""
+    check_k(values["k"])
+    seen, held_out = load_pair(
+        train,
+        test,
+        _layout(values),
+        rejects=values["rejects"],
+        max_rejects=values["max_rejects"],
+    )
+    click.echo(report.interactions(seen))
+    click.echo(report.interactions(held_out))
+    quality = judge(seen, held_out, _engine(values), values["k"], for_this_terminal())
+    click.echo(report.quality(quality))
+    if values["json"] is not None:
+        values["json"].write_text(json.dumps(quality.as_dict(), indent=2) + "\n")
+
+
+@cli.command()
+@cache_options
+@option("--bind", default="127.0.0.1:8000", help="The address and port to listen on.")
+@option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
+def serve(**values: Any) -> None:
+    """Answer GET /recommendations/<user> over HTTP, by gunicorn, until stopped.
+
+    The other settings of the API are environment variables; the README has the table.
+    """
+    given = {f"LARDER_{name.upper()}": str(value) for name, value in values.items()}
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:app.gunicorn_conf", "app.wsgi:app"]
+    os.execve(command[0], command, {**os.environ, **given})
+
+
+@cli.command()
+@cache_options
+def generations(**values: Any) -> None:
+    """List what is published, the newest first."""
+    known = _generations(values)
+    click.echo(report.generations(known.all(), known.live()))
+
+
+@cli.command()
+@click.argument("generation", required=False)
+@cache_options
+def rollback(generation: str | None, **values: Any) -> None:
+    """Serve an older GENERATION again; without a name, the one before the live one."""
+    manifest = _generations(values).roll_back(generation)
+    click.echo(f"live is {manifest.generation}; the API follows within two seconds")
+
+
+@cli.command()
+@cache_options
+@keep_option
+def prune(keep: int, **values: Any) -> None:
+    """Delete what dead runs left and all but the newest generations; never the live one."""
+    space = _namespace(values)
+    client = connect(values["cache_url"])
+    with hold(client, space):
+        deleted = Generations(client, space).prune(keep)
+    click.echo(f"deleted {', '.join(deleted) or 'nothing'}")
+
+
+@cli.command()
+@click.argument("user")
+@cache_options
+def show(user: str, **values: Any) -> None:
+    """Print USER's list as the API would answer it now, one JSON object a line."""
+    client = connect(values["cache_url"])
+    for line in read_list(client, _namespace(values), user):
+        click.echo(line)
+
+
+def _load(path: Path, values: Values) -> Interactions:
+    loaded = load(
+        path, _layout(values), rejects=values["rejects"], max_rejects=values["max_rejects"]
+    )
+    click.echo(report.interactions(loaded))
+    return loaded
+
+
+def _documents(loaded: Interactions, values: Values) -> Iterator[bytes]:
+    if values["items"] is None:
+        return (encode_document(item) for item in loaded.items)
+    said = {
+        "id_column": values["items_id_column"],
+        "columns": _names(values["document_columns"]),
+        "delimiter": _delimiter(values["items_delimiter"]),
+        "encoding": values["items_encoding"],
+    }
+    chosen = {name: value for name, value in said.items() if value is not None}
+    items = load_items(
+        values["items"],
+        **{**ITEM_PRESETS[values["preset"]], **chosen},
+        rejects=values["rejects"].with_suffix(".items.csv"),
+        max_rejects=values["max_rejects"],
+    )
+    click.echo(report.items(items, loaded))
+    return map(encode_document, loaded.items, items.json_objects(loaded.items))
+
+
+def _layout(values: Values) -> Layout:
+    return PRESETS[values["preset"]].choose(
+        user_column=values["user_column"],
+        item_column=values["item_column"],
+        rating_column=values["rating_column"],
+        weight_column=values["weight_column"],
+        timestamp_column=values["timestamp_column"],
+        delimiter=_delimiter(values["delimiter"]),
+        encoding=values["encoding"],
+        header=values["header"],
+    )
+
+
+def _engine(values: Values) -> Engine:
+    names = ("factors", "regularization", "alpha", "iterations", "seed")
+    return engine(values["engine"], **{name: values[name] for name in names})
+
+
+def _namespace(values: Values) -> Namespace:
+    try:
+        return Namespace(values["namespace"])
+    except ValueError as error:
+        raise BadSettings(str(error)) from error
+
+
+def _generations(values: Values) -> Generations:
+    client: Client = connect(values["cache_url"])
+    return Generations(client, _namespace(values))
+
+
+def _delimiter(text: str | None) -> str | None:
+    return "\t" if text == "\\t" else text
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None
+
+
+def _moment(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadSettings(f"--after must be a date such as 2026-01-31, not {text!r}") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def main() -> NoReturn:
+    """Run the command; every error is one sentence on stderr and an exit code."""
+    logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        if sentences := environment.unknown(os.environ):
+            raise BadSettings("; ".join(sentences))
+        cli(prog_name="larder")
+    except LarderError as error:
+        _end(str(error), error.exit_code)
+    except BrokenRecord as error:
+        _end(f"the cache holds what this version did not write: {error}", 2)
+    except OSError as error:
+        _end(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+    sys.exit(0)
+
+
+def _end(sentence: str, exit_code: int) -> NoReturn:
+    click.echo(f"error: {sentence}", err=True)
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""How good a model's lists are, and the gate that stops a bad model before anything is published.
+
+Full ranking over the whole catalogue, no sampled negatives (Krichene & Rendle, KDD 2020, show why).
+The lists that are judged come from the code that makes the lists that are served.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from batch.errors import NotGoodEnough
+from batch.topk import BLOCK, Lists
+
+Hits = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+PerUser = NDArray[np.float64]
+
+
+def precision(hits: Hits, relevant: Counts) -> PerUser:
+    """P@k = hits / k. Manning, Raghavan & Schuetze, Introduction to IR (2008), section 8.4.
+
+    hits: (users, k), whether each entry was held out; relevant: (users,), how many were held out.
+    The other metrics take the same.
+    """
+    return np.asarray(hits.mean(axis=1))
+
+
+def recall(hits: Hits, relevant: Counts) -> PerUser:
+    """R@k = hits / relevant. Manning et al., section 8.3."""
+    return np.asarray(hits.sum(axis=1) / relevant)
+
+
+def average_precision(hits: Hits, relevant: Counts) -> PerUser:
+    """AP@k = sum over hits at rank i of P@i, / relevant; its mean is MAP. Manning et al., 8.4."""
+    ranks = np.arange(1, hits.shape[1] + 1)
+    return np.asarray((hits * hits.cumsum(axis=1) / ranks).sum(axis=1) / relevant)
+
+
+def ndcg(hits: Hits, relevant: Counts) -> PerUser:
+    """nDCG@k = DCG / ideal DCG, DCG = sum over hits at rank i of 1 / log2(i + 1).
+
+    The ideal list has min(relevant, k) hits in front. Jaervelin & Kekaelaeinen, TOIS 20(4), 2002.
+    """
+    discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
+    ideal = np.concatenate(([0.0], np.cumsum(discounts)))
+    return np.asarray((hits * discounts).sum(axis=1) / ideal[np.minimum(relevant, hits.shape[1])])
+
+
+PER_USER: dict[str, Callable[[Hits, Counts], PerUser]] = {
+    "ndcg": ndcg,
+    "map": average_precision,
+    "precision": precision,
+    "recall": recall,
+}
+
+
+def bootstrap(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The 95 % percentile interval of each column's mean over resampled rows, shape (2, columns).
+
+    values: (users, columns). Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
+    1,000 resamples; fewer, never under 100, beyond 100,000 users, where the interval is narrow.
+    """
+    users = len(values)
+    rng = np.random.default_rng(seed)
+    resamples = int(np.clip(10**8 // users, 100, 1000))
+    means = [
+        np.bincount(rng.integers(users, size=users), minlength=users) @ values / users
+        for _ in range(resamples)
+    ]
+    return np.asarray(np.percentile(means, [2.5, 97.5], axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One model's quality at k. ``coverage``: the share of the catalogue that appears in any list.
+
+    ``popularity``: the mean share of users who have a recommended item. ``intervals``: metric ->
+    [low, high], the 95 % bootstrap interval over users.
+    """
+
+    ndcg: float
+    map: float
+    precision: float
+    recall: float
+    coverage: float
+    popularity: float
+    intervals: dict[str, list[float]]
+    users: int
+    k: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate(
+    recommend: Callable[[NDArray[np.int64]], Lists],
+    held_out: csr_matrix,
+    popularity: NDArray[np.float32],
+    k: int,
+    seed: int = 0,
+) -> Metrics:
+    """Judge the lists that ``recommend`` makes for the users who have something held out.
+
+    recommend: user indices -> Lists; held_out: (users, items); popularity: (items,).
+    """
+    relevant = np.diff(held_out.indptr).astype(np.int64)
+    users = np.flatnonzero(relevant)
+    values = np.empty((len(users), len(PER_USER)))
+    recommended = np.zeros(held_out.shape[1], np.int64)
+    for start in range(0, len(users), BLOCK):
+        block = users[start : start + BLOCK]
+        lists = recommend(block)
+        recommended += np.bincount(lists.items[lists.filled], minlength=held_out.shape[1])
+        hits = _hits(lists, held_out[block], k)
+        for column, metric in enumerate(PER_USER.values()):
+            values[start : start + BLOCK, column] = metric(hits, relevant[block])
+    intervals = bootstrap(values, seed)
+    means = dict(zip(PER_USER, values.mean(axis=0).tolist(), strict=True))
+    return Metrics(
+        **means,
+        coverage=float(np.count_nonzero(recommended) / held_out.shape[1]),
+        popularity=float(recommended @ popularity / max(recommended.sum(), 1)),
+        intervals=dict(zip(PER_USER, intervals.T.tolist(), strict=True)),
+        users=len(users),
+        k=k,
+    )
+
+
+def _hits(lists: Lists, held_out: csr_matrix, k: int) -> Hits:
+    """(users, k): whether each entry of the lists was held out."""
+    hits = np.zeros((len(lists), k), bool)
+    rows = np.repeat(np.arange(len(lists)), lists.items.shape[1]).reshape(lists.items.shape)
+    wanted = np.asarray(held_out[rows.ravel(), lists.items.ravel()] != 0).reshape(rows.shape)
+    hits[:, : lists.items.shape[1]] = wanted & lists.filled
+    return hits
+
+
+def gate(
+    model: Metrics, popular: Metrics, min_ndcg: float, live_ndcg: float | None, max_drop: float
+) -> None:
+    """Raise NotGoodEnough, with every reason, when the model must not be published.
+
+    live_ndcg: that of the live generation at the same k, or None; max_drop: the largest share of
+    it that may be lost.
+    """
+    reasons = []
+    if model.ndcg <= popular.ndcg:
+        reasons.append(
+            f"nDCG@{model.k} {model.ndcg:.4f} does not beat most-popular's {popular.ndcg:.4f}"
+        )
+    if model.ndcg < min_ndcg:
+        reasons.append(f"nDCG@{model.k} {model.ndcg:.4f} is below --min-ndcg {min_ndcg:g}")
+    if live_ndcg is not None and model.ndcg < live_ndcg * (1 - max_drop):
+        reasons.append(
+            f"nDCG@{model.k} {model.ndcg:.4f} is more than {max_drop:.0%} under the live "
+            f"generation's {live_ndcg:.4f} (--max-drop)"
+        )
+    if reasons:
+        raise NotGoodEnough(
+            "; ".join(reasons) + ". Nothing was published; --force publishes all the same"
+        )

@@ -1,0 +1,167 @@
+"""The generations of a namespace: list them, point at one, delete one exactly."""
+
+from dataclasses import replace
+from itertools import islice
+
+from app.contracts.recommendations import BrokenRecord, Manifest, Namespace
+from batch.cache import Client, translated
+from batch.errors import LostLock, UnknownGeneration
+
+_COMMIT = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+redis.call('SET', KEYS[3], ARGV[2])
+return 1
+"""
+
+_POINT = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
+return 1
+"""
+
+_CONDEMN = """
+if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+
+_DELETES_AT_A_TIME = 500
+
+
+class Generations:
+    """What is published in one namespace.
+
+    Each step that could meet another process's step is one script on keys of one slot, so the
+    pointer never names a generation that is being deleted. All methods raise CacheUnavailable.
+    """
+
+    def __init__(self, client: Client, namespace: Namespace) -> None:
+        self._client = client
+        self._namespace = namespace
+
+    def live(self) -> str | None:
+        """The name of the live generation."""
+        with translated():
+            name: bytes | None = self._client.get(self._namespace.live)
+        return name.decode() if name is not None else None
+
+    def all(self) -> list[Manifest]:
+        """Every generation that this version can read, oldest first, unfinished ones included."""
+        with translated():
+            entries: dict[bytes, bytes] = self._client.hgetall(self._namespace.generations)
+        return [Manifest.from_json(entries[name]) for name in sorted(entries)]
+
+    def find(self, name: str) -> Manifest | None:
+        """The manifest of that generation, or None."""
+        with translated():
+            text: bytes | None = self._client.hget(self._namespace.generations, name)
+        return Manifest.from_json(text) if text is not None else None
+
+    def live_manifest(self) -> Manifest | None:
+        """The manifest of the live generation; None when nothing readable is live."""
+        name = self.live()
+        try:
+            return self.find(name) if name is not None else None
+        except BrokenRecord:
+            return None
+
+    def begin(self, manifest: Manifest) -> None:
+        """Note a generation down before its first key, so that what is left of it can be found."""
+        with translated():
+            self._client.hset(self._namespace.generations, manifest.generation, manifest.to_json())
+
+    def commit(self, manifest: Manifest, token: str) -> None:
+        """Note the generation as complete and point at it, in one step.
+
+        Raises LostLock when the lock is no longer the token's; then nothing has changed.
+        """
+        space = self._namespace
+        with translated():
+            done = self._client.eval(
+                _COMMIT,
+                3,
+                space.lock,
+                space.generations,
+                space.live,
+                token,
+                manifest.generation,
+                manifest.to_json(),
+            )
+        if not done:
+            raise LostLock(
+                f"generation {manifest.generation} was not published: this run lost its lock, "
+                f"perhaps because the machine or the cache stood still; run it again"
+            )
+
+    def roll_back(self, name: str | None = None) -> Manifest:
+        """Point at that generation, or at the newest one older than the live one.
+
+        Raises UnknownGeneration when there is none to point at.
+        """
+        target = self._older_than_live() if name is None else self.find(name)
+        if target is None or target.state != "complete":
+            complete = [each.generation for each in self.all() if each.state == "complete"]
+            raise UnknownGeneration(
+                f"cannot roll back to {name or 'an older generation'}; live is "
+                f"{self.live() or 'nothing'}, published are: {', '.join(complete) or 'none'}"
+            )
+        space = self._namespace
+        with translated():
+            done = self._client.eval(
+                _POINT, 2, space.generations, space.live, target.generation, target.to_json()
+            )
+        if not done:
+            raise UnknownGeneration(f"generation {target.generation} was deleted just now")
+        return target
+
+    def _older_than_live(self) -> Manifest | None:
+        live = self.live()
+        older = [
+            each
+            for each in self.all()
+            if each.state == "complete" and live is not None and each.generation < live
+        ]
+        return older[-1] if older else None
+
+    def prune(self, keep: int) -> list[str]:
+        """Delete what is unfinished, and all but the newest ``keep`` and the live generation.
+
+        Only for the holder of the lock: the unfinished generation of a running refresh looks like
+        that of a dead one. Returns the names of what was deleted.
+        """
+        complete = [each for each in self.all() if each.state == "complete"]
+        kept = {each.generation for each in complete[max(len(complete) - keep, 0) :]}
+        return [
+            each.generation
+            for each in self.all()
+            if each.generation not in kept and self.delete(each)
+        ]
+
+    def delete(self, manifest: Manifest) -> bool:
+        """Delete every key of a generation without blocking the server, unless it is live.
+
+        It is marked first and forgotten last: nothing can point at it in between, and what was
+        interrupted is done again by the next ``prune``.
+        """
+        space = self._namespace
+        condemned = replace(manifest, state="deleting")
+        with translated():
+            done = self._client.eval(
+                _CONDEMN,
+                2,
+                space.generations,
+                space.live,
+                manifest.generation,
+                condemned.to_json(),
+            )
+            if not done:
+                return False
+            keys = manifest.keys(space)
+            while batch := list(islice(keys, _DELETES_AT_A_TIME)):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    pipeline.unlink(key)
+                pipeline.execute()
+            self._client.hdel(space.generations, manifest.generation)
+        return True

@@ -1,0 +1,169 @@
+"""Which files to read, and one plain text of each: UTF-8, unzipped, quotes escaped by doubling.
+
+DuckDB reads plain files under names of our own making, in a private folder: links to those that
+are plain already, rewritten copies of the others. So a path may hold any character, a damaged
+.gz is noticed, every encoding that Python knows can be read, and a position in the plain text
+is a position in UTF-8.
+"""
+
+import codecs
+import csv
+import gzip
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TextIO, cast
+
+from batch.errors import BadInteractions
+from batch.interactions.layout import Layout
+
+TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
+PARQUET = (".parquet",)
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The names of a text file's columns, and where its rows begin."""
+
+    columns: tuple[str, ...]
+    blanks: int
+    """Blank lines before it."""
+    lines: int
+    """Lines up to its end: the first row is on a later one."""
+
+
+def find(path: Path) -> list[Path]:
+    """List the files to read: this one, or in name order all in this folder and those below it.
+
+    Names that begin with `.` or `_` are left alone, and in a folder so are files that are neither
+    text nor Parquet by their names. Raises BadInteractions when nothing is left.
+    """
+    if not path.exists():
+        raise BadInteractions(f"{path}: there is no such file or folder")
+    if not path.is_dir():
+        return [path]
+    within = [file for file in sorted(path.rglob("*")) if _is_data(file, path)]
+    files = [file for file in within if kind(file) is not None]
+    if not files:
+        names = ", ".join(repr(file.name) for file in within[:5]) or "nothing"
+        raise BadInteractions(
+            f"{path}: this folder holds no {', '.join((*TEXT, *PARQUET))} file (text also .gz); "
+            f"found {names}"
+        )
+    return files
+
+
+def _is_data(file: Path, folder: Path) -> bool:
+    parts = file.relative_to(folder).parts
+    return file.is_file() and not any(part.startswith((".", "_")) for part in parts)
+
+
+def kind(path: Path) -> str | None:
+    """Return the extension that says how to read a file, without .gz; None for a foreign one."""
+    name = path.name.lower().removesuffix(".gz")
+    return next((end for end in (*TEXT, *PARQUET) if name.endswith(end)), None)
+
+
+def delimiter(path: Path, layout: Layout) -> str:
+    """Return what stands between the columns of this text file."""
+    return layout.delimiter or ("\t" if kind(path) == ".tsv" else ",")
+
+
+@contextmanager
+def opened(path: Path, encoding: str, newline: str | None = "") -> Iterator[TextIO]:
+    """Open a text, zipped or not; bytes that are not the encoding come as lone surrogates."""
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    zipped = path.name.lower().endswith(".gz")
+    stream: IO[str] = (
+        gzip.open(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline)
+        if zipped
+        else open(path, encoding=encoding, errors="surrogateescape", newline=newline)
+    )
+    with stream:
+        yield cast(TextIO, stream)
+
+
+def header(path: Path, layout: Layout) -> Header | None:
+    """Read a text's first row, or without a header make its names; None when it is empty."""
+    cut = delimiter(path, layout)
+    with opened(path, layout.encoding) as stream:
+        lines = _lines(stream)
+        for blanks, line in enumerate(lines):
+            if line.strip("\r\n"):
+                break
+        else:
+            return None
+        columns, more = _cells(line, lines, cut, layout.quote)
+    if not layout.header:
+        by_position = tuple(str(position + 1) for position in range(len(columns)))
+        return Header(layout.names or by_position, 0, 0)
+    if any("\0" in name or re.search("[\ud800-\udfff]", name) for name in columns):
+        raise BadInteractions(
+            f"{path}: the header {', '.join(columns)[:80]!a} is no text in the encoding "
+            f"{layout.encoding}: name the file's encoding, or give a CSV, TSV or Parquet file"
+        )
+    return Header(columns, blanks, blanks + 1 + more)
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(BLOCK):
+        yield line
+
+
+def _cells(
+    line: str, following: Iterator[str], cut: str, quote: str
+) -> tuple[tuple[str, ...], int]:
+    """Cut a row into its cells; also return how many of the following lines belong to it."""
+    if len(cut) > 1 or not quote:
+        cells = line.strip("\r\n").split(cut)
+        return tuple(cell.strip(quote) if quote else cell for cell in cells), 0
+    reader = csv.reader(_chain(line, following), delimiter=cut, quotechar=quote)
+    return tuple(next(reader)), reader.line_num - 1
+
+
+def _chain(line: str, following: Iterator[str]) -> Iterator[str]:
+    yield line
+    yield from following
+
+
+def make_plain(path: Path, target: Path, layout: Layout, one_newline: bool) -> None:
+    """Put a plain text of a file at the target: a link where the file is plain already."""
+    is_utf8 = codecs.lookup(layout.encoding).name in ("utf-8", "utf-8-sig", "ascii")
+    escapes = layout.escape not in ("", layout.quote)
+    if not is_utf8 or escapes or one_newline:
+        _rewrite(path, target, layout, None if one_newline else "")
+    elif path.name.lower().endswith(".gz"):
+        with gzip.open(path) as source, open(target, "wb") as copy:
+            shutil.copyfileobj(source, copy, BLOCK)
+    else:
+        with open(path, "rb"):  # no permission: say so here, by the name that people know
+            target.symlink_to(path.resolve())
+
+
+def _rewrite(path: Path, target: Path, layout: Layout, newline: str | None) -> None:
+    mark, quote = layout.escape, layout.quote
+    pattern = re.compile(f"{re.escape(mark)}([{re.escape(mark + quote)}])")
+    doubled = {quote: quote * 2, mark: mark}
+    with (
+        opened(path, layout.encoding, newline) as source,
+        open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as copy,
+    ):
+        held = ""
+        while block := source.read(BLOCK):
+            block = held + block
+            held = ""
+            if mark and mark != quote:
+                block, held = _before_open_escape(block, mark)
+                block = pattern.sub(lambda match: doubled[match[1]], block)
+            copy.write(block)
+        copy.write(held)
+
+
+def _before_open_escape(block: str, mark: str) -> tuple[str, str]:
+    """Cut off an escape at the very end, whose character comes with the next block."""
+    marks = len(block) - len(block.rstrip(mark))
+    return (block[:-1], mark) if marks % 2 else (block, "")

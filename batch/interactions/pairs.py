@@ -1,0 +1,113 @@
+"""What everything after loading works on: each pair of user and item once, with its weight."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was read, and what became of it."""
+
+    files: int
+    rows: int
+    """Rows found in the files, wrong ones included; blank lines are no rows."""
+    rejected: Mapping[str, int]
+    """Wrong rows by reason."""
+    merged: int
+    """Rows that were merged into a pair another row had named already."""
+    zero: int
+    """Pairs left out because their weight is 0."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "files": self.files,
+            "rows": self.rows,
+            "rejected": dict(self.rejected),
+            "merged": self.merged,
+            "zero": self.zero,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """Distinct pairs, sorted by (user, item).
+
+    An id's position in `users` or `items` (both sorted by their UTF-8 bytes) is its index in the
+    arrays `user` (int32) and `item` (int32). `weight` is float32 and above 0; `timestamp` is
+    float64, seconds since 1970 in UTC, or None when the input has none.
+    """
+
+    users: list[str]
+    items: list[str]
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    timestamp: NDArray[np.float64] | None
+    report: Report
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.user)
+
+    def matrix(self) -> csr_matrix:
+        """Return weights as float32 (users, items), which shares `weight` and `item` as they are.
+
+        Whoever wants to write into it takes a copy first.
+        """
+        starts = np.zeros(len(self.users) + 1, dtype=np.int32)
+        np.cumsum(np.bincount(self.user, minlength=len(self.users)), out=starts[1:])
+        matrix = csr_matrix(
+            (self.weight, self.item, starts), (len(self.users), len(self.items)), copy=False
+        )
+        matrix.has_canonical_format = True
+        return matrix
+
+    def fingerprint(self) -> str:
+        """Return a BLAKE2b hash (32 hex digits) of ids, pairs, weights and timestamps.
+
+        It does not depend on the order of rows, on how files are cut or on the machine.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for ids in (self.users, self.items):
+            encoded = [text.encode() for text in ids]
+            digest.update(np.array([len(encoded), *map(len, encoded)], dtype="<i8").tobytes())
+            digest.update(b"".join(encoded))
+        for array, kind in ((self.user, "<i4"), (self.item, "<i4"), (self.weight, "<f4")):
+            digest.update(np.ascontiguousarray(array, dtype=kind).data)
+        if self.timestamp is not None:
+            digest.update(np.ascontiguousarray(self.timestamp, dtype="<f8").data)
+        return digest.hexdigest()
+
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> "Interactions":
+        """Return the pairs under a mask or at positions, in their order, with the same ids."""
+        mask = np.zeros(len(self), dtype=bool)
+        mask[chosen] = True
+        return replace(
+            self,
+            user=self.user[mask],
+            item=self.item[mask],
+            weight=self.weight[mask],
+            timestamp=None if self.timestamp is None else self.timestamp[mask],
+        )
+
+    def among(self, users: list[str], items: list[str]) -> "Interactions":
+        """Return the same pairs with indexes into longer lists of ids (sorted, holding these)."""
+        return replace(
+            self,
+            users=users,
+            items=items,
+            user=_positions(self.users, users)[self.user],
+            item=_positions(self.items, items)[self.item],
+        )
+
+
+def _positions(ids: Iterable[str], longer: list[str]) -> NDArray[np.int32]:
+    index = {text: position for position, text in enumerate(longer)}
+    return np.array([index[text] for text in ids], dtype=np.int32)

@@ -1,0 +1,240 @@
+"""Load the documents of items: what an answer shows beside each id, such as a title.
+
+A document is one JSON object in a text, made by DuckDB from a row of the items file: from text
+files every value is a string; from Parquet numbers, booleans, nulls, lists and structs stay what
+they are, dates and times become ISO 8601 texts, and NaN and infinity, which JSON lacks, become
+null. The id itself is not in the document.
+
+Several rows with one id: the last one counts, files being read in the order of their names.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+
+from batch.errors import BadInteractions
+from batch.interactions import rejects as wrong_rows
+from batch.interactions.columns import REASONS, Checks
+from batch.interactions.layout import Layout
+from batch.interactions.table import Table, quoted, reading
+
+RESERVED = ("item", "score")
+"""What the answer itself says of an item; a document cannot say it again."""
+
+FILMS = ("item", "title", "released", "released on video", "url")
+
+ITEM_PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "larder": {},
+        "ml-latest": {"id_column": "movieId"},
+        "ml-100k": {
+            "columns": ("title",),
+            "delimiter": "|",
+            "encoding": "latin-1",
+            "header": False,
+            "names": (*FILMS, *(f"genre {number}" for number in range(19))),
+            "quote": "",
+        },
+        "ml-1m": {
+            "delimiter": "::",
+            "encoding": "latin-1",
+            "header": False,
+            "names": ("item", "title", "genres"),
+            "quote": "",
+        },
+        "book-crossing": {
+            "id_column": "ISBN",
+            "delimiter": ";",
+            "encoding": "latin-1",
+            "escape": "\\",
+        },
+    }
+)
+"""Arguments of `load_items` for public sets: load_items(path, **ITEM_PRESETS["ml-1m"])."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsReport:
+    """What was read, and what became of it."""
+
+    files: int
+    rows: int
+    rejected: Mapping[str, int]
+    """Wrong rows by reason."""
+    replaced: int
+    """Rows whose id a later row has again."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "files": self.files,
+            "rows": self.rows,
+            "rejected": dict(self.rejected),
+            "replaced": self.replaced,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The documents by item id, each a JSON object in a text."""
+
+    texts: Mapping[str, str]
+    report: ItemsReport
+
+    def json_objects(self, ids: Iterable[str]) -> Iterator[str]:
+        """Yield the document of each id as JSON text, `{}` where there is none."""
+        return (self.texts.get(text, "{}") for text in ids)
+
+    def documents(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield the document of each id as a dict, empty where there is none."""
+        return (json.loads(text) for text in self.json_objects(ids))
+
+    def document(self, item: str) -> dict[str, Any]:
+        """Return the document of an id, empty when there is none."""
+        return next(self.documents([item]))
+
+
+def load_items(
+    path: str | Path,
+    *,
+    id_column: str = "item",
+    columns: Iterable[str] | None = None,
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    header: bool = True,
+    names: tuple[str, ...] = (),
+    quote: str = '"',
+    escape: str = "",
+    rejects: Path | None = None,
+    max_rejects: float = 0.01,
+) -> Items:
+    """Load the documents of a file or folder: the given columns, or all but the id.
+
+    Text is cut as `Layout` says. Wrong rows (no id, an id too long, not cut into columns) are
+    treated as those of interactions are. Raises BadInteractions when the file cannot be read,
+    lacks a column, has too many wrong rows, or has a column that the answer needs for itself.
+    """
+    path = Path(path)
+    layout = Layout(
+        delimiter=delimiter,
+        encoding=encoding,
+        header=header,
+        names=names,
+        quote=quote,
+        escape=escape,
+    )
+    chosen = None if columns is None else tuple(columns)
+    return reading(
+        path,
+        layout,
+        lambda connection, table: _load(
+            connection, table, path, id_column, chosen, rejects, max_rejects
+        ),
+    )
+
+
+def _load(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    path: Path,
+    id_column: str,
+    chosen: tuple[str, ...] | None,
+    rejects: Path | None,
+    max_rejects: float,
+) -> Items:
+    checks = Checks(table, path)
+    item = checks.id(id_column, "missing item")
+    document = _document(connection, checks, id_column, chosen)
+    found = _fetch(connection, table, checks.reason, item, document, parallel=True)
+    if wrong_rows.swallowed(found[2]):
+        found = _fetch(connection, table, checks.reason, item, document, parallel=False)
+    texts, counted, uncut = found
+    counts = wrong_rows.count(uncut)
+    counts.update({REASONS[reason]: rows for reason, rows in counted.items() if reason})
+    total = counted.get(0, 0) + counts.total()
+    if counts:
+        wrong = wrong_rows.gather(connection, table, uncut, checks.reason, REASONS)
+        if rejects:
+            wrong_rows.write(wrong, rejects)
+        wrong_rows.check(path, wrong, counts, total, rejects, max_rejects)
+    if not texts:
+        raise BadInteractions(f"{path}: expected items, found none in {total} rows")
+    replaced = counted[0] - len(texts)
+    return Items(texts, ItemsReport(len(table.files), total, dict(counts), replaced))
+
+
+def _fetch(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    reason: str,
+    item: str,
+    document: str,
+    parallel: bool,
+) -> tuple[dict[str, str], dict[int, int], list[wrong_rows.Uncut]]:
+    rejects = "rejects_of_threads" if parallel else "rejects_in_order"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE items AS SELECT {item}::VARCHAR AS id, {reason} AS reason, "
+        f"({document})::VARCHAR AS text FROM ({table.scan(rejects, parallel)})"
+    )
+    counted = connection.execute("SELECT reason, count(*) FROM items GROUP BY 1 ORDER BY 1")
+    counts = dict(counted.fetchall())
+    rows = connection.execute("SELECT id, text FROM items WHERE reason = 0").fetchnumpy()
+    texts = dict(zip(rows["id"].tolist(), rows["text"].tolist(), strict=True))
+    return texts, counts, wrong_rows.uncut(connection, table, rejects)
+
+
+def _document(
+    connection: duckdb.DuckDBPyConnection,
+    checks: Checks,
+    id_column: str,
+    chosen: tuple[str, ...] | None,
+) -> str:
+    """Return SQL for the JSON object of a row."""
+    table = checks.table
+    shown = [c for c in table.columns if c != id_column] if chosen is None else list(chosen)
+    for column in shown:
+        checks.required(column)
+        if column in RESERVED:
+            raise BadInteractions(
+                f"{checks.path}: expected no column {column!r} in the documents, because an "
+                f"answer has its own {' and '.join(RESERVED)}: rename it, or choose columns"
+            )
+    if table.is_text:
+        pairs = [f"{quoted(c)}, coalesce({table.identifier(c)}, '')" for c in shown]
+    else:
+        relation = connection.sql(table.scan("", True))
+        types = dict(zip(relation.columns, relation.types, strict=True))
+        pairs = [f"{quoted(c)}, {_json(table.identifier(c), types[c])}" for c in shown]
+    return f"json_object({', '.join(pairs)})"
+
+
+def _json(sql: str, kind: Any, depth: int = 0) -> str:
+    """Return SQL for a value of this DuckDB type as something that JSON can hold."""
+    name = kind.id
+    if name in ("float", "double"):  # by way of the shortest text: 0.1, not 0.10000000149011612
+        return f"CASE WHEN isfinite({sql}) THEN {sql}::VARCHAR::DOUBLE END"
+    if name in ("list", "array"):
+        inner = _json(f"x{depth}", kind.children[0][1], depth + 1)
+        return f"list_transform({sql}, lambda x{depth}: to_json({inner}))"
+    if name == "map":
+        inner = _json(f"x{depth}.value", kind.children[1][1], depth + 1)
+        pair = f"{{'k': x{depth}.key::VARCHAR, 'v': to_json({inner})}}"
+        return f"map_from_entries(list_transform(map_entries({sql}), lambda x{depth}: {pair}))"
+    if name == "struct":
+        fields = (
+            f"{quoted(field)}, {_json(f'struct_extract({sql}, {quoted(field)})', type_, depth)}"
+            for field, type_ in kind.children
+        )
+        return f"CASE WHEN {sql} IS NOT NULL THEN json_object({', '.join(fields)}) END"
+    if name == "timestamp with time zone":  # the connection's time zone is UTC
+        return f"replace({sql}::TIMESTAMP::VARCHAR, ' ', 'T') || 'Z'"
+    if name.startswith("timestamp"):
+        return f"replace({sql}::VARCHAR, ' ', 'T')"
+    if name in ("boolean", "decimal") or name.endswith(("int", "integer")) or str(kind) == "JSON":
+        return sql
+    return f"{sql}::VARCHAR"

@@ -1,0 +1,238 @@
+"""The walk: split, train, evaluate, gate, train on everything, topk, publish."""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from app.contracts.recommendations import (
+    MAX_K,
+    Manifest,
+    Namespace,
+    bucket_count,
+    chunk_count,
+    generation_name,
+)
+from batch.cache import Client
+from batch.engines import Engine, Factors
+from batch.errors import BadSettings, NotGoodEnough
+from batch.evaluate import Metrics, evaluate, gate
+from batch.generations import Generations
+from batch.interactions import Interactions
+from batch.lock import hold
+from batch.publish import Contents, publish
+from batch.split import hold_out
+from batch.topk import Lists, most_popular, most_similar, popularity, recommend, unit_rows
+
+log = logging.getLogger("larder.pipeline")
+
+
+class Progress(Protocol):
+    """Shows how far a step of the walk is."""
+
+    def step(
+        self, name: str, total: int, unit: str
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Open a step; the function it gives takes how much more was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """How to judge: what share is held out by which rule (``batch.split``); 0 judges nothing."""
+
+    split: str = "random"
+    share: float = 0.2
+    after: float | None = None
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a model must reach to be published, unless forced."""
+
+    min_ndcg: float = 0.0
+    max_drop: float = 0.1
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The model and most-popular, judged on the same held-out interactions."""
+
+    model: Metrics
+    popular: Metrics
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"model": self.model.as_dict(), "popular": self.popular.as_dict()}
+
+
+def refresh(
+    interactions: Interactions,
+    documents: Iterable[bytes],
+    engine: Engine,
+    client: Client,
+    namespace: Namespace,
+    progress: Progress,
+    k: int = 10,
+    holdout: Holdout = Holdout(),
+    limits: Gate = Gate(),
+    keep: int = 3,
+    report: Callable[[Quality], None] = lambda quality: None,
+) -> Manifest:
+    """Judge the engine on held-out interactions, refit it on all of them and publish its lists.
+
+    documents: one JSON object per item of the interactions, in order. Raises a Terminal error for
+    bad data or a bad model, a Transient one when the cache cannot take it; nothing is published
+    then.
+    """
+    check_k(k)
+    started = datetime.now(UTC)
+    generations = Generations(client, namespace)
+    with hold(client, namespace) as token:
+        for name in generations.prune(keep):
+            log.info("deleted generation %s", name)
+        quality = _judge(interactions, engine, k, holdout, limits, progress)
+        if quality is not None:
+            report(quality)
+        forced = _gate(quality, limits, generations.live_manifest())
+        factors = _fit(engine, interactions, "train on all", progress)
+        manifest = Manifest(
+            generation=generation_name(started, secrets.token_hex(2)),
+            state="writing",
+            users=len(interactions.users),
+            items=len(interactions.items),
+            interactions=len(interactions.user),
+            k=k,
+            user_buckets=bucket_count(len(interactions.users)),
+            similar_buckets=bucket_count(len(interactions.items)),
+            chunks=chunk_count(len(interactions.items)),
+            engine=engine.name,
+            settings={**engine.settings, "split": holdout.split, "holdout": holdout.share},
+            metrics=quality.as_dict() if quality is not None else {},
+            fingerprint=interactions.fingerprint(),
+            forced=forced,
+            code_version=version("larder"),
+            started_at=started.isoformat(timespec="seconds"),
+        )
+        contents = _contents(interactions, factors, documents, k)
+        total = manifest.users + manifest.items
+        with progress.step("publish", total, "lists") as advance:
+            published = publish(client, namespace, manifest, contents, token, advance)
+        for name in generations.prune(keep):
+            log.info("deleted generation %s", name)
+    return published
+
+
+def judge(
+    train: Interactions, held_out: Interactions, engine: Engine, k: int, progress: Progress
+) -> Quality:
+    """Fit the engine on one part and measure it, beside most-popular, on the other.
+
+    Both parts share their ids. What is also in train can not be recommended and does not count.
+    """
+    check_k(k)
+    factors = _fit(engine, train, "train", progress)
+    seen = train.matrix()
+    share = popularity(seen)
+    relevant = held_out.matrix()
+    relevant = relevant - relevant.multiply(seen.astype(bool))
+    relevant.eliminate_zeros()
+    if not relevant.nnz:
+        raise BadSettings(
+            "nothing to judge by: every held-out pair is also among those to train on"
+        )
+    measured = []
+    makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
+        ("evaluate the model", lambda users: recommend(factors, share, seen, users, k)),
+        ("evaluate most-popular", lambda users: most_popular(share, seen[users], k)),
+    ]
+    for name, make in makers:
+        with progress.step(name, int(np.count_nonzero(np.diff(relevant.indptr))), "users") as done:
+
+            def lists_of(users: NDArray[np.int64]) -> Lists:
+                done(len(users))
+                return make(users)
+
+            measured.append(evaluate(lists_of, relevant, share, k))
+    return Quality(*measured)
+
+
+def check_k(k: int) -> None:
+    """Raise BadSettings for a list length that the contract does not take."""
+    if not 1 <= k <= MAX_K:
+        raise BadSettings(f"--k must be 1 to {MAX_K}, not {k}")
+
+
+def _judge(
+    interactions: Interactions,
+    engine: Engine,
+    k: int,
+    holdout: Holdout,
+    limits: Gate,
+    progress: Progress,
+) -> Quality | None:
+    if holdout.share == 0 and holdout.after is None:
+        if not limits.force:
+            raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
+        return None
+    train, held_out = hold_out(
+        interactions, holdout.split, holdout.share, holdout.seed, holdout.after
+    )
+    return judge(train, held_out, engine, k, progress)
+
+
+def _gate(quality: Quality | None, limits: Gate, live: Manifest | None) -> bool:
+    """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
+    if quality is None:
+        return True
+    try:
+        gate(
+            quality.model,
+            quality.popular,
+            limits.min_ndcg,
+            _live_ndcg(live, quality),
+            limits.max_drop,
+        )
+    except NotGoodEnough as error:
+        if not limits.force:
+            raise
+        log.warning("published by force although: %s", error)
+        return True
+    return False
+
+
+def _live_ndcg(live: Manifest | None, quality: Quality) -> float | None:
+    """The live generation's nDCG, when it was measured at the same k."""
+    model: dict[str, Any] = live.metrics.get("model", {}) if live is not None else {}
+    ndcg: float | None = model.get("ndcg") if model.get("k") == quality.model.k else None
+    return ndcg
+
+
+def _fit(engine: Engine, interactions: Interactions, name: str, progress: Progress) -> Factors:
+    with progress.step(name, engine.iterations, "iterations") as advance:
+        return engine.fit(interactions.matrix(), lambda iteration: advance(1))
+
+
+def _contents(
+    interactions: Interactions, factors: Factors, documents: Iterable[bytes], k: int
+) -> Contents:
+    seen = interactions.matrix()
+    share = popularity(seen)
+    unit = unit_rows(factors.items)
+    nothing_seen = csr_matrix(np.zeros((1, len(interactions.items)), np.float32))
+    return Contents(
+        users=interactions.users,
+        items=interactions.items,
+        user_lists=lambda users: recommend(factors, share, seen, users, k),
+        similar_lists=lambda items: most_similar(unit, items, k),
+        popular=most_popular(share, nothing_seen, k),
+        documents=documents,
+    )

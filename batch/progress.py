@@ -1,0 +1,41 @@
+"""How far a run is: bars on a terminal, plain log lines where there is none."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from batch.pipeline import Progress
+
+log = logging.getLogger("larder")
+
+
+class Bars:
+    """A bar for each step."""
+
+    @contextmanager
+    def step(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        with tqdm(desc=f"{name:22}", total=total, unit=f" {unit}", dynamic_ncols=True) as bar:
+
+            def advance(done: int) -> None:
+                bar.update(done)
+
+            yield advance
+
+
+class Lines:
+    """A line when a step ends."""
+
+    @contextmanager
+    def step(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        started = time.monotonic()
+        yield lambda done: None
+        log.info("%s: %s %s in %.1f s", name, f"{total:,}", unit, time.monotonic() - started)
+
+
+def for_this_terminal() -> Progress:
+    """Bars when somebody is watching, lines when not."""
+    return Bars() if sys.stderr.isatty() else Lines()

@@ -1,0 +1,247 @@
+"""Write a generation, verify it, then point at it in one step; readers see the old or the new."""
+
+import logging
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.contracts.recommendations import (
+    BUCKET_SIZE,
+    CHUNK_SIZE,
+    Manifest,
+    Namespace,
+    bucket_of,
+    encode_chunk,
+    field,
+)
+from batch.cache import Client, translated
+from batch.errors import CacheUnavailable, LarderError
+from batch.generations import Generations
+from batch.topk import BLOCK, Lists
+
+_ENTRY = np.dtype([("item", "<u4"), ("score", "<f2")])
+_MAX_SCORE = float(np.finfo(np.float16).max)
+_BUCKETS_AT_A_TIME = max(1, BLOCK // BUCKET_SIZE)
+_CHUNKS_AT_A_TIME = 32
+_SAMPLE = 64
+
+Progress = Callable[[int], None]
+"""Called with how many more users, items or documents were written."""
+
+log = logging.getLogger("larder.publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a generation holds. The lists are made when they are written, a block at a time."""
+
+    users: Sequence[str]
+    items: Sequence[str]
+    user_lists: Callable[[NDArray[np.int64]], Lists]
+    similar_lists: Callable[[NDArray[np.int64]], Lists]
+    popular: Lists
+    documents: Iterable[bytes]
+
+
+def publish(
+    client: Client,
+    namespace: Namespace,
+    manifest: Manifest,
+    contents: Contents,
+    token: str,
+    progress: Progress = lambda done: None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Manifest:
+    """Write, verify and point at one generation; returns its manifest as published.
+
+    The token proves the lock (``batch.lock``). Raises CacheUnavailable or LostLock; the live
+    generation is then untouched, and what was written is deleted now or by the next run.
+    """
+    generations = Generations(client, namespace)
+    generations.begin(manifest)
+    try:
+        parts = _write(client, namespace, manifest, contents, progress)
+        with translated():
+            parts.verify(client)
+        complete = replace(
+            manifest,
+            state="complete",
+            checksum=parts.checksum(),
+            published_at=now().isoformat(timespec="seconds"),
+        )
+        generations.commit(complete, token)
+    except BaseException:
+        _clean_up(generations, manifest)
+        raise
+    return complete
+
+
+def _clean_up(generations: Generations, manifest: Manifest) -> None:
+    try:
+        generations.delete(manifest)
+    except LarderError as error:
+        log.warning("%s is left half-written for the next run: %s", manifest.generation, error)
+
+
+class _Parts:
+    """The keys written so far, with how much each should hold and the CRC-32 of what went in."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.sizes = array("I")
+        self.checksums = array("I")
+        self.is_hash = array("b")
+
+    def add(self, key: str, size: int, checksum: int, is_hash: bool) -> None:
+        self.keys.append(key)
+        self.sizes.append(size)
+        self.checksums.append(checksum)
+        self.is_hash.append(is_hash)
+
+    def checksum(self) -> str:
+        return f"{zlib.crc32(self.checksums.tobytes()):08x}"
+
+    def verify(self, client: Client) -> None:
+        """Ask the server for the size of every key and the content of a sample of them.
+
+        Raises CacheUnavailable when something is not there as it was written.
+        """
+        for first in range(0, len(self.keys), 1000):
+            numbers = range(first, min(first + 1000, len(self.keys)))
+            pipeline = client.pipeline(transaction=False)
+            for number in numbers:
+                if self.is_hash[number]:
+                    pipeline.hlen(self.keys[number])
+                else:
+                    pipeline.strlen(self.keys[number])
+            for number, size in zip(numbers, pipeline.execute(), strict=True):
+                self._expect(number, "size", self.sizes[number], size)
+        step = max(1, len(self.keys) // _SAMPLE)
+        for number in range(0, len(self.keys), step):
+            self._expect(
+                number, "checksum", self.checksums[number], self._read_back(client, number)
+            )
+
+    def _read_back(self, client: Client, number: int) -> int:
+        if not self.is_hash[number]:
+            return zlib.crc32(client.get(self.keys[number]) or b"")
+        return _hash_checksum(client.hgetall(self.keys[number]).items())
+
+    def _expect(self, number: int, what: str, written: int, found: int) -> None:
+        if written != found:
+            raise CacheUnavailable(
+                f"the cache did not keep what was written: {self.keys[number]} should have "
+                f"{what} {written}, found {found}; does it evict keys (maxmemory-policy)?"
+            )
+
+
+def _hash_checksum(entries: Iterable[tuple[bytes, bytes]]) -> int:
+    """CRC-32 of a bucket, whatever the order in which the server returns its fields."""
+    return zlib.crc32(b"".join(name + value for name, value in sorted(entries)))
+
+
+def _write(
+    client: Client,
+    namespace: Namespace,
+    manifest: Manifest,
+    contents: Contents,
+    progress: Progress,
+) -> _Parts:
+    parts = _Parts()
+    name = manifest.generation
+    _write_strings(
+        client,
+        ((namespace.popular(name), record) for record in encode_lists(contents.popular)),
+        parts,
+    )
+    _write_strings(
+        client,
+        (
+            (namespace.chunk(name, number), chunk)
+            for number, chunk in enumerate(_chunks(contents.documents))
+        ),
+        parts,
+    )
+    _write_buckets(
+        client,
+        [namespace.similar_bucket(name, bucket) for bucket in range(manifest.similar_buckets)],
+        contents.items,
+        contents.similar_lists,
+        parts,
+        progress,
+    )
+    _write_buckets(
+        client,
+        [namespace.user_bucket(name, bucket) for bucket in range(manifest.user_buckets)],
+        contents.users,
+        contents.user_lists,
+        parts,
+        progress,
+    )
+    return parts
+
+
+def _chunks(documents: Iterable[bytes]) -> Iterable[bytes]:
+    remaining = iter(documents)
+    while batch := list(islice(remaining, CHUNK_SIZE)):
+        yield encode_chunk(batch)
+
+
+def _write_strings(client: Client, values: Iterable[tuple[str, bytes]], parts: _Parts) -> None:
+    remaining = iter(values)
+    while batch := list(islice(remaining, _CHUNKS_AT_A_TIME)):
+        pipeline = client.pipeline(transaction=False)
+        for key, value in batch:
+            pipeline.set(key, value)
+            parts.add(key, len(value), zlib.crc32(value), is_hash=False)
+        with translated():
+            pipeline.execute()
+
+
+def _write_buckets(
+    client: Client,
+    keys: Sequence[str],
+    members: Sequence[str],
+    lists_of: Callable[[NDArray[np.int64]], Lists],
+    parts: _Parts,
+    progress: Progress,
+) -> None:
+    """Write the members' lists bucket by bucket, so that each is one command and none is kept."""
+    names = [field(member) for member in members]
+    buckets = np.fromiter((bucket_of(name, len(keys)) for name in names), np.int64, len(names))
+    order = np.argsort(buckets, kind="stable")
+    bounds = np.searchsorted(buckets[order], np.arange(len(keys) + 1)).tolist()
+    for first in range(0, len(keys), _BUCKETS_AT_A_TIME):
+        last = min(first + _BUCKETS_AT_A_TIME, len(keys))
+        block = order[bounds[first] : bounds[last]]
+        fields_of_block = [names[member] for member in block.tolist()]
+        records = encode_lists(lists_of(block))
+        pipeline = client.pipeline(transaction=False)
+        for bucket in range(first, last):
+            part = slice(bounds[bucket] - bounds[first], bounds[bucket + 1] - bounds[first])
+            entries = dict(zip(fields_of_block[part], records[part], strict=True))
+            if entries:
+                pipeline.hset(keys[bucket], mapping=entries)
+                parts.add(keys[bucket], len(entries), _hash_checksum(entries.items()), is_hash=True)
+        with translated():
+            pipeline.execute()
+        progress(len(block))
+
+
+def encode_lists(lists: Lists) -> list[bytes]:
+    """Each list as a record of the contract; scores beyond a half float's range are capped."""
+    entries = np.empty(lists.items.shape, _ENTRY)
+    entries["item"] = lists.items
+    entries["score"] = np.clip(lists.scores, -_MAX_SCORE, _MAX_SCORE)
+    width = _ENTRY.itemsize * lists.items.shape[1]
+    packed = entries.tobytes()
+    return [
+        packed[row * width : row * width + length * _ENTRY.itemsize]
+        for row, length in enumerate(lists.lengths.tolist())
+    ]

@@ -1,0 +1,90 @@
+"""What a run tells people: tables of plain text."""
+
+from collections.abc import Iterable, Sequence
+
+from app.contracts.recommendations import Manifest
+from batch.evaluate import PER_USER, Metrics
+from batch.interactions import Interactions
+from batch.items import Items
+from batch.pipeline import Quality
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def quality(measured: Quality) -> str:
+    """The model beside most-popular, with the 95 % intervals over users."""
+    model, popular = measured.model, measured.popular
+    names = {"ndcg": "nDCG", "map": "MAP", "precision": "precision", "recall": "recall"}
+    rows = [
+        [
+            f"{names[name]}@{model.k}",
+            f"{getattr(model, name):.4f}",
+            _interval(model, name),
+            f"{getattr(popular, name):.4f}",
+            _interval(popular, name),
+        ]
+        for name in PER_USER
+    ]
+    for name in ("coverage", "popularity"):
+        rows.append([name, f"{getattr(model, name):.4f}", "", f"{getattr(popular, name):.4f}", ""])
+    head = ["", "model", "95 % interval", "most popular", "95 % interval"]
+    return f"{table(head, rows)}\n({model.users:,} users judged)"
+
+
+def _interval(metrics: Metrics, name: str) -> str:
+    low, high = metrics.intervals[name]
+    return f"{low:.4f}-{high:.4f}"
+
+
+def interactions(loaded: Interactions) -> str:
+    """What the input held and what became of it."""
+    report = loaded.report
+    text = (
+        f"{report.rows:,} rows in {report.files:,} file(s): {len(loaded):,} pairs of "
+        f"{len(loaded.users):,} users and {len(loaded.items):,} items; "
+        f"{report.merged:,} merged, {report.zero:,} of weight 0 left out, "
+        f"{sum(report.rejected.values()):,} rejected"
+    )
+    reasons = [f"  {count:,} x {reason}" for reason, count in sorted(report.rejected.items())]
+    return "\n".join([text, *reasons])
+
+
+def items(loaded: Items, known: Interactions) -> str:
+    """How many items have a document, and what was wrong with the file."""
+    described = sum(1 for item in known.items if item in loaded.texts)
+    counts = loaded.report
+    return (
+        f"{counts.rows:,} rows of items in {counts.files:,} file(s): documents for "
+        f"{described:,} of {len(known.items):,} items; {counts.replaced:,} replaced, "
+        f"{sum(counts.rejected.values()):,} rejected"
+    )
+
+
+def generations(manifests: Iterable[Manifest], live: str | None) -> str:
+    """The generations of a namespace, the newest first."""
+    rows = []
+    for each in sorted(manifests, key=lambda manifest: manifest.generation, reverse=True):
+        ndcg = each.metrics.get("model", {}).get("ndcg")
+        rows.append(
+            [
+                each.generation,
+                "live" if each.generation == live else each.state,
+                f"{each.users:,}",
+                f"{each.items:,}",
+                str(each.k),
+                f"{ndcg:.4f}" if ndcg is not None else "-",
+                "yes" if each.forced else "no",
+            ]
+        )
+    return table(["generation", "state", "users", "items", "k", "nDCG", "forced"], rows)

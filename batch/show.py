@@ -1,0 +1,43 @@
+"""Read one user's list back from the cache, through the contract, as the API would."""
+
+from collections.abc import Iterator
+
+from app.contracts.recommendations import (
+    CHUNK_SIZE,
+    Manifest,
+    Namespace,
+    bucket_of,
+    decode_record,
+    document,
+    field,
+)
+from batch.cache import Client, translated
+from batch.errors import UnknownGeneration
+from batch.generations import Generations
+
+
+def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
+    """Say whose list it is, then each item's document with its score, best first.
+
+    Raises UnknownGeneration when nothing is live, CacheUnavailable, or BrokenRecord.
+    """
+    manifest = Generations(client, namespace).live_manifest()
+    if manifest is None:
+        raise UnknownGeneration(f"nothing is live in namespace {namespace.name!r}: run refresh")
+    name = manifest.generation
+    member = field(user)
+    key = namespace.user_bucket(name, bucket_of(member, manifest.user_buckets))
+    with translated():
+        record: bytes | None = client.hget(key, member)
+        personal = record is not None
+        if record is None:
+            record = client.get(namespace.popular(name)) or b""
+        yield f"{user!r} in generation {name}: {'personal' if personal else 'popular'}"
+        for item, score in decode_record(record):
+            yield f"{score:8.4f}  {_document(client, namespace, manifest, item)}"
+
+
+def _document(client: Client, namespace: Namespace, manifest: Manifest, item: int) -> str:
+    number, position = divmod(item, CHUNK_SIZE)
+    chunk: bytes = client.get(namespace.chunk(manifest.generation, number)) or b""
+    return document(chunk, position).decode()

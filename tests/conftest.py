@@ -1,0 +1,57 @@
+"""What every test may ask for: real servers, a namespace of its own, a published generation."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from app.contracts.recommendations import Namespace
+from tests.servers import Cluster, Server
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One Valkey server for all tests; each test keeps to its own namespace."""
+    with Server() as started:
+        yield started
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A Valkey server that a test may stop, freeze or fill."""
+    with Server() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three masters."""
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Any]:
+    """A plain client of the shared server."""
+    with redis.Redis.from_url(server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def namespace() -> Namespace:
+    """A namespace that no other test uses."""
+    return Namespace(f"test-{next(_NUMBERS)}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail the run when a test leaves a process behind."""
+    yield
+    left = [child for child in psutil.Process().children(recursive=True) if child.is_running()]
+    left = [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
+    assert not left, f"processes left running: {[child.cmdline() for child in left]}"

