@@ -7,7 +7,7 @@ ONCE   ?=
 PORT   ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench-quality bench-refresh bench-cache clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,10 +20,19 @@ test: $(VENV)/.test  ## the whole suite, against real servers
 
 lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules
 	$(BIN)/flake8 app batch tests
-	$(BIN)/black --check --quiet app batch tests
+	$(BIN)/black --line-length 100 --check --quiet app batch tests
 	$(BIN)/isort --check-only --quiet app batch tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-quality: $(VENV)/.test  ## how good the lists are, beside most-popular; DECKLISTS=events.parquet adds a set
+	$(BIN)/python -m tests.bench.quality $(if $(DECKLISTS),--decklists $(DECKLISTS)) $(BENCH_ARGS)
+
+bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the library's own work
+	$(BIN)/python -m tests.bench.refresh $(if $(DECKLISTS),--decklists $(DECKLISTS)) $(BENCH_ARGS)
+
+bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
+	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .import_linter_cache

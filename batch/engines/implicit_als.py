@@ -16,14 +16,14 @@ from batch.errors import NotGoodEnough
 class ImplicitALS:
     """Hu, Koren & Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008.
 
-    The confidence in an interaction is ``alpha`` times its weight over the mean weight, so that
-    the defaults mean the same for ratings, counts and plain yes/no data; all that was not seen
-    has confidence 1.
+    ``alpha`` is the confidence in an average interaction; what was not seen has confidence 1.
+    ``regularization`` is relative: see ``penalty``. So one default fits ratings, counts and plain
+    yes/no data, sparse and dense; the README tells how the defaults were chosen.
     """
 
-    factors: int = 32
-    regularization: float = 20.0
-    alpha: float = 7.0
+    factors: int = 128
+    regularization: float = 1.5
+    alpha: float = 10.0
     iterations: int = 15
     seed: int = 42
     threads: int = 0
@@ -36,20 +36,39 @@ class ImplicitALS:
     def settings(self) -> dict[str, float | int]:
         return asdict(self)
 
+    def confidences(self, weights: csr_matrix) -> csr_matrix:
+        """alpha * log(1 + weight) / mean of log(1 + weight), for each interaction.
+
+        The logarithm (equation 6 of the paper) keeps a few huge counts from ruling the fit.
+        """
+        logs = np.log1p(weights.data)
+        data = logs * np.float32(self.alpha / logs.mean(dtype=np.float64))
+        return csr_matrix((data, weights.indices, weights.indptr), weights.shape, copy=False)
+
+    def penalty(self, weights: csr_matrix) -> float:
+        """The absolute regularization for data of this size and density.
+
+        regularization * sqrt(alpha) * (sqrt(n / users) + sqrt(n / items)), n interactions of the
+        users and items that have any: how the largest singular value of a random matrix with as
+        many entries grows (Latala, Proc. AMS 133(5), 2005), below which a factor is only noise.
+        """
+        users = np.count_nonzero(np.diff(weights.indptr))
+        items = len(np.unique(weights.indices))
+        spread = np.sqrt(weights.nnz / users) + np.sqrt(weights.nnz / items)
+        return float(self.regularization * np.sqrt(self.alpha) * spread)
+
     def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
-        mean = float(weights.data.mean(dtype=np.float64))
         with threadpool_limits(1, user_api="blas"):  # the solver has threads of its own
             model = AlternatingLeastSquares(
                 factors=self.factors,
-                regularization=self.regularization,
-                alpha=self.alpha / mean,
+                regularization=self.penalty(weights),
                 iterations=self.iterations,
                 random_state=self.seed,
                 num_threads=self.threads,
             )
             try:
                 model.fit(
-                    weights,
+                    self.confidences(weights),
                     show_progress=False,
                     callback=lambda iteration, seconds, loss: progress(iteration + 1),
                 )

@@ -1,0 +1,1 @@
+"""Benchmarks: commands that print ratios against a floor measured in the same run. No tests."""

@@ -1,0 +1,169 @@
+"""What the whole walk costs over the library's own work: ``make bench-refresh``.
+
+Every ratio has its floor measured in the same run, alternating with what it is the floor of:
+
+* refresh (read, fit, top-k, similar items, publish; no evaluation) over implicit's fit + recommend;
+* top-k without seen items over the bare float32 matrix product of the same factors;
+* peak memory of the refresh process over the size of its arrays and factors.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from threadpoolctl import threadpool_limits
+
+from app.contracts.recommendations import Namespace, encode_document
+from batch import report
+from batch.cache import Client, connect
+from batch.engines import Factors
+from batch.engines.implicit_als import ImplicitALS
+from batch.interactions import Interactions
+from batch.pipeline import Gate, Holdout, refresh
+from batch.progress import Lines
+from batch.topk import BLOCK, best_unseen
+from tests.bench import data
+from tests.servers import Server
+
+K = 10
+
+
+def main() -> None:
+    """Print a table of seconds, ratios and targets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--decklists", type=Path, help="Parquet of events: user_id, item_id")
+    parser.add_argument("--users", type=int, default=100_000, help="to generate")
+    parser.add_argument("--items", type=int, default=10_000, help="to generate")
+    parser.add_argument("--per-user", type=int, default=20, help="interactions to generate")
+    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, Server() as server:
+        if arguments.decklists:
+            path = data.decklists(arguments.decklists, Path(folder))
+        else:
+            path = data.generated(
+                arguments.users, arguments.items, arguments.per_user, Path(folder)
+            )
+        client = connect(server.url)
+        rows = [_memory(path, client)]
+        rows += _times(path, client, arguments.rounds)
+        print(report.table(["", "ours", "floor", "ratio", "target"], rows))
+
+
+def _memory(path: Path, client: Client) -> list[str]:
+    """Peak memory of a process that does one refresh, over its factors and 20 bytes a pair."""
+    child = os.fork()
+    if not child:
+        _refresh(path, client)
+        os._exit(0)
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit("the refresh failed; its message is above")
+    interactions = data.loaded(path)
+    engine = ImplicitALS()
+    rows = len(interactions.users) + len(interactions.items)
+    floor = len(interactions) * 20 + rows * engine.factors * 4
+    print(
+        f"{path.name}: {len(interactions):,} pairs, {len(interactions.users):,} users, "
+        f"{len(interactions.items):,} items; {engine}"
+    )
+    return _row("peak memory, MB", usage.ru_maxrss / 1024, floor / 2**20, "")
+
+
+def _times(path: Path, client: Client, rounds: int) -> list[list[str]]:
+    interactions = data.loaded(path)
+    factors = ImplicitALS().fit(interactions.matrix(), lambda done: None)
+    return [
+        _ratio(
+            "refresh without evaluation, s",
+            lambda: _refresh(path, client),
+            lambda: _raw_implicit(interactions),
+            rounds,
+            "<= 1.35",
+        ),
+        _ratio(
+            "top-k of unseen items, s",
+            lambda: _top_k(interactions, factors),
+            lambda: _products(factors),
+            rounds,
+            "<= 1.7",
+        ),
+    ]
+
+
+def _refresh(path: Path, client: Client) -> None:
+    interactions = data.loaded(path)
+    refresh(
+        interactions,
+        map(encode_document, interactions.items),
+        ImplicitALS(),
+        client,
+        Namespace("bench"),
+        Lines(),
+        k=K,
+        holdout=Holdout(share=0),
+        limits=Gate(force=True),
+        keep=2,
+    )
+
+
+def _raw_implicit(interactions: Interactions) -> None:
+    settings = ImplicitALS()
+    seen = settings.confidences(interactions.matrix())
+    model = AlternatingLeastSquares(
+        factors=settings.factors,
+        regularization=settings.penalty(seen),
+        iterations=settings.iterations,
+        random_state=settings.seed,
+    )
+    with threadpool_limits(1, user_api="blas"):
+        model.fit(seen, show_progress=False)
+        users = np.arange(len(interactions.users))
+        model.recommend(users, seen, N=K, filter_already_liked_items=True)
+
+
+def _top_k(interactions: Interactions, factors: Factors) -> None:
+    seen = interactions.matrix()
+    for first in range(0, len(factors.users), BLOCK):
+        block = slice(first, first + BLOCK)
+        best_unseen(factors.users[block], factors.items, seen[block], K)
+
+
+def _products(factors: Factors) -> None:
+    """The same scores by as many threads, in the blocks of 1,000 that suit the product best."""
+    items = np.ascontiguousarray(factors.items.T)
+    scores = np.empty((1000, len(factors.items)), np.float32)
+    for first in range(0, len(factors.users), 1000):
+        block = factors.users[first : first + 1000]
+        np.dot(block, items, out=scores[: len(block)])
+
+
+def _ratio(
+    name: str, ours: Callable[[], None], floor: Callable[[], None], rounds: int, target: str
+) -> list[str]:
+    mine, theirs = [], []
+    for _ in range(rounds):
+        mine.append(_seconds(ours))
+        theirs.append(_seconds(floor))
+    return _row(name, statistics.median(mine), statistics.median(theirs), target)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _row(name: str, ours: float, floor: float, target: str) -> list[str]:
+    return [name, f"{ours:,.2f}", f"{floor:,.2f}", f"{ours / floor:.2f}", target]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What the README says is so: settings, endpoints, keys, commands, targets."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.cache import Cache
+from app.contracts.environment import BATCH, SERVING
+from app.contracts.recommendations import Namespace
+from app.factory import create_app
+from app.settings import Settings, variable
+from batch.cli import cli
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _settings_table() -> str:
+    lines = ["| variable | default | what it is |", "|---|---|---|"]
+    for each in fields(Settings):
+        low, high = each.metadata["low"], each.metadata["high"]
+        allowed = f" {low:,} to {high:,}." if low is not None else ""
+        sentence = each.metadata["sentence"] + allowed
+        lines.append(f"| `{variable(each)}` | `{each.default}` | {sentence} |")
+    return "\n".join(lines)
+
+
+def test_the_settings_table_is_that_of_the_code() -> None:
+    assert _settings_table() in README, f"paste this into the README:\n{_settings_table()}"
+
+
+def test_every_endpoint_is_in_the_readme_and_no_other() -> None:
+    settings = Settings()
+    app = create_app(settings, Cache(settings))
+    served = {
+        (method, re.sub("<id:", "<", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    told = set(re.findall(r"^\| `(GET|POST) (/[^`? ]*)", README, re.MULTILINE))
+    assert told == served
+
+
+def test_the_keys_in_the_readme_are_those_of_the_contract() -> None:
+    space = Namespace("shop")
+    generation = "20260101T000000Z-0a1b"
+    for key in (
+        space.live,
+        space.generations,
+        space.lock,
+        space.user_bucket(generation, 0),
+        space.similar_bucket(generation, 0),
+        space.chunk(generation, 0),
+        space.popular(generation),
+    ):
+        assert f"`{key}`" in README
+
+
+def test_every_command_and_option_in_the_readme_exists() -> None:
+    for command in re.findall(r"\blarder ([a-z]+)\b", README):
+        assert command in cli.commands, command
+    known = {"--help"}
+    for each in cli.commands.values():
+        for parameter in each.params:
+            known.update(parameter.opts, parameter.secondary_opts)
+    for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", _without_tools(README)):
+        assert name in known, name
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", README))))
+def test_every_make_target_in_the_readme_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_every_variable_in_the_readme_is_read_by_the_house() -> None:
+    for name in re.findall(r"LARDER_[A-Z_]*[A-Z]", README):
+        assert name in BATCH | SERVING, name
+
+
+def _without_tools(text: str) -> str:
+    """The README without the options of other programs."""
+    return text.replace("mypy --strict", "")
