@@ -7,7 +7,7 @@ ONCE   ?=
 PORT   ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-quality bench-refresh bench-cache clean
+.PHONY: help demo test lint bench-quality bench-refresh bench-cache bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,9 @@ bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the l
 
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
+
+bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
+	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .import_linter_cache

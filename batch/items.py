@@ -150,42 +150,26 @@ def _load(
     checks = Checks(table, path)
     item = checks.id(id_column, "missing item")
     document = _document(connection, checks, id_column, chosen)
-    found = _fetch(connection, table, checks.reason, item, document, parallel=True)
-    if wrong_rows.swallowed(found[2]):
-        found = _fetch(connection, table, checks.reason, item, document, parallel=False)
-    texts, counted, uncut = found
-    counts = wrong_rows.count(uncut)
-    counts.update({REASONS[reason]: rows for reason, rows in counted.items() if reason})
-    total = counted.get(0, 0) + counts.total()
-    if counts:
-        wrong = wrong_rows.gather(connection, table, uncut, checks.reason, REASONS)
-        if rejects:
-            wrong_rows.write(wrong, rejects)
-        wrong_rows.check(path, wrong, counts, total, rejects, max_rejects)
-    if not texts:
-        raise BadInteractions(f"{path}: expected items, found none in {total} rows")
-    replaced = counted[0] - len(texts)
-    return Items(texts, ItemsReport(len(table.files), total, dict(counts), replaced))
-
-
-def _fetch(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    reason: str,
-    item: str,
-    document: str,
-    parallel: bool,
-) -> tuple[dict[str, str], dict[int, int], list[wrong_rows.Uncut]]:
-    rejects = "rejects_of_threads" if parallel else "rejects_in_order"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE items AS SELECT {item}::VARCHAR AS id, {reason} AS reason, "
-        f"({document})::VARCHAR AS text FROM ({table.scan(rejects, parallel)})"
+    is_torn = wrong_rows.fill(
+        connection,
+        table,
+        lambda rows: f"CREATE OR REPLACE TEMP TABLE items AS SELECT {item}::VARCHAR AS id, "
+        f"{checks.reason} AS reason, ({document})::VARCHAR AS text FROM ({rows})",
     )
-    counted = connection.execute("SELECT reason, count(*) FROM items GROUP BY 1 ORDER BY 1")
-    counts = dict(counted.fetchall())
+    counted = connection.execute("SELECT reason = 0, count(*) FROM items GROUP BY 1").fetchall()
+    good = dict(counted).get(True, 0)
+    if is_torn or len(counted) > 1 or not good:
+        wrong = wrong_rows.gather(connection, table, checks.reason, REASONS)
+    else:
+        wrong = []
+    counts = wrong_rows.check(path, wrong, good, rejects, max_rejects)
+    total = good + counts.total()
     rows = connection.execute("SELECT id, text FROM items WHERE reason = 0").fetchnumpy()
     texts = dict(zip(rows["id"].tolist(), rows["text"].tolist(), strict=True))
-    return texts, counts, wrong_rows.uncut(connection, table, rejects)
+    if not texts:
+        raise BadInteractions(f"{path}: expected items, found none in {total} rows")
+    report = ItemsReport(len(table.files), total, dict(counts), good - len(texts))
+    return Items(texts, report)
 
 
 def _document(
@@ -207,8 +191,8 @@ def _document(
     if table.is_text:
         pairs = [f"{quoted(c)}, coalesce({table.identifier(c)}, '')" for c in shown]
     else:
-        relation = connection.sql(table.scan("", True))
-        types = dict(zip(relation.columns, relation.types, strict=True))
+        kinds = connection.sql(table.scan("", True)).types
+        types = dict(zip(table.columns, kinds, strict=True))
         pairs = [f"{quoted(c)}, {_json(table.identifier(c), types[c])}" for c in shown]
     return f"json_object({', '.join(pairs)})"
 

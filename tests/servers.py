@@ -23,11 +23,13 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that nothing listens on; a cluster node needs it + 10,000 too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55536:
+            return port
 
 
 class Server:
@@ -127,14 +129,13 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(variables or {})}
 
 
-class Api:
-    """The API under gunicorn, started by ``larder serve``, on a free port of loopback."""
+class Gunicorn:
+    """A WSGI application under the shipped gunicorn configuration, on a free port of loopback."""
 
-    def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
+    def __init__(self, application: str, **settings: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
+        self._command = ["-m", "gunicorn", "-c", "python:app.gunicorn_conf", application]
         self._variables = {
-            "LARDER_CACHE_URL": cache_url,
-            "LARDER_NAMESPACE": namespace,
             "LARDER_BIND": self.url.removeprefix("http://"),
             **{f"LARDER_{name.upper()}": value for name, value in settings.items()},
         }
@@ -142,7 +143,7 @@ class Api:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "batch.cli", "serve"], env=environment(self._variables)
+            [sys.executable, *self._command], env=environment(self._variables)
         )
         wait_until(self._listens)
         return self
@@ -158,3 +159,11 @@ class Api:
         host, port = self.url.removeprefix("http://").split(":")
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) == 0
+
+
+class Api(Gunicorn):
+    """The API as ``larder serve`` starts it."""
+
+    def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
+        super().__init__("", cache_url=cache_url, namespace=namespace, **settings)
+        self._command = ["-m", "batch.cli", "serve"]

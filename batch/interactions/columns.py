@@ -22,6 +22,7 @@ REASONS = (
     "missing item",
     "id too long",
     "NUL byte in id",
+    "line break in id",
     "id not whole",
     "not a number",
     "NaN",
@@ -30,6 +31,7 @@ REASONS = (
     "too large",
     "bad timestamp",
     "wrong encoding",
+    "broken quotes",
 )
 
 
@@ -57,9 +59,10 @@ class Checks:
         found = self.table.columns
         if column not in found:
             preset = preset_with(found)
+            advice = "say which column to use" if len(found) > 1 else "say which delimiter to use"
             raise BadInteractions(
                 f"{self.path}: expected a column {column!r}, found {', '.join(map(repr, found))}: "
-                + (f"use the preset {preset}" if preset else "say which column to use")
+                + (f"use the preset {preset}" if preset else advice)
             )
         if found.count(column) > 1:
             raise BadInteractions(f"{self.path}: expected one column {column!r}, found several")
@@ -91,6 +94,7 @@ class Checks:
         self.add(f"{text} IS NULL OR {text} = ''", missing)
         self.add(f"strlen({text}) > {MAX_ID_BYTES}", "id too long")
         self.add(f"contains({text}, chr(0))", "NUL byte in id")
+        self.add(_broken(text), "line break in id")
         return text
 
 
@@ -126,6 +130,8 @@ class Columns:
         sql, checks = self._checks.table.identifier(column), self._checks
         kind = checks.kind(column, "VARCHAR", "BOOLEAN", *INTEGERS, *FRACTIONS)
         number = f"TRY_CAST({sql} AS DOUBLE)" if kind == "VARCHAR" else f"{sql}::DOUBLE"
+        if checks.table.is_text:
+            checks.add(f"{number} IS NULL AND {_broken(sql)}", "broken quotes")
         checks.add(f"{number} IS NULL", "not a number")
         if kind in ("VARCHAR", "FLOAT", "DOUBLE"):
             checks.add(f"isnan({number})", "NaN")
@@ -146,8 +152,16 @@ class Columns:
             )
         else:
             seconds = _seconds(f"{sql}::DOUBLE")
-        self._checks.add(f"NOT coalesce(abs({seconds}) < 1e11, false)", "bad timestamp")
+        is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
+        if self._checks.table.is_text:
+            self._checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
+        self._checks.add(is_bad, "bad timestamp")
         return seconds
+
+
+def _broken(text: str) -> str:
+    """Say whether a text has a line break, as values have behind a quote that was not closed."""
+    return f"(contains({text}, chr(10)) OR contains({text}, chr(13)))"
 
 
 def _seconds(number: str) -> str:

@@ -9,9 +9,10 @@ is a position in UTF-8.
 import codecs
 import csv
 import gzip
+import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +40,14 @@ class Header:
 def find(path: Path) -> list[Path]:
     """List the files to read: this one, or in name order all in this folder and those below it.
 
-    Names that begin with `.` or `_` are left alone, and in a folder so are files that are neither
-    text nor Parquet by their names. Raises BadInteractions when nothing is left.
+    In a folder, names that begin with `.` or `_`, links to folders, and files that are neither
+    text nor Parquet by their names are left alone. Raises BadInteractions when nothing remains.
     """
     if not path.exists():
         raise BadInteractions(f"{path}: there is no such file or folder")
     if not path.is_dir():
         return [path]
-    within = [file for file in sorted(path.rglob("*")) if _is_data(file, path)]
+    within = sorted(_within(path))
     files = [file for file in within if kind(file) is not None]
     if not files:
         names = ", ".join(repr(file.name) for file in within[:5]) or "nothing"
@@ -57,9 +58,16 @@ def find(path: Path) -> list[Path]:
     return files
 
 
-def _is_data(file: Path, folder: Path) -> bool:
-    parts = file.relative_to(folder).parts
-    return file.is_file() and not any(part.startswith((".", "_")) for part in parts)
+def _within(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in names:
+            if not name.startswith((".", "_")):
+                yield Path(parent, name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def kind(path: Path) -> str | None:
@@ -133,8 +141,7 @@ def _chain(line: str, following: Iterator[str]) -> Iterator[str]:
 def make_plain(path: Path, target: Path, layout: Layout, one_newline: bool) -> None:
     """Put a plain text of a file at the target: a link where the file is plain already."""
     is_utf8 = codecs.lookup(layout.encoding).name in ("utf-8", "utf-8-sig", "ascii")
-    escapes = layout.escape not in ("", layout.quote)
-    if not is_utf8 or escapes or one_newline:
+    if not is_utf8 or _escapes(layout) or one_newline:
         _rewrite(path, target, layout, None if one_newline else "")
     elif path.name.lower().endswith(".gz"):
         with gzip.open(path) as source, open(target, "wb") as copy:
@@ -145,22 +152,28 @@ def make_plain(path: Path, target: Path, layout: Layout, one_newline: bool) -> N
 
 
 def _rewrite(path: Path, target: Path, layout: Layout, newline: str | None) -> None:
-    mark, quote = layout.escape, layout.quote
-    pattern = re.compile(f"{re.escape(mark)}([{re.escape(mark + quote)}])")
-    doubled = {quote: quote * 2, mark: mark}
     with (
         opened(path, layout.encoding, newline) as source,
         open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as copy,
     ):
-        held = ""
-        while block := source.read(BLOCK):
-            block = held + block
-            held = ""
-            if mark and mark != quote:
-                block, held = _before_open_escape(block, mark)
-                block = pattern.sub(lambda match: doubled[match[1]], block)
-            copy.write(block)
-        copy.write(held)
+        blocks: Iterator[str] = iter(lambda: source.read(BLOCK), "")
+        copy.writelines(_unescaped(blocks, layout) if _escapes(layout) else blocks)
+
+
+def _escapes(layout: Layout) -> bool:
+    return layout.escape not in ("", layout.quote)
+
+
+def _unescaped(blocks: Iterable[str], layout: Layout) -> Iterator[str]:
+    """Double the quotes that are escaped, and make of an escaped escape one."""
+    mark, quote = layout.escape, layout.quote
+    pattern = re.compile(f"{re.escape(mark)}([{re.escape(mark + quote)}])")
+    replacement = {quote: quote * 2, mark: mark}
+    held = ""
+    for block in blocks:
+        block, held = _before_open_escape(held + block, mark)
+        yield pattern.sub(lambda match: replacement[match[1]], block)
+    yield held
 
 
 def _before_open_escape(block: str, mark: str) -> tuple[str, str]:

@@ -47,6 +47,10 @@ class Layout:
                 raise BadInteractions(
                     f"the {name} must be at most {limit} bytes long and no newline, not {value!r}"
                 )
+        if not _is_text_encoding(self.encoding):
+            raise BadInteractions(
+                f"the encoding must be one that Python knows, such as utf-8, not {self.encoding!r}"
+            )
         if self.delimiter == "" or (self.quote and self.quote in (self.delimiter or "")):
             raise BadInteractions(f"the delimiter cannot be {self.delimiter!r}")
 
@@ -64,6 +68,14 @@ class Layout:
         """Say whether the optional column kept in that field has to be in the file."""
         name = getattr(self, field)
         return name is not None and (name != OPTIONAL[field] or name in self.required)
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 RATED = ("user", "item", "rating", "timestamp")
@@ -88,8 +100,13 @@ PRESETS: Mapping[str, Layout] = MappingProxyType(
 
 
 def preset_with(columns: tuple[str, ...]) -> str | None:
-    """Name the preset whose required columns these are; None when there is none."""
+    """Name the preset whose user and item columns these are; None when there is none.
+
+    A header that was cut by the wrong delimiter, and so not at all, is recognised too.
+    """
     for name, layout in PRESETS.items():
-        if layout.header and {layout.user_column, layout.item_column} <= set(columns):
+        wanted = {layout.user_column, layout.item_column}
+        is_uncut = len(columns) == 1 and name != "larder" and all(w in columns[0] for w in wanted)
+        if layout.header and (is_uncut or wanted <= set(columns)):
             return name
     return None

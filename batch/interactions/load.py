@@ -76,25 +76,17 @@ def _load(
     max_rejects: float,
 ) -> Interactions:
     columns = Columns(table, path)
-    uncut = _merge(connection, table, columns, parallel=True)
-    if wrong_rows.swallowed(uncut):  # what threads see then depends on where each began
-        uncut = _merge(connection, table, columns, parallel=False)
-    counts = wrong_rows.count(uncut)
+    is_torn = wrong_rows.fill(connection, table, lambda rows: _merge(columns, rows))
     groups = connection.execute(
-        "SELECT reason, sum(n), count(*) FROM pairs GROUP BY ALL ORDER BY 1"
-    )
-    good, pairs = 0, 0
-    for reason, rows, distinct in groups.fetchall():
-        if reason:
-            counts[REASONS[reason]] += int(rows)
-        else:
-            good, pairs = int(rows), distinct
+        "SELECT reason = 0, sum(n)::BIGINT, count(*) FROM pairs GROUP BY ALL"
+    ).fetchall()
+    good, pairs = next((group[1:] for group in groups if group[0]), (0, 0))
+    if is_torn or len(groups) > 1 or not good:
+        wrong = wrong_rows.gather(connection, table, columns.reason, REASONS)
+    else:
+        wrong = []
+    counts = wrong_rows.check(path, wrong, good, rejects, max_rejects)
     total = good + counts.total()
-    if counts:
-        wrong = wrong_rows.gather(connection, table, uncut, columns.reason, REASONS)
-        if rejects:
-            wrong_rows.write(wrong, rejects)
-        wrong_rows.check(path, wrong, counts, total, rejects, max_rejects)
     kept = _number(connection)
     if not kept:
         raise BadInteractions(
@@ -105,33 +97,26 @@ def _load(
     return _fetch(connection, columns.timestamp is not None, report)
 
 
-def _merge(
-    connection: duckdb.DuckDBPyConnection, table: Table, columns: Columns, parallel: bool
-) -> list[wrong_rows.Uncut]:
-    """Fill the table `pairs` in one pass over the input; return the rows that were not cut."""
-    rejects = "rejects_of_threads" if parallel else "rejects_in_order"
-    selected = [
-        f"{columns.user} AS user",
-        f"{columns.item} AS item",
-        f"{columns.reason} AS reason",
-        f"{columns.weight or 'NULL::DOUBLE'} AS weight",
-        f"{columns.timestamp or 'NULL::DOUBLE'} AS timestamp",
-    ]
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE pairs AS "
-        f"SELECT user, item, reason, count(*) AS n, ({_merged(columns)})::FLOAT AS weight, "
-        f"max(timestamp) AS timestamp "
-        f"FROM (SELECT {', '.join(selected)} FROM ({table.scan(rejects, parallel)})) "
-        f"GROUP BY user, item, reason"
+def _merge(columns: Columns, rows: str) -> str:
+    """Return SQL that fills the table `pairs` in one pass over the rows."""
+    said = [f"{columns.user} AS user", f"{columns.item} AS item", f"{columns.reason} AS reason"]
+    merged = ["user", "item", "reason", "count(*) AS n", f"({_merged(columns)})::FLOAT AS weight"]
+    if columns.weight:
+        said.append(f"CASE WHEN reason = 0 THEN {columns.weight} END AS weight")
+    if columns.timestamp:
+        said.append(f"{columns.timestamp} AS timestamp")
+        merged.append("max(timestamp) AS timestamp")
+    return (
+        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT {', '.join(merged)} "
+        f"FROM (SELECT {', '.join(said)} FROM ({rows})) GROUP BY user, item, reason"
     )
-    return wrong_rows.uncut(connection, table, rejects)
 
 
 def _merged(columns: Columns) -> str:
     if columns.weight is None:
         return "count(*)"
     if not columns.is_rating:
-        steps = f"sum(CASE WHEN reason = 0 THEN (weight * {STEPS})::HUGEINT END)"
+        steps = f"sum((weight * {STEPS})::HUGEINT)"
         return f"CASE WHEN count(*) = 1 THEN max(weight) ELSE {steps}::DOUBLE / {STEPS} END"
     if columns.timestamp is None:
         return "max(weight)"

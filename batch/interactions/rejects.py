@@ -7,7 +7,7 @@ and only a file that has such rows pays for it.
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from batch.errors import BadInteractions
 from batch.interactions import files
-from batch.interactions.table import Table
+from batch.interactions.table import Table, read_parquet
 
 UNCUT = {
     "UNQUOTED VALUE": "broken quotes",
@@ -28,6 +28,8 @@ UNCUT = {
     "INVALID STATE": "unreadable",
     "CAST": "unreadable",
 }
+RUNAWAY = ("broken quotes", "line break in id", "line too long")
+"""Wrong values that an open quote may be to blame for."""
 CONTENT = 1000
 NEWLINES = "'\\r\\n|\\r|\\n'"
 
@@ -40,172 +42,186 @@ class Wrong:
     line: int
     reason: str
     content: str
+    rows: int = 1
+    """How many it counts for: where quotes may be to blame, every line that it runs over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uncut:
-    """A row that DuckDB could not cut into columns."""
+    """A row that could not be cut into columns: the byte (from 1) where it begins, its lines."""
 
-    file: int
     byte: int
     lines: int
     reason: str
 
 
-def uncut(connection: duckdb.DuckDBPyConnection, table: Table, rejects: str) -> list[Uncut]:
-    """Return the rows that the scan of this name could not cut, each once."""
-    if not table.is_text:
-        return []
+def uncut(connection: duckdb.DuckDBPyConnection, scan: str) -> list[Uncut]:
+    """Return the rows of texts that the scan of this name could not cut, each once, in order."""
     found = connection.execute(
         f"SELECT file_path, line_byte_position, error_type::VARCHAR, "
         f"len(regexp_extract_all(trim(csv_line, chr(10) || chr(13)), {NEWLINES})) + 1 "
-        f"FROM {rejects} JOIN {rejects}_scan USING (scan_id, file_id)"
+        f"FROM {scan} JOIN {scan}_files USING (scan_id, file_id)"
     ).fetchall()
-    number = {str(path): position for position, path in enumerate(table.plain)}
     order = list(UNCUT)
-    found.sort(key=lambda row: (number[row[0]], row[1], order.index(row[2])))
-    rows: dict[tuple[int, int], Uncut] = {}
+    found.sort(key=lambda row: (row[0], row[1], order.index(row[2])))
+    rows: dict[tuple[str, int], Uncut] = {}
     for path, byte, error, lines in found:
-        key = (number[path], byte)
-        rows.setdefault(key, Uncut(*key, lines or 1, UNCUT[error]))
+        rows.setdefault((path, byte), Uncut(byte, lines or 1, UNCUT[error]))
     return list(rows.values())
 
 
-def swallowed(rows: Iterable[Uncut]) -> bool:
-    """Say whether an open quote ran on over several lines, so that rows were not seen as rows."""
-    return any(row.reason == "broken quotes" and row.lines > 1 for row in rows)
+def fill(
+    connection: duckdb.DuckDBPyConnection, table: Table, statement: Callable[[str], str]
+) -> bool:
+    """Execute a statement, given the SQL for all rows; return whether some were left uncut.
 
-
-def count(rows: Iterable[Uncut]) -> Counter[str]:
-    """Count rows by reason; a row of broken quotes counts for every line that it ran over."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        counts[row.reason] += row.lines if row.reason == "broken quotes" else 1
-    return counts
+    DuckDB cuts a text into parts for its threads. How far an open quote runs then depends on
+    where its part ends, and not all that is lost is told. Only a scan in one piece, which is
+    slower, reads the same rows every time.
+    """
+    connection.execute(statement(table.scan("in_parts", parallel=True)))
+    left = uncut(connection, "in_parts") if table.is_text else []
+    if any(row.reason in RUNAWAY or row.lines > 1 for row in left):
+        connection.execute(statement(table.scan("in_one_piece", parallel=False)))
+    return bool(left)
 
 
 def gather(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    uncut_rows: list[Uncut],
-    reason: str,
-    reasons: tuple[str, ...],
+    connection: duckdb.DuckDBPyConnection, table: Table, reason: str, reasons: tuple[str, ...]
 ) -> list[Wrong]:
-    """Find all wrong rows again, in order. `reason` is SQL: a position in `reasons`, 0 is right."""
-    threads = connection.execute("SELECT current_setting('threads')").fetchone()
+    """Find all wrong rows, in order. `reason` is SQL: a position in `reasons`, 0 is right."""
+    threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
     connection.execute("SET threads = 1")
-    wrong: list[Wrong] = []
-    for number in range(len(table.files)):
-        if table.is_text:
-            own = [row for row in uncut_rows if row.file == number]
-            wrong += _of_text(connection, table, number, own, reason, reasons)
-        else:
-            wrong += _of_parquet(connection, table, number, reason, reasons)
-    connection.execute(f"SET threads = {threads[0] if threads else 1}")
+    if table.is_text:
+        wrong = [
+            row
+            for number in range(len(table.files))
+            for row in _of_text(connection, table, number, reason, reasons)
+        ]
+    else:
+        wrong = _of_parquet(connection, table, reason, reasons)
+    connection.execute(f"SET threads = {threads}")
     return wrong
 
 
+def count(wrong: Iterable[Wrong]) -> Counter[str]:
+    """Count rows by reason."""
+    counts: Counter[str] = Counter()
+    for row in wrong:
+        counts[row.reason] += row.rows
+    return counts
+
+
 def _of_parquet(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    number: int,
-    reason: str,
-    reasons: tuple[str, ...],
+    connection: duckdb.DuckDBPyConnection, table: Table, reason: str, reasons: tuple[str, ...]
 ) -> list[Wrong]:
-    cells = ", ".join(f"{table.identifier(column)}::VARCHAR" for column in table.columns)
+    cells = ", ".join(f"c{n}::VARCHAR" for n in range(len(table.columns)))
     rows = connection.execute(
-        f"SELECT file_row_number + 1, {reason} AS reason, "
+        f"SELECT * FROM (SELECT row_number() OVER () AS row, {reason} AS reason, "
         f"array_to_string([coalesce(cell, '') FOR cell IN [{cells}]], ',') "
-        f"FROM ({table.scan_one(number, '')}) WHERE reason > 0 ORDER BY 1"
+        f"FROM ({table.scan('', parallel=False)})) WHERE reason > 0 ORDER BY row"
     ).fetchall()
-    file = table.files[number]
-    return [Wrong(file, line, reasons[why], text[:CONTENT]) for line, why, text in rows]
+    sizes = [
+        connection.execute(f"SELECT count(*) FROM {read_parquet([file])}").fetchall()[0][0]
+        for file in table.plain
+    ]
+    before = np.cumsum([0, *sizes])
+    wrong = []
+    for row, why, text in rows:
+        number = int(np.searchsorted(before, row)) - 1
+        line = row - int(before[number])
+        wrong.append(Wrong(table.files[number], line, reasons[why], text[:CONTENT]))
+    return wrong
 
 
 def _of_text(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     number: int,
-    own: list[Uncut],
     reason: str,
     reasons: tuple[str, ...],
 ) -> list[Wrong]:
+    scan = f"scan_{number}"
     cells = ", ".join(f"c{n}" for n in range(len(table.columns)))
-    special = connection.execute(
-        f"SELECT * FROM (SELECT row_number() OVER () - 1 AS row, {reason} AS reason, "
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE cut AS SELECT row_number() OVER () - 1 AS row, "
+        f"{reason} AS reason, "
         f"len(regexp_extract_all(concat_ws(' ', {cells}), {NEWLINES})) + 1 AS lines "
-        f"FROM ({table.scan_one(number, f'again_{number}')})) WHERE reason > 0 OR lines > 1"
-    ).fetchall()
-    tall = [(row, lines) for row, _, lines in special if lines > 1]
-    bad = [(row, reasons[why]) for row, why, _ in special if why]
-    uncut_lines, bad_lines = locate(
-        table.plain[number],
-        table.headers[number].lines,
-        [(row.byte, row.lines) for row in own],
-        tall,
-        [row for row, _ in bad],
+        f"FROM ({table.scan_one(number, scan)})"
     )
-    why = {line: row.reason for line, row in zip(uncut_lines, own, strict=True)}
-    why |= {line: text for line, (_, text) in zip(bad_lines, bad, strict=True)}
-    return _with_content(table, number, dict(sorted(why.items())))
+    cut = connection.execute("SELECT count(*) FROM cut").fetchall()[0][0]
+    bad = connection.execute(
+        "SELECT row, reason, lines FROM cut WHERE reason > 0 ORDER BY row"
+    ).fetchall()
+    tall = connection.execute("SELECT row, lines FROM cut WHERE lines > 1 ORDER BY row").fetchall()
+    left = uncut(connection, scan)
+    uncut_lines, cut_lines, rest = locate(
+        table.plain[number], table.headers[number].lines, left, tall, cut
+    )
+    why = {line: (row.reason, row.lines) for line, row in zip(uncut_lines, left, strict=True)}
+    why |= {
+        int(cut_lines[row]): (reasons[code], height if reasons[code] in RUNAWAY else 1)
+        for row, code, height in bad
+    }
+    if len(rest):  # to the end of the text, by an open quote that DuckDB kept silent about
+        why[int(rest[0])] = (UNCUT["UNQUOTED VALUE"], len(rest))
+    return _with_content(table, number, why)
 
 
 def locate(
-    plain: Path,
-    skipped: int,
-    uncut_rows: list[tuple[int, int]],
-    tall: list[tuple[int, int]],
-    wanted: list[int],
-) -> tuple[list[int], list[int]]:
-    """Work out on which lines, counted from 1, rows of a plain text begin.
+    plain: Path, skipped: int, left: list[Uncut], tall: list[tuple[int, int]], cut: int
+) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
+    """Work out on which lines, counted from 1, the rows of a plain text begin.
 
-    Given: the lines before the first row; (byte from 1, lines) of the rows that were not cut;
-    (row from 0, lines) of the rows that were cut and span several lines; the rows (from 0) to
-    find among those that were cut. Returns the lines of the uncut and of the wanted rows.
+    Given: how many lines come before the first row; the rows left uncut; (row from 0, lines) of
+    the rows that were cut and span several lines, in order; how many rows were cut. Returns the
+    lines of the uncut rows, those of the cut rows, and those that belong to neither.
 
     Every line begins a row, but blank ones, those before the first row, and those that an uncut
-    or a tall row runs over. What is left is in the order of the rows.
+    or a tall row runs over. What remains is in the order of the cut rows.
     """
     text = np.memmap(plain, dtype=np.uint8, mode="r")
     starts, begins = _lines(text)
     begins[:skipped] = False
     uncut_lines = []
-    for byte, lines in uncut_rows:
-        byte -= 1
-        while byte < len(text) - 1 and text[byte] in (10, 13):
-            byte += 1
-        line = int(np.searchsorted(starts, byte, side="right")) - 1
-        begins[line : line + lines] = False
+    for row in left:
+        line = int(np.searchsorted(starts, _past_newlines(text, row.byte - 1), "right")) - 1
+        begins[line : line + row.lines] = False
         uncut_lines.append(line + 1)
-    rows = np.flatnonzero(begins)
-    after, shifts, shift = [-1], [0], 0
-    for row, lines in tall:
-        line = rows[row + shift]
-        shift += int(np.searchsorted(rows, line + lines)) - (row + shift) - 1
-        after.append(row)
-        shifts.append(shift)
-    place = np.searchsorted(after, wanted, side="left") - 1
-    found = rows[np.asarray(wanted, dtype=np.int64) + np.asarray(shifts)[place]]
-    return uncut_lines, (found + 1).tolist()
+    lines = np.flatnonzero(begins)
+    keep = np.ones(len(lines), dtype=bool)
+    hidden = 0
+    for number, height in tall:
+        at = number + hidden
+        end = int(np.searchsorted(lines, lines[at] + height))
+        keep[at + 1 : end] = False
+        hidden += end - at - 1
+    lines = lines[keep] + 1
+    return uncut_lines, lines[:cut], lines[cut:]
+
+
+def _past_newlines(text: NDArray[np.uint8], byte: int) -> int:
+    while byte < len(text) - 1 and text[byte] in (10, 13):
+        byte += 1
+    return byte
 
 
 def _lines(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return where each line starts, and whether it holds anything."""
-    ends = [np.zeros(0, dtype=np.int64)]
+    found = [np.zeros(0, dtype=np.int64)]
     for at in range(0, len(text), files.BLOCK):
         block = np.append(text[at : at + files.BLOCK + 1], np.uint8(0))[: files.BLOCK + 1]
         here, following = block[:-1], block[1:]
-        ends.append(np.flatnonzero((here == 10) | ((here == 13) & (following != 10))) + at)
-    last = np.concatenate([*ends, [len(text)]])
-    starts = np.concatenate([[0], last[:-1] + 1])
-    empty = last == starts
-    crlf = np.flatnonzero(last == starts + 1)
-    crlf = crlf[starts[crlf] < len(text)]
-    empty[crlf] = text[starts[crlf]] == 13
+        found.append(np.flatnonzero((here == 10) | ((here == 13) & (following != 10))) + at)
+    ends = np.concatenate([*found, [len(text)]])
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    empty = ends == starts
+    single = np.flatnonzero((ends == starts + 1) & (starts < len(text)))
+    empty[single] = text[starts[single]] == 13
     return starts, ~empty
 
 
-def _with_content(table: Table, number: int, why: Mapping[int, str]) -> list[Wrong]:
+def _with_content(table: Table, number: int, why: Mapping[int, tuple[str, int]]) -> list[Wrong]:
     """Read the lines as they stand in the file, bytes that are no text as \\x.. ."""
     file, encoding = table.files[number], table.layout.encoding
     wrong = []
@@ -214,7 +230,7 @@ def _with_content(table: Table, number: int, why: Mapping[int, str]) -> list[Wro
             if line in why:
                 raw = text.rstrip("\n")[:CONTENT].encode(encoding, "surrogateescape")
                 shown = raw.decode(encoding, "backslashreplace")
-                wrong.append(Wrong(file, line, why[line], shown))
+                wrong.append(Wrong(file, line, why[line][0], shown, why[line][1]))
     return wrong
 
 
@@ -231,18 +247,19 @@ def write(wrong: list[Wrong], path: Path) -> None:
 
 
 def check(
-    source: Path,
-    wrong: list[Wrong],
-    counts: Mapping[str, int],
-    rows: int,
-    written: Path | None,
-    limit: float,
-) -> None:
-    """Raise BadInteractions when the share of wrong rows is over the limit."""
-    total = sum(counts.values())
+    source: Path, wrong: list[Wrong], good: int, written: Path | None, limit: float
+) -> Counter[str]:
+    """Write the wrong rows, if there are any, and count them by reason.
+
+    Raises BadInteractions when they are more than the limit, a share of all rows.
+    """
+    counts = count(wrong)
+    total, rows = counts.total(), counts.total() + good
+    if wrong and written:
+        write(wrong, written)
     if total <= limit * rows:
-        return
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
+        return counts
+    reasons = ", ".join(f"{reason}: {number}" for reason, number in counts.most_common())
     first = "; ".join(f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in wrong[:3])
     where = f"; {written} lists them" if written else ""
     raise BadInteractions(

@@ -45,8 +45,8 @@ class Table:
         return bool(self.headers)
 
     def identifier(self, column: str) -> str:
-        """Return what a column is called in SQL."""
-        return f"c{self.columns.index(column)}" if self.is_text else quoted(column, '"')
+        """Return what a column is called in SQL: by its position, so that no name can clash."""
+        return f"c{self.columns.index(column)}"
 
     def type_of(self, column: str) -> str:
         """Return DuckDB's name of the column's type."""
@@ -55,7 +55,8 @@ class Table:
     def scan(self, rejects: str, parallel: bool) -> str:
         """Return the SQL that reads all files; unreadable rows go to the table `rejects`."""
         if not self.is_text:
-            return self._parquet(self.plain)
+            names = (f"{quoted(name, chr(34))} AS c{n}" for n, name in enumerate(self.columns))
+            return f"SELECT {', '.join(names)} FROM {read_parquet(self.plain)}"
         skips = [header.blanks + bool(header.lines) for header in self.headers]
         return " UNION ALL ".join(
             "SELECT * FROM "
@@ -69,9 +70,7 @@ class Table:
         )
 
     def scan_one(self, number: int, rejects: str) -> str:
-        """Return the SQL that reads one file, in order."""
-        if not self.is_text:
-            return self._parquet([self.plain[number]], "file_row_number = true")
+        """Return the SQL that reads one text file, in order."""
         header = self.headers[number]
         skip = header.blanks + bool(header.lines)
         return "SELECT * FROM " + self._text([self.plain[number]], skip, rejects, False)
@@ -84,12 +83,14 @@ class Table:
             f"delim = {quoted(self.delimiter)}, quote = {quoted(self.layout.quote)}, "
             f"escape = {quoted(self.layout.quote)}, store_rejects = true, rejects_limit = 0, "
             f"rejects_line_size_limit = {2**40}, rejects_table = '{rejects}', "
-            f"rejects_scan = '{rejects}_scan')"
+            f"rejects_scan = '{rejects}_files')"
         )
 
-    def _parquet(self, plain: list[Path], *options: str) -> str:
-        fixed = ("union_by_name = true", "hive_partitioning = false", "binary_as_string = true")
-        return f"SELECT * FROM read_parquet({', '.join((_literals(plain), *fixed, *options))})"
+
+def read_parquet(plain: list[Path]) -> str:
+    """Return SQL that reads these files by the names of their columns."""
+    options = "union_by_name = true, hive_partitioning = false, binary_as_string = true"
+    return f"read_parquet({_literals(plain)}, {options})"
 
 
 def quoted(text: str, mark: str = "'") -> str:
@@ -147,8 +148,7 @@ def _open_parquet(
     for file, link in zip(found, plain, strict=True):
         with open(file, "rb"):
             link.symlink_to(file.resolve())
-    table = Table(found, plain, [], (), (), "", layout)
-    described = connection.execute(f"DESCRIBE {table.scan('', True)}").fetchall()
+    described = connection.execute(f"DESCRIBE FROM {read_parquet(plain)}").fetchall()
     columns, types = zip(*((row[0], row[1]) for row in described), strict=True)
     return Table(found, plain, [], columns, types, "", layout)
 

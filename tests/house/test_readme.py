@@ -54,6 +54,7 @@ def test_the_keys_in_the_readme_are_those_of_the_contract() -> None:
         space.similar_bucket(generation, 0),
         space.chunk(generation, 0),
         space.popular(generation),
+        space.sample(generation),
     ):
         assert f"`{key}`" in README
 

@@ -1,0 +1,183 @@
+"""How near the API is to what gunicorn and Flask cost anyway: ``make bench-serving``.
+
+The cases run in turn, round after round, under the shipped gunicorn configuration on the same
+cores as ``wrk``, which asks over loopback; every figure is the median of the rounds.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batch import report
+from batch.datasets.movielens import SMALL
+from tests.servers import Api, Gunicorn, Server, run, wait_until
+
+WORKERS = 2
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row: what is asked, of whom, and what answer shows that it is what it seems."""
+
+    name: str
+    url: str
+    paths: Sequence[str]
+    headers: Mapping[str, str]
+    body: str = ""
+    users: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What wrk saw."""
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    failed: int
+
+
+def main() -> None:
+    """Print requests/s, latencies and ratios, and where the time of a request goes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2, help="of each case in each round")
+    parser.add_argument("--connections", type=int, default=64)
+    arguments = parser.parse_args()
+    if not shutil.which("wrk"):
+        sys.exit("bench-serving needs wrk: apt-get install wrk (Debian, Ubuntu), then run it again")
+    with _stack() as cases, tempfile.TemporaryDirectory() as folder:
+        seen: dict[str, list[Measured]] = {case.name: [] for case in cases}
+        for number in range(arguments.rounds + 1):
+            for case in cases:
+                measured = _wrk(case, arguments.connections, arguments.seconds, Path(folder))
+                if number:  # the first round warms up
+                    seen[case.name].append(measured)
+        _print(cases, seen)
+
+
+@contextmanager
+def _stack() -> Iterator[list[Case]]:
+    """The servers of all cases, idle but for the one that is asked."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Server())
+        ratings = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
+        done = run("refresh", *ratings, "--preset", "ml-latest", "--cache-url", server.url)
+        if done.returncode:
+            sys.exit(f"the refresh failed: {done.stderr}")
+        quiet = {"log_level": "error", "workers": str(WORKERS)}
+        settings = {"user_sample": "true", **quiet}
+        warm = stack.enter_context(Api(server.url, "default", **settings))
+        cold = stack.enter_context(Api(server.url, "default", near_cache_users="0", **settings))
+        bare = stack.enter_context(Gunicorn("tests.bench.floors:bare", **quiet))
+        flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
+        wait_until(lambda: _ready(warm.url) and _ready(cold.url))
+        yield _cases(server, bare.url, flask.url, warm.url, cold.url)
+
+
+def _cases(server: Server, bare: str, flask: str, warm: str, cold: str) -> list[Case]:
+    with urllib.request.urlopen(f"{warm}/users/sample") as response:
+        users: list[str] = json.load(response)["users"]
+    with urllib.request.urlopen(f"{warm}/generation") as response:
+        etag: str = response.headers["ETag"]
+    paths = [f"/recommendations/{user}" for user in users]
+    strangers = [f"/recommendations/stranger-{number}" for number in range(1000)]
+    batch = json.dumps({"users": users[:BATCH]})
+    kind = {"Content-Type": "application/json"}
+    return [
+        Case("bare WSGI, constant", bare, paths, {}),
+        Case("Flask, constant", flask, paths, {}),
+        Case("user, warm (near cache)", warm, paths, {}),
+        Case("user, cold (one round trip)", cold, paths, {}),
+        Case("user, 304", warm, paths, {"If-None-Match": etag}),
+        Case("stranger", warm, strangers, {}),
+        Case(f"batch of {BATCH}, warm", warm, ["/recommendations"], kind, batch, BATCH),
+        Case(f"batch of {BATCH}, cold", cold, ["/recommendations"], kind, batch, BATCH),
+    ]
+
+
+def _wrk(case: Case, connections: int, seconds: int, folder: Path) -> Measured:
+    script = folder / "case.lua"
+    headers = "".join(f"headers[{name!r}] = {value!r}\n" for name, value in case.headers.items())
+    paths = ",".join(json.dumps(path) for path in case.paths)
+    method, body = ("POST", json.dumps(case.body)) if case.body else ("GET", "nil")
+    script.write_text(
+        f"local paths = {{{paths}}}\nlocal headers = {{}}\n{headers}local at = 0\n"
+        "function request()\n  at = at % #paths + 1\n"
+        f"  return wrk.format({method!r}, paths[at], headers, {body})\nend\n"
+    )
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    done = subprocess.run(
+        [*command, "-s", str(script), case.url], capture_output=True, text=True, check=True
+    )
+    return _read(done.stdout)
+
+
+def _read(text: str) -> Measured:
+    def figure(pattern: str) -> str:
+        found = re.search(pattern, text)
+        return found.group(1) if found else "0"
+
+    refused = int(figure(r"Non-2xx or 3xx responses: (\d+)"))
+    broken = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", text)))
+    return Measured(
+        float(figure(r"Requests/sec:\s+([\d.]+)")),
+        _milliseconds(figure(r"50%\s+([\d.]+\w+)")),
+        _milliseconds(figure(r"99%\s+([\d.]+\w+)")),
+        refused + broken,
+    )
+
+
+def _milliseconds(text: str) -> float:
+    number = text.rstrip("mus")
+    factors = {"us": 0.001, "ms": 1.0, "s": 1000.0, "": 1.0}
+    return float(number) * factors[text[len(number) :]]
+
+
+def _print(cases: Sequence[Case], seen: Mapping[str, Sequence[Measured]]) -> None:
+    def median(name: str, figure: str) -> float:
+        return float(statistics.median(getattr(each, figure) for each in seen[name]))
+
+    flask = median("Flask, constant", "requests_per_second")
+    single = median("user, warm (near cache)", "requests_per_second")
+    rows = []
+    for case in cases:
+        rate = median(case.name, "requests_per_second")
+        share = f"{rate / flask:.2f}" if case.users == 1 else f"{rate * case.users / single:.0f}x"
+        rows.append(
+            [
+                case.name,
+                f"{rate:,.0f}",
+                f"{rate * case.users:,.0f}",
+                share,
+                f"{median(case.name, 'p50_ms'):.1f}",
+                f"{median(case.name, 'p99_ms'):.1f}",
+                f"{sum(each.failed for each in seen[case.name])}",
+            ]
+        )
+    head = ["", "requests/s", "users/s", "of Flask", "p50 ms", "p99 ms", "errors"]
+    print(report.table(head, rows))
+    print("(a batch's share is its users/s over those of warm single requests)")
+
+
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health/ready") as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    main()
