@@ -26,7 +26,7 @@ from app.contracts.recommendations import (
 )
 from app.errors import CacheUnavailable, NothingPublished
 from app.generation import Generation
-from app.near_cache import NearCache
+from app.near_cache import NearCache, Remembered
 from app.settings import Settings
 
 CACHE_ERRORS = (
@@ -121,13 +121,13 @@ class Cache:
 
     def users(
         self, generation: Generation, users: Sequence[str]
-    ) -> tuple[list[bytes | None], bool]:
-        """The users' records and whether they are degraded, in one round trip at most.
+    ) -> tuple[list[Remembered | None], bool]:
+        """The users' lists and whether they are degraded, in one round trip at most.
 
-        A record is None for a stranger and, when degraded, for everyone who is not near.
+        A list is None for a stranger and, when degraded, for everyone who is not near.
         """
         found = {user: generation.near.get(user) for user in users}
-        missing = [user for user, record in found.items() if record is None]
+        missing = [user for user, remembered in found.items() if remembered is None]
         degraded = not self._reachable
         if missing and not degraded:
             try:
@@ -136,8 +136,8 @@ class Cache:
                 degraded = True
         return [found[user] for user in users], degraded
 
-    def similar(self, generation: Generation, item: str) -> bytes | None:
-        """The record of the item's neighbours, None when the generation does not hold the item.
+    def similar(self, generation: Generation, item: str) -> Remembered | None:
+        """The list of the item's neighbours, None when the generation does not hold the item.
 
         Raises CacheUnavailable.
         """
@@ -148,9 +148,17 @@ class Cache:
             record: bytes | None = client.hget(
                 self._namespace.similar_bucket(manifest.generation, bucket), name
             )
-        return record
+        return None if record is None else Remembered(record)
 
-    def _look_up(self, generation: Generation, users: Sequence[str]) -> dict[str, bytes | None]:
+    def sample(self, generation: Generation) -> bytes:
+        """A JSON array of up to 1,000 of the generation's users. Raises CacheUnavailable."""
+        with self._asking() as client:
+            found: bytes | None = client.get(self._namespace.sample(generation.manifest.generation))
+        return found or b"[]"
+
+    def _look_up(
+        self, generation: Generation, users: Sequence[str]
+    ) -> dict[str, Remembered | None]:
         manifest = generation.manifest
         places = []
         for user in users:
@@ -165,10 +173,11 @@ class Cache:
                 for place in places:
                     pipeline.hget(*place)
                 records = pipeline.execute()
-        found = dict(zip(users, records, strict=True))
-        for user, record in found.items():
+        found: dict[str, Remembered | None] = dict.fromkeys(users)
+        for user, record in zip(users, records, strict=True):
             if record is not None:
-                generation.near.put(user, record)
+                found[user] = remembered = Remembered(record)
+                generation.near.put(user, remembered)
         return found
 
     @contextmanager
@@ -195,6 +204,8 @@ class Cache:
                 self._lost(error)
             except BrokenRecord as error:
                 self._unreadable(error)
+            except Exception as error:  # a watcher that ended would leave the worker deaf for good
+                self._unexpected(error)
 
     def _follow(self) -> None:
         if self._client is None:
@@ -204,12 +215,10 @@ class Cache:
             # A server that came back empty: what is in memory is better than nothing.
             self._set_unreachable("the cache lost its data: run 'larder refresh' again")
             return
-        if name is not None and (self._live is None or self._name_of_live() != name.decode()):
-            self._live = self._load(self._client, name.decode())
-            log.info("serving generation %s", name.decode())
-        if not self._reachable:
-            log.info("the cache is reachable")
-        self._reachable = True
+        if name is not None and self._name_of_live() != name.decode(errors="replace"):
+            self._live = self._load(self._client, name.decode(errors="replace"))
+            log.info("serving generation %s", self._name_of_live())
+        self._set_reachable()
 
     def _name_of_live(self) -> str | None:
         return self._live.manifest.generation if self._live else None
@@ -222,10 +231,12 @@ class Cache:
         if text is None or popular is None:
             raise BrokenRecord(f"generation {name} is live but has no manifest or popular list")
         manifest = Manifest.from_json(text)
+        if manifest.generation != name:
+            raise BrokenRecord(f"generation {name} has the manifest of {manifest.generation}")
         return Generation(
             manifest=manifest,
             chunks=self._load_chunks(client, manifest),
-            popular=popular,
+            popular=Remembered(popular),
             near=NearCache(self._settings.near_cache_users),
         )
 
@@ -236,24 +247,41 @@ class Cache:
             for chunk in range(first, min(first + _CHUNKS_AT_A_TIME, manifest.chunks)):
                 pipeline.get(self._namespace.chunk(manifest.generation, chunk))
             chunks.extend(pipeline.execute())
-        if None in chunks:
-            raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
+            if None in chunks[first:]:
+                raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
         return chunks
 
     def _lost(self, error: Exception) -> None:
-        self._set_unreachable(f"the cache does not answer ({type(error).__name__})")
+        self._set_unreachable(_no_answer(error))
+
+    def _unexpected(self, error: Exception) -> None:
+        if self._problem != _no_answer(error):
+            log.error("the cache answered what nobody expected", exc_info=error)
+        self._lost(error)
 
     def _unreadable(self, error: BrokenRecord) -> None:
         """Another version's generation is live; the one in memory, if any, stays in use."""
         problem = f"the live generation cannot be read: {error}"
         if self._live is None:
             self._set_unreachable(problem)
-        elif problem != self._problem:
-            self._problem = problem
+            return
+        if problem != self._problem:
             log.error("%s; serving %s instead", problem, self._name_of_live())
+        self._problem = problem
+        self._reachable = True
+
+    def _set_reachable(self) -> None:
+        if not self._reachable:
+            log.info("the cache is reachable")
+        self._problem = ""
+        self._reachable = True
 
     def _set_unreachable(self, problem: str) -> None:
         if self._reachable or problem != self._problem:
             log.warning("%s; serving from memory until it is back", problem)
         self._problem = problem
         self._reachable = False
+
+
+def _no_answer(error: Exception) -> str:
+    return f"the cache does not answer ({type(error).__name__})"

@@ -5,6 +5,7 @@
     |-- BadParameter       400
     |-- UnknownUser        404
     |-- UnknownItem        404
+    |-- SampleForbidden    404
     |-- NothingPublished   503
     `-- CacheUnavailable   503
 
@@ -42,6 +43,13 @@ class UnknownItem(ServingError):
 
     status = 404
     title = "Unknown item"
+
+
+class SampleForbidden(ServingError):
+    """This deployment gives no user ids away."""
+
+    status = 404
+    title = "No sample"
 
 
 class NothingPublished(ServingError):

@@ -5,7 +5,7 @@ import logging
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import generation, health, items, problems, recommendations
+from app.api import generation, health, items, problems, recommendations, users
 from app.cache import Cache
 from app.settings import Settings
 
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None, cache: Cache | None = None) -> 
     app.extensions["larder"] = cache
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (recommendations, items, generation, health):
+    for module in (recommendations, items, users, generation, health):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

@@ -15,7 +15,7 @@ from app.contracts.recommendations import (
     decode_record,
     document,
 )
-from app.near_cache import NearCache
+from app.near_cache import NearCache, Remembered
 
 RENDERING = 1
 """Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
@@ -27,7 +27,7 @@ class Generation:
 
     manifest: Manifest
     chunks: Sequence[bytes]
-    popular: bytes
+    popular: Remembered
     near: NearCache
 
     @property
@@ -35,17 +35,21 @@ class Generation:
         """Within a generation and a version of the rendering, the answer of a URL never changes."""
         return f"{self.manifest.generation}-{RENDERING}"
 
-    def render(self, record: bytes, n: int) -> bytes:
+    def render(self, remembered: Remembered, n: int) -> bytes:
         """The first n entries of a record as a JSON array of documents with their scores.
 
         Raises BrokenRecord when an entry names an item that the generation does not have.
         """
-        entries = decode_record(record)[:n]
-        return b"[" + b",".join(self._entry(item, score) for item, score in entries) + b"]"
+        length, rendered = remembered.rendered
+        if length != n:
+            entries = decode_record(remembered.record)[:n]
+            rendered = b"[" + b",".join(self._entry(*entry) for entry in entries) + b"]"
+            remembered.rendered = (n, rendered)
+        return rendered
 
     def _entry(self, item: int, score: float) -> bytes:
-        if item >= self.manifest.items:
-            raise BrokenRecord(f"a record names item {item} of {self.manifest.items}")
         chunk, position = divmod(item, CHUNK_SIZE)
+        if chunk >= len(self.chunks):
+            raise BrokenRecord(f"a record names item {item} of {self.manifest.items}")
         body = document(self.chunks[chunk], position)
         return b'%s,"score":%.4g}' % (body[:-1], score)

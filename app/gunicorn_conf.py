@@ -1,10 +1,16 @@
 """How gunicorn runs the API; every figure that a team may want to change is a setting."""
 
 import os
+import sys
 
+from app.errors import BadSettings
 from app.settings import Settings
 
-_settings = Settings.from_environment()
+try:
+    _settings = Settings.from_environment()
+except BadSettings as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
 
 bind = _settings.bind
 workers = _settings.workers
@@ -14,6 +20,7 @@ loglevel = _settings.log_level
 accesslog = None  # one line per request costs more than the request; the proxy in front has it
 keepalive = 75
 timeout = 30
-graceful_timeout = 30
+# A connection that is kept alive, idle, keeps a worker from ending for as long as this.
+graceful_timeout = 5 + _settings.cache_timeout_ms // 1000
 control_socket_disable = True  # it would be written under $HOME, which a read-only root refuses
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -1,14 +1,26 @@
 """Every setting of the API: name, type, default, range and one sentence."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from app.contracts import environment
 from app.contracts.recommendations import Namespace
 from app.errors import BadSettings
+
+_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+_URL_OPTIONS = (
+    "db",
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+)
 
 
 def _setting(default: Any, sentence: str, low: int | None = None, high: int | None = None) -> Any:
@@ -37,6 +49,9 @@ class Settings:
     near_cache_users: int = _setting(
         10_000, "How many users' answers a worker keeps in memory; 0 keeps none.", 0, 10_000_000
     )
+    user_sample: bool = _setting(
+        False, "Whether GET /users/sample gives user ids away, as a load test needs (true, false)."
+    )
     max_age_seconds: int = _setting(
         0, "How long a client may reuse an answer without asking again.", 0, 86_400
     )
@@ -58,6 +73,7 @@ class Settings:
                 f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
             )
         _check_url(self.cache_url)
+        _check_bind(self.bind)
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -80,6 +96,10 @@ def variable(setting: "Field[Any]") -> str:
 def _parse(setting: "Field[Any]", text: str) -> int | str:
     if setting.type is str:
         return text
+    if setting.type is bool:
+        if text.lower() not in ("true", "false"):
+            raise BadSettings(f"{variable(setting)} must be true or false, not {text!r}")
+        return text.lower() == "true"
     try:
         return int(text)
     except ValueError as error:
@@ -92,15 +112,38 @@ def _check(setting: "Field[Any]", value: Any) -> None:
         raise BadSettings(f"{variable(setting)} must be {low} to {high}, not {value!r}")
 
 
+def _check_bind(bind: str) -> None:
+    address, _, port = bind.rpartition(":")
+    right = re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65_535
+    if not bind.startswith("unix:/") and not (address and right):
+        raise BadSettings(
+            f"LARDER_BIND must be an address and a port such as 0.0.0.0:8000, or unix:/path, "
+            f"not {bind!r}"
+        )
+
+
 def _check_url(url: str) -> None:
-    """The URL may hold a password, so no message repeats it."""
-    schemes = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+    """The URL may hold a password, so no message repeats any of it, not even that of urlsplit."""
+    if not url.startswith(tuple(f"{scheme}://" for scheme in _SCHEMES)):
+        raise BadSettings(
+            f"LARDER_CACHE_URL must begin with one of {', '.join(s + '://' for s in _SCHEMES)}"
+        )
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - parsing the port is the check
-    except ValueError as error:
-        raise BadSettings(f"LARDER_CACHE_URL is not a URL: {error}") from None
-    if parts.scheme not in schemes:
-        raise BadSettings(
-            f"LARDER_CACHE_URL must begin with one of {', '.join(s + '://' for s in schemes)}"
-        )
+        options = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        raise _not_a_url() from None
+    databases = "/?0?" if parts.scheme.endswith("+cluster") else "/?[0-9]*"
+    database = parts.scheme == "unix" or re.fullmatch(databases, parts.path)
+    if parts.fragment or not database:
+        raise _not_a_url()
+    if any(name not in _URL_OPTIONS for name, _ in options):
+        raise BadSettings(f"LARDER_CACHE_URL may carry the options {', '.join(_URL_OPTIONS)} only")
+
+
+def _not_a_url() -> BadSettings:
+    return BadSettings(
+        "LARDER_CACHE_URL must look like redis://user:password@host:6379/0; in a user name or "
+        "password write every / as %2F, ? as %3F, # as %23, @ as %40 and : as %3A"
+    )

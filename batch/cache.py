@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -20,6 +19,16 @@ CACHE_ERRORS = (
     redis.exceptions.IncorrectPolicyType,
     OSError,
 )
+
+_URL = re.compile(
+    r"(?P<scheme>(?P<unix>unix)|rediss?([+]cluster)?)://"
+    r"([^/?#]*@)?"
+    r"(?P<where>(?(unix)/[^@?#]+|(\[[^]@/?#]+\]|[^]\[:@/?#]+)(:\d+)?(/\d*)?))"
+    r"([?][^#]*)?"
+)
+
+_OUT_OF_MEMORY = "command not allowed when used memory"
+"""Redis 6.2 wraps this into an error of its own when a script meets it."""
 
 Client = Any
 """redis.Redis or redis.cluster.RedisCluster; their common methods have no common type."""
@@ -38,20 +47,35 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
         "retry": Retry(ExponentialBackoff(cap=1.0, base=0.2), 3),
     }
     with translated(where):
-        client: Client
         try:
-            if re.match("rediss?[+]cluster://", url):
-                client = RedisCluster.from_url(url.replace("+cluster", "", 1), **options)
-            else:
-                client = redis.Redis.from_url(url, **options)
-        except ValueError as error:
-            raise BadSettings(f"--cache-url {where}: {error}") from error
-        client.ping()
-        if isinstance(client, redis.Redis) and client.info("cluster").get("cluster_enabled"):
+            client = _open(url, options)
+            client.ping()
+        except (ValueError, TypeError) as error:  # TypeError: a ?name=value that nothing takes
+            raise BadSettings(f"--cache-url {where} has a part that nothing understands") from error
+        except redis.exceptions.RedisClusterException as error:
+            if "mode is not enabled" not in str(error):
+                raise
+            raise BadSettings(
+                f"{where} is no Redis Cluster: write redis:// in place of redis+cluster://"
+            ) from error
+        if isinstance(client, redis.Redis) and _in_cluster(client):
             raise BadSettings(
                 f"{where} belongs to a Redis Cluster: write redis+cluster:// in place of redis://"
             )
     return client
+
+
+def _open(url: str, options: dict[str, Any]) -> Client:
+    if "+cluster://" in url:
+        return RedisCluster.from_url(url.replace("+cluster", "", 1), **options)
+    return redis.Redis.from_url(url, **options)
+
+
+def _in_cluster(client: Client) -> bool:
+    try:
+        return bool(client.info("cluster").get("cluster_enabled"))
+    except redis.exceptions.NoPermissionError:
+        return False  # managed servers often forbid INFO
 
 
 @contextmanager
@@ -59,11 +83,12 @@ def translated(where: str = "the cache") -> Iterator[None]:
     """Turn every error of the client into CacheUnavailable."""
     try:
         yield
-    except redis.exceptions.OutOfMemoryError as error:
-        raise CacheUnavailable(
-            f"{where} is out of memory: raise its maxmemory, or free some with 'larder prune'"
-        ) from error
     except CACHE_ERRORS as error:
+        if _OUT_OF_MEMORY in str(error):
+            raise CacheUnavailable(
+                f"{where} is out of memory: raise its maxmemory, or free some with "
+                f"'larder prune --keep 2'"
+            ) from error
         raise CacheUnavailable(
             f"{where} cannot be used now ({type(error).__name__}: {error}); "
             f"see that it runs and that the URL and password are right"
@@ -71,5 +96,16 @@ def translated(where: str = "the cache") -> Iterator[None]:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    """The part of the URL that a message may show.
+
+    Raises BadSettings, without showing any of it, for what the client would cut in other places:
+    a password that holds / ? # unescaped would be taken for a host, and shown.
+    """
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise BadSettings(
+            "--cache-url must be redis://[user:password@]host:port/db, rediss:// (TLS), "
+            "unix:///path or redis+cluster://host:port, with / ? # @ and % of a password "
+            "written as %2F %3F %23 %40 %25"
+        )
+    return f"{parts['scheme']}://{parts['where']}"

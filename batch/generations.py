@@ -14,14 +14,18 @@ redis.call('SET', KEYS[3], ARGV[2])
 return 1
 """
 
+# A server without free memory refuses SET and HSET, unless the script has written before: what is
+# replaced is deleted first, so that rolling back and freeing memory work then too.
 _POINT = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[2])
 redis.call('SET', KEYS[2], ARGV[1])
 return 1
 """
 
 _CONDEMN = """
 if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
@@ -44,10 +48,13 @@ class Generations:
         """The name of the live generation."""
         with translated():
             name: bytes | None = self._client.get(self._namespace.live)
-        return name.decode() if name is not None else None
+        return name.decode(errors="replace") if name is not None else None
 
     def all(self) -> list[Manifest]:
-        """Every generation that this version can read, oldest first, unfinished ones included."""
+        """Every generation, oldest first, unfinished ones included.
+
+        Raises BrokenRecord for a manifest that this schema did not write.
+        """
         with translated():
             entries: dict[bytes, bytes] = self._client.hgetall(self._namespace.generations)
         return [Manifest.from_json(entries[name]) for name in sorted(entries)]
@@ -71,6 +78,13 @@ class Generations:
         with translated():
             self._client.hset(self._namespace.generations, manifest.generation, manifest.to_json())
 
+    def prove(self, manifest: Manifest, token: str) -> None:
+        """Raise LostLock when the lock is no longer the token's: another run may have pruned."""
+        with translated():
+            holder: bytes | None = self._client.get(self._namespace.lock)
+        if holder != token.encode():
+            raise _lost(manifest)
+
     def commit(self, manifest: Manifest, token: str) -> None:
         """Note the generation as complete and point at it, in one step.
 
@@ -89,10 +103,7 @@ class Generations:
                 manifest.to_json(),
             )
         if not done:
-            raise LostLock(
-                f"generation {manifest.generation} was not published: this run lost its lock, "
-                f"perhaps because the machine or the cache stood still; run it again"
-            )
+            raise _lost(manifest)
 
     def roll_back(self, name: str | None = None) -> Manifest:
         """Point at that generation, or at the newest one older than the live one.
@@ -165,3 +176,10 @@ class Generations:
                 pipeline.execute()
             self._client.hdel(space.generations, manifest.generation)
         return True
+
+
+def _lost(manifest: Manifest) -> LostLock:
+    return LostLock(
+        f"generation {manifest.generation} was not published: this run lost its lock, "
+        f"perhaps because the machine or the cache stood still; run it again"
+    )

@@ -18,6 +18,22 @@ from batch.errors import Locked
 
 LEASE_SECONDS = 30.0
 
+# DEL first: a server without free memory refuses SET, unless the script has written before. Whoever
+# prunes to free some needs the lock.
+_ACQUIRE = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+
+class _Lock(Lock):
+    def do_acquire(self, token: str) -> bool:
+        assert self.timeout is not None
+        return bool(self.redis.eval(_ACQUIRE, 1, self.name, token, int(self.timeout * 1000)))
+
 
 @contextmanager
 def hold(
@@ -40,7 +56,7 @@ def hold(
             "nonce": secrets.token_hex(8),
         }
     )
-    lock = Lock(client, namespace.lock, timeout=lease_seconds, thread_local=False)
+    lock = _Lock(client, namespace.lock, timeout=lease_seconds, thread_local=False)
     with translated():
         if not lock.acquire(blocking=False, token=token):
             raise Locked(_who(client, namespace))
@@ -73,11 +89,18 @@ def _release(lock: Lock) -> None:
 
 
 def _who(client: Client, namespace: Namespace) -> str:
-    holder = client.get(namespace.lock)
-    left = max(client.pttl(namespace.lock), 0) / 1000
-    who = json.loads(holder) if holder else {}
+    holder: bytes = client.get(namespace.lock) or b"a run that has just ended"
+    left = client.pttl(namespace.lock) / 1000
+    end = f"{left:.0f} seconds until its lock expires" if left > 0 else f"delete {namespace.lock}"
     return (
-        f"namespace {namespace.name!r} is being refreshed by process {who.get('pid', '?')} on "
-        f"{who.get('host', '?')} since {who.get('since', '?')}; wait for it, or, when it is dead, "
-        f"{left:.0f} seconds until its lock expires"
+        f"namespace {namespace.name!r} is being refreshed by {_named(holder)}; wait for it, or, "
+        f"when it is dead, {end}"
     )
+
+
+def _named(holder: bytes) -> str:
+    try:
+        who = json.loads(holder)
+        return f"process {who['pid']} on {who['host']} since {who['since']}"
+    except (ValueError, TypeError, KeyError):  # set by hand, to keep every run away
+        return repr(holder.decode(errors="replace"))

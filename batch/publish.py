@@ -1,19 +1,25 @@
 """Write a generation, verify it, then point at it in one step; readers see the old or the new."""
 
+import json
 import logging
+import math
+import operator
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 import numpy as np
+import redis
 from numpy.typing import NDArray
 
 from app.contracts.recommendations import (
     BUCKET_SIZE,
     CHUNK_SIZE,
+    SAMPLE_SIZE,
     Manifest,
     Namespace,
     bucket_of,
@@ -64,11 +70,14 @@ def publish(
     generation is then untouched, and what was written is deleted now or by the next run.
     """
     generations = Generations(client, namespace)
+    _warn_of_eviction(client)
     generations.begin(manifest)
     try:
         parts = _write(client, namespace, manifest, contents, progress)
+        generations.prove(manifest, token)
         with translated():
             parts.verify(client)
+        _warn_of_loose_buckets(client, parts, manifest.k)
         complete = replace(
             manifest,
             state="complete",
@@ -131,7 +140,7 @@ class _Parts:
     def _read_back(self, client: Client, number: int) -> int:
         if not self.is_hash[number]:
             return zlib.crc32(client.get(self.keys[number]) or b"")
-        return _hash_checksum(client.hgetall(self.keys[number]).items())
+        return _hash_checksum(client.hgetall(self.keys[number]))
 
     def _expect(self, number: int, what: str, written: int, found: int) -> None:
         if written != found:
@@ -141,9 +150,45 @@ class _Parts:
             )
 
 
-def _hash_checksum(entries: Iterable[tuple[bytes, bytes]]) -> int:
+def _hash_checksum(bucket: dict[bytes, bytes]) -> int:
     """CRC-32 of a bucket, whatever the order in which the server returns its fields."""
-    return zlib.crc32(b"".join(name + value for name, value in sorted(entries)))
+    return zlib.crc32(b"".join(sorted(map(operator.add, bucket.keys(), bucket.values()))))
+
+
+def _warn_of_eviction(client: Client) -> None:
+    memory = _if_allowed(lambda: client.info("memory")) or {}
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if memory.get("maxmemory") and policy != "noeviction":
+        log.warning(
+            "the cache may throw away what is published, as its maxmemory-policy is %s: "
+            "set maxmemory-policy noeviction",
+            policy,
+        )
+
+
+def _warn_of_loose_buckets(client: Client, parts: _Parts, k: int) -> None:
+    """Ask for the fullest bucket: a server packs a hash up to a number of fields and their size."""
+    hashes = [number for number in range(len(parts.keys)) if parts.is_hash[number]]
+    fullest = max(hashes, key=parts.sizes.__getitem__, default=None)
+    if fullest is None:
+        return
+    if _if_allowed(lambda: client.object("encoding", parts.keys[fullest])) == b"hashtable":
+        log.warning(
+            "the cache does not pack the lists, which then take several times the memory: set "
+            "hash-max-listpack-value to %d or more and hash-max-listpack-entries to %d or more "
+            "(before Redis 7 hash-max-ziplist-...), then refresh",
+            max(64, k * _ENTRY.itemsize),
+            max(128, parts.sizes[fullest]),
+        )
+
+
+def _if_allowed(ask: Callable[[], Any]) -> Any:
+    """The server's answer, or None when it forbids the question, as managed servers may."""
+    with translated():
+        try:
+            return ask()
+        except redis.ResponseError:
+            return None
 
 
 def _write(
@@ -160,6 +205,7 @@ def _write(
         ((namespace.popular(name), record) for record in encode_lists(contents.popular)),
         parts,
     )
+    _write_strings(client, [(namespace.sample(name), _sample(contents.users))], parts)
     _write_strings(
         client,
         (
@@ -185,6 +231,11 @@ def _write(
         progress,
     )
     return parts
+
+
+def _sample(users: Sequence[str]) -> bytes:
+    step = math.ceil(len(users) / SAMPLE_SIZE) or 1
+    return json.dumps(users[::step]).encode()
 
 
 def _chunks(documents: Iterable[bytes]) -> Iterable[bytes]:
@@ -213,14 +264,14 @@ def _write_buckets(
     progress: Progress,
 ) -> None:
     """Write the members' lists bucket by bucket, so that each is one command and none is kept."""
-    names = [field(member) for member in members]
+    names = np.array([field(member) for member in members], np.object_)
     buckets = np.fromiter((bucket_of(name, len(keys)) for name in names), np.int64, len(names))
     order = np.argsort(buckets, kind="stable")
     bounds = np.searchsorted(buckets[order], np.arange(len(keys) + 1)).tolist()
     for first in range(0, len(keys), _BUCKETS_AT_A_TIME):
         last = min(first + _BUCKETS_AT_A_TIME, len(keys))
         block = order[bounds[first] : bounds[last]]
-        fields_of_block = [names[member] for member in block.tolist()]
+        fields_of_block = names[block].tolist()
         records = encode_lists(lists_of(block))
         pipeline = client.pipeline(transaction=False)
         for bucket in range(first, last):
@@ -228,7 +279,7 @@ def _write_buckets(
             entries = dict(zip(fields_of_block[part], records[part], strict=True))
             if entries:
                 pipeline.hset(keys[bucket], mapping=entries)
-                parts.add(keys[bucket], len(entries), _hash_checksum(entries.items()), is_hash=True)
+                parts.add(keys[bucket], len(entries), _hash_checksum(entries), is_hash=True)
         with translated():
             pipeline.execute()
         progress(len(block))
@@ -239,9 +290,7 @@ def encode_lists(lists: Lists) -> list[bytes]:
     entries = np.empty(lists.items.shape, _ENTRY)
     entries["item"] = lists.items
     entries["score"] = np.clip(lists.scores, -_MAX_SCORE, _MAX_SCORE)
-    width = _ENTRY.itemsize * lists.items.shape[1]
+    starts = np.arange(len(lists)) * (lists.items.shape[1] * _ENTRY.itemsize)
+    ends = starts + lists.lengths * _ENTRY.itemsize
     packed = entries.tobytes()
-    return [
-        packed[row * width : row * width + length * _ENTRY.itemsize]
-        for row, length in enumerate(lists.lengths.tolist())
-    ]
+    return [packed[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]

@@ -43,6 +43,14 @@ def client(server: Server) -> Iterator[Any]:
 
 
 @pytest.fixture
+def cluster_client(cluster: Cluster) -> Iterator[Any]:
+    """A plain client of the cluster."""
+    with redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port) as opened:
+        yield opened
+        opened.disconnect_connection_pools()  # its close() leaves those of other threads open
+
+
+@pytest.fixture
 def namespace() -> Namespace:
     """A namespace that no other test uses."""
     return Namespace(f"test-{next(_NUMBERS)}")

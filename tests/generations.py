@@ -1,16 +1,22 @@
 """Generations made by hand, so that a test knows every list of them."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from app.contracts.recommendations import (
+    CHUNK_SIZE,
     Manifest,
     Namespace,
     bucket_count,
+    bucket_of,
     chunk_count,
+    decode_record,
+    document,
     encode_document,
+    field,
 )
 from batch.lock import hold
 from batch.publish import Contents, publish
@@ -90,3 +96,57 @@ def publish_by_hand(
     )
     with hold(client, namespace) as token:
         return publish(client, namespace, replace(manifest, generation=generation), made, token)
+
+
+Entries = list[tuple[int, float]]
+
+
+@dataclass
+class Found:
+    """What a reader finds of a generation, through the contract alone."""
+
+    users: dict[str, Entries]
+    similar: dict[str, Entries]
+    popular: Entries
+    documents: list[bytes]
+
+
+def read_back(
+    client: Any,
+    namespace: Namespace,
+    manifest: Manifest,
+    users: Sequence[str],
+    items: Sequence[str],
+) -> Found:
+    """Read all that is published of these users and items; what is not there raises."""
+    name = manifest.generation
+
+    def record(key: str, member: bytes) -> Entries:
+        stored = client.hget(key, member)
+        assert stored is not None, f"{member!r} is not in {key}"
+        return decode_record(stored)
+
+    def of_user(user: str) -> Entries:
+        bucket = bucket_of(field(user), manifest.user_buckets)
+        return record(namespace.user_bucket(name, bucket), field(user))
+
+    def of_item(item: str) -> Entries:
+        bucket = bucket_of(field(item), manifest.similar_buckets)
+        return record(namespace.similar_bucket(name, bucket), field(item))
+
+    chunks = [client.get(namespace.chunk(name, number)) for number in range(manifest.chunks)]
+    return Found(
+        users={user: of_user(user) for user in users},
+        similar={item: of_item(item) for item in items},
+        popular=decode_record(client.get(namespace.popular(name))),
+        documents=[
+            document(chunks[number // CHUNK_SIZE], number % CHUNK_SIZE)
+            for number in range(len(items))
+        ],
+    )
+
+
+def keys_of(client: Any, namespace: Namespace) -> set[str]:
+    """Every key that the server holds for the namespace."""
+    patterns = (f"larder:1:{namespace.name}:*", f"larder:1:{{{namespace.name}}}:*")
+    return {key.decode() for pattern in patterns for key in client.scan_iter(pattern, count=1000)}

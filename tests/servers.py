@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,9 +34,13 @@ def free_port() -> int:
 
 
 class Server:
-    """A Valkey server on loopback; it can be killed, started again on its port, or frozen."""
+    """A Valkey server on loopback; it can be killed, started again on its port, or frozen.
 
-    def __init__(self, **configuration: Any) -> None:
+    What it saves (appendonly="yes") is there again after a restart when it has a folder.
+    """
+
+    def __init__(self, folder: Path | None = None, **configuration: Any) -> None:
+        self._folder = folder
         self._configuration = configuration
         self.port = free_port()
         self._server: Any = None
@@ -45,7 +50,9 @@ class Server:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        self._server = ValkeyServer(port=self.port, config=self._configuration)
+        self._server = ValkeyServer(
+            port=self.port, config=self._configuration, data_dir=self._folder
+        )
         self._server.start()
 
     def kill(self) -> None:
@@ -77,7 +84,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.nodes = [
-            Server(**{"cluster-enabled": "yes", "cluster-node-timeout": "1000"}) for _ in range(3)
+            Server(None, **{"cluster-enabled": "yes", "cluster-node-timeout": "1000"})
+            for _ in range(3)
         ]
 
     @property
@@ -149,9 +157,13 @@ class Gunicorn:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """End it with SIGTERM; returns its exit code."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(timeout=40)
+        return self._process.wait(timeout=40)
 
     def _listens(self) -> bool:
         assert self._process is not None

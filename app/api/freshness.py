@@ -10,12 +10,17 @@ from app.generation import Generation
 
 
 def matches(generation: Generation) -> bool:
-    """Whether the caller already holds this URL's answer of this generation."""
-    return request.if_none_match.contains_weak(generation.etag)
+    """Whether the caller already holds this URL's answer of this generation.
+
+    ``*`` asks whether there is any answer, which only ``answer`` can tell.
+    """
+    return generation.etag in request.if_none_match.as_set(include_weak=True)
 
 
 def answer(generation: Generation, body: bytes, *, keep: bool) -> Response:
     """A JSON answer that a client may keep for this generation, or may not keep at all."""
+    if keep and request.method in ("GET", "HEAD") and request.if_none_match.star_tag:
+        return not_modified(generation)
     response = Response(body, content_type="application/json")
     if keep:
         _keep(response, generation)

@@ -5,7 +5,7 @@ import json
 from flask import Blueprint, Response, request
 
 from app.api import cache, freshness
-from app.api.parameters import identifier, number
+from app.api.parameters import number, path_identifier
 from app.errors import UnknownItem
 
 bp = Blueprint("items", __name__)
@@ -15,17 +15,17 @@ bp = Blueprint("items", __name__)
 def similar(item: str) -> Response:
     """The items closest to an item, the best first; the score is the cosine of their factors."""
     generation = cache().live()
-    identifier("item", item)
+    path_identifier("item", item)
     k = generation.manifest.k
     n = number("n", request.args.get("n"), k, 1, k)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
-    record = cache().similar(generation, item)
-    if record is None:
+    found = cache().similar(generation, item)
+    if found is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")
     body = b'{"item":%s,"generation":"%s","similar":%s}' % (
         json.dumps(item, ensure_ascii=False).encode(),
         generation.manifest.generation.encode(),
-        generation.render(record, n),
+        generation.render(found, n),
     )
     return freshness.answer(generation, body, keep=True)

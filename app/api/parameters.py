@@ -1,5 +1,7 @@
 """What callers pass in, checked: an error names the parameter, its range and what was found."""
 
+from flask import request
+
 from app.contracts.recommendations import MAX_ID_BYTES
 from app.errors import BadParameter
 
@@ -22,6 +24,15 @@ def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     if value in choices:
         return str(value)
     raise BadParameter(f"{name} must be {' or '.join(choices)}, not {str(value)[:40]!r}")
+
+
+def path_identifier(name: str, value: str) -> str:
+    """An id from the path, where Flask has put U+FFFD for whatever is not UTF-8."""
+    try:
+        request.environ["PATH_INFO"].encode("latin-1").decode()
+    except UnicodeDecodeError as error:
+        raise BadParameter(f"{name} must be percent-encoded UTF-8, not {value[:40]!r}") from error
+    return identifier(name, value)
 
 
 def identifier(name: str, value: object) -> str:

@@ -6,9 +6,10 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import cache, freshness
-from app.api.parameters import choice, identifier, number
+from app.api.parameters import choice, identifier, number, path_identifier
 from app.errors import BadParameter, CacheUnavailable, UnknownUser
 from app.generation import Generation
+from app.near_cache import Remembered
 
 MAX_USERS = 100
 FALLBACKS = ("popular", "none")
@@ -20,16 +21,16 @@ bp = Blueprint("recommendations", __name__)
 def one(user: str) -> Response:
     """The best items for a user who has not seen them; what is popular for a stranger."""
     generation = cache().live()
-    identifier("user", user)
+    path_identifier("user", user)
     n = _n(generation, request.args.get("n"))
     fallback = choice("fallback", request.args.get("fallback"), FALLBACKS)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
-    (record,), degraded = cache().users(generation, [user])
-    if record is None and fallback == "none":
+    (found,), degraded = cache().users(generation, [user])
+    if found is None and fallback == "none":
         raise _nobody(user, degraded)
     return freshness.answer(
-        generation, _render(generation, user, record, n, degraded), keep=not degraded
+        generation, _render(generation, user, found, n, degraded), keep=not degraded
     )
 
 
@@ -44,13 +45,13 @@ def many() -> Response:
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
         raise BadParameter(f"users must be a list of 1 to {MAX_USERS} user ids")
     users = [identifier("users", user) for user in users]
-    records, degraded = cache().users(generation, users)
+    lists, degraded = cache().users(generation, users)
     answers = []
-    for user, record in zip(users, records, strict=True):
-        if record is None and fallback == "none":
+    for user, found in zip(users, lists, strict=True):
+        if found is None and fallback == "none":
             answers.append(_answer(generation, user, "none", b"[]", degraded))
         else:
-            answers.append(_render(generation, user, record, n, degraded))
+            answers.append(_render(generation, user, found, n, degraded))
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),
         b",".join(answers),
@@ -72,20 +73,25 @@ def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
 def _json_object() -> dict[str, object]:
     if not request.is_json:
         raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
-    asked = request.get_json()
+    body = request.get_data()
+    request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadParameter(f"the body must be JSON: {error}") from error
     if not isinstance(asked, dict):
         raise BadParameter('the body must be a JSON object such as {"users":["1","2"],"n":5}')
     return asked
 
 
 def _render(
-    generation: Generation, user: str, record: bytes | None, n: int, degraded: bool
+    generation: Generation, user: str, found: Remembered | None, n: int, degraded: bool
 ) -> bytes:
-    if record is None:
-        return _answer(
-            generation, user, "popular", generation.render(generation.popular, n), degraded
-        )
-    return _answer(generation, user, "personal", generation.render(record, n), degraded)
+    if found is None:
+        found, source = generation.popular, "popular"
+    else:
+        source = "personal"
+    return _answer(generation, user, source, generation.render(found, n), degraded)
 
 
 def _answer(

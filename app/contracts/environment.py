@@ -21,11 +21,12 @@ SERVING = frozenset(
         "NAMESPACE",
         "NEAR_CACHE_USERS",
         "THREADS",
+        "USER_SAMPLE",
         "WATCH_INTERVAL_MS",
         "WORKERS",
     )
 )
-"""Read by the API; ``tests/house`` holds them against ``app.settings``."""
+"""Read by the API; ``tests/contracts`` holds them against ``app.settings``."""
 
 BATCH = frozenset(
     PREFIX + name
@@ -70,16 +71,19 @@ BATCH = frozenset(
         "WORKERS",
     )
 )
-"""Read by the ``larder`` command; ``tests/house`` holds them against its options."""
+"""Read by the ``larder`` command; ``tests/contracts`` holds them against its options."""
+
+_WAY_OUT = "remove it, or see larder --help"
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each ``LARDER_*`` variable that nothing in the house reads."""
     known = SERVING | BATCH
+    names = sorted(name.removeprefix(PREFIX) for name in known)
     sentences = []
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "remove it, or see larder --help"
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), names, n=1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else _WAY_OUT
             sentences.append(f"unknown setting {name}: {hint}")
     return sentences

@@ -9,6 +9,7 @@ A *namespace* holds immutable *generations*; one pointer says which of them is l
     larder:1:shop:<generation>:similar:<bucket>  hash    item -> record: the item's neighbours
     larder:1:shop:<generation>:items:<chunk>     string  the documents of 256 items
     larder:1:shop:<generation>:popular           string  record: what strangers get
+    larder:1:shop:<generation>:sample            string  up to 1,000 user ids (JSON array)
 
 ``1`` is SCHEMA. The braces keep the three control keys in one slot of a Redis Cluster, so that a
 script may read and move them together; the buckets carry no braces and spread over all slots.
@@ -32,13 +33,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, NoReturn, Self, get_origin
 
 SCHEMA = 1
 BUCKET_SIZE = 80
 CHUNK_SIZE = 256
 MAX_ID_BYTES = 1024
 MAX_K = 1000
+SAMPLE_SIZE = 1000
 
 _ENTRY = struct.Struct("<Ie")
 _PLAIN_ID_BYTES = 16
@@ -88,6 +90,9 @@ class Namespace:
 
     def popular(self, generation: str) -> str:
         return self._part(generation, "popular")
+
+    def sample(self, generation: str) -> str:
+        return self._part(generation, "sample")
 
     def _part(self, generation: str, part: str) -> str:
         return f"larder:{SCHEMA}:{self.name}:{generation}:{part}"
@@ -169,7 +174,10 @@ def encode_chunk(documents: Sequence[bytes]) -> bytes:
 
 
 def document(chunk: bytes, position: int) -> bytes:
-    """The document at a position (0..CHUNK_SIZE-1) of a chunk. Raises BrokenRecord if not there."""
+    """The document at a position (0..CHUNK_SIZE-1) of a chunk. Raises BrokenRecord if not there.
+
+    Its text is taken on trust but for both ends, so that a caller can add members before the last.
+    """
     try:
         (first,) = struct.unpack_from("<I", chunk, 0)
         start, end = struct.unpack_from("<2I", chunk, 4 * position)
@@ -177,7 +185,14 @@ def document(chunk: bytes, position: int) -> bytes:
         raise BrokenRecord(f"a chunk of {len(chunk)} bytes has no document {position}") from error
     if not 4 * (position + 2) <= first <= start <= end <= len(chunk):
         raise BrokenRecord(f"a chunk of {len(chunk)} bytes has no document {position}")
-    return chunk[start:end]
+    found = chunk[start:end]
+    if not (found.startswith(b'{"item":') and found.endswith(b"}")):
+        raise BrokenRecord(f"expected a document of an item, found {found[:60]!r}")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"JSON has no {constant}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,21 +231,31 @@ class Manifest:
     def from_json(cls, text: str | bytes) -> Self:
         """Read a manifest. Raises BrokenRecord when this schema did not write it."""
         try:
-            raw = json.loads(text)
-        except ValueError as error:
+            raw = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
             raise BrokenRecord(f"a manifest is not JSON: {error}") from error
         found = raw.get("schema") if isinstance(raw, dict) else raw
         if not isinstance(raw, dict) or found != SCHEMA:
             raise BrokenRecord(f"expected a manifest of schema {SCHEMA}, found {found!r}")
         known = {each.name for each in fields(cls)}
         try:
-            return cls(**{name: value for name, value in raw.items() if name in known})
+            manifest = cls(**{name: value for name, value in raw.items() if name in known})
         except TypeError as error:
             raise BrokenRecord(f"a manifest lacks a field: {error}") from error
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        for each in fields(self):
+            value, kind = getattr(self, each.name), get_origin(each.type) or each.type
+            low = 1 if each.name.endswith("_buckets") else 0
+            if type(value) is not kind or (kind is int and value < low):
+                raise BrokenRecord(f"{each.name} of a manifest cannot be {value!r}")
 
     def keys(self, namespace: Namespace) -> Iterator[str]:
         """Every key of the generation, so that it can be checked and deleted exactly."""
         yield namespace.popular(self.generation)
+        yield namespace.sample(self.generation)
         for chunk in range(self.chunks):
             yield namespace.chunk(self.generation, chunk)
         for bucket in range(self.similar_buckets):

@@ -22,8 +22,8 @@ class ImplicitALS:
     """
 
     factors: int = 128
-    regularization: float = 1.5
-    alpha: float = 10.0
+    regularization: float = 1.2
+    alpha: float = 6.0
     iterations: int = 15
     seed: int = 42
     threads: int = 0
@@ -67,13 +67,15 @@ class ImplicitALS:
                 num_threads=self.threads,
             )
             try:
-                model.fit(
-                    self.confidences(weights),
-                    show_progress=False,
-                    callback=lambda iteration, seconds, loss: progress(iteration + 1),
-                )
+                with np.errstate(over="ignore", invalid="ignore"):  # the NaN is an error below
+                    model.fit(
+                        self.confidences(weights),
+                        show_progress=False,
+                        callback=lambda iteration, seconds, loss: progress(iteration + 1),
+                    )
             except ModelFitError as error:
                 raise NotGoodEnough(
-                    f"training failed ({error}): try more --regularization or less --alpha"
+                    f"training failed ({error}): choose --regularization and --alpha nearer to "
+                    f"their defaults"
                 ) from error
         return Factors(model.user_factors, model.item_factors)

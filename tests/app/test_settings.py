@@ -1,0 +1,161 @@
+"""A wrong setting is one sentence that names the variable; a password is in none."""
+
+import traceback
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from app.errors import BadSettings
+from app.settings import Settings, variable
+
+NUMBERS = {each.name: each for each in fields(Settings) if each.metadata["low"] is not None}
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert Settings.from_environment({"PATH": "/bin"}) == Settings()
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    texts = {
+        "LARDER_CACHE_URL": "rediss+cluster://somewhere:7000",
+        "LARDER_NAMESPACE": "shop",
+        "LARDER_CACHE_TIMEOUT_MS": "100",
+        "LARDER_WATCH_INTERVAL_MS": "200",
+        "LARDER_NEAR_CACHE_USERS": "0",
+        "LARDER_MAX_AGE_SECONDS": "60",
+        "LARDER_MAX_BODY_BYTES": "2048",
+        "LARDER_BIND": "0.0.0.0:80",
+        "LARDER_WORKERS": "3",
+        "LARDER_THREADS": "5",
+        "LARDER_LOG_LEVEL": "error",
+        "LARDER_USER_SAMPLE": "true",
+    }
+    assert set(texts) == {variable(each) for each in fields(Settings)}
+    settings = Settings.from_environment(texts)
+    found = {variable(each): str(getattr(settings, each.name)) for each in fields(Settings)}
+    assert found == {**texts, "LARDER_USER_SAMPLE": "True"}
+
+
+@pytest.mark.parametrize("each", fields(Settings), ids=lambda each: str(each.name))
+def test_every_setting_has_a_sentence(each: Any) -> None:
+    assert each.metadata["sentence"].endswith(".")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_may_be_at_both_ends_of_its_range_and_not_beyond(name: str) -> None:
+    low, high = NUMBERS[name].metadata["low"], NUMBERS[name].metadata["high"]
+    for inside in (low, high):
+        settings = Settings.from_environment({variable(NUMBERS[name]): str(inside)})
+        assert getattr(settings, name) == inside
+    for beyond in (low - 1, high + 1):
+        with pytest.raises(BadSettings) as raised:
+            Settings.from_environment({variable(NUMBERS[name]): str(beyond)})
+        expected = f"{variable(NUMBERS[name])} must be {low} to {high}, not {beyond}"
+        assert str(raised.value) == expected
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1e3", "0x10", "9" * 5000])
+def test_what_is_no_whole_number_is_refused(name: str, text: str) -> None:
+    with pytest.raises(BadSettings, match=f"{variable(NUMBERS[name])} must be"):
+        Settings.from_environment({variable(NUMBERS[name]): text})
+
+
+def test_an_unknown_name_stops_the_process_with_a_hint() -> None:
+    with pytest.raises(BadSettings, match="LARDER_THREAD: did you mean LARDER_THREADS?"):
+        Settings.from_environment({"LARDER_THREAD": "4"})
+
+
+def test_the_names_of_batch_are_no_errors() -> None:
+    assert Settings.from_environment({"LARDER_FACTORS": "64"}) == Settings()
+
+
+@pytest.mark.parametrize("namespace", ["", "Shop", "a b", "a:b", "x" * 65])
+def test_a_wrong_namespace_is_refused(namespace: str) -> None:
+    with pytest.raises(BadSettings, match="LARDER_NAMESPACE: namespace must be"):
+        Settings(namespace=namespace)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "0.0.0.0:65535", "[::]:80", "unix:/run/api.sock"])
+def test_an_address_is_taken(bind: str) -> None:
+    assert Settings(bind=bind).bind == bind
+
+
+@pytest.mark.parametrize(
+    "bind", ["", "nonsense", ":8000", "host:", "host:x", "host:65536", "host:-1", "unix:", "host:٣"]
+)
+def test_a_wrong_address_is_refused(bind: str) -> None:
+    with pytest.raises(BadSettings, match="LARDER_BIND must be an address and a port"):
+        Settings(bind=bind)
+
+
+@pytest.mark.parametrize("level", ["", "INFO", "warn", "trace"])
+def test_a_wrong_log_level_is_refused(level: str) -> None:
+    with pytest.raises(BadSettings, match="must be debug, info, warning or error"):
+        Settings(log_level=level)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://cache",
+        "redis://cache/",
+        "redis://cache/15",
+        "redis://cache?db=3",
+        "redis://:pass@cache:6379",
+        "redis://user:p%2Fa%40s%23s@cache:6379/0",
+        "redis://[::1]:6379",
+        "rediss://cache:6380?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=true",
+        "unix:///run/valkey.sock?db=1",
+        "redis+cluster://cache:7000",
+        "rediss+cluster://user:pass@cache:7000",
+    ],
+)
+def test_urls_of_all_kinds_are_taken(url: str) -> None:
+    assert Settings(cache_url=url).cache_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hunter2",
+        "http://:hunter2@cache",
+        "hunter2@cache:6379",
+        "redis:hunter2@cache",
+        "REDIS//:hunter2@cache",
+        "redis://:hunter2/@cache:6379",
+        "redis://:hunter2#@cache:6379",
+        "redis://user:6379#hunter2@cache:6379",
+        "redis://user:63/hunter2@cache:6379",
+        "redis://user:63?hunter2@cache:6379",
+        "redis://:hunter2?x=1@cache:6379",
+        "redis://:x@cache:hunter2",
+        "redis://:hunter2@cache:99999",
+        "redis://:hunter2@[cache",
+        "redis://:hunter2℀@cache",
+        "redis://:hunter2@cache/first",
+        "redis://:hunter2@cache?socket_timeout=60",
+        "redis://cache?password=hunter2",
+        "redis+cluster://:hunter2@cache/1",
+        "redis://cache?decode_responses=1&hunter2",
+    ],
+)
+def test_a_wrong_url_is_refused_and_its_password_never_shown(url: str) -> None:
+    with pytest.raises(BadSettings) as raised:
+        Settings.from_environment({"LARDER_CACHE_URL": url})
+    assert str(raised.value).startswith("LARDER_CACHE_URL m")
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("option", ["socket_timeout=60", "socket_connect_timeout=9", "timeout=1"])
+def test_a_url_cannot_make_requests_wait_longer_than_the_setting(option: str) -> None:
+    with pytest.raises(BadSettings, match="may carry the options db, ssl_ca_certs"):
+        Settings(cache_url=f"redis://cache?{option}")
+
+
+def test_settings_are_checked_however_they_are_made() -> None:
+    with pytest.raises(BadSettings, match="LARDER_THREADS must be 1 to 256, not 0"):
+        replace(Settings(), threads=0)

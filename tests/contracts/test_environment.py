@@ -1,0 +1,65 @@
+"""Both wings read one environment: each name is known, and a misspelt one gets a hint."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import click
+import pytest
+
+from app.contracts.environment import BATCH, SERVING, unknown
+from app.settings import Settings, variable
+from batch.cli import cli
+
+
+def test_serving_knows_exactly_the_settings_of_the_api() -> None:
+    assert SERVING == {variable(each) for each in fields(Settings)}
+
+
+def test_batch_knows_exactly_the_options_of_the_command() -> None:
+    assert BATCH == set(_variables(cli))
+
+
+def test_known_names_and_those_of_others_pass() -> None:
+    environment = {name: "" for name in SERVING | BATCH} | {
+        "PATH": "",
+        "LARDERS": "",
+        "larder_x": "",
+    }
+    assert unknown(environment) == []
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("LARDER_CACHE_ULR", "LARDER_CACHE_URL"),
+        ("LARDER_NAMESPCE", "LARDER_NAMESPACE"),
+        ("LARDER_WORKER", "LARDER_WORKERS"),
+        ("LARDER_TIMEOUT_MS", "LARDER_CACHE_TIMEOUT_MS"),
+        ("LARDER_REGULARISATION", "LARDER_REGULARIZATION"),
+    ],
+)
+def test_a_misspelt_name_gets_the_right_one(misspelt: str, meant: str) -> None:
+    assert unknown({misspelt: "secret"}) == [f"unknown setting {misspelt}: did you mean {meant}?"]
+
+
+def test_a_name_like_no_other_gets_a_way_out() -> None:
+    assert unknown({"LARDER_XQZ": ""}) == [
+        "unknown setting LARDER_XQZ: remove it, or see larder --help"
+    ]
+
+
+def test_several_unknown_names_are_all_named_in_order() -> None:
+    sentences = unknown({"LARDER_ZZZZ": "", "LARDER_QQQQ": "", "LARDER_K": "3"})
+    assert [sentence.split(":")[0] for sentence in sentences] == [
+        "unknown setting LARDER_QQQQ",
+        "unknown setting LARDER_ZZZZ",
+    ]
+
+
+def _variables(command: click.Command) -> Iterator[str]:
+    for parameter in command.params:
+        if isinstance(parameter.envvar, str):
+            yield parameter.envvar
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from _variables(each)

@@ -1,0 +1,293 @@
+"""Bad days of the cache under a real gunicorn: nobody gets an error that is not documented."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from app.cache import Cache
+from app.contracts.recommendations import Namespace
+from app.factory import create_app
+from app.settings import Settings
+from tests.app.wire import Answer, get, send
+from tests.generations import publish_by_hand
+from tests.servers import Api, Cluster, Server, wait_until
+
+SHOP = Namespace("shop")
+SECOND = "20260101T000001Z-0002"
+BACK_SECONDS = 2.0
+TIMEOUT_MS = 250
+SLACK_SECONDS = 1.0  # for a machine that others use too
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: when it began, how long it took, and its answer."""
+
+    began: float
+    seconds: float
+    answer: Answer
+
+    @property
+    def degraded(self) -> bool:
+        return bool(self.answer.json().get("degraded", False))
+
+
+@contextmanager
+def asking(url: str, paths: list[str]) -> Iterator[list[Asked]]:
+    """Ask for the paths again and again, in a thread each, until the block ends."""
+    stop = Event()
+    log: list[Asked] = []
+
+    def ask(path: str) -> None:
+        while not stop.is_set():
+            began = time.monotonic()
+            answer = get(url, path)
+            log.append(Asked(began, time.monotonic() - began, answer))
+            stop.wait(0.005)
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        threads: list[Future[None]] = [pool.submit(ask, path) for path in paths]
+        try:
+            yield log
+        finally:
+            stop.set()
+    for thread in threads:
+        thread.result()
+
+
+@contextmanager
+def api_of(server: Server, **settings: str) -> Iterator[str]:
+    """The API with one worker, so that what is near is known, over a published shop."""
+    with Api(server.url, SHOP.name, workers="1", **settings) as api:
+        yield api.url
+
+
+def publish(server: Server, generation: str = "20260101T000000Z-0001") -> None:
+    with redis.Redis.from_url(server.url) as client:
+        publish_by_hand(client, SHOP, generation)
+
+
+def ready(url: str) -> bool:
+    answer = get(url, "/health/ready")
+    return answer.status == 200 and not answer.json()["degraded"]
+
+
+def degraded(url: str) -> bool:
+    return bool(get(url, "/health/ready").json().get("degraded"))
+
+
+def within(seconds: float, true: Callable[[], bool]) -> None:
+    wait_until(true, seconds)
+
+
+def check_degraded(url: str) -> None:
+    """Near users keep their list, others get the popular one, all of it marked."""
+    near, far = get(url, "/recommendations/u1"), get(url, "/recommendations/u2")
+    for answer in (near, far):
+        assert answer.status == 200
+        assert answer.json()["degraded"] is True
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "ETag" not in answer.headers
+    assert near.json()["source"] == "personal"
+    assert near.json()["recommendations"][0]["item"] == "i1"
+    assert far.json()["source"] == "popular"
+    body = '{"users":["u1","u2"]}'
+    many = send(url, "POST", "/recommendations", body, {"Content-Type": "application/json"})
+    assert many.json()["answers"] == [near.json(), far.json()]
+    assert get(url, "/recommendations/u1?fallback=none").status == 200
+    for path in ("/recommendations/u2?fallback=none", "/items/i1/similar"):
+        away = get(url, path)
+        assert away.status == 503
+        assert away.headers["Content-Type"] == "application/problem+json"
+        assert away.headers["Retry-After"] == "1"
+    generation = get(url, "/generation")
+    assert (generation.status, generation.headers["Cache-Control"]) == (200, "no-store")
+    assert get(url, "/health/live").status == 200
+
+
+def check_whole(url: str) -> None:
+    for user in ("u1", "u2"):
+        answer = get(url, f"/recommendations/{user}").json()
+        assert (answer["source"], "degraded" in answer) == ("personal", False)
+    assert get(url, "/items/i1/similar").status == 200
+
+
+def test_a_cache_killed_and_restarted_is_hardly_noticed(tmp_path: Path) -> None:
+    with Server(tmp_path, appendonly="yes", appendfsync="always") as server:
+        publish(server)
+        with api_of(server) as url:
+            within(20, lambda: ready(url))
+            with asking(url, ["/recommendations/u1", "/recommendations/u2"]) as log:
+                for _ in range(2):
+                    _wait_for_more(log, 20)
+                    server.kill()
+                    wait_until(lambda: degraded(url))
+                    _wait_for_more(log, 20)
+                    server.start()
+                    within(BACK_SECONDS, lambda: ready(url))
+                    check_whole(url)
+    assert {each.answer.status for each in log} == {200}
+    assert {each.degraded for each in log} == {True, False}
+    assert max(each.seconds for each in log) < TIMEOUT_MS / 1000 + SLACK_SECONDS
+
+
+def test_users_near_keep_their_list_and_others_get_what_is_popular(own_server: Server) -> None:
+    publish(own_server)
+    with api_of(own_server) as url:
+        within(20, lambda: ready(url))
+        get(url, "/recommendations/u1")
+        own_server.kill()
+        wait_until(lambda: degraded(url))
+        check_degraded(url)
+
+
+def test_a_frozen_cache_holds_up_each_thread_once_and_then_nobody(own_server: Server) -> None:
+    publish(own_server)
+    with api_of(own_server, cache_timeout_ms=str(TIMEOUT_MS), near_cache_users="0") as url:
+        within(20, lambda: ready(url))
+        with asking(url, [f"/recommendations/u{number}" for number in range(3)]) as log:
+            _wait_for_more(log, 30)
+            own_server.freeze()
+            try:
+                wait_until(lambda: degraded(url))
+                known = time.monotonic()
+                _wait_for_more(log, 100)
+                thawed = time.monotonic()
+            finally:
+                own_server.thaw()
+            within(BACK_SECONDS, lambda: ready(url))
+        check_whole(url)
+    assert {each.answer.status for each in log} == {200}
+    assert max(each.seconds for each in log) < TIMEOUT_MS / 1000 + SLACK_SECONDS
+    later = [each for each in log if known < each.began < each.began + each.seconds < thawed]
+    assert len(later) > 50
+    assert all(each.degraded for each in later)
+    # Who asks a frozen cache waits half of the time-out; a busy machine may hold up a few others.
+    waited = [each for each in later if each.seconds > 0.9 * TIMEOUT_MS / 2000]
+    assert len(waited) < len(later) / 10
+
+
+def test_a_cache_that_came_back_empty_is_served_from_memory_until_the_next_refresh() -> None:
+    with Server() as server:
+        publish(server)
+        with api_of(server) as url:
+            within(20, lambda: ready(url))
+            get(url, "/recommendations/u1")
+            server.kill()
+            wait_until(lambda: degraded(url))
+            server.start()
+            time_to_notice = time.monotonic() + 1.5
+            while time.monotonic() < time_to_notice:
+                check_degraded(url)
+            publish(server, SECOND)
+            within(BACK_SECONDS, lambda: ready(url))
+            check_whole(url)
+            assert get(url, "/generation").json()["generation"] == SECOND
+
+
+def test_starting_without_a_cache_works_and_becomes_ready_by_itself() -> None:
+    server = Server()
+    with api_of(server) as url:
+        for path in ("/recommendations/u1", "/health/ready", "/generation", "/items/i1/similar"):
+            answer = get(url, path)
+            assert answer.status == 503
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["title"] == "Cache unavailable"
+        assert get(url, "/health/live").status == 200
+        with server:
+            within(BACK_SECONDS, lambda: "larder refresh" in _detail(url))
+            assert get(url, "/recommendations/u1").json()["title"] == "Nothing published"
+            publish(server)
+            within(BACK_SECONDS, lambda: ready(url))
+            check_whole(url)
+
+
+def test_a_wrong_password_is_said_without_it_and_a_right_one_heals(
+    own_server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    publish(own_server)
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("requirepass", "right")
+        wrong = f"redis://:hunter2@127.0.0.1:{own_server.port}/0"
+        with Api(wrong, SHOP.name, workers="1", log_level="debug") as api:
+            assert "AuthenticationError" in _detail(api.url)
+            assert "hunter2" not in _detail(api.url)
+            client.config_set("requirepass", "hunter2")
+            within(BACK_SECONDS, lambda: ready(api.url))
+    printed = capfd.readouterr()
+    assert "AuthenticationError" in printed.err
+    assert "hunter2" not in printed.out + printed.err
+
+
+def test_a_broken_generation_made_live_is_not_served(own_server: Server) -> None:
+    publish(own_server)
+    with redis.Redis.from_url(own_server.url) as client, api_of(own_server) as url:
+        within(20, lambda: ready(url))
+        publish(own_server, SECOND)
+        within(BACK_SECONDS, lambda: get(url, "/generation").json()["generation"] == SECOND)
+        client.hset(SHOP.generations, "broken", '{"schema":99}')
+        with asking(url, ["/recommendations/u1", "/recommendations/u2"]) as log:
+            client.set(SHOP.live, "broken")
+            asked = time.monotonic()
+            wait_until(lambda: any(each.began > asked + 1.2 for each in log))
+        check_whole(url)
+    assert {each.answer.json()["generation"] for each in log} == {SECOND}
+    assert not any(each.degraded for each in log)
+
+
+def test_a_cluster_without_one_of_its_nodes_degrades_and_heals() -> None:
+    with Cluster() as cluster, _api_of_cluster(cluster) as api:
+        users = [f"u{number}" for number in range(100)]
+        assert _degraded_users(api, users) == []
+        cluster.nodes[1].freeze()
+        try:
+            wait_until(lambda: _degraded_users(api, users) != [])
+        finally:
+            cluster.nodes[1].thaw()
+        wait_until(lambda: _degraded_users(api, users) == [])
+        cluster.nodes[2].kill()
+        wait_until(lambda: _degraded_users(api, users) == users)
+
+
+@contextmanager
+def _api_of_cluster(cluster: Cluster) -> Iterator[FlaskClient]:
+    with redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port) as client:
+        publish_by_hand(client, SHOP)
+    settings = Settings(cache_url=cluster.url, namespace=SHOP.name, near_cache_users=0)
+    cache = Cache(settings)
+    cache.start()
+    try:
+        yield create_app(settings, cache).test_client()
+    finally:
+        cache.stop()
+
+
+def _degraded_users(api: FlaskClient, users: list[str]) -> list[str]:
+    """Whoever gets a marked answer; every answer is a 200 and none waits for long."""
+    found = []
+    for user in users:
+        began = time.monotonic()
+        answer = api.get(f"/recommendations/{user}")
+        assert time.monotonic() - began < TIMEOUT_MS / 1000 + 2 * SLACK_SECONDS
+        assert answer.status_code == 200
+        if answer.get_json().get("degraded"):
+            found.append(user)
+    return found
+
+
+def _wait_for_more(log: list[Asked], answers: int) -> None:
+    seen = len(log)
+    wait_until(lambda: len(log) >= seen + answers)
+
+
+def _detail(url: str) -> str:
+    detail: str = get(url, "/health/ready").json().get("detail", "")
+    return detail
