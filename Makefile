@@ -15,7 +15,7 @@ help:  ## show this help
 demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
 	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
 
-test: $(VENV)/.test  ## the whole suite, against real servers
+test: $(VENV)/.test $(BIN)/redis-server-7  ## the whole suite, against real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules
@@ -46,6 +46,15 @@ $(VENV)/bin/python:
 	  echo "Larder needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Install one and run: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "Could not make a virtual environment: install venv (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+
+# Redis 7, as Debian has it, for the tests: unpacked beside the others, not installed.
+REDIS_7 = redis-server redis-tools libatomic1 libjemalloc2 liblua5.1-0 liblzf1 lua-bitop lua-cjson
+$(BIN)/redis-server-7: | $(VENV)/bin/python
+	@mkdir -p $(VENV)/redis-7 && cd $(VENV)/redis-7 && \
+	  { apt-get update -qq; apt-get download -qq $(REDIS_7) && for each in *.deb; do dpkg -x $$each .; done; } >/dev/null 2>&1 || \
+	  echo "No Redis 7 from apt-get here: its tests are skipped, those of Valkey and Redis 6.2 are not." >&2
+	@printf '#!/bin/sh\nhere=%s\nLD_LIBRARY_PATH=$$(echo $$here/usr/lib/*-linux-gnu) exec $$here/usr/bin/redis-server "$$@"\n' \
+	  $(abspath $(VENV))/redis-7 >$@ && chmod +x $@
 
 $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing larder[$*] into $(VENV) (about a minute the first time) ..."

@@ -6,6 +6,7 @@ is not good enough); 75 transient, the cache cannot take it now: retry.
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from batch.generations import Generations
 from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
 from batch.items import ITEM_PRESETS, load_items
 from batch.lock import hold
-from batch.pipeline import Gate, Holdout, check_k, judge
+from batch.pipeline import Gate, Holdout, check_holdout, check_k, judge
 from batch.pipeline import refresh as run_refresh
 from batch.progress import for_this_terminal
 from batch.show import show as read_list
@@ -38,6 +39,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Values = dict[str, Any]
 
 PATH = click.Path(path_type=Path)
+
+
+class Finite(click.FloatRange):
+    """A number in a range; unlike click's own it refuses ``nan``, which compares with nothing."""
+
+    def convert(self, *given: Any) -> Any:
+        number = super().convert(*given)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", *given[1:])
+        return number
+
+
 DEFAULT = ImplicitALS()
 
 
@@ -71,15 +84,32 @@ layout_options = options(
     option("--encoding", help="Of the text.  [default: utf-8]"),
     option("--header/--no-header", default=None, help="Whether the first line names the columns."),
     option("--rejects", type=PATH, default="rejects.csv", help="Where wrong rows are written."),
-    option("--max-rejects", type=float, default=0.01, help="The share of wrong rows to accept."),
+    option(
+        "--max-rejects", type=Finite(0, 1), default=0.01, help="The share of wrong rows to accept."
+    ),
 )
 
 engine_options = options(
     option("--engine", type=click.Choice(list(ENGINES)), default="implicit", help="Who trains."),
     option("--factors", type=click.IntRange(1, 4096), default=DEFAULT.factors, help="Per user."),
-    option("--regularization", type=click.FloatRange(0), default=DEFAULT.regularization),
-    option("--alpha", type=click.FloatRange(0, min_open=True), default=DEFAULT.alpha),
-    option("--iterations", type=click.IntRange(1, 1000), default=DEFAULT.iterations),
+    option(
+        "--regularization",
+        type=Finite(0),
+        default=DEFAULT.regularization,
+        help="More makes factors smaller, lists less personal.",
+    ),
+    option(
+        "--alpha",
+        type=Finite(0, min_open=True),
+        default=DEFAULT.alpha,
+        help="How much more an interaction counts than none.",
+    ),
+    option(
+        "--iterations",
+        type=click.IntRange(1, 1000),
+        default=DEFAULT.iterations,
+        help="Passes of training over all users and items.",
+    ),
     option("--seed", type=click.IntRange(0, 2**32 - 1), default=DEFAULT.seed, help="Of chance."),
 )
 
@@ -124,23 +154,31 @@ def cli() -> None:
 @option("--document-columns", help="Only these columns, such as title,year.  [default: all]")
 @k_option
 @option("--split", type=click.Choice(RULES), default="random", help="What to judge the model on.")
-@option("--holdout", type=float, default=0.2, help="The share to judge on; 0 judges nothing.")
+@option(
+    "--holdout",
+    type=Finite(0, 1, max_open=True),
+    default=0.2,
+    help="The share to judge on; 0 judges nothing.",
+)
 @option("--after", help="Judge on all since this date (ISO 8601) in place of a share.")
 @engine_options
-@option("--min-ndcg", type=click.FloatRange(0, 1), default=0.0, help="Publish nothing below.")
-@option("--max-drop", type=click.FloatRange(0, 1), default=0.1, help="Nor this far under live.")
+@option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish nothing below.")
+@option("--max-drop", type=Finite(0, 1), default=0.1, help="Nor this far under live.")
 @option("--force/--no-force", default=False, help="Publish whatever the gate says.")
 @cache_options
 @keep_option
 def refresh(interactions: Path, **values: Any) -> None:
-    """Judge a model on held-out INTERACTIONS, train it on all of them and publish its lists.
+    """Judge a model, train it on INTERACTIONS, publish its lists.
 
     INTERACTIONS is a file, or a folder of files, of users and items: CSV or TSV (.gz too) or
-    Parquet. A model that does not beat the popular list, or is much worse than the live one, is
-    not published.
+    Parquet. The model is judged on a part held out, then trained on all. One that does not beat
+    the popular list, or is much worse than the live one, is not published.
     """
     check_k(values["k"])
     space = _namespace(values)
+    holdout = Holdout(values["split"], values["holdout"], _moment(values["after"]), values["seed"])
+    limits = Gate(values["min_ndcg"], values["max_drop"], values["force"])
+    check_holdout(holdout, limits)
     client = connect(values["cache_url"])
     loaded = _load(interactions, values)
     manifest = run_refresh(
@@ -151,10 +189,8 @@ def refresh(interactions: Path, **values: Any) -> None:
         space,
         for_this_terminal(),
         k=values["k"],
-        holdout=Holdout(
-            values["split"], values["holdout"], _moment(values["after"]), values["seed"]
-        ),
-        limits=Gate(values["min_ndcg"], values["max_drop"], values["force"]),
+        holdout=holdout,
+        limits=limits,
         keep=values["keep"],
         report=lambda quality: click.echo(report.quality(quality)),
     )
@@ -168,7 +204,7 @@ def refresh(interactions: Path, **values: Any) -> None:
 @click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
 @layout_options
 def check(interactions: Path, **values: Any) -> None:
-    """Read INTERACTIONS as refresh would and say what is in them; publish nothing."""
+    """Say what refresh would find in INTERACTIONS; publish nothing."""
     _load(interactions, values)
 
 
@@ -180,8 +216,10 @@ def check(interactions: Path, **values: Any) -> None:
 @engine_options
 @option("--json", type=PATH, help="Write the metrics here too.")
 def evaluate(train: Path, test: Path, **values: Any) -> None:
-    """Train on one file, score on the other; the model beside most-popular."""
+    """Train on one file, score on another, beside most-popular."""
     check_k(values["k"])
+    if values["json"] is not None:
+        _write(values["json"], "")  # now, rather than after an hour of training
     seen, held_out = load_pair(
         train,
         test,
@@ -194,7 +232,7 @@ def evaluate(train: Path, test: Path, **values: Any) -> None:
     quality = judge(seen, held_out, _engine(values), values["k"], for_this_terminal())
     click.echo(report.quality(quality))
     if values["json"] is not None:
-        values["json"].write_text(json.dumps(quality.as_dict(), indent=2) + "\n")
+        _write(values["json"], json.dumps(quality.as_dict(), indent=2) + "\n")
 
 
 @cli.command()
@@ -202,7 +240,7 @@ def evaluate(train: Path, test: Path, **values: Any) -> None:
 @option("--bind", default="127.0.0.1:8000", help="The address and port to listen on.")
 @option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
 def serve(**values: Any) -> None:
-    """Answer GET /recommendations/<user> over HTTP, by gunicorn, until stopped.
+    """Answer GET /recommendations/<user> over HTTP until stopped.
 
     The other settings of the API are environment variables; the README has the table.
     """
@@ -223,7 +261,7 @@ def generations(**values: Any) -> None:
 @click.argument("generation", required=False)
 @cache_options
 def rollback(generation: str | None, **values: Any) -> None:
-    """Serve an older GENERATION again; without a name, the one before the live one."""
+    """Serve GENERATION again, or the one before the live one."""
     manifest = _generations(values).roll_back(generation)
     click.echo(f"live is {manifest.generation}; the API follows within two seconds")
 
@@ -232,7 +270,10 @@ def rollback(generation: str | None, **values: Any) -> None:
 @cache_options
 @keep_option
 def prune(keep: int, **values: Any) -> None:
-    """Delete what dead runs left and all but the newest generations; never the live one."""
+    """Delete old generations and what dead runs left.
+
+    The newest and the live one stay.
+    """
     space = _namespace(values)
     client = connect(values["cache_url"])
     with hold(client, space):
@@ -244,7 +285,7 @@ def prune(keep: int, **values: Any) -> None:
 @click.argument("user")
 @cache_options
 def show(user: str, **values: Any) -> None:
-    """Print USER's list as the API would answer it now, one JSON object a line."""
+    """Print USER's list as the API would answer it now."""
     client = connect(values["cache_url"])
     for line in read_list(client, _namespace(values), user):
         click.echo(line)
@@ -296,6 +337,13 @@ def _engine(values: Values) -> Engine:
     return engine(values["engine"], **{name: values[name] for name in names})
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise BadSettings(f"--json {path} cannot be written: {error.strerror}") from error
+
+
 def _namespace(values: Values) -> Namespace:
     try:
         return Namespace(values["namespace"])
@@ -329,7 +377,7 @@ def _moment(text: str | None) -> float | None:
 def main() -> NoReturn:
     """Run the command; every error is one sentence on stderr and an exit code."""
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    stopped = _note_stop(signal.SIGTERM, signal.SIGINT)
     try:
         if sentences := environment.unknown(os.environ):
             raise BadSettings("; ".join(sentences))
@@ -338,9 +386,30 @@ def main() -> NoReturn:
         _end(str(error), error.exit_code)
     except BrokenRecord as error:
         _end(f"the cache holds what this version did not write: {error}", 2)
+    except UnicodeEncodeError as error:
+        _end(f"{error.object!r} cannot be written as {error.encoding}", 2)
+    except MemoryError as error:
+        _end(f"not enough memory ({error}): give the job more, or take fewer --factors", 2)
     except OSError as error:
         _end(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+    except (RuntimeError, SystemExit):  # DuckDB makes a RuntimeError of what a signal raises in it
+        if not stopped:
+            raise
+        _end(f"stopped by {stopped[0].name}", 128 + stopped[0])
     sys.exit(0)
+
+
+def _note_stop(*signals: signal.Signals) -> list[signal.Signals]:
+    """End the run at one of these signals, and note down which it was."""
+    stopped: list[signal.Signals] = []
+
+    def stop(number: int, frame: object) -> NoReturn:
+        stopped.append(signal.Signals(number))
+        sys.exit(128 + number)
+
+    for each in signals:
+        signal.signal(each, stop)
+    return stopped
 
 
 def _end(sentence: str, exit_code: int) -> NoReturn:

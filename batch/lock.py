@@ -57,17 +57,18 @@ def hold(
         }
     )
     lock = _Lock(client, namespace.lock, timeout=lease_seconds, thread_local=False)
-    with translated():
-        if not lock.acquire(blocking=False, token=token):
-            raise Locked(_who(client, namespace))
     released = Event()
     renewing = Thread(target=_renew, args=(lock, released, lease_seconds / 3), daemon=True)
-    renewing.start()
     try:
+        with translated():
+            if not lock.acquire(blocking=False, token=token):
+                raise Locked(_who(client, namespace))
+        renewing.start()
         yield token
     finally:
         released.set()
-        renewing.join()
+        if renewing.ident is not None:
+            renewing.join()
         _release(lock)
 
 

@@ -53,6 +53,13 @@ class Holdout:
     after: float | None = None
     seed: int = 42
 
+    @property
+    def settings(self) -> dict[str, str | float | int]:
+        """What was held out, as the manifest records it."""
+        if self.after is not None:
+            return {"after": self.after}
+        return {"split": self.split, "holdout": self.share, "holdout_seed": self.seed}
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -94,12 +101,13 @@ def refresh(
     then.
     """
     check_k(k)
+    check_holdout(holdout, limits)
     started = datetime.now(UTC)
     generations = Generations(client, namespace)
     with hold(client, namespace) as token:
         for name in generations.prune(keep):
             log.info("deleted generation %s", name)
-        quality = _judge(interactions, engine, k, holdout, limits, progress)
+        quality = _judge(interactions, engine, k, holdout, progress)
         if quality is not None:
             report(quality)
         forced = _gate(quality, limits, generations.live_manifest())
@@ -115,7 +123,7 @@ def refresh(
             similar_buckets=bucket_count(len(interactions.items)),
             chunks=chunk_count(len(interactions.items)),
             engine=engine.name,
-            settings={**engine.settings, "split": holdout.split, "holdout": holdout.share},
+            settings={**engine.settings, **holdout.settings},
             metrics=quality.as_dict() if quality is not None else {},
             fingerprint=interactions.fingerprint(),
             forced=forced,
@@ -139,9 +147,7 @@ def judge(
     Both parts share their ids. What is also in train can not be recommended and does not count.
     """
     check_k(k)
-    factors = _fit(engine, train, "train", progress)
     seen = train.matrix()
-    share = popularity(seen)
     relevant = held_out.matrix()
     relevant = relevant - relevant.multiply(seen.astype(bool))
     relevant.eliminate_zeros()
@@ -149,6 +155,8 @@ def judge(
         raise BadSettings(
             "nothing to judge by: every held-out pair is also among those to train on"
         )
+    factors = _fit(engine, train, "train", progress)
+    share = popularity(seen)
     measured = []
     makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
         ("evaluate the model", lambda users: recommend(factors, share, seen, users, k)),
@@ -171,17 +179,20 @@ def check_k(k: int) -> None:
         raise BadSettings(f"--k must be 1 to {MAX_K}, not {k}")
 
 
+def check_holdout(holdout: Holdout, limits: Gate) -> None:
+    """Raise BadSettings for a share that is none, or when nobody would judge, unless forced."""
+    if holdout.after is not None:
+        return
+    if not 0 <= holdout.share < 1:
+        raise BadSettings(f"--holdout must be 0 or more and less than 1, not {holdout.share:g}")
+    if holdout.share == 0 and not limits.force:
+        raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
+
+
 def _judge(
-    interactions: Interactions,
-    engine: Engine,
-    k: int,
-    holdout: Holdout,
-    limits: Gate,
-    progress: Progress,
+    interactions: Interactions, engine: Engine, k: int, holdout: Holdout, progress: Progress
 ) -> Quality | None:
     if holdout.share == 0 and holdout.after is None:
-        if not limits.force:
-            raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
         return None
     train, held_out = hold_out(
         interactions, holdout.split, holdout.share, holdout.seed, holdout.after

@@ -1,6 +1,7 @@
 """How far a run is: bars on a terminal, plain log lines where there is none."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,5 +38,6 @@ class Lines:
 
 
 def for_this_terminal() -> Progress:
-    """Bars when somebody is watching, lines when not."""
-    return Bars() if sys.stderr.isatty() else Lines()
+    """Bars when somebody is watching, lines when not, or when there is no room for a bar."""
+    watched = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns
+    return Bars() if watched else Lines()

@@ -71,8 +71,8 @@ def publish(
     """
     generations = Generations(client, namespace)
     _warn_of_eviction(client)
-    generations.begin(manifest)
     try:
+        generations.begin(manifest)
         parts = _write(client, namespace, manifest, contents, progress)
         generations.prove(manifest, token)
         with translated():

@@ -57,7 +57,7 @@ def hold_out(
         raise BadSettings(
             f"the split leaves {len(train.user)} interactions to train on and "
             f"{len(held_out.user)} to evaluate: give more data, another --split or "
-            f"--holdout, or publish unevaluated with --force"
+            f"--holdout, or publish unevaluated with --holdout 0 --force"
         )
     return train, held_out
 

@@ -52,7 +52,9 @@ def best_unseen(
 
     user_factors: (users, factors); item_factors: (items, factors); seen: (users, items), whose
     stored entries are excluded whatever their value. A user with fewer than k unseen items gets a
-    shorter list. Equal scores are in the order of the item indices.
+    shorter list. Equal scores are in the order of the item indices; which of the items that tie
+    for the last place get in is the same every time, but not always those of lowest index. The
+    last bits of a score depend on its user's place among the users, as BLAS rounds there.
     """
     users, items = seen.shape
     k = min(k, items)
@@ -87,10 +89,10 @@ def most_similar(
 
 
 def unit_rows(factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each row to length 1; a row of zeros stays."""
-    lengths = np.linalg.norm(factors, axis=1, keepdims=True)
+    """Scale each row to length 1; a row of zeros stays. In float32 a small row has no length."""
+    lengths = np.linalg.norm(factors.astype(np.float64), axis=1, keepdims=True)
     lengths[lengths == 0] = 1
-    return np.asarray(factors / lengths)
+    return np.asarray(factors / lengths, np.float32)
 
 
 def popularity(seen: csr_matrix) -> NDArray[np.float32]:

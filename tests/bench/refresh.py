@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=100_000, help="to generate")
     parser.add_argument("--items", type=int, default=10_000, help="to generate")
     parser.add_argument("--per-user", type=int, default=20, help="interactions to generate")
+    parser.add_argument("--factors", type=int, default=ImplicitALS().factors)
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Server() as server:
@@ -52,22 +53,22 @@ def main() -> None:
                 arguments.users, arguments.items, arguments.per_user, Path(folder)
             )
         client = connect(server.url)
-        rows = [_memory(path, client)]
-        rows += _times(path, client, arguments.rounds)
+        engine = ImplicitALS(factors=arguments.factors)
+        rows = [_memory(path, client, engine)]
+        rows += _times(path, client, engine, arguments.rounds)
         print(report.table(["", "ours", "floor", "ratio", "target"], rows))
 
 
-def _memory(path: Path, client: Client) -> list[str]:
+def _memory(path: Path, client: Client, engine: ImplicitALS) -> list[str]:
     """Peak memory of a process that does one refresh, over its factors and 20 bytes a pair."""
     child = os.fork()
     if not child:
-        _refresh(path, client)
+        _refresh(path, client, engine)
         os._exit(0)
     _, status, usage = os.wait4(child, 0)
     if status:
         sys.exit("the refresh failed; its message is above")
     interactions = data.loaded(path)
-    engine = ImplicitALS()
     rows = len(interactions.users) + len(interactions.items)
     floor = len(interactions) * 20 + rows * engine.factors * 4
     print(
@@ -77,14 +78,14 @@ def _memory(path: Path, client: Client) -> list[str]:
     return _row("peak memory, MB", usage.ru_maxrss / 1024, floor / 2**20, "")
 
 
-def _times(path: Path, client: Client, rounds: int) -> list[list[str]]:
+def _times(path: Path, client: Client, engine: ImplicitALS, rounds: int) -> list[list[str]]:
     interactions = data.loaded(path)
-    factors = ImplicitALS().fit(interactions.matrix(), lambda done: None)
+    factors = engine.fit(interactions.matrix(), lambda done: None)
     return [
         _ratio(
             "refresh without evaluation, s",
-            lambda: _refresh(path, client),
-            lambda: _raw_implicit(interactions),
+            lambda: _refresh(path, client, engine),
+            lambda: _raw_implicit(interactions, engine),
             rounds,
             "<= 1.35",
         ),
@@ -98,12 +99,12 @@ def _times(path: Path, client: Client, rounds: int) -> list[list[str]]:
     ]
 
 
-def _refresh(path: Path, client: Client) -> None:
+def _refresh(path: Path, client: Client, engine: ImplicitALS) -> None:
     interactions = data.loaded(path)
     refresh(
         interactions,
         map(encode_document, interactions.items),
-        ImplicitALS(),
+        engine,
         client,
         Namespace("bench"),
         Lines(),
@@ -114,8 +115,7 @@ def _refresh(path: Path, client: Client) -> None:
     )
 
 
-def _raw_implicit(interactions: Interactions) -> None:
-    settings = ImplicitALS()
+def _raw_implicit(interactions: Interactions, settings: ImplicitALS) -> None:
     seen = settings.confidences(interactions.matrix())
     model = AlternatingLeastSquares(
         factors=settings.factors,

@@ -1,0 +1,102 @@
+"""The house keeps its plan: what lies at the top, who imports whom, which settings exist."""
+
+import fnmatch
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.contracts import environment
+from tests.servers import environment as variables
+
+HOUSE = Path(__file__).parents[2]
+TOP = {
+    ".ci",
+    ".gitignore",
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "app",
+    "batch",
+    "k8s",
+    "loadtest",
+    "pyproject.toml",
+    "setup.cfg",
+    "tests",
+}
+TOOLS = [".git"]
+
+
+def ignored() -> list[str]:
+    return [line.rstrip("/") for line in (HOUSE / ".gitignore").read_text().split()]
+
+
+def sources() -> list[Path]:
+    """The files that may name a setting; tests misspell them on purpose."""
+    folders = ("app", "batch", "k8s", "loadtest", ".ci")
+    inside = [path for folder in folders for path in (HOUSE / folder).rglob("*") if path.is_file()]
+    files = [*inside, HOUSE / "Makefile", HOUSE / "README.md"]
+    kinds = {".py", ".md", ".yaml", ".yml", ".toml", ".cfg", ".sh", ""}
+    return [path for path in files if path.exists() and path.suffix in kinds]
+
+
+def test_nothing_lies_at_the_top_but_what_the_plan_names() -> None:
+    passing = [*ignored(), *TOOLS]
+    found = {
+        path.name
+        for path in HOUSE.iterdir()
+        if not any(fnmatch.fnmatch(path.name, pattern) for pattern in passing)
+    }
+    assert not found - TOP
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    """Without it, tests/app would shadow app."""
+    folders = {path.parent for path in (HOUSE / "tests").rglob("*.py")}
+    assert all((folder / "__init__.py").exists() for folder in folders)
+
+
+def test_the_import_rules_hold() -> None:
+    if importlib.util.find_spec("importlinter") is None:
+        pytest.skip("import-linter is not installed; make lint installs and runs it")
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=variables(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_the_contract_imports_nothing_but_the_standard_library() -> None:
+    """A Spark executor must be able to load it without Flask, redis or numpy."""
+    names = [path.stem for path in (HOUSE / "app" / "contracts").glob("[a-z]*.py")]
+    program = (
+        "import sys\n"
+        + "".join(f"import app.contracts.{name}\n" for name in names)
+        + "ours = {'app'} | set(sys.stdlib_module_names) | {'__main__'}\n"
+        + "print(sorted({name.split('.')[0] for name in sys.modules} - ours))"
+    )
+    assert len(names) >= 2
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=HOUSE, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_every_variable_named_in_the_house_is_one_that_it_reads() -> None:
+    known = environment.BATCH | environment.SERVING
+    named = {
+        (path.relative_to(HOUSE), name)
+        for path in sources()
+        for name in re.findall(r"\bLARDER_[A-Z][A-Z0-9_]*", path.read_text(errors="replace"))
+    }
+    assert not {(str(path), name) for path, name in named if name not in known}
+    assert named, "the search finds nothing"
