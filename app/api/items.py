@@ -1,10 +1,8 @@
 """``/items/<item>/similar``: what the users of an item also like."""
 
-import json
-
 from flask import Blueprint, Response, request
 
-from app.api import cache, freshness
+from app.api import cache, freshness, quoted
 from app.api.parameters import number, path_identifier
 from app.errors import UnknownItem
 
@@ -24,7 +22,7 @@ def similar(item: str) -> Response:
     if found is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")
     body = b'{"item":%s,"generation":"%s","similar":%s}' % (
-        json.dumps(item, ensure_ascii=False).encode(),
+        quoted(item),
         generation.manifest.generation.encode(),
         generation.render(found, n),
     )

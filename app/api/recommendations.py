@@ -5,7 +5,7 @@ import json
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from app.api import cache, freshness
+from app.api import cache, freshness, quoted
 from app.api.parameters import choice, identifier, number, path_identifier
 from app.errors import BadParameter, CacheUnavailable, UnknownUser
 from app.generation import Generation
@@ -98,7 +98,7 @@ def _answer(
     generation: Generation, user: str, source: str, recommendations: bytes, degraded: bool
 ) -> bytes:
     return b'{"user":%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
-        json.dumps(user, ensure_ascii=False).encode(),
+        quoted(user),
         generation.manifest.generation.encode(),
         source.encode(),
         recommendations,

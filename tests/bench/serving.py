@@ -12,11 +12,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import redis
 
 from batch import report
 from batch.datasets.movielens import SMALL
@@ -31,7 +34,7 @@ class Case:
     """One row: what is asked, of whom, and what answer shows that it is what it seems."""
 
     name: str
-    url: str
+    server: Gunicorn
     paths: Sequence[str]
     headers: Mapping[str, str]
     body: str = ""
@@ -46,6 +49,7 @@ class Measured:
     p50_ms: float
     p99_ms: float
     failed: int
+    cpu_us: float
 
 
 def main() -> None:
@@ -57,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         sys.exit("bench-serving needs wrk: apt-get install wrk (Debian, Ubuntu), then run it again")
-    with _stack() as cases, tempfile.TemporaryDirectory() as folder:
+    with _stack() as (cases, cache), tempfile.TemporaryDirectory() as folder:
         seen: dict[str, list[Measured]] = {case.name: [] for case in cases}
         for number in range(arguments.rounds + 1):
             for case in cases:
@@ -65,10 +69,11 @@ def main() -> None:
                 if number:  # the first round warms up
                     seen[case.name].append(measured)
         _print(cases, seen)
+        print(f"one round trip to the cache by the client, alone: {_round_trip_us(cache):.0f} us")
 
 
 @contextmanager
-def _stack() -> Iterator[list[Case]]:
+def _stack() -> Iterator[tuple[list[Case], Server]]:
     """The servers of all cases, idle but for the one that is asked."""
     with ExitStack() as stack:
         server = stack.enter_context(Server())
@@ -83,13 +88,13 @@ def _stack() -> Iterator[list[Case]]:
         bare = stack.enter_context(Gunicorn("tests.bench.floors:bare", **quiet))
         flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
         wait_until(lambda: _ready(warm.url) and _ready(cold.url))
-        yield _cases(server, bare.url, flask.url, warm.url, cold.url)
+        yield _cases(bare, flask, warm, cold), server
 
 
-def _cases(server: Server, bare: str, flask: str, warm: str, cold: str) -> list[Case]:
-    with urllib.request.urlopen(f"{warm}/users/sample") as response:
+def _cases(bare: Gunicorn, flask: Gunicorn, warm: Api, cold: Api) -> list[Case]:
+    with urllib.request.urlopen(f"{warm.url}/users/sample") as response:
         users: list[str] = json.load(response)["users"]
-    with urllib.request.urlopen(f"{warm}/generation") as response:
+    with urllib.request.urlopen(f"{warm.url}/generation") as response:
         etag: str = response.headers["ETag"]
     paths = [f"/recommendations/{user}" for user in users]
     strangers = [f"/recommendations/stranger-{number}" for number in range(1000)]
@@ -118,13 +123,14 @@ def _wrk(case: Case, connections: int, seconds: int, folder: Path) -> Measured:
         f"  return wrk.format({method!r}, paths[at], headers, {body})\nend\n"
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    before = case.server.cpu_seconds()
     done = subprocess.run(
-        [*command, "-s", str(script), case.url], capture_output=True, text=True, check=True
+        [*command, "-s", str(script), case.server.url], capture_output=True, text=True, check=True
     )
-    return _read(done.stdout)
+    return _read(done.stdout, case.server.cpu_seconds() - before)
 
 
-def _read(text: str) -> Measured:
+def _read(text: str, cpu_seconds: float) -> Measured:
     def figure(pattern: str) -> str:
         found = re.search(pattern, text)
         return found.group(1) if found else "0"
@@ -136,6 +142,7 @@ def _read(text: str) -> Measured:
         _milliseconds(figure(r"50%\s+([\d.]+\w+)")),
         _milliseconds(figure(r"99%\s+([\d.]+\w+)")),
         refused + broken,
+        cpu_seconds * 1e6 / max(int(figure(r"(\d+) requests in")), 1),
     )
 
 
@@ -161,14 +168,29 @@ def _print(cases: Sequence[Case], seen: Mapping[str, Sequence[Measured]]) -> Non
                 f"{rate:,.0f}",
                 f"{rate * case.users:,.0f}",
                 share,
+                f"{median(case.name, 'cpu_us'):,.0f}",
                 f"{median(case.name, 'p50_ms'):.1f}",
                 f"{median(case.name, 'p99_ms'):.1f}",
                 f"{sum(each.failed for each in seen[case.name])}",
             ]
         )
-    head = ["", "requests/s", "users/s", "of Flask", "p50 ms", "p99 ms", "errors"]
+    head = ["", "requests/s", "users/s", "of Flask", "CPU us", "p50 ms", "p99 ms", "errors"]
     print(report.table(head, rows))
-    print("(a batch's share is its users/s over those of warm single requests)")
+    print(
+        "(a batch's share is its users/s over those of warm single requests; CPU us: the processor"
+    )
+    print(
+        "time of the API's processes for one request, the load generator's and the cache's left out)"
+    )
+
+
+def _round_trip_us(server: Server) -> float:
+    with redis.Redis.from_url(server.url) as client:
+        client.hset("bench", "user", b"x" * 60)
+        started = time.perf_counter()
+        for _ in range(5000):
+            client.hget("bench", "user")
+        return (time.perf_counter() - started) / 5000 * 1e6
 
 
 def _ready(url: str) -> bool:
