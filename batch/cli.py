@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from app.contracts import environment
-from app.contracts.recommendations import BrokenRecord, Namespace, encode_document
+from app.contracts.recommendations import MAX_K, BrokenRecord, Namespace, encode_document
 from batch import report
 from batch.cache import Client, connect
 from batch.engines import Engine
@@ -32,6 +32,7 @@ from batch.pipeline import Gate, Holdout, check_holdout, check_k, judge
 from batch.pipeline import refresh as run_refresh
 from batch.progress import for_this_terminal
 from batch.show import show as read_list
+from batch.size import Plan, figures
 from batch.split import RULES
 from batch.train import ENGINES, engine
 
@@ -52,6 +53,7 @@ class Finite(click.FloatRange):
 
 
 DEFAULT = ImplicitALS()
+PLAN = Plan(users=1, items=1)
 
 
 def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -279,6 +281,40 @@ def prune(keep: int, **values: Any) -> None:
     with hold(client, space):
         deleted = Generations(client, space).prune(keep)
     click.echo(f"deleted {', '.join(deleted) or 'nothing'}")
+
+
+def size_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option of ``size``, whose variable says so: refresh has an ``--items`` of its own."""
+    variable = f"{environment.PREFIX}SIZE_{name.lstrip('-').replace('-', '_').upper()}"
+    return option(name, envvar=variable, **attributes)
+
+
+@cli.command()
+@size_option("--users", type=click.IntRange(1), required=True, help="How many users.")
+@size_option("--items", type=click.IntRange(1), required=True, help="How many items.")
+@size_option("--k", type=click.IntRange(1, MAX_K), default=PLAN.k, help="Items of a list.")
+@size_option(
+    "--rps", type=Finite(0), default=PLAN.requests_per_second, help="Requests a second at peak."
+)
+@size_option("--id-bytes", type=Finite(1), default=PLAN.id_bytes, help="Of an average id.")
+@size_option(
+    "--document-bytes", type=Finite(0), default=PLAN.document_bytes, help="Of an average document."
+)
+@size_option("--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay.")
+@size_option("--replicas", type=click.IntRange(0), default=1, help="Further copies of the cache.")
+def size(**values: Any) -> None:
+    """Estimate memory, cores and network of a deployment, each with its formula."""
+    plan = Plan(
+        users=values["users"],
+        items=values["items"],
+        k=values["k"],
+        requests_per_second=values["rps"],
+        id_bytes=values["id_bytes"],
+        document_bytes=values["document_bytes"],
+        generations=values["keep"] + 1,
+        copies=values["replicas"] + 1,
+    )
+    click.echo(report.sizes(figures(plan)))
 
 
 @cli.command()

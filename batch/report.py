@@ -7,6 +7,7 @@ from batch.evaluate import PER_USER, Metrics
 from batch.interactions import Interactions
 from batch.items import Items
 from batch.pipeline import Quality
+from batch.size import Figure
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -88,3 +89,10 @@ def generations(manifests: Iterable[Manifest], live: str | None) -> str:
             ]
         )
     return table(["generation", "state", "users", "items", "k", "nDCG", "forced"], rows)
+
+
+def sizes(needs: Iterable[Figure]) -> str:
+    """What a deployment needs, each figure with its formula."""
+    rows = [[each.name, f"{each.amount:,.1f} {each.unit}", each.formula] for each in needs]
+    width = max(len(row[1]) for row in rows)
+    return "\n".join(f"{name:28}{amount:>{width}}   = {how}" for name, amount, how in rows)
