@@ -5,9 +5,10 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 ONCE   ?=
 PORT   ?= 8000
+SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-quality bench-refresh bench-cache bench-serving clean
+.PHONY: help demo test loadtest lint bench-quality bench-refresh bench-cache bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,10 +19,14 @@ demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE
 test: $(VENV)/.test $(BIN)/redis-server-7  ## the whole suite, against real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+loadtest: $(VENV)/.loadtest  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
+	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(URL),--url $(URL)) $(if $(DURATION),--duration $(DURATION)) \
+	  $(if $(STRICT),--strict) $(LOADTEST_ARGS)
+
 lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules
-	$(BIN)/flake8 app batch tests
-	$(BIN)/black --line-length 100 --check --quiet app batch tests
-	$(BIN)/isort --check-only --quiet app batch tests
+	$(BIN)/flake8 app batch loadtest tests
+	$(BIN)/black --line-length 100 --check --quiet app batch loadtest tests
+	$(BIN)/isort --check-only --quiet app batch loadtest tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -303,7 +303,7 @@ def size_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
 @size_option("--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay.")
 @size_option("--replicas", type=click.IntRange(0), default=1, help="Further copies of the cache.")
 def size(**values: Any) -> None:
-    """Estimate memory, cores and network of a deployment, each with its formula."""
+    """Estimate the memory, cores and network that lists need."""
     plan = Plan(
         users=values["users"],
         items=values["items"],

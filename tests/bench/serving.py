@@ -176,12 +176,8 @@ def _print(cases: Sequence[Case], seen: Mapping[str, Sequence[Measured]]) -> Non
         )
     head = ["", "requests/s", "users/s", "of Flask", "CPU us", "p50 ms", "p99 ms", "errors"]
     print(report.table(head, rows))
-    print(
-        "(a batch's share is its users/s over those of warm single requests; CPU us: the processor"
-    )
-    print(
-        "time of the API's processes for one request, the load generator's and the cache's left out)"
-    )
+    print("(a batch's share is its users/s over those of warm single requests; CPU us is the")
+    print("processor time of the API for one request, without load generator and cache)")
 
 
 def _round_trip_us(server: Server) -> float:

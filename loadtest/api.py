@@ -1,0 +1,63 @@
+"""The API before the load: is it there, is it Larder, has it something to serve?"""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 5.0
+
+
+class CannotRun(Exception):
+    """There can be no verdict; the sentence says what is missing."""
+
+
+class Api:
+    """A URL under which Larder should answer. Raises CannotRun when it is not a base URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _checked(url)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """The status and body of an answer, whatever the status. Raises CannotRun for none."""
+        request = urllib.request.Request(self.url + path, headers={"Accept": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise CannotRun(f"nothing answers at {self.url}: {reason}") from error
+
+    def k(self) -> int:
+        """How many items a list holds: the manifest of the live generation has it.
+
+        Raises CannotRun when nothing is published, or when what answers is not Larder.
+        """
+        status, body = self.get("/generation")
+        try:
+            manifest = json.loads(body)
+            if status == 200 and isinstance(manifest["generation"], str):
+                return int(manifest["k"])
+            problem = f"{manifest['title']}: {manifest['detail']}"
+        except (ValueError, KeyError, TypeError):
+            problem = "what answers there is not Larder, or the URL has a wrong path"
+        raise CannotRun(f"GET {self.url}/generation answers {status}; {problem}")
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - parsing the port is the check
+    except ValueError as error:
+        raise CannotRun(f"the URL {url!r} is not one: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CannotRun(f"the URL must look like http://host:8000, not {url!r}")
+    if parts.query or parts.fragment:
+        raise CannotRun(f"the URL must end before any ? or #, not {url!r}")
+    if parts.username or parts.password:
+        raise CannotRun("the URL must hold no user and password: they would stand in the report")
+    return url.rstrip("/")

@@ -1,0 +1,239 @@
+"""Callers of the API for Locust: ``python -m loadtest`` runs it, plain ``locust`` can too.
+
+    locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:8000 --scenario slo -u 200
+
+Every answer is checked, and a wrong one is a failure as much as an error status. Locust's exit code
+is the verdict, decided where the run is led (alone or as master), also with --processes,
+--master and --worker.
+"""
+
+import logging
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, cast
+from urllib.parse import quote
+
+import gevent
+import locust.runners
+from locust import FastHttpUser, events, task
+from locust.contrib.fasthttp import FastResponse
+from locust.env import Environment
+from locust.exception import CatchResponseError
+from locust.runners import WorkerRunner
+
+from loadtest import scenarios
+from loadtest.checks import WrongAnswer
+from loadtest.population import Caller, Draw
+from loadtest.runs import REPORT_SECONDS, Run, Steps
+
+# Shorter than Locust's own 3 s, so that a step can be judged while the next one runs.
+locust.runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
+
+log = logging.getLogger("loadtest")
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+BATCH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A list that was answered, and how to ask whether it is still so."""
+
+    caller: Caller
+    n: int | None
+    etag: str
+
+    @property
+    def path(self) -> str:
+        return f"/recommendations/{_segment(self.caller.user)}" + (f"?n={self.n}" if self.n else "")
+
+
+class Visitor(FastHttpUser):
+    """A caller of the API, or in the open model a source of callers."""
+
+    network_timeout = connection_timeout = REQUEST_TIMEOUT_SECONDS
+    concurrency = 10_000
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._run = _run_of(environment)
+        self._items: list[str] = []
+        self._seen: Seen | None = None
+
+    def on_start(self) -> None:
+        """Begin at a moment of one's own."""
+        while self._run.asking is None:
+            gevent.sleep(1)  # the run is being ended: see Run.prepare
+        self._asking = self._run.asking
+        worker = getattr(self.environment.runner, "worker_index", 0)
+        self._chance = Random(f"{self._run.options.seed}/{worker}/{next(self._run.seeds)}")
+        self._draw = Draw(self._asking.population, self._run.options.zipf, self._chance)
+        self._arrivals = self._run.scenario.arrivals
+        self._due = time.monotonic() + self._arrivals.first(self._chance)
+        gevent.sleep(max(self._due - time.monotonic(), 0))
+
+    def wait_time(self) -> float:
+        """Until the next request is due."""
+        now = time.monotonic()
+        self._due = self._arrivals.next(self._due, now, self._chance)
+        return max(self._due - now, 0.0)
+
+    @task(85)
+    def one(self) -> None:
+        """A user's list, now and then a short one."""
+        self._launch(self._one)
+
+    @task(5)
+    def batch(self) -> None:
+        """The lists of several users."""
+        self._launch(self._batch)
+
+    @task(5)
+    def similar(self) -> None:
+        """What is like an item of the list that was just shown."""
+        self._launch(self._similar if self._items else self._one)
+
+    @task(5)
+    def conditional(self) -> None:
+        """The same list again, with the ETag that it had."""
+        self._launch(self._conditional if self._seen else self._one)
+
+    def _launch(self, request: Callable[[float], None]) -> None:
+        if self._arrivals.is_open:
+            gevent.spawn(self._guarded, request, self._due)
+        else:
+            self._guarded(request, time.monotonic())
+
+    def _guarded(self, request: Callable[[float], None], due: float) -> None:
+        """A mistake of ours must turn the verdict red, not vanish in a log."""
+        try:
+            request(due)
+        except Exception as error:
+            log.exception("the load generator made a mistake")
+            self._run.record(0.0, CatchResponseError(f"mistake of the generator: {error!r}"))
+
+    def _one(self, due: float) -> None:
+        n = self._asking.n if self._chance.random() < 0.1 else None
+        asked = Seen(self._draw.caller(), n, etag="")
+        self._ask("GET", asked.path, "one user", due, lambda response: self._look(response, asked))
+
+    def _look(self, response: FastResponse, asked: Seen) -> None:
+        """Check a list, and keep what the next requests need of it."""
+        _expect(response, 200)
+        items = self._asking.checks.one(_body(response), asked.caller, asked.n)
+        self._items = items or self._items
+        self._seen = replace(asked, etag=_etag(response))
+
+    def _batch(self, due: float) -> None:
+        callers, n = self._draw.callers(BATCH), self._asking.n
+
+        def check(response: FastResponse) -> None:
+            _expect(response, 200)
+            self._asking.checks.batch(_body(response), callers, n)
+
+        asked = {"users": [caller.user for caller in callers], "n": n}
+        self._ask("POST", "/recommendations", f"{BATCH} users", due, check, json=asked)
+
+    def _similar(self, due: float) -> None:
+        item, n = self._chance.choice(self._items), self._asking.n
+
+        def check(response: FastResponse) -> None:
+            _expect(response, 200)
+            self._asking.checks.similar(_body(response), item, n)
+
+        path = f"/items/{_segment(item)}/similar?n={n}"
+        self._ask("GET", path, "similar items", due, check)
+
+    def _conditional(self, due: float) -> None:
+        assert self._seen is not None
+        asked = self._seen
+
+        def check(response: FastResponse) -> None:
+            if response.status_code == 200 and _etag(response) != asked.etag:
+                self._look(response, asked)  # a new generation went live meanwhile
+            else:
+                _expect(response, 304)
+
+        headers = {"If-None-Match": asked.etag}
+        self._ask("GET", asked.path, "one user, not modified", due, check, headers=headers)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        name: str,
+        due: float,
+        check: Callable[[FastResponse], None],
+        **more: Any,
+    ) -> None:
+        """Send a request; in the open model the time since it was due counts."""
+        late_ms = max(time.monotonic() - due, 0.0) * 1000
+        with self.client.request(method, path, name, catch_response=True, **more) as response:
+            response.request_meta["response_time"] += late_ms
+            if response.status_code == 0:
+                response.failure("no answer")
+                gevent.sleep(0.1)  # or a closed loop without wait would spin
+                return
+            try:
+                check(response)
+            except WrongAnswer as error:
+                response.failure(str(error))
+            else:
+                response.success()
+
+
+def _run_of(environment: Environment) -> Run:
+    return cast(Steps, environment.shape_class).run
+
+
+def _segment(identifier: str) -> str:
+    return quote(identifier, safe="")
+
+
+def _expect(response: FastResponse, status: int) -> None:
+    if response.status_code != status:
+        raise WrongAnswer(f"status {response.status_code} in place of {status}")
+
+
+def _body(response: FastResponse) -> bytes:
+    return response.content or b""
+
+
+def _etag(response: FastResponse) -> str:
+    etag = response.headers.get("ETag") if response.headers is not None else None
+    if not etag:
+        raise WrongAnswer("no ETag")
+    return str(etag)
+
+
+def _options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("Larder")
+    group.add_argument("--scenario", choices=scenarios.NAMES, default="slo", help="what is run")
+    group.add_argument("--duration", type=int, help="seconds that slo, soak or refresh measure")
+    group.add_argument("--step-seconds", type=int, default=scenarios.STEP_SECONDS)
+    group.add_argument("--strict", action="store_true", help="our own objective")
+    group.add_argument("--population", default="", help="a file of user ids, one a line")
+    group.add_argument("--zipf", type=float, default=1.0, help="exponent of the law of users")
+    group.add_argument("--seed", type=int, default=1, help="of chance")
+    group.add_argument("--figures", default="", help="where to write the result as JSON")
+
+
+def _init(environment: Environment, **_: Any) -> None:
+    run = Run(environment)
+    shape = cast(Steps, environment.shape_class)
+    shape.run = run
+    environment.events.request.add_listener(run.record)
+    environment.events.test_start.add_listener(run.prepare)
+    if isinstance(environment.runner, WorkerRunner):
+        environment.events.report_to_master.add_listener(run.report_to_master)
+        return
+    environment.events.worker_report.add_listener(run.worker_report)
+    environment.events.spawning_complete.add_listener(shape.spawned)
+    environment.events.quitting.add_listener(lambda environment: run.conclude(shape))
+
+
+events.init_command_line_parser.add_listener(_options)
+events.init.add_listener(_init)

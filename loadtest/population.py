@@ -1,0 +1,95 @@
+"""Who asks: users of the real population, drawn by a Zipf law, and a few strangers."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+
+from loadtest.api import Api, CannotRun
+
+SAMPLE = 1000
+STRANGERS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The known users, the most active first, and the generation that knows them for sure."""
+
+    users: Sequence[str]
+    generation: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One draw: a user id, and whether it was made up."""
+
+    user: str
+    is_stranger: bool
+
+
+class Draw:
+    """Draws callers: the user of rank r with a weight of 1 / r ** exponent.
+
+    0 makes all users alike; 1 is the classic law. The randomness is passed in.
+    """
+
+    def __init__(self, population: Population, exponent: float, chance: Random) -> None:
+        self._users = population.users
+        self._weights = list(accumulate(r**-exponent for r in range(1, len(self._users) + 1)))
+        self._chance = chance
+
+    def caller(self) -> Caller:
+        """A known user, or with a probability of 5 % a stranger."""
+        if self._chance.random() < STRANGERS:
+            made_up = uuid.UUID(int=self._chance.getrandbits(128))
+            return Caller(f"stranger-{made_up}", is_stranger=True)
+        return Caller(self._known(1)[0], is_stranger=False)
+
+    def callers(self, count: int) -> list[Caller]:
+        """Several draws, strangers among them; one user may come twice."""
+        return [self.caller() for _ in range(count)]
+
+    def _known(self, count: int) -> list[str]:
+        return self._chance.choices(self._users, cum_weights=self._weights, k=count)
+
+
+def load(path: Path) -> Population:
+    """Read a file of user ids, one a line. Raises CannotRun."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotRun(f"the population {path} cannot be read: {error}") from error
+    users = [line for line in lines if line.strip()]
+    if not users:
+        raise CannotRun(f"the population {path} is empty: it needs one user id a line")
+    return Population(users, None, f"{len(users):,} users of {path}")
+
+
+def sample(api: Api) -> Population:
+    """Ask the API for a sample of its users. Raises CannotRun when it gives none."""
+    status, body = api.get(f"/users/sample?n={SAMPLE}")
+    if status == 404:
+        raise CannotRun(
+            f"{api.url} does not give a sample of its users (GET /users/sample answers 404): "
+            "pass a file of user ids, one a line, with --population FILE"
+        )
+    try:
+        said = json.loads(body)
+        users, generation = said["users"], said["generation"]
+    except (ValueError, KeyError, TypeError):
+        raise CannotRun(
+            f"GET {api.url}/users/sample answers {status} without a sample: {_start(body)}"
+        ) from None
+    if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
+        raise CannotRun(f"GET {api.url}/users/sample must list user ids, not {_start(body)}")
+    if not users:
+        raise CannotRun(f"the generation {generation} of {api.url} has no users to draw from")
+    return Population(users, str(generation), f"a sample of {len(users):,} users from the API")
+
+
+def _start(body: bytes) -> str:
+    return repr(body[:80].decode(errors="replace"))

@@ -1,0 +1,144 @@
+"""A tiny server that answers as Larder does, or deliberately not: the target of load in tests."""
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+GENERATION = "20260101T000000Z-0001"
+USERS = [f"user {number}" for number in range(50)]
+K = 10
+
+
+@dataclass
+class Likeness:
+    """The API's shapes on a free port of loopback. What is wrong with it can change any time."""
+
+    users: list[str] = field(default_factory=lambda: list(USERS))
+    generation: str = GENERATION
+    gives_sample: bool = True
+    sleep_seconds: float = 0.0
+    fault: str = ""
+    """What is wrong: nothing, or one of the words looked for below."""
+    seen: list[str] = field(default_factory=list)
+    """The paths that were asked for."""
+
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.die()
+        self._thread.join()
+
+    def die(self) -> None:
+        """Stop listening; connections that are open are closed with their next request."""
+        self.fault = "dead"
+        self._server.shutdown()
+        self._server.server_close()
+
+    def entries(self, count: int) -> list[dict[str, Any]]:
+        """A list of items with their documents."""
+        listed: list[dict[str, Any]] = [
+            {"item": f"item {number}", "edition": "1", "score": 1 - number / 100}
+            for number in range(count)
+        ]
+        if self.fault == "twice":
+            listed[-1] = listed[0]
+        if self.fault == "editions":
+            listed[-1]["edition"] = "2"
+        if self.fault == "too many":
+            listed += [{"item": f"more {number}", "score": 0.1} for number in range(K)]
+        return listed
+
+    def answer(self, user: str, n: int, generation: str = GENERATION) -> dict[str, Any]:
+        """A user's answer."""
+        known = user in self.users or self.fault == "stranger"
+        answer = {
+            "user": user,
+            "generation": generation,
+            "source": "personal" if known else "popular",
+            "recommendations": self.entries(n),
+        }
+        return {**answer, "degraded": True} if self.fault == "degraded" else answer
+
+
+def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            likeness.seen.append(self.path)
+            live = likeness.generation
+            n = int(parse_qs(parts.query).get("n", [str(K)])[0])
+            match [unquote(part) for part in parts.path.split("/")[1:]]:
+                case ["generation"] if likeness.fault == "empty":
+                    self._problem(503)
+                case ["generation"]:
+                    self._say(200, {"generation": live, "k": K})
+                case ["users", "sample"]:
+                    self._sample()
+                case ["recommendations", user]:
+                    self._list(likeness.answer(user, n, live))
+                case ["items", item, "similar"]:
+                    neighbours = [{"item": f"near {place}", "score": 0.5} for place in range(n)]
+                    body = {"item": item, "generation": live, "similar": neighbours}
+                    self._list(body)
+                case _:
+                    self._problem(404)
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            likeness.seen.append(self.path)
+            live = likeness.generation
+            answers = [likeness.answer(user, asked["n"], live) for user in asked["users"]]
+            if likeness.fault == "generations":
+                answers[-1]["generation"] = "20260101T000000Z-0002"
+            time.sleep(likeness.sleep_seconds)
+            self._say(200, {"generation": live, "answers": answers})
+
+        def _sample(self) -> None:
+            if not likeness.gives_sample:
+                return self._problem(404)
+            self._say(200, {"generation": likeness.generation, "users": likeness.users})
+
+        def _list(self, answer: dict[str, Any]) -> None:
+            time.sleep(likeness.sleep_seconds)
+            if self.headers["If-None-Match"] == f'"{answer["generation"]}"':
+                likeness.seen.append("304")
+                return self._send(304, b"", answer["generation"])
+            if likeness.fault == "500":
+                return self._problem(500)
+            if likeness.fault == "html":
+                return self._send(200, b"<html>", "")
+            self._say(200, answer)
+
+        def _problem(self, status: int) -> None:
+            self._say(status, {"title": "Wrong", "status": status, "detail": "as the test asks"})
+
+        def _say(self, status: int, answer: dict[str, Any]) -> None:
+            self._send(status, json.dumps(answer).encode(), answer.get("generation", ""))
+
+        def _send(self, status: int, body: bytes, etag: str) -> None:
+            if likeness.fault == "dead":
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("ETag", f'"{etag}"')
+            self.send_header("Content-Length", str(len(body)))
+            self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
+            self.flush_headers()
+
+        def log_message(self, *said: Any) -> None:
+            pass
+
+    return Handler

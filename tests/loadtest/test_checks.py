@@ -1,0 +1,108 @@
+"""What a right answer looks like, and the short names of what is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+
+from loadtest.checks import Checks, WrongAnswer
+from loadtest.population import Caller
+from tests.loadtest.likeness import GENERATION, Likeness
+
+KNOWN = Caller("user 1", is_stranger=False)
+STRANGER = Caller("nobody", is_stranger=True)
+
+
+def _answer(fault: str = "", caller: Caller = KNOWN, **changes: Any) -> bytes:
+    return json.dumps({**Likeness(fault=fault).answer(caller.user, 3), **changes}).encode()
+
+
+def _wrong(body: bytes, caller: Caller = KNOWN, n: int | None = 3) -> str:
+    with pytest.raises(WrongAnswer) as raised:
+        Checks(GENERATION).one(body, caller, n)
+    return str(raised.value)
+
+
+def test_a_right_answer_passes_and_gives_its_items() -> None:
+    assert Checks(GENERATION).one(_answer(), KNOWN, 3) == ["item 0", "item 1", "item 2"]
+    assert Checks(None).one(_answer(caller=STRANGER), STRANGER, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b"<html>", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (_answer(generation=None), "no generation"),
+        (_answer(user="another"), "another user's answer"),
+        (_answer("degraded"), "degraded answer"),
+        (_answer(source="guess"), "unknown source"),
+        (_answer(source="popular"), "a known user's list is not personal"),
+        (_answer(recommendations=None), "no list of items"),
+        (_answer(recommendations=[{"item": "1"}]), "an entry without item and score"),
+        (_answer(recommendations=[{"item": 1, "score": 1}]), "an entry without item and score"),
+        (_answer("too many"), "more than n items"),
+        (_answer("twice"), "an item twice in one list"),
+        (_answer("editions"), "two editions in one answer"),
+    ],
+)
+def test_a_wrong_answer_has_a_short_name(body: bytes, name: str) -> None:
+    assert _wrong(body) == name
+
+
+def test_a_stranger_gets_what_is_popular() -> None:
+    assert _wrong(_answer("stranger", STRANGER), STRANGER) == "a stranger's list is personal"
+
+
+def test_a_user_unknown_to_a_newer_generation_may_get_what_is_popular() -> None:
+    Checks("20250101T000000Z-0000").one(_answer(source="popular"), KNOWN, 3)
+    Checks(None).one(_answer(source="popular"), KNOWN, 3)
+
+
+def test_a_generation_keeps_its_edition() -> None:
+    checks = Checks(None)
+    checks.one(_answer(), KNOWN, 3)
+    later = [{"item": "1", "score": 1, "edition": "2"}]
+    checks.one(_answer(generation="another", recommendations=later), KNOWN, 3)
+    assert checks.generations == [GENERATION, "another"]
+    with pytest.raises(WrongAnswer, match="two editions of one generation"):
+        checks.one(_answer(recommendations=later), KNOWN, 3)
+
+
+def _batch(**changes: Any) -> bytes:
+    answers = [Likeness().answer(caller.user, 3) for caller in (KNOWN, STRANGER)]
+    return json.dumps({"generation": GENERATION, "answers": answers, **changes}).encode()
+
+
+def test_a_batch_is_one_answer_per_user_in_order() -> None:
+    Checks(GENERATION).batch(_batch(), [KNOWN, STRANGER], 3)
+    with pytest.raises(WrongAnswer, match="not one answer per user"):
+        Checks(GENERATION).batch(_batch(), [KNOWN], 3)
+    with pytest.raises(WrongAnswer, match="another user's answer"):
+        Checks(GENERATION).batch(_batch(), [STRANGER, KNOWN], 3)
+
+
+def test_a_batch_is_of_one_generation() -> None:
+    with pytest.raises(WrongAnswer, match="two generations in one answer"):
+        Checks(None).batch(_batch(generation="another"), [KNOWN, STRANGER], 3)
+
+
+def test_a_batch_of_two_editions_is_a_mixture() -> None:
+    answers = [Likeness().answer(caller.user, 3) for caller in (KNOWN, STRANGER)]
+    for entry in answers[1]["recommendations"]:
+        entry["edition"] = "2"
+    with pytest.raises(WrongAnswer, match="two editions in one answer"):
+        Checks(None).batch(_batch(answers=answers), [KNOWN, STRANGER], 3)
+
+
+def test_an_item_is_not_similar_to_itself() -> None:
+    def similar(*items: str) -> bytes:
+        listed = [{"item": item, "score": 1} for item in items]
+        return json.dumps({"item": "1", "generation": "g", "similar": listed}).encode()
+
+    Checks(None).similar(similar("2", "3"), "1", 2)
+    for items, name in ((("2", "1"), "similar to itself"), (("2", "2"), "an item twice")):
+        with pytest.raises(WrongAnswer, match=name):
+            Checks(None).similar(similar(*items), "1", 2)
+    with pytest.raises(WrongAnswer, match="another item's answer"):
+        Checks(None).similar(similar("2"), "5", 2)

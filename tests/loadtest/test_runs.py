@@ -1,0 +1,267 @@
+"""Real short runs: Locust against a server that answers as Larder does, or does not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from loadtest.api import Api, CannotRun
+from tests.loadtest.likeness import Likeness
+from tests.servers import free_port, wait_until
+
+
+@pytest.fixture
+def api() -> Iterator[Likeness]:
+    """A server with Larder's shapes, right until a test says otherwise."""
+    with Likeness() as started:
+        yield started
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "loadtest", *map(str, arguments)]
+
+
+def _run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    ended = subprocess.run(_command(*arguments), capture_output=True, text=True, timeout=90)
+    assert "Traceback" not in ended.stdout + ended.stderr
+    return ended
+
+
+def _slo(api: Likeness, folder: Path, *more: object) -> "subprocess.CompletedProcess[str]":
+    short = ("--users", 10, "--duration", 2, "--report", folder)
+    return _run("slo", "--url", api.url, *short, *more)
+
+
+def _until_asked(api: Likeness, times: int) -> None:
+    wait_until(lambda: len(api.seen) > times, 30)
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "figures.json").read_text())
+    return found
+
+
+def test_an_api_that_keeps_the_promise_is_green_and_leaves_a_report(
+    api: Likeness, tmp_path: Path
+) -> None:
+    ended = _slo(api, tmp_path / "report")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "verdict: GREEN" in ended.stdout
+    assert "constant_throughput(0.9)" in ended.stdout
+    left = {path.name for path in (tmp_path / "report").iterdir()}
+    graphs = {"latency-over-time.png", "throughput-over-time.png"}
+    assert left == {"figures.json", "locust.html", "locust.log", *graphs}
+    found = _figures(tmp_path / "report")
+    assert found["steps"][0]["requests"] == pytest.approx(18, abs=4)
+    assert found["errors"] == {}
+
+
+def test_all_kinds_of_requests_are_sent_and_a_ladder_of_users_is_climbed(
+    api: Likeness, tmp_path: Path
+) -> None:
+    ended = _run(
+        *("capacity", "--url", api.url, "--users", 2, "--step-seconds", 1),
+        *("--report", tmp_path / "capacity"),
+    )
+    assert "knee" in ended.stdout, ended.stdout + ended.stderr
+    found = _figures(tmp_path / "capacity")
+    assert [step["users"] for step in found["steps"]] == [1, 2]
+    assert found["errors"] == {}
+    for kind in ("/recommendations/user%20", "/recommendations/stranger-", "/items/item%20"):
+        assert any(path.startswith(kind) for path in api.seen), kind
+    assert "/recommendations" in api.seen and "304" in api.seen
+    assert {"latency-over-load.png", "throughput-over-load.png"} <= {
+        path.name for path in (tmp_path / "capacity").iterdir()
+    }
+
+
+def test_several_processes_see_a_new_generation_go_live_and_stay_green(
+    api: Likeness, tmp_path: Path
+) -> None:
+    def publish() -> None:
+        _until_asked(api, 20)
+        api.generation = "20260101T000000Z-0002"
+
+    publishing = threading.Thread(target=publish)
+    publishing.start()
+    ended = _slo(api, tmp_path, "--processes", 2, "--users", 20)
+    publishing.join()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = _figures(tmp_path)
+    assert found["steps"][0]["requests"] == pytest.approx(36, abs=6)
+    assert found["generations"] == ["20260101T000000Z-0001", "20260101T000000Z-0002"]
+
+
+def test_a_slow_api_turns_the_verdict_red_with_the_right_sentence(
+    api: Likeness, tmp_path: Path
+) -> None:
+    api.sleep_seconds = 0.08
+    ended = _slo(api, tmp_path, "--duration", 1)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "verdict: RED" in ended.stdout
+    sentences = _figures(tmp_path)["verdict"]["sentences"]
+    (median,) = [each for each in sentences if each.startswith("median was")]
+    assert median.endswith(" ms, promised was at most 60 ms")
+
+
+def test_an_answer_of_two_editions_is_a_mixture_of_generations(
+    api: Likeness, tmp_path: Path
+) -> None:
+    api.fault = "editions"
+    ended = _slo(api, tmp_path, "--duration", 1)
+    assert ended.returncode == 1
+    assert "two editions in one answer" in _figures(tmp_path)["errors"]
+
+
+def test_an_open_loop_ends_when_the_promise_breaks(api: Likeness, tmp_path: Path) -> None:
+    api.sleep_seconds = 0.1
+    ended = _run("ramp", "--url", api.url, "--step-seconds", 1, "--report", tmp_path)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "at 50 arrivals/s it broke: " in ended.stdout and "median was" in ended.stdout
+    assert len(_figures(tmp_path)["steps"]) < 4
+
+
+def test_an_api_that_dies_half_way_is_told_with_what_was_seen(
+    api: Likeness, tmp_path: Path
+) -> None:
+    def die() -> None:
+        _until_asked(api, 30)
+        api.die()
+
+    dying = threading.Thread(target=die)
+    dying.start()
+    ended = _slo(api, tmp_path, "--duration", 60)
+    dying.join()
+    assert ended.returncode == 1
+    assert "the API stopped answering well" in ended.stdout
+    assert "no answer" in ended.stdout
+    assert _figures(tmp_path)["steps"][0]["requests"] > 0
+    assert (tmp_path / "latency-over-time.png").exists()
+
+
+@pytest.mark.parametrize(("signal_number", "processes"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_an_interrupted_run_leaves_nothing_running(
+    api: Likeness, tmp_path: Path, signal_number: int, processes: int
+) -> None:
+    arguments = ("slo", "--url", api.url, "--users", 5, "--processes", processes)
+    running = subprocess.Popen(
+        _command(*arguments, "--report", tmp_path), stderr=subprocess.PIPE, text=True
+    )
+    _until_asked(api, 8)
+    children = psutil.Process(running.pid).children(recursive=True)
+    assert len(children) >= processes
+    os.kill(running.pid, signal_number)
+    said = running.communicate(timeout=30)[1]
+    assert running.returncode == 130
+    assert "stopped; nothing is left running" in said
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_nothing_listening_is_one_sentence(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    ended = _run("slo", "--url", url, "--report", tmp_path / "report")
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: nothing answers at {url}: [Errno 111] Connection refused\n"
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("127.0.0.1:8000", "the URL must look like http://host:8000, not '127.0.0.1:8000'"),
+        ("ftp://host", "the URL must look like http://host:8000"),
+        ("http://host:eight", "is not one"),
+        ("http://host/?q=1", "must end before any"),
+        ("http://user:secret@host", "must hold no user and password"),
+        ("http://no.such.host.invalid", "nothing answers at"),
+    ],
+)
+def test_a_wrong_url_is_one_sentence(url: str, sentence: str) -> None:
+    with pytest.raises(CannotRun, match=sentence) as raised:
+        Api(url).k()
+    assert "secret" not in str(raised.value)
+
+
+def test_what_has_nothing_published_says_so(api: Likeness) -> None:
+    api.fault = "empty"
+    with pytest.raises(CannotRun, match="answers 503; Wrong: as the test asks"):
+        Api(api.url).k()
+
+
+def test_a_wrong_path_and_whatever_is_not_larder_are_refused(api: Likeness) -> None:
+    ended = _run("slo", "--url", f"{api.url}/wrong")
+    assert ended.returncode == 2
+    assert "/wrong/generation answers 404" in ended.stderr
+
+
+def test_an_api_without_a_sample_takes_a_file(api: Likeness, tmp_path: Path) -> None:
+    api.gives_sample = False
+    refused = _slo(api, tmp_path / "report")
+    assert refused.returncode == 2
+    assert "pass a file of user ids, one a line, with --population FILE" in refused.stderr
+
+
+def test_an_empty_population_is_refused(api: Likeness, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").touch()
+    ended = _slo(api, tmp_path / "report", "--population", tmp_path / "users.txt")
+    assert ended.returncode == 2
+    assert "is empty" in ended.stderr
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_load(
+    api: Likeness, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    ended = _slo(api, tmp_path / "file" / "report")
+    assert ended.returncode == 2
+    assert "the report cannot be written to" in ended.stderr
+    assert not any(path.startswith("/recommendations") for path in api.seen)
+
+
+def test_reports_are_laid_over_each_other(tmp_path: Path) -> None:
+    for name, rate in (("before", 100.0), ("after", 200.0)):
+        row = {"requests_per_second": rate, "median_ms": 1.0, "p95_ms": 2.0, "at": 7.0}
+        found = {"scenario": "slo", "series": [row, {**row, "at": 8.0}], "steps": []}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "figures.json").write_text(json.dumps(found))
+    out = tmp_path / "both.png"
+    ended = _run("compare", tmp_path / "before", tmp_path / "after", "--out", out)
+    assert ended.returncode == 0, ended.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+    refused = _run("compare", tmp_path / "nothing", "--out", out)
+    assert refused.returncode == 2
+    assert "not a report" in refused.stderr
+
+
+def test_plain_locust_takes_a_file_of_users_and_gives_the_same_verdict(
+    api: Likeness, tmp_path: Path
+) -> None:
+    api.gives_sample = False
+    api.sleep_seconds = 0.08
+    (tmp_path / "users.txt").write_text("user 3\nuser 4\n")
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
+    options = ["--host", api.url, "--scenario", "slo", "-u", "5", "--duration", "1"]
+    population = ["--population", str(tmp_path / "users.txt")]
+    ended = subprocess.run([*command, *options, *population], capture_output=True, timeout=60)
+    assert ended.returncode == 1, ended.stderr
+    known = {path.split("?")[0] for path in api.seen if path.startswith("/recommendations/user")}
+    assert known and known <= {"/recommendations/user%203", "/recommendations/user%204"}
+
+
+def test_plain_locust_says_in_a_sentence_why_it_cannot_run(api: Likeness) -> None:
+    api.gives_sample = False
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
+    ended = subprocess.run(
+        [*command, "--host", api.url], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "pass a file of user ids" in ended.stderr
+    assert "Traceback" not in ended.stderr
