@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test loadtest lint bench-quality bench-refresh bench-cache bench-serving clean
+.PHONY: help demo test loadtest redis-7 lint bench-quality bench-refresh bench-cache bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,7 +16,7 @@ help:  ## show this help
 demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
 	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
 
-test: $(VENV)/.test $(BIN)/redis-server-7  ## the whole suite, against real servers
+test: $(VENV)/.test  ## the whole suite, against real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 loadtest: $(VENV)/.loadtest  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
@@ -47,17 +47,20 @@ clean:  ## remove the virtual environment and what tools left
 
 # One environment; each target adds the extra that it needs, again whenever setup.cfg changed.
 $(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON) here. Install Python 3.11 or newer and run: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Larder needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Install one and run: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "Could not make a virtual environment: install venv (Debian and Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
 
 # Redis 7, as Debian has it, for the tests: unpacked beside the others, not installed.
-REDIS_7 = redis-server redis-tools libatomic1 libjemalloc2 liblua5.1-0 liblzf1 lua-bitop lua-cjson
+DEBIAN = redis-server redis-tools libatomic1 libjemalloc2 liblua5.1-0 liblzf1 lua-bitop lua-cjson
+redis-7: $(BIN)/redis-server-7  ## fetch a Redis 7 for the tests from Debian's packages (root, for apt-get update)
 $(BIN)/redis-server-7: | $(VENV)/bin/python
-	@mkdir -p $(VENV)/redis-7 && cd $(VENV)/redis-7 && \
-	  { apt-get update -qq; apt-get download -qq $(REDIS_7) && for each in *.deb; do dpkg -x $$each .; done; } >/dev/null 2>&1 || \
-	  echo "No Redis 7 from apt-get here: its tests are skipped, those of Valkey and Redis 6.2 are not." >&2
+	@mkdir -p $(VENV)/redis-7 && cd $(VENV)/redis-7 && apt-get update -qq && apt-get download -qq $(DEBIAN) && \
+	  for each in *.deb; do dpkg -x $$each . || exit 1; done || { \
+	  echo "Could not fetch Redis 7 by apt-get: its tests are skipped, those of Valkey and Redis 6.2 are not." >&2; exit 1; }
 	@printf '#!/bin/sh\nhere=%s\nLD_LIBRARY_PATH=$$(echo $$here/usr/lib/*-linux-gnu) exec $$here/usr/bin/redis-server "$$@"\n' \
 	  $(abspath $(VENV))/redis-7 >$@ && chmod +x $@
 

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any, Protocol
 
 import redis
@@ -22,6 +22,7 @@ from app.contracts.recommendations import (
     Manifest,
     Namespace,
     bucket_of,
+    decode_sample,
     field,
 )
 from app.errors import CacheUnavailable, NothingPublished
@@ -55,13 +56,16 @@ class Client(Protocol):
 def connect(url: str, timeout_ms: int) -> Client:
     """Open a client of the server or, for ``redis+cluster://``, of the cluster that the URL names.
 
-    Connecting gets a quarter of the time-out, an answer the rest, and nothing is tried twice. Only
-    a cluster client may take longer, once, when it looks for nodes that took the place of others.
+    A request waits four times at the most, for the connection, AUTH, SELECT and its command, so
+    each gets a quarter of the time-out; nothing is tried twice. Only a cluster client may take
+    longer, when it looks for the nodes that took the place of others.
     """
     quarter = timeout_ms / 4000
     options: dict[str, Any] = {
-        "socket_timeout": 3 * quarter,
+        "socket_timeout": quarter,
         "socket_connect_timeout": quarter,
+        "protocol": 2,  # no HELLO
+        "driver_info": None,  # nor CLIENT SETINFO
         "retry": Retry(NoBackoff(), 0),
     }
     if re.match("rediss?[+]cluster://", url):
@@ -80,9 +84,9 @@ class Cache:
         self._connect = connect
         self._client: Client | None = None
         self._live: Generation | None = None
-        self._reachable = False
         self._problem = "the cache was not reached yet"
-        self._polling = Lock()
+        self._unread = ""
+        self._in_cluster = "+cluster://" in settings.cache_url
         self._ended = False
         self._wake = Event()
         self._thread: Thread | None = None
@@ -105,7 +109,7 @@ class Cache:
     @property
     def reachable(self) -> bool:
         """Whether the cache answered when it was last asked."""
-        return self._reachable
+        return not self._problem
 
     def live(self) -> Generation:
         """The generation that this worker serves.
@@ -114,12 +118,12 @@ class Cache:
         """
         if self._live is not None:
             return self._live
-        if self._reachable:
-            raise NothingPublished(
-                f"namespace {self._settings.namespace!r} holds no generation: run "
-                f"'larder refresh <interactions> --namespace {self._settings.namespace}'"
-            )
-        raise CacheUnavailable(f"nothing to serve yet, and {self._problem}")
+        if problem := self._problem:
+            raise CacheUnavailable(f"nothing to serve yet, and {problem}")
+        raise NothingPublished(
+            f"namespace {self._settings.namespace!r} holds no generation: run "
+            f"'larder refresh <interactions> --namespace {self._settings.namespace}'"
+        )
 
     def users(
         self, generation: Generation, users: Sequence[str]
@@ -130,7 +134,7 @@ class Cache:
         """
         found = {user: generation.near.get(user) for user in users}
         missing = [user for user, remembered in found.items() if remembered is None]
-        degraded = not self._reachable
+        degraded = not self.reachable
         if missing and not degraded:
             try:
                 found.update(self._look_up(generation, missing))
@@ -152,11 +156,11 @@ class Cache:
             )
         return None if record is None else Remembered(record)
 
-    def sample(self, generation: Generation) -> bytes:
-        """A JSON array of up to 1,000 of the generation's users. Raises CacheUnavailable."""
+    def sample(self, generation: Generation) -> list[str]:
+        """Up to 1,000 of the generation's users. Raises CacheUnavailable or BrokenRecord."""
         with self._asking() as client:
             found: bytes | None = client.get(self._namespace.sample(generation.manifest.generation))
-        return found or b"[]"
+        return decode_sample(found or b"")
 
     def _look_up(
         self, generation: Generation, users: Sequence[str]
@@ -184,15 +188,20 @@ class Cache:
 
     @contextmanager
     def _asking(self) -> Iterator[Client]:
-        """Translate the client's errors; after one, nobody asks until the watcher got through."""
-        if self._client is None or not self._reachable:
-            raise CacheUnavailable(self._problem)
+        """Translate the client's errors.
+
+        When the server did not answer, nobody asks it again until the watcher, which looks at once,
+        got through. An answer that is an error, or one lost node of a cluster, are one request's.
+        """
+        if self._client is None or (problem := self._problem):
+            raise CacheUnavailable(problem if self._client else "the cache was not reached yet")
         try:
             yield self._client
         except CACHE_ERRORS as error:
-            self._lost(error)
-            self._wake.set()  # one slow answer is no outage: the watcher looks at once
-            raise CacheUnavailable(self._problem) from error
+            if not self._in_cluster and not isinstance(error, redis.ResponseError):
+                self._set_unreachable(_no_answer(error))
+                self._wake.set()
+            raise CacheUnavailable(_no_answer(error)) from error
 
     def _watch(self) -> None:
         while not self._ended:
@@ -203,15 +212,16 @@ class Cache:
 
     def poll(self) -> None:
         """Ask which generation is live and load it when it is another one. Never raises."""
-        with self._polling:
-            try:
-                self._follow()
-            except CACHE_ERRORS as error:
-                self._lost(error)
-            except BrokenRecord as error:
-                self._unreadable(error)
-            except Exception as error:  # a watcher that ended would leave the worker deaf for good
-                self._unexpected(error)
+        try:
+            self._follow()
+        except CACHE_ERRORS as error:
+            self._set_unreachable(_no_answer(error))
+        except BrokenRecord as error:
+            self._unreadable(error)
+        except Exception as error:  # a watcher that ended would leave the worker deaf for good
+            if self._problem != _no_answer(error):
+                log.error("the cache answered what nobody expected", exc_info=error)
+            self._set_unreachable(_no_answer(error))
 
     def _follow(self) -> None:
         if self._client is None:
@@ -257,36 +267,26 @@ class Cache:
                 raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
         return chunks
 
-    def _lost(self, error: Exception) -> None:
-        self._set_unreachable(_no_answer(error))
-
-    def _unexpected(self, error: Exception) -> None:
-        if self._problem != _no_answer(error):
-            log.error("the cache answered what nobody expected", exc_info=error)
-        self._lost(error)
-
     def _unreadable(self, error: BrokenRecord) -> None:
         """Another version's generation is live; the one in memory, if any, stays in use."""
         problem = f"the live generation cannot be read: {error}"
         if self._live is None:
             self._set_unreachable(problem)
             return
-        if problem != self._problem:
+        if problem != self._unread:
             log.error("%s; serving %s instead", problem, self._name_of_live())
-        self._problem = problem
-        self._reachable = True
+        self._unread = problem
+        self._set_reachable()
 
     def _set_reachable(self) -> None:
-        if not self._reachable:
+        if self._problem:
             log.info("the cache is reachable")
         self._problem = ""
-        self._reachable = True
 
     def _set_unreachable(self, problem: str) -> None:
-        if self._reachable or problem != self._problem:
-            log.warning("%s; serving from memory until it is back", problem)
+        if problem != self._problem:
+            log.warning("%s; serving what is in memory until it is back", problem)
         self._problem = problem
-        self._reachable = False
 
 
 def _no_answer(error: Exception) -> str:

@@ -9,6 +9,9 @@ from app.api import generation, health, items, problems, recommendations, users
 from app.cache import Cache
 from app.settings import Settings
 
+LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
+"""Like gunicorn's own lines, which stand between these."""
+
 
 class IdConverter(BaseConverter):
     """Any id in a path: slashes, line breaks and all."""
@@ -26,7 +29,7 @@ def create_app(settings: Settings | None = None, cache: Cache | None = None) -> 
     if settings is None:
         settings = Settings.from_environment()
     if cache is None:
-        logging.basicConfig(level=settings.log_level.upper(), format="%(name)s: %(message)s")
+        logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
         cache = Cache(settings)
         cache.start()
     app = Flask(__name__, static_folder=None)

@@ -17,6 +17,9 @@ from app.contracts.recommendations import (
 )
 from app.near_cache import NearCache, Remembered
 
+MAX_REMEMBERED_BYTES = 8192
+"""Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
+
 RENDERING = 1
 """Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
 
@@ -44,7 +47,8 @@ class Generation:
         if length != n:
             entries = decode_record(remembered.record)[:n]
             rendered = b"[" + b",".join(self._entry(*entry) for entry in entries) + b"]"
-            remembered.rendered = (n, rendered)
+            if len(rendered) <= MAX_REMEMBERED_BYTES:
+                remembered.rendered = (n, rendered)
         return rendered
 
     def _entry(self, item: int, score: float) -> bytes:

@@ -38,7 +38,7 @@ class Settings:
     )
     namespace: str = _setting("default", "Which tenant's recommendations to serve.")
     cache_timeout_ms: int = _setting(
-        250,
+        1000,
         "The longest that a request waits for the cache before it is answered without.",
         10,
         60_000,

@@ -80,18 +80,21 @@ def _in_cluster(client: Client) -> bool:
 
 @contextmanager
 def translated(where: str = "the cache") -> Iterator[None]:
-    """Turn every error of the client into CacheUnavailable."""
+    """Turn the client's errors into CacheUnavailable, or BadSettings where a retry is vain."""
     try:
         yield
     except CACHE_ERRORS as error:
         if _OUT_OF_MEMORY in str(error):
             raise CacheUnavailable(
-                f"{where} is out of memory: raise its maxmemory, or free some with "
-                f"'larder prune --keep 2'"
+                f"{where} is out of memory: raise its maxmemory (a refresh needs room for one "
+                f"generation more than it keeps), or free some with 'larder prune --keep 2'"
             ) from error
+        if isinstance(error, redis.exceptions.AuthenticationError):
+            raise BadSettings(f"{where} wants another user or password: see --cache-url") from error
+        if "DB index is out of range" in str(error):
+            raise BadSettings(f"{where} has no database of that number") from error
         raise CacheUnavailable(
-            f"{where} cannot be used now ({type(error).__name__}: {error}); "
-            f"see that it runs and that the URL and password are right"
+            f"{where} cannot be used now ({type(error).__name__}: {error}); see that it runs"
         ) from error
 
 

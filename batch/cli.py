@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -26,9 +27,10 @@ from batch.engines.implicit_als import ImplicitALS
 from batch.errors import BadSettings, LarderError
 from batch.generations import Generations
 from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
-from batch.items import ITEM_PRESETS, load_items
+from batch.interactions.rejects import beside
+from batch.items import ITEM_PRESETS, Items, load_items
 from batch.lock import hold
-from batch.pipeline import Gate, Holdout, check_holdout, check_k, judge
+from batch.pipeline import Gate, Holdout, check_holdout, judge
 from batch.pipeline import refresh as run_refresh
 from batch.progress import for_this_terminal
 from batch.show import show as read_list
@@ -91,6 +93,14 @@ layout_options = options(
     ),
 )
 
+items_options = options(
+    option("--items", type=PATH, help="A file of items; its columns come with each answer."),
+    option("--items-id-column", help="The column of item ids there.  [default: item]"),
+    option("--items-delimiter", help="Between columns there.  [default: comma]"),
+    option("--items-encoding", help="Of the text there.  [default: utf-8]"),
+    option("--document-columns", help="Only these columns, such as title,year.  [default: all]"),
+)
+
 engine_options = options(
     option("--engine", type=click.Choice(list(ENGINES)), default="implicit", help="Who trains."),
     option("--factors", type=click.IntRange(1, 4096), default=DEFAULT.factors, help="Per user."),
@@ -124,7 +134,9 @@ cache_options = options(
     option("--namespace", default="default", help="The tenant; several may share a server."),
 )
 
-k_option = option("--k", type=int, default=10, help="How many items a list holds.")
+k_option = option(
+    "--k", type=click.IntRange(1, MAX_K), default=10, help="How many items a list holds."
+)
 keep_option = option(
     "--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay."
 )
@@ -149,11 +161,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
 @layout_options
-@option("--items", type=PATH, help="A file of items; its columns come with each answer.")
-@option("--items-id-column", help="The column of item ids there.  [default: item]")
-@option("--items-delimiter", help="Between columns there.  [default: comma]")
-@option("--items-encoding", help="Of the text there.  [default: utf-8]")
-@option("--document-columns", help="Only these columns, such as title,year.  [default: all]")
+@items_options
 @k_option
 @option("--split", type=click.Choice(RULES), default="random", help="What to judge the model on.")
 @option(
@@ -176,7 +184,6 @@ def refresh(interactions: Path, **values: Any) -> None:
     Parquet. The model is judged on a part held out, then trained on all. One that does not beat
     the popular list, or is much worse than the live one, is not published.
     """
-    check_k(values["k"])
     space = _namespace(values)
     holdout = Holdout(values["split"], values["holdout"], _moment(values["after"]), values["seed"])
     limits = Gate(values["min_ndcg"], values["max_drop"], values["force"])
@@ -198,16 +205,23 @@ def refresh(interactions: Path, **values: Any) -> None:
     )
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
-        f"{manifest.items:,} items, top {manifest.k}, in namespace {space.name}"
+        f"{manifest.items:,} items, top {manifest.k}, in namespace {space.name}; "
+        f"documents take {manifest.document_bytes / 1e6:,.1f} MB in each API worker"
     )
 
 
 @cli.command()
 @click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
 @layout_options
+@items_options
 def check(interactions: Path, **values: Any) -> None:
-    """Say what refresh would find in INTERACTIONS; publish nothing."""
-    _load(interactions, values)
+    """Say what refresh would find in INTERACTIONS; publish nothing.
+
+    With --items, in the items too.
+    """
+    loaded = _load(interactions, values)
+    if values["items"] is not None:
+        _items(loaded, values)
 
 
 @cli.command()
@@ -219,9 +233,8 @@ def check(interactions: Path, **values: Any) -> None:
 @option("--json", type=PATH, help="Write the metrics here too.")
 def evaluate(train: Path, test: Path, **values: Any) -> None:
     """Train on one file, score on another, beside most-popular."""
-    check_k(values["k"])
     if values["json"] is not None:
-        _write(values["json"], "")  # now, rather than after an hour of training
+        _write(values["json"], "", "a")  # fails now, rather than after an hour of training
     seen, held_out = load_pair(
         train,
         test,
@@ -234,7 +247,7 @@ def evaluate(train: Path, test: Path, **values: Any) -> None:
     quality = judge(seen, held_out, _engine(values), values["k"], for_this_terminal())
     click.echo(report.quality(quality))
     if values["json"] is not None:
-        _write(values["json"], json.dumps(quality.as_dict(), indent=2) + "\n")
+        _write(values["json"], json.dumps(asdict(quality), indent=2) + "\n", "w")
 
 
 @cli.command()
@@ -338,21 +351,25 @@ def _load(path: Path, values: Values) -> Interactions:
 def _documents(loaded: Interactions, values: Values) -> Iterator[bytes]:
     if values["items"] is None:
         return (encode_document(item) for item in loaded.items)
-    said = {
-        "id_column": values["items_id_column"],
-        "columns": _names(values["document_columns"]),
-        "delimiter": _delimiter(values["items_delimiter"]),
-        "encoding": values["items_encoding"],
-    }
-    chosen = {name: value for name, value in said.items() if value is not None}
+    items = _items(loaded, values)
+    return map(encode_document, loaded.items, items.json_objects(loaded.items))
+
+
+def _items(loaded: Interactions, values: Values) -> Items:
+    layout = ITEM_PRESETS[values["preset"]].choose(
+        item_column=values["items_id_column"],
+        delimiter=_delimiter(values["items_delimiter"]),
+        encoding=values["items_encoding"],
+    )
     items = load_items(
         values["items"],
-        **{**ITEM_PRESETS[values["preset"]], **chosen},
-        rejects=values["rejects"].with_suffix(".items.csv"),
+        layout,
+        _names(values["document_columns"]),
+        rejects=beside(values["rejects"], "items"),
         max_rejects=values["max_rejects"],
     )
     click.echo(report.items(items, loaded))
-    return map(encode_document, loaded.items, items.json_objects(loaded.items))
+    return items
 
 
 def _layout(values: Values) -> Layout:
@@ -373,9 +390,10 @@ def _engine(values: Values) -> Engine:
     return engine(values["engine"], **{name: values[name] for name in names})
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: str) -> None:
     try:
-        path.write_text(text)
+        with path.open(mode) as file:
+            file.write(text)
     except OSError as error:
         raise BadSettings(f"--json {path} cannot be written: {error.strerror}") from error
 

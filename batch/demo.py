@@ -36,7 +36,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="print one answer and end")
     parser.add_argument("--port", type=int, default=8000, help="of the API; 0 takes a free one")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         walk(_free_port(arguments.port), arguments.once)
     except DemoFailed as error:

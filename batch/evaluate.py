@@ -5,14 +5,12 @@ The lists that are judged come from the code that makes the lists that are serve
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from batch.errors import NotGoodEnough
 from batch.topk import BLOCK, Lists
 
 Hits = NDArray[np.bool_]
@@ -92,9 +90,6 @@ class Metrics:
     users: int
     k: int
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def evaluate(
     recommend: Callable[[NDArray[np.int64]], Lists],
@@ -141,8 +136,8 @@ def _hits(lists: Lists, held_out: csr_matrix, k: int) -> Hits:
 
 def gate(
     model: Metrics, popular: Metrics, min_ndcg: float, live_ndcg: float | None, max_drop: float
-) -> None:
-    """Raise NotGoodEnough, with every reason, when the model must not be published.
+) -> list[str]:
+    """Give every reason why the model must not be published; none when it may be.
 
     live_ndcg: that of the live generation at the same k, or None; max_drop: the largest share of
     it that may be lost.
@@ -159,7 +154,4 @@ def gate(
             f"nDCG@{model.k} {model.ndcg:.4f} is more than {max_drop:.0%} under the live "
             f"generation's {live_ndcg:.4f} (--max-drop)"
         )
-    if reasons:
-        raise NotGoodEnough(
-            "; ".join(reasons) + ". Nothing was published; --force publishes all the same"
-        )
+    return reasons

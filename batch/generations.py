@@ -1,5 +1,6 @@
 """The generations of a namespace: list them, point at one, delete one exactly."""
 
+import logging
 from dataclasses import replace
 from itertools import islice
 
@@ -7,8 +8,12 @@ from app.contracts.recommendations import BrokenRecord, Manifest, Namespace
 from batch.cache import Client, translated
 from batch.errors import LostLock, UnknownGeneration
 
+log = logging.getLogger("larder.generations")
+
 _COMMIT = """
+local noted = redis.call('HGET', KEYS[2], ARGV[2])
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if not noted or cjson.decode(noted).state ~= 'writing' then return 0 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('SET', KEYS[3], ARGV[2])
 return 1
@@ -17,9 +22,11 @@ return 1
 # A server without free memory refuses SET and HSET, unless the script has written before: what is
 # replaced is deleted first, so that rolling back and freeing memory work then too.
 _POINT = """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+local noted = redis.call('HGET', KEYS[1], ARGV[1])
+if not noted or cjson.decode(noted).state == 'deleting' then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('SET', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
 
@@ -29,6 +36,9 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
+
+PUBLISHED = ("complete", "withdrawn")
+"""The states of generations that are whole; ``withdrawn`` are those that were rolled back from."""
 
 _DELETES_AT_A_TIME = 500
 
@@ -51,13 +61,16 @@ class Generations:
         return name.decode(errors="replace") if name is not None else None
 
     def all(self) -> list[Manifest]:
-        """Every generation, oldest first, unfinished ones included.
-
-        Raises BrokenRecord for a manifest that this schema did not write.
-        """
+        """Every generation that can be read, oldest first, unfinished ones included."""
         with translated():
             entries: dict[bytes, bytes] = self._client.hgetall(self._namespace.generations)
-        return [Manifest.from_json(entries[name]) for name in sorted(entries)]
+        manifests = []
+        for name in sorted(entries):
+            try:
+                manifests.append(Manifest.from_json(entries[name]))
+            except BrokenRecord as error:
+                log.warning("left alone, for it cannot be read: generation %r: %s", name, error)
+        return manifests
 
     def find(self, name: str) -> Manifest | None:
         """The manifest of that generation, or None."""
@@ -106,25 +119,31 @@ class Generations:
             raise _lost(manifest)
 
     def roll_back(self, name: str | None = None) -> Manifest:
-        """Point at that generation, or at the newest one older than the live one.
+        """Point at that generation, or at the newest good one older than the live one.
 
+        The live one is marked as withdrawn: later runs do not roll back to it unless it is named.
         Raises UnknownGeneration when there is none to point at.
         """
         target = self._older_than_live() if name is None else self.find(name)
-        if target is None or target.state != "complete":
-            complete = [each.generation for each in self.all() if each.state == "complete"]
+        if target is None or target.state not in PUBLISHED:
+            published = [each.generation for each in self.all() if each.state in PUBLISHED]
             raise UnknownGeneration(
-                f"cannot roll back to {name or 'an older generation'}; live is "
-                f"{self.live() or 'nothing'}, published are: {', '.join(complete) or 'none'}"
+                f"cannot roll back to {name or 'an older good generation'}; live is "
+                f"{self.live() or 'nothing'}, published are: {', '.join(published) or 'none'}"
             )
+        live = self.live_manifest()
+        changed = [replace(target, state="complete")]
+        if live is not None and live.generation != target.generation:
+            changed.append(replace(live, state="withdrawn"))
+        texts = [text for each in changed for text in (each.generation, each.to_json())]
         space = self._namespace
         with translated():
             done = self._client.eval(
-                _POINT, 2, space.generations, space.live, target.generation, target.to_json()
+                _POINT, 2, space.generations, space.live, target.generation, *texts
             )
         if not done:
             raise UnknownGeneration(f"generation {target.generation} was deleted just now")
-        return target
+        return changed[0]
 
     def _older_than_live(self) -> Manifest | None:
         live = self.live()
@@ -135,19 +154,22 @@ class Generations:
         ]
         return older[-1] if older else None
 
-    def prune(self, keep: int) -> list[str]:
+    def prune(self, keep: int, spared: str | None = None) -> list[str]:
         """Delete what is unfinished, and all but the newest ``keep`` and the live generation.
 
-        Only for the holder of the lock: the unfinished generation of a running refresh looks like
-        that of a dead one. Returns the names of what was deleted.
+        spared: one more to keep, for the readers that have not followed the pointer yet. Only for
+        the holder of the lock: the unfinished generation of a running refresh looks like that of a
+        dead one. Returns the names of what was deleted.
         """
-        complete = [each for each in self.all() if each.state == "complete"]
-        kept = {each.generation for each in complete[max(len(complete) - keep, 0) :]}
-        return [
-            each.generation
-            for each in self.all()
-            if each.generation not in kept and self.delete(each)
-        ]
+        everything = self.all()
+        published = [each.generation for each in everything if each.state in PUBLISHED]
+        kept = {*published[max(len(published) - keep, 0) :], spared}
+        deleted = []
+        for each in everything:
+            if each.generation not in kept and self.delete(each):
+                log.info("deleted generation %s", each.generation)
+                deleted.append(each.generation)
+        return deleted
 
     def delete(self, manifest: Manifest) -> bool:
         """Delete every key of a generation without blocking the server, unless it is live.

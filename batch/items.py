@@ -8,9 +8,8 @@ null. The id itself is not in the document.
 Several rows with one id: the last one counts, files being read in the order of their names.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,9 +17,9 @@ from typing import Any
 import duckdb
 
 from batch.errors import BadInteractions
-from batch.interactions import rejects as wrong_rows
-from batch.interactions.columns import REASONS, Checks
-from batch.interactions.layout import Layout
+from batch.interactions.columns import Checks
+from batch.interactions.layout import PRESETS, Layout
+from batch.interactions.rejects import settle
 from batch.interactions.table import Table, quoted, reading
 
 RESERVED = ("item", "score")
@@ -28,34 +27,21 @@ RESERVED = ("item", "score")
 
 FILMS = ("item", "title", "released", "released on video", "url")
 
-ITEM_PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+ITEM_PRESETS: Mapping[str, Layout] = MappingProxyType(
     {
-        "larder": {},
-        "ml-latest": {"id_column": "movieId"},
-        "ml-100k": {
-            "columns": ("title",),
-            "delimiter": "|",
-            "encoding": "latin-1",
-            "header": False,
-            "names": (*FILMS, *(f"genre {number}" for number in range(19))),
-            "quote": "",
-        },
-        "ml-1m": {
-            "delimiter": "::",
-            "encoding": "latin-1",
-            "header": False,
-            "names": ("item", "title", "genres"),
-            "quote": "",
-        },
-        "book-crossing": {
-            "id_column": "ISBN",
-            "delimiter": ";",
-            "encoding": "latin-1",
-            "escape": "\\",
-        },
+        **PRESETS,
+        "ml-100k": Layout(
+            delimiter="|",
+            encoding="latin-1",
+            header=False,
+            names=(*FILMS, *(f"genre {number}" for number in range(19))),
+            quote="",
+            document_columns=("title",),
+        ),
+        "ml-1m": replace(PRESETS["ml-1m"], names=("item", "title", "genres")),
     }
 )
-"""Arguments of `load_items` for public sets: load_items(path, **ITEM_PRESETS["ml-1m"])."""
+"""The items files of the public sets; most are laid out as the interactions beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +51,9 @@ class ItemsReport:
     files: int
     rows: int
     rejected: Mapping[str, int]
-    """Wrong rows by reason."""
+    """Rejected rows by reason."""
     replaced: int
     """Rows whose id a later row has again."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {
-            "files": self.files,
-            "rows": self.rows,
-            "rejected": dict(self.rejected),
-            "replaced": self.replaced,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,51 +67,28 @@ class Items:
         """Yield the document of each id as JSON text, `{}` where there is none."""
         return (self.texts.get(text, "{}") for text in ids)
 
-    def documents(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield the document of each id as a dict, empty where there is none."""
-        return (json.loads(text) for text in self.json_objects(ids))
-
-    def document(self, item: str) -> dict[str, Any]:
-        """Return the document of an id, empty when there is none."""
-        return next(self.documents([item]))
-
 
 def load_items(
     path: str | Path,
-    *,
-    id_column: str = "item",
+    layout: Layout = Layout(),
     columns: Iterable[str] | None = None,
-    delimiter: str | None = None,
-    encoding: str = "utf-8",
-    header: bool = True,
-    names: tuple[str, ...] = (),
-    quote: str = '"',
-    escape: str = "",
+    *,
     rejects: Path | None = None,
     max_rejects: float = 0.01,
 ) -> Items:
-    """Load the documents of a file or folder: the given columns, or all but the id.
+    """Load the documents of a file or folder: the given columns, or those that the layout says.
 
-    Text is cut as `Layout` says. Wrong rows (no id, an id too long, not cut into columns) are
-    treated as those of interactions are. Raises BadInteractions when the file cannot be read,
-    lacks a column, has too many wrong rows, or has a column that the answer needs for itself.
+    The id is in the layout's item column. Rejected rows (no id, an id too long, not cut into
+    columns) are treated as those of interactions are.
+    Raises BadInteractions when the file cannot be read, lacks a column, has too many rejects, or
+    has a column that the answer needs for itself.
     """
     path = Path(path)
-    layout = Layout(
-        delimiter=delimiter,
-        encoding=encoding,
-        header=header,
-        names=names,
-        quote=quote,
-        escape=escape,
-    )
-    chosen = None if columns is None else tuple(columns)
+    shown = layout.document_columns if columns is None else tuple(columns)
     return reading(
         path,
         layout,
-        lambda connection, table: _load(
-            connection, table, path, id_column, chosen, rejects, max_rejects
-        ),
+        lambda connection, table: _load(connection, table, path, shown, rejects, max_rejects),
     )
 
 
@@ -142,45 +96,38 @@ def _load(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     path: Path,
-    id_column: str,
-    chosen: tuple[str, ...] | None,
+    shown: tuple[str, ...] | None,
     rejects: Path | None,
     max_rejects: float,
 ) -> Items:
     checks = Checks(table, path)
-    item = checks.id(id_column, "missing item")
-    document = _document(connection, checks, id_column, chosen)
-    is_torn = wrong_rows.fill(
+    item = checks.id(table.layout.item_column, "missing item")
+    document = _document(connection, checks, shown)
+    good, rejected = settle(
         connection,
-        table,
-        lambda rows: f"CREATE OR REPLACE TEMP TABLE items AS SELECT {item}::VARCHAR AS id, "
-        f"{checks.reason} AS reason, ({document})::VARCHAR AS text FROM ({rows})",
+        checks,
+        "items",
+        lambda rows: f"SELECT {item}::VARCHAR AS id, {checks.reason} AS reason, 1 AS n, "
+        f"({document})::VARCHAR AS text FROM ({rows})",
+        rejects,
+        max_rejects,
     )
-    counted = connection.execute("SELECT reason = 0, count(*) FROM items GROUP BY 1").fetchall()
-    good = dict(counted).get(True, 0)
-    if is_torn or len(counted) > 1 or not good:
-        wrong = wrong_rows.gather(connection, table, checks.reason, REASONS)
-    else:
-        wrong = []
-    counts = wrong_rows.check(path, wrong, good, rejects, max_rejects)
-    total = good + counts.total()
+    total = good + rejected.total()
     rows = connection.execute("SELECT id, text FROM items WHERE reason = 0").fetchnumpy()
     texts = dict(zip(rows["id"].tolist(), rows["text"].tolist(), strict=True))
     if not texts:
         raise BadInteractions(f"{path}: expected items, found none in {total} rows")
-    report = ItemsReport(len(table.files), total, dict(counts), good - len(texts))
+    report = ItemsReport(len(table.files), total, dict(rejected), good - len(texts))
     return Items(texts, report)
 
 
 def _document(
-    connection: duckdb.DuckDBPyConnection,
-    checks: Checks,
-    id_column: str,
-    chosen: tuple[str, ...] | None,
+    connection: duckdb.DuckDBPyConnection, checks: Checks, shown: tuple[str, ...] | None
 ) -> str:
     """Return SQL for the JSON object of a row."""
     table = checks.table
-    shown = [c for c in table.columns if c != id_column] if chosen is None else list(chosen)
+    if shown is None:
+        shown = tuple(column for column in table.columns if column != table.layout.item_column)
     for column in shown:
         checks.required(column)
         if column in RESERVED:

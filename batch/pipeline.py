@@ -2,9 +2,9 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -77,9 +77,6 @@ class Quality:
     model: Metrics
     popular: Metrics
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"model": self.model.as_dict(), "popular": self.popular.as_dict()}
-
 
 def refresh(
     interactions: Interactions,
@@ -105,38 +102,48 @@ def refresh(
     started = datetime.now(UTC)
     generations = Generations(client, namespace)
     with hold(client, namespace) as token:
-        for name in generations.prune(keep):
-            log.info("deleted generation %s", name)
+        generations.prune(keep)
         quality = _judge(interactions, engine, k, holdout, progress)
         if quality is not None:
             report(quality)
-        forced = _gate(quality, limits, generations.live_manifest())
+        forced = _gate(quality, holdout, limits, generations.live_manifest())
         factors = _fit(engine, interactions, "train on all", progress)
-        manifest = Manifest(
-            generation=generation_name(started, secrets.token_hex(2)),
-            state="writing",
-            users=len(interactions.users),
-            items=len(interactions.items),
-            interactions=len(interactions.user),
-            k=k,
-            user_buckets=bucket_count(len(interactions.users)),
-            similar_buckets=bucket_count(len(interactions.items)),
-            chunks=chunk_count(len(interactions.items)),
-            engine=engine.name,
-            settings={**engine.settings, **holdout.settings},
-            metrics=quality.as_dict() if quality is not None else {},
-            fingerprint=interactions.fingerprint(),
-            forced=forced,
-            code_version=version("larder"),
-            started_at=started.isoformat(timespec="seconds"),
-        )
+        manifest = _manifest(interactions, engine, k, holdout, quality, forced, started)
         contents = _contents(interactions, factors, documents, k)
-        total = manifest.users + manifest.items
-        with progress.step("publish", total, "lists") as advance:
+        live = generations.live()
+        with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
             published = publish(client, namespace, manifest, contents, token, advance)
-        for name in generations.prune(keep):
-            log.info("deleted generation %s", name)
+        generations.prune(keep, spared=live)
     return published
+
+
+def _manifest(
+    interactions: Interactions,
+    engine: Engine,
+    k: int,
+    holdout: Holdout,
+    quality: Quality | None,
+    forced: bool,
+    started: datetime,
+) -> Manifest:
+    return Manifest(
+        generation=generation_name(started, secrets.token_hex(2)),
+        state="writing",
+        users=len(interactions.users),
+        items=len(interactions.items),
+        interactions=len(interactions),
+        k=k,
+        user_buckets=bucket_count(len(interactions.users)),
+        similar_buckets=bucket_count(len(interactions.items)),
+        chunks=chunk_count(len(interactions.items)),
+        engine=engine.name,
+        settings={**engine.settings, **holdout.settings},
+        metrics=asdict(quality) if quality is not None else {},
+        fingerprint=interactions.fingerprint(),
+        forced=forced,
+        code_version=version("larder"),
+        started_at=started.isoformat(timespec="seconds"),
+    )
 
 
 def judge(
@@ -200,31 +207,36 @@ def _judge(
     return judge(train, held_out, engine, k, progress)
 
 
-def _gate(quality: Quality | None, limits: Gate, live: Manifest | None) -> bool:
+def _gate(quality: Quality | None, holdout: Holdout, limits: Gate, live: Manifest | None) -> bool:
     """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
     if quality is None:
         return True
-    try:
-        gate(
-            quality.model,
-            quality.popular,
-            limits.min_ndcg,
-            _live_ndcg(live, quality),
-            limits.max_drop,
-        )
-    except NotGoodEnough as error:
-        if not limits.force:
-            raise
-        log.warning("published by force although: %s", error)
-        return True
-    return False
+    live_ndcg = _live_ndcg(live, holdout, quality.model.k)
+    reasons = "; ".join(
+        gate(quality.model, quality.popular, limits.min_ndcg, live_ndcg, limits.max_drop)
+    )
+    if not reasons:
+        return False
+    if not limits.force:
+        raise NotGoodEnough(f"{reasons}. Nothing was published; --force publishes all the same")
+    log.warning("--force: publishing although %s", reasons)
+    return True
 
 
-def _live_ndcg(live: Manifest | None, quality: Quality) -> float | None:
-    """The live generation's nDCG, when it was measured at the same k."""
-    model: dict[str, Any] = live.metrics.get("model", {}) if live is not None else {}
-    ndcg: float | None = model.get("ndcg") if model.get("k") == quality.model.k else None
-    return ndcg
+def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:
+    """The live generation's nDCG, when it was judged in the same way."""
+    if live is None:
+        return None
+    judged: dict[str, Any] = live.metrics.get("model", {})
+    if judged.get("k") != k or _rule(live.settings) != _rule(holdout.settings):
+        log.warning("not compared with the live generation: it was judged in another way")
+        return None
+    return float(judged["ndcg"])
+
+
+def _rule(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """How interactions were held out; the date of ``--after`` may move on from day to day."""
+    return settings.get("split"), settings.get("holdout"), "after" in settings
 
 
 def _fit(engine: Engine, interactions: Interactions, name: str, progress: Progress) -> Factors:

@@ -1,8 +1,6 @@
 """Write a generation, verify it, then point at it in one step; readers see the old or the new."""
 
-import json
 import logging
-import math
 import operator
 import zlib
 from array import array
@@ -19,11 +17,11 @@ from numpy.typing import NDArray
 from app.contracts.recommendations import (
     BUCKET_SIZE,
     CHUNK_SIZE,
-    SAMPLE_SIZE,
     Manifest,
     Namespace,
     bucket_of,
     encode_chunk,
+    encode_sample,
     field,
 )
 from batch.cache import Client, translated
@@ -82,6 +80,7 @@ def publish(
             manifest,
             state="complete",
             checksum=parts.checksum(),
+            document_bytes=parts.string_bytes(),
             published_at=now().isoformat(timespec="seconds"),
         )
         generations.commit(complete, token)
@@ -115,6 +114,11 @@ class _Parts:
 
     def checksum(self) -> str:
         return f"{zlib.crc32(self.checksums.tobytes()):08x}"
+
+    def string_bytes(self) -> int:
+        """Of the documents, the popular list and the sample: all that is not in buckets."""
+        pairs = zip(self.sizes, self.is_hash, strict=True)
+        return sum(size for size, is_hash in pairs if not is_hash)
 
     def verify(self, client: Client) -> None:
         """Ask the server for the size of every key and the content of a sample of them.
@@ -205,7 +209,7 @@ def _write(
         ((namespace.popular(name), record) for record in encode_lists(contents.popular)),
         parts,
     )
-    _write_strings(client, [(namespace.sample(name), _sample(contents.users))], parts)
+    _write_strings(client, [(namespace.sample(name), encode_sample(contents.users))], parts)
     _write_strings(
         client,
         (
@@ -231,11 +235,6 @@ def _write(
         progress,
     )
     return parts
-
-
-def _sample(users: Sequence[str]) -> bytes:
-    step = math.ceil(len(users) / SAMPLE_SIZE) or 1
-    return json.dumps(users[::step]).encode()
 
 
 def _chunks(documents: Iterable[bytes]) -> Iterable[bytes]:

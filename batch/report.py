@@ -1,6 +1,6 @@
 """What a run tells people: tables of plain text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.contracts.recommendations import Manifest
 from batch.evaluate import PER_USER, Metrics
@@ -51,14 +51,17 @@ def _interval(metrics: Metrics, name: str) -> str:
 def interactions(loaded: Interactions) -> str:
     """What the input held and what became of it."""
     report = loaded.report
-    text = (
+    return (
         f"{report.rows:,} rows in {report.files:,} file(s): {len(loaded):,} pairs of "
         f"{len(loaded.users):,} users and {len(loaded.items):,} items; "
         f"{report.merged:,} merged, {report.zero:,} of weight 0 left out, "
-        f"{sum(report.rejected.values()):,} rejected"
+        f"{_rejected(report.rejected)}"
     )
-    reasons = [f"  {count:,} x {reason}" for reason, count in sorted(report.rejected.items())]
-    return "\n".join([text, *reasons])
+
+
+def _rejected(counts: Mapping[str, int]) -> str:
+    reasons = [f"\n  {count:,} x {reason}" for reason, count in sorted(counts.items())]
+    return f"{sum(counts.values()):,} rejected{''.join(reasons)}"
 
 
 def items(loaded: Items, known: Interactions) -> str:
@@ -68,7 +71,7 @@ def items(loaded: Items, known: Interactions) -> str:
     return (
         f"{counts.rows:,} rows of items in {counts.files:,} file(s): documents for "
         f"{described:,} of {len(known.items):,} items; {counts.replaced:,} replaced, "
-        f"{sum(counts.rejected.values()):,} rejected"
+        f"{_rejected(counts.rejected)}"
     )
 
 

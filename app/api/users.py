@@ -21,6 +21,6 @@ def sample() -> Response:
         )
     generation = cache().live()
     n = number("n", request.args.get("n"), SAMPLE_SIZE, 1, SAMPLE_SIZE)
-    users = json.loads(cache().sample(generation))[:n]
+    users = cache().sample(generation)[:n]
     body = json.dumps({"generation": generation.manifest.generation, "users": users})
     return freshness.answer(generation, body.encode(), keep=False)

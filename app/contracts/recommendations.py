@@ -99,8 +99,9 @@ class Namespace:
 
 
 def generation_name(now: datetime, nonce: str) -> str:
-    """Name a new generation: UTC time to the second and a nonce; names sort by time."""
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{nonce}"
+    """Name a new generation: UTC time to the millisecond and a nonce; names sort by time."""
+    utc = now.astimezone(UTC)
+    return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03}Z-{nonce}"
 
 
 def field(identifier: str) -> bytes:
@@ -146,6 +147,23 @@ def decode_record(record: bytes) -> list[tuple[int, float]]:
     if not all(math.isfinite(score) for _, score in entries):
         raise BrokenRecord(f"a score is not finite in the record {record[:60]!r}")
     return entries
+
+
+def encode_sample(users: Sequence[str]) -> bytes:
+    """Up to SAMPLE_SIZE of the users, spread evenly over them, as a JSON array."""
+    step = math.ceil(len(users) / SAMPLE_SIZE) or 1
+    return json.dumps(list(users[::step])).encode()
+
+
+def decode_sample(sample: bytes) -> list[str]:
+    """The users of a sample. Raises BrokenRecord."""
+    try:
+        users = json.loads(sample)
+    except (ValueError, RecursionError) as error:
+        raise BrokenRecord(f"a sample is not JSON: {error}") from error
+    if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
+        raise BrokenRecord("a sample is not a JSON array of texts")
+    return users
 
 
 def chunk_count(items: int) -> int:
@@ -199,9 +217,11 @@ def _refuse(constant: str) -> NoReturn:
 class Manifest:
     """All that is known of a generation: how to find its keys, and where it came from.
 
-    ``state`` is "writing" until everything is written and verified, then "complete".
+    ``state`` is "writing" until everything is written and verified, then "complete"; "withdrawn"
+    once somebody rolled back from it; "deleting" while its keys go.
     ``metrics`` are those of the held-out evaluation; empty when evaluation was skipped.
-    ``checksum`` is the CRC-32 of the CRC-32s of all parts, in order.
+    ``checksum`` is the CRC-32 of the CRC-32s of all parts, in order. ``document_bytes`` is what
+    each API worker holds in memory, twice that while it changes to the next generation.
     """
 
     generation: str
@@ -222,6 +242,7 @@ class Manifest:
     started_at: str
     published_at: str = ""
     checksum: str = ""
+    document_bytes: int = 0
     schema: int = SCHEMA
 
     def to_json(self) -> str:

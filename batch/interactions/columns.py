@@ -1,12 +1,12 @@
-"""What a row says and whether it is right, as SQL over the columns of a table."""
+"""What a row says and what it is rejected for, as SQL over the columns of a table."""
 
 from pathlib import Path
 
+from app.contracts.recommendations import MAX_ID_BYTES
 from batch.errors import BadInteractions
 from batch.interactions.layout import preset_with
 from batch.interactions.table import Table
 
-MAX_ID_BYTES = 1024
 MAX_WEIGHT = 1e12
 
 WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
@@ -36,7 +36,7 @@ REASONS = (
 
 
 class Checks:
-    """Collects what can be wrong with a row; the first that holds is its one reason."""
+    """Collects what a row is rejected for; the first that holds is its one reason."""
 
     def __init__(self, table: Table, path: Path) -> None:
         self.table, self.path = table, path
@@ -46,12 +46,12 @@ class Checks:
             self.add(cells, "wrong encoding")
 
     def add(self, sql: str, reason: str) -> None:
-        """Add a condition that makes a row wrong."""
+        """Reject rows of which this condition holds."""
         self._cases.append(f"WHEN {sql} THEN {REASONS.index(reason)}")
 
     @property
     def reason(self) -> str:
-        """SQL for the position in REASONS of what is wrong with a row, 0 when nothing is."""
+        """SQL for the position in REASONS of what a row is rejected for, 0 when it is right."""
         return f"CASE {' '.join(self._cases)} ELSE 0 END"
 
     def required(self, column: str) -> str:
@@ -102,10 +102,10 @@ class Columns:
     """SQL for what a row of interactions says: user, item, weight, timestamp, reason."""
 
     def __init__(self, table: Table, path: Path) -> None:
-        self._checks = Checks(table, path)
+        self.checks = Checks(table, path)
         layout = table.layout
-        self.user = self._checks.id(layout.user_column, "missing user")
-        self.item = self._checks.id(layout.item_column, "missing item")
+        self.user = self.checks.id(layout.user_column, "missing user")
+        self.item = self.checks.id(layout.item_column, "missing item")
         rating, weight = self._optional("rating_column"), self._optional("weight_column")
         timestamp = self._optional("timestamp_column")
         if rating and weight:
@@ -117,17 +117,16 @@ class Columns:
         value = rating or weight
         self.weight = None if value is None else self._weight(value, layout.zero_counts_as)
         self.timestamp = None if timestamp is None else self._timestamp(timestamp)
-        self.reason = self._checks.reason
 
     def _optional(self, field: str) -> str | None:
-        layout = self._checks.table.layout
+        layout = self.checks.table.layout
         column: str | None = getattr(layout, field)
-        if column in self._checks.table.columns or layout.must_have(field):
-            return self._checks.required(str(column))
+        if column in self.checks.table.columns or layout.must_have(field):
+            return self.checks.required(str(column))
         return None
 
     def _weight(self, column: str, zero: float) -> str:
-        sql, checks = self._checks.table.identifier(column), self._checks
+        sql, checks = self.checks.table.identifier(column), self.checks
         kind = checks.kind(column, "VARCHAR", "BOOLEAN", *INTEGERS, *FRACTIONS)
         number = f"TRY_CAST({sql} AS DOUBLE)" if kind == "VARCHAR" else f"{sql}::DOUBLE"
         if checks.table.is_text:
@@ -141,8 +140,8 @@ class Columns:
         return f"CASE WHEN {number} = 0 THEN {zero!r}::DOUBLE ELSE {number} END"
 
     def _timestamp(self, column: str) -> str:
-        sql = self._checks.table.identifier(column)
-        kind = self._checks.kind(column, "VARCHAR", *TIMES, *INTEGERS, *FRACTIONS)
+        sql = self.checks.table.identifier(column)
+        kind = self.checks.kind(column, "VARCHAR", *TIMES, *INTEGERS, *FRACTIONS)
         if kind.startswith(TIMES):
             seconds = f"epoch({sql})"
         elif kind == "VARCHAR":
@@ -153,9 +152,9 @@ class Columns:
         else:
             seconds = _seconds(f"{sql}::DOUBLE")
         is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
-        if self._checks.table.is_text:
-            self._checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
-        self._checks.add(is_bad, "bad timestamp")
+        if self.checks.table.is_text:
+            self.checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
+        self.checks.add(is_bad, "bad timestamp")
         return seconds
 
 

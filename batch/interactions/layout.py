@@ -38,6 +38,8 @@ class Layout:
     """What a rating or weight of 0 is worth; worth 0, its pair is left out."""
     required: frozenset[str] = frozenset()
     """Optional columns (by their name in the file) that must exist."""
+    document_columns: tuple[str, ...] | None = None
+    """Of an items file: what its documents show; None means all but the item column."""
 
     def __post_init__(self) -> None:
         """Refuse what no file can be read with."""

@@ -5,7 +5,10 @@ How the rows of one pair (user, item) merge, whatever their order in the files:
 * no rating and no weight column: every row weighs 1, so the weight is the number of rows;
 * weights add up;
 * of several ratings the latest counts; at equal times, or without timestamps, the highest;
-* the timestamp is the latest one.
+* the timestamp is the earliest one: when the user first met the item.
+
+So a split by time holds out what a user had not met before. The whole weight goes with the pair:
+what a user repeats later still counts where the pair is, and no later rating makes it new.
 
 A pair whose merged weight is 0 says nothing to a model of implicit feedback: it is counted and
 left out. (In Book-Crossing 0 means "has it, did not rate it": that preset counts 0 as 1.)
@@ -17,10 +20,10 @@ import duckdb
 import numpy as np
 
 from batch.errors import BadInteractions
-from batch.interactions import rejects as wrong_rows
-from batch.interactions.columns import REASONS, Columns
+from batch.interactions.columns import Columns
 from batch.interactions.layout import Layout
 from batch.interactions.pairs import Interactions, Report
+from batch.interactions.rejects import beside, settle
 from batch.interactions.table import Table, reading
 
 STEPS = 2.0**52
@@ -36,9 +39,10 @@ def load(
 ) -> Interactions:
     """Load one file, or all files of a folder, into distinct pairs of user and item.
 
-    Wrong rows are left out, counted in the report and written to the file `rejects` (CSV: file,
-    line, reason, content), if there are any. Raises BadInteractions when the input cannot be
-    read, when wrong rows are more than the share `max_rejects`, or when no pair is left.
+    Rejected rows are counted in the report and listed in the file `rejects` (CSV: file, line,
+    reason, content); when there are none, that of an earlier run is removed. Raises BadInteractions
+    when the input cannot be read, when the rejects are more than the share `max_rejects`, or when
+    no pair is left.
     """
     path = Path(path)
     return reading(
@@ -58,11 +62,10 @@ def load_pair(
 ) -> tuple[Interactions, Interactions]:
     """Load two inputs whose indexes mean the same: both have the users and items of either.
 
-    Wrong rows of the second go to a rejects file of their own, with `-test` in its name.
+    The rejects of the second go to a file of their own, with `-test` in its name.
     """
-    beside = rejects and rejects.with_stem(f"{rejects.stem}-test")
     one = load(train, layout, rejects=rejects, max_rejects=max_rejects)
-    other = load(test, layout, rejects=beside, max_rejects=max_rejects)
+    other = load(test, layout, rejects=beside(rejects, "test"), max_rejects=max_rejects)
     users = sorted({*one.users, *other.users})
     items = sorted({*one.items, *other.items})
     return one.among(users, items), other.among(users, items)
@@ -76,43 +79,42 @@ def _load(
     max_rejects: float,
 ) -> Interactions:
     columns = Columns(table, path)
-    is_torn = wrong_rows.fill(connection, table, lambda rows: _merge(columns, rows))
-    groups = connection.execute(
-        "SELECT reason = 0, sum(n)::BIGINT, count(*) FROM pairs GROUP BY ALL"
-    ).fetchall()
-    good, pairs = next((group[1:] for group in groups if group[0]), (0, 0))
-    if is_torn or len(groups) > 1 or not good:
-        wrong = wrong_rows.gather(connection, table, columns.reason, REASONS)
-    else:
-        wrong = []
-    counts = wrong_rows.check(path, wrong, good, rejects, max_rejects)
-    total = good + counts.total()
-    kept = _number(connection)
+    good, rejected = settle(
+        connection,
+        columns.checks,
+        "pairs",
+        lambda rows: _merged(columns, rows),
+        rejects,
+        max_rejects,
+    )
+    total = good + rejected.total()
+    pairs, kept = _number(connection)
     if not kept:
         raise BadInteractions(
             f"{path}: expected interactions, found none in {total} rows"
             + (f": {pairs} pairs weigh 0" if pairs else "")
         )
-    report = Report(len(table.files), total, dict(counts), good - pairs, pairs - kept)
+    report = Report(len(table.files), total, dict(rejected), good - pairs, pairs - kept)
     return _fetch(connection, columns.timestamp is not None, report)
 
 
-def _merge(columns: Columns, rows: str) -> str:
-    """Return SQL that fills the table `pairs` in one pass over the rows."""
-    said = [f"{columns.user} AS user", f"{columns.item} AS item", f"{columns.reason} AS reason"]
-    merged = ["user", "item", "reason", "count(*) AS n", f"({_merged(columns)})::FLOAT AS weight"]
+def _merged(columns: Columns, rows: str) -> str:
+    """Return SQL for the table `pairs`, in one pass over the rows."""
+    reason = columns.checks.reason
+    said = [f"{columns.user} AS user", f"{columns.item} AS item", f"{reason} AS reason"]
+    merged = ["user", "item", "reason", "count(*) AS n", f"({_weight(columns)})::FLOAT AS weight"]
     if columns.weight:
         said.append(f"CASE WHEN reason = 0 THEN {columns.weight} END AS weight")
     if columns.timestamp:
         said.append(f"{columns.timestamp} AS timestamp")
-        merged.append("max(timestamp) AS timestamp")
+        merged.append("min(timestamp) AS timestamp")
     return (
-        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT {', '.join(merged)} "
-        f"FROM (SELECT {', '.join(said)} FROM ({rows})) GROUP BY user, item, reason"
+        f"SELECT {', '.join(merged)} FROM (SELECT {', '.join(said)} FROM ({rows})) "
+        "GROUP BY user, item, reason"
     )
 
 
-def _merged(columns: Columns) -> str:
+def _weight(columns: Columns) -> str:
     if columns.weight is None:
         return "count(*)"
     if not columns.is_rating:
@@ -123,8 +125,8 @@ def _merged(columns: Columns) -> str:
     return "max({'timestamp': timestamp, 'weight': weight}).weight"
 
 
-def _number(connection: duckdb.DuckDBPyConnection) -> int:
-    """Number users and items by their sorted ids; return the number of pairs that count."""
+def _number(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Number users and items by their sorted ids; return the number of all pairs and of kept."""
     connection.execute(
         "CREATE TEMP VIEW kept AS SELECT * FROM pairs WHERE reason = 0 AND weight > 0"
     )
@@ -134,8 +136,10 @@ def _number(connection: duckdb.DuckDBPyConnection) -> int:
             f"(row_number() OVER (ORDER BY {column}::VARCHAR) - 1)::INTEGER AS code "
             f"FROM (SELECT DISTINCT {column} FROM kept)"
         )
-    counted = connection.execute("SELECT count(*) FROM kept").fetchone()
-    return int(counted[0]) if counted else 0
+    pairs, kept = connection.execute(
+        "SELECT count(*), count(*) FILTER (weight > 0) FROM pairs WHERE reason = 0"
+    ).fetchall()[0]
+    return pairs, kept
 
 
 def _fetch(

@@ -16,23 +16,13 @@ class Report:
 
     files: int
     rows: int
-    """Rows found in the files, wrong ones included; blank lines are no rows."""
+    """Rows found in the files, rejected ones included; blank lines are no rows."""
     rejected: Mapping[str, int]
-    """Wrong rows by reason."""
+    """Rejected rows by reason."""
     merged: int
     """Rows that were merged into a pair another row had named already."""
     zero: int
     """Pairs left out because their weight is 0."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {
-            "files": self.files,
-            "rows": self.rows,
-            "rejected": dict(self.rejected),
-            "merged": self.merged,
-            "zero": self.zero,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,8 @@ class Interactions:
 
     An id's position in `users` or `items` (both sorted by their UTF-8 bytes) is its index in the
     arrays `user` (int32) and `item` (int32). `weight` is float32 and above 0; `timestamp` is
-    float64, seconds since 1970 in UTC, or None when the input has none.
+    when the user first met the item: float64, seconds since 1970 in UTC, or None when the input
+    has none.
     """
 
     users: list[str]

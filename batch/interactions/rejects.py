@@ -1,13 +1,14 @@
-"""The wrong rows of an input: which line, what for, and when they are too many.
+"""The rejects of an input: which line, what for, and when they are too many.
 
-DuckDB tells where a row begins that it cannot cut into columns (the byte), but not where one
-begins whose values are wrong: of that it only knows which row it is. `locate` works the line out,
-and only a file that has such rows pays for it.
+A row is rejected for its values, or because DuckDB cannot cut it into columns ("uncut"). Of an
+uncut row DuckDB tells where it begins (the byte), of one with wrong values only which row it is.
+`_locate` works the line out, and only a file that has rejects pays for it.
 """
 
 import csv
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from numpy.typing import NDArray
 
 from batch.errors import BadInteractions
 from batch.interactions import files
+from batch.interactions.columns import REASONS, Checks
 from batch.interactions.table import Table, read_parquet
 
+log = logging.getLogger("larder.interactions")
+
+HEAD = ("file", "line", "reason", "content")
 UNCUT = {
     "UNQUOTED VALUE": "broken quotes",
     "INVALID ENCODING": "wrong encoding",
@@ -29,14 +34,14 @@ UNCUT = {
     "CAST": "unreadable",
 }
 RUNAWAY = ("broken quotes", "line break in id", "line too long")
-"""Wrong values that an open quote may be to blame for."""
+"""Reasons that an open quote may be behind."""
 CONTENT = 1000
 NEWLINES = "'\\r\\n|\\r|\\n'"
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """One wrong row, at a line of a text or a row of a Parquet file, both counted from 1."""
+class Reject:
+    """One rejected row, at a line of a text or a row of a Parquet file, both counted from 1."""
 
     file: Path
     line: int
@@ -55,7 +60,110 @@ class Uncut:
     reason: str
 
 
-def uncut(connection: duckdb.DuckDBPyConnection, scan: str) -> list[Uncut]:
+def settle(
+    connection: duckdb.DuckDBPyConnection,
+    checks: Checks,
+    name: str,
+    select: Callable[[str], str],
+    rejects: Path | None,
+    max_rejects: float,
+) -> tuple[int, Counter[str]]:
+    """Make a table of all rows, list the rejects in the file `rejects`, and count both sides.
+
+    `select` turns the SQL for all rows into that for the table, in which `reason` is a position in
+    REASONS (0 is right) and `n` how many rows one stands for. Returns the number of right rows and
+    the rejects by reason. Raises BadInteractions when these are more than the share `max_rejects`.
+    """
+    has_uncut = _fill(connection, checks.table, name, select)
+    good, has_rejects = connection.execute(
+        f"SELECT coalesce(sum(n) FILTER (reason = 0), 0)::BIGINT, bool_or(reason > 0) FROM {name}"
+    ).fetchall()[0]
+    look = has_uncut or has_rejects or not good
+    found = _gather(connection, checks.table, checks.reason) if look else []
+    is_listed = rejects is not None and _list(found, rejects)
+    counts: Counter[str] = Counter()
+    for reject in found:
+        counts[reject.reason] += reject.rows
+    if counts.total() > max_rejects * (good + counts.total()):
+        where = f"; {rejects} lists them" if is_listed else ""
+        raise BadInteractions(_too_many(checks.path, found, counts, good, max_rejects, where))
+    return good, counts
+
+
+def beside(rejects: Path | None, input_name: str) -> Path | None:
+    """Return the rejects file of a second input: `rejects.csv` makes `rejects-test.csv`."""
+    if rejects is None or not rejects.name:  # "." and "/" have no name and cannot be written to
+        return rejects
+    return rejects.with_stem(f"{rejects.stem}-{input_name}")
+
+
+def _too_many(
+    source: Path, found: list[Reject], counts: Counter[str], good: int, limit: float, where: str
+) -> str:
+    total, rows = counts.total(), counts.total() + good
+    reasons = ", ".join(f"{reason}: {number}" for reason, number in counts.most_common())
+    first = "; ".join(f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found[:3])
+    return (
+        f"{source}: {total} of {rows} rows are rejected ({total / rows:.2%}), more than the "
+        f"{limit:.2%} allowed ({reasons}){where}. The first: {first}. Correct them, or raise "
+        "--max-rejects"
+    )
+
+
+def _list(found: list[Reject], path: Path) -> bool:
+    """Write the rejects to their file, or when there are none remove that of an earlier run.
+
+    Return whether it could be done; a run that may go on in spite of its rejects does so anyway.
+    """
+    try:
+        if found:
+            _write(found, path)
+        elif _is_ours(path):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        state = "cannot be written" if found else "of an earlier run cannot be removed"
+        reason = error.strerror
+        log.warning("%s: the rejects file %s (%s): give another --rejects", path, state, reason)
+        return False
+    return True
+
+
+def _write(found: list[Reject], path: Path) -> None:
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # A file's own name may be no text.
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(HEAD)
+        writer.writerows((row.file, row.line, row.reason, row.content) for row in found)
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a run wrote this file: nobody wants /dev/null or the input itself removed."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as stream:
+        return stream.readline(100).rstrip() == ",".join(HEAD).encode()
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection, table: Table, name: str, select: Callable[[str], str]
+) -> bool:
+    """Make the table of this name; return whether some rows were uncut.
+
+    DuckDB cuts a text into parts for its threads. How far an open quote runs then depends on
+    where its part ends, and not every uncut row is told. Only a scan in one piece, which is
+    slower, reads the same rows every time.
+    """
+    create = f"CREATE OR REPLACE TEMP TABLE {name} AS "
+    connection.execute(create + select(table.scan("in_parts", parallel=True)))
+    uncut = _uncut(connection, "in_parts") if table.is_text else []
+    if any(row.reason in RUNAWAY or row.lines > 1 for row in uncut):
+        connection.execute(create + select(table.scan("in_one_piece", parallel=False)))
+    return bool(uncut)
+
+
+def _uncut(connection: duckdb.DuckDBPyConnection, scan: str) -> list[Uncut]:
     """Return the rows of texts that the scan of this name could not cut, each once, in order."""
     found = connection.execute(
         f"SELECT file_path, line_byte_position, error_type::VARCHAR, "
@@ -70,51 +178,23 @@ def uncut(connection: duckdb.DuckDBPyConnection, scan: str) -> list[Uncut]:
     return list(rows.values())
 
 
-def fill(
-    connection: duckdb.DuckDBPyConnection, table: Table, statement: Callable[[str], str]
-) -> bool:
-    """Execute a statement, given the SQL for all rows; return whether some were left uncut.
-
-    DuckDB cuts a text into parts for its threads. How far an open quote runs then depends on
-    where its part ends, and not all that is lost is told. Only a scan in one piece, which is
-    slower, reads the same rows every time.
-    """
-    connection.execute(statement(table.scan("in_parts", parallel=True)))
-    left = uncut(connection, "in_parts") if table.is_text else []
-    if any(row.reason in RUNAWAY or row.lines > 1 for row in left):
-        connection.execute(statement(table.scan("in_one_piece", parallel=False)))
-    return bool(left)
-
-
-def gather(
-    connection: duckdb.DuckDBPyConnection, table: Table, reason: str, reasons: tuple[str, ...]
-) -> list[Wrong]:
-    """Find all wrong rows, in order. `reason` is SQL: a position in `reasons`, 0 is right."""
+def _gather(connection: duckdb.DuckDBPyConnection, table: Table, reason: str) -> list[Reject]:
+    """Find all rejects, in order. `reason` is SQL: a position in REASONS, 0 is right."""
     threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
     connection.execute("SET threads = 1")
     if table.is_text:
-        wrong = [
-            row
+        found = [
+            reject
             for number in range(len(table.files))
-            for row in _of_text(connection, table, number, reason, reasons)
+            for reject in _of_text(connection, table, number, reason)
         ]
     else:
-        wrong = _of_parquet(connection, table, reason, reasons)
+        found = _of_parquet(connection, table, reason)
     connection.execute(f"SET threads = {threads}")
-    return wrong
+    return found
 
 
-def count(wrong: Iterable[Wrong]) -> Counter[str]:
-    """Count rows by reason."""
-    counts: Counter[str] = Counter()
-    for row in wrong:
-        counts[row.reason] += row.rows
-    return counts
-
-
-def _of_parquet(
-    connection: duckdb.DuckDBPyConnection, table: Table, reason: str, reasons: tuple[str, ...]
-) -> list[Wrong]:
+def _of_parquet(connection: duckdb.DuckDBPyConnection, table: Table, reason: str) -> list[Reject]:
     cells = ", ".join(f"c{n}::VARCHAR" for n in range(len(table.columns)))
     rows = connection.execute(
         f"SELECT * FROM (SELECT row_number() OVER () AS row, {reason} AS reason, "
@@ -126,21 +206,17 @@ def _of_parquet(
         for file in table.plain
     ]
     before = np.cumsum([0, *sizes])
-    wrong = []
+    found = []
     for row, why, text in rows:
         number = int(np.searchsorted(before, row)) - 1
         line = row - int(before[number])
-        wrong.append(Wrong(table.files[number], line, reasons[why], text[:CONTENT]))
-    return wrong
+        found.append(Reject(table.files[number], line, REASONS[why], text[:CONTENT]))
+    return found
 
 
 def _of_text(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    number: int,
-    reason: str,
-    reasons: tuple[str, ...],
-) -> list[Wrong]:
+    connection: duckdb.DuckDBPyConnection, table: Table, number: int, reason: str
+) -> list[Reject]:
     scan = f"scan_{number}"
     cells = ", ".join(f"c{n}" for n in range(len(table.columns)))
     connection.execute(
@@ -150,30 +226,30 @@ def _of_text(
         f"FROM ({table.scan_one(number, scan)})"
     )
     cut = connection.execute("SELECT count(*) FROM cut").fetchall()[0][0]
-    bad = connection.execute(
+    rejected = connection.execute(
         "SELECT row, reason, lines FROM cut WHERE reason > 0 ORDER BY row"
     ).fetchall()
     tall = connection.execute("SELECT row, lines FROM cut WHERE lines > 1 ORDER BY row").fetchall()
-    left = uncut(connection, scan)
-    uncut_lines, cut_lines, rest = locate(
-        table.plain[number], table.headers[number].lines, left, tall, cut
+    uncut = _uncut(connection, scan)
+    uncut_lines, cut_lines, rest = _locate(
+        table.plain[number], table.headers[number].lines, uncut, tall, cut
     )
-    why = {line: (row.reason, row.lines) for line, row in zip(uncut_lines, left, strict=True)}
+    why = {line: (row.reason, row.lines) for line, row in zip(uncut_lines, uncut, strict=True)}
     why |= {
-        int(cut_lines[row]): (reasons[code], height if reasons[code] in RUNAWAY else 1)
-        for row, code, height in bad
+        int(cut_lines[row]): (REASONS[code], height if REASONS[code] in RUNAWAY else 1)
+        for row, code, height in rejected
     }
     if len(rest):  # to the end of the text, by an open quote that DuckDB kept silent about
         why[int(rest[0])] = (UNCUT["UNQUOTED VALUE"], len(rest))
     return _with_content(table, number, why)
 
 
-def locate(
-    plain: Path, skipped: int, left: list[Uncut], tall: list[tuple[int, int]], cut: int
+def _locate(
+    plain: Path, skipped: int, uncut: list[Uncut], tall: list[tuple[int, int]], cut: int
 ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
     """Work out on which lines, counted from 1, the rows of a plain text begin.
 
-    Given: how many lines come before the first row; the rows left uncut; (row from 0, lines) of
+    Given: how many lines come before the first row; the uncut rows; (row from 0, lines) of
     the rows that were cut and span several lines, in order; how many rows were cut. Returns the
     lines of the uncut rows, those of the cut rows, and those that belong to neither.
 
@@ -184,7 +260,7 @@ def locate(
     starts, begins = _lines(text)
     begins[:skipped] = False
     uncut_lines = []
-    for row in left:
+    for row in uncut:
         line = int(np.searchsorted(starts, _past_newlines(text, row.byte - 1), "right")) - 1
         begins[line : line + row.lines] = False
         uncut_lines.append(line + 1)
@@ -221,49 +297,14 @@ def _lines(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_
     return starts, ~empty
 
 
-def _with_content(table: Table, number: int, why: Mapping[int, tuple[str, int]]) -> list[Wrong]:
+def _with_content(table: Table, number: int, why: Mapping[int, tuple[str, int]]) -> list[Reject]:
     """Read the lines as they stand in the file, bytes that are no text as \\x.. ."""
     file, encoding = table.files[number], table.layout.encoding
-    wrong = []
+    found = []
     with files.opened(file, encoding, newline=None) as stream:
         for line, text in enumerate(stream, start=1):
             if line in why:
                 raw = text.rstrip("\n")[:CONTENT].encode(encoding, "surrogateescape")
                 shown = raw.decode(encoding, "backslashreplace")
-                wrong.append(Wrong(file, line, why[line][0], shown, why[line][1]))
-    return wrong
-
-
-def write(wrong: list[Wrong], path: Path) -> None:
-    """Write the wrong rows as CSV: file, line, reason, content."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("file", "line", "reason", "content"))
-            writer.writerows((row.file, row.line, row.reason, row.content) for row in wrong)
-    except OSError as error:
-        raise BadInteractions(f"{path}: the rejects file cannot be written ({error})") from error
-
-
-def check(
-    source: Path, wrong: list[Wrong], good: int, written: Path | None, limit: float
-) -> Counter[str]:
-    """Write the wrong rows, if there are any, and count them by reason.
-
-    Raises BadInteractions when they are more than the limit, a share of all rows.
-    """
-    counts = count(wrong)
-    total, rows = counts.total(), counts.total() + good
-    if wrong and written:
-        write(wrong, written)
-    if total <= limit * rows:
-        return counts
-    reasons = ", ".join(f"{reason}: {number}" for reason, number in counts.most_common())
-    first = "; ".join(f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in wrong[:3])
-    where = f"; {written} lists them" if written else ""
-    raise BadInteractions(
-        f"{source}: {total} of {rows} rows are wrong ({total / rows:.2%}), more than the "
-        f"{limit:.2%} allowed ({reasons}){where}. The first: {first}. Correct them, or raise "
-        "--max-rejects"
-    )
+                found.append(Reject(file, line, why[line][0], shown, why[line][1]))
+    return found

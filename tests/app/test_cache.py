@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import redis
 
-from app.cache import CACHE_ERRORS, Cache
-from app.contracts.recommendations import Namespace
+from app.cache import CACHE_ERRORS, Cache, connect
+from app.contracts.recommendations import Namespace, bucket_of
 from app.errors import CacheUnavailable, NothingPublished
 from app.near_cache import NearCache, Remembered
 from app.settings import Settings
@@ -42,8 +42,8 @@ LIES = {
 
 
 @contextmanager
-def lying(answer: bytes, port: int = 0) -> Iterator[str]:
-    """A TCP server that has one answer to everything; yields its URL."""
+def lying(answer: bytes, port: int = 0, after_seconds: float = 0.0) -> Iterator[str]:
+    """A TCP server that has one answer to everything, at once or later; yields its URL."""
     listener = socket.create_server(("127.0.0.1", port))
     opened: list[socket.socket] = []
 
@@ -54,7 +54,7 @@ def lying(answer: bytes, port: int = 0) -> Iterator[str]:
             except OSError:
                 return
             opened.append(connection)
-            Thread(target=_lie, args=(connection, answer), daemon=True).start()
+            Thread(target=_lie, args=(connection, answer, after_seconds), daemon=True).start()
 
     thread = Thread(target=accept, daemon=True)
     thread.start()
@@ -68,9 +68,10 @@ def lying(answer: bytes, port: int = 0) -> Iterator[str]:
             connection.close()
 
 
-def _lie(connection: socket.socket, answer: bytes) -> None:
+def _lie(connection: socket.socket, answer: bytes, after_seconds: float) -> None:
     try:
         while connection.recv(65536):
+            time.sleep(after_seconds)
             connection.sendall(answer)
     except OSError:
         return  # the other side has had enough
@@ -227,9 +228,29 @@ class TestFollowing:
         with watching(server, namespace) as cache:
             client.set(namespace.live, "broken")
             cache.poll()
-            cache._lost(redis.ConnectionError())
+            cache._set_unreachable("a hiccup")
             assert not cache.reachable
             _still_serves_the_first(cache)
+
+    def test_no_request_waits_longer_than_the_time_out_for_a_slow_server(self) -> None:
+        """Nearly a quarter of the time-out for each of AUTH, SELECT and the command."""
+        with lying(b"+OK\r\n", after_seconds=0.4) as url:
+            client = connect(url.replace("//", "//:secret@")[:-1] + "2", timeout_ms=2000)
+            began = time.monotonic()
+            assert client.get("key") == b"OK"
+            assert time.monotonic() - began < 2.0
+            client.close()
+
+    def test_one_broken_bucket_degrades_nobody_else(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        manifest = publish_by_hand(client, namespace, FIRST)
+        broken = namespace.user_bucket(FIRST, bucket_of(b"u1", manifest.user_buckets))
+        client.delete(broken)
+        client.set(broken, "no hash")
+        with watching(server, namespace) as cache:
+            assert cache.users(cache.live(), ["u1"]) == ([None], True)
+            assert cache.reachable
 
     def test_a_key_of_another_kind_is_an_outage_and_no_crash(
         self, server: Server, client: Any, namespace: Namespace

@@ -312,6 +312,20 @@ def test_check_publishes_nothing_and_needs_no_cache(board: Path) -> None:
     assert "360 pairs of 40 users and 20 items" in done.stdout
 
 
+def test_check_finds_what_is_wrong_with_the_items(board: Path, tmp_path: Path) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("id,title,price\ni1,One,2\n,None,3\ni3,Three,4\n")
+    rejects = tmp_path / "rejects.csv"
+    asked = ("check", board, "--items", items, "--rejects", rejects)
+    refused(larder(*asked), "expected a column 'item', found 'id'")
+    refused(larder(*asked, items_id_column="id"), "1 of 3 rows are rejected", "rejects-items.csv")
+    assert "None,3" in (tmp_path / "rejects-items.csv").read_text()
+    done = larder(*asked, "--items-id-column", "id", "--max-rejects", "0.5")
+    assert done.returncode == 0, done.stderr
+    said = "3 rows of items in 1 file(s): documents for 2 of 20 items; 0 replaced, 1 rejected\n"
+    assert said + "  1 x missing item\n" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def held_out(board: Path) -> Path:
     pairs = [(user, missing(user)) for user in range(40)]
@@ -355,8 +369,10 @@ def test_a_json_file_that_cannot_be_written_is_told_before_any_training(
 def test_a_full_disk_is_told_in_a_sentence(board: Path, held_out: Path, tmp_path: Path) -> None:
     evaluated = larder("evaluate", "--train", board, "--test", held_out, "--json", "/dev/full")
     refused(evaluated, "--json /dev/full cannot be written: No space left on device")
-    wrong = write(tmp_path / "wrong.csv", checkerboard(), ",x")
-    refused(larder("check", wrong, "--rejects", "/dev/full"), "/dev/full", "No space left")
+    rejected = write(tmp_path / "rejected.csv", checkerboard(), ",x")
+    checked = larder("check", rejected, "--rejects", "/dev/full")
+    assert checked.returncode == 0
+    assert "/dev/full: the rejects file cannot be written (No space left" in checked.stderr
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "batch.cli", "check", str(board)],

@@ -1,5 +1,6 @@
 """Generations are listed, pointed at and deleted exactly; the pointer never names a deleted one."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 import pytest
 import redis
 
-from app.contracts.recommendations import BrokenRecord, Manifest, Namespace
-from batch.errors import UnknownGeneration
+from app.contracts.recommendations import Manifest, Namespace
+from batch.errors import LostLock, UnknownGeneration
 from batch.generations import Generations
 from batch.lock import hold
-from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
+from tests.generations import MANIFEST, contents, keys_of, publish_by_hand, read_back
 from tests.servers import Server, run
 
 NAMES = [f"2026010{n}T000000Z-000{n}" for n in range(1, 6)]
@@ -82,7 +83,7 @@ def test_rolling_back_goes_one_step_at_a_time(client: Any, namespace: Namespace)
     generations = published(client, namespace, NAMES[:3])
     assert generations.roll_back().generation == generations.live() == NAMES[1]
     assert generations.roll_back().generation == generations.live() == NAMES[0]
-    with pytest.raises(UnknownGeneration, match=f"an older generation; live is {NAMES[0]}"):
+    with pytest.raises(UnknownGeneration, match=f"an older good generation; live is {NAMES[0]}"):
         generations.roll_back()
     assert generations.live() == NAMES[0]
 
@@ -137,7 +138,17 @@ def test_a_refresh_after_a_rollback_is_live(client: Any, namespace: Namespace) -
     publish_by_hand(client, namespace, NAMES[3])
     assert generations.live() == NAMES[3]
     assert generations.prune(3) == NAMES[:1]
-    assert generations.roll_back().generation == NAMES[2]
+
+
+def test_rolling_back_skips_what_was_rolled_back_from_before(
+    client: Any, namespace: Namespace
+) -> None:
+    generations = published(client, namespace, NAMES[:2])
+    generations.roll_back()
+    publish_by_hand(client, namespace, NAMES[2])
+    assert generations.roll_back().generation == NAMES[0]
+    assert [each.state for each in generations.all()] == ["complete", "withdrawn", "withdrawn"]
+    assert generations.roll_back(NAMES[1]).state == "complete"
 
 
 def test_prune_keeps_the_newest_and_deletes_every_key_of_the_others(
@@ -248,12 +259,42 @@ def test_a_pointer_to_nothing_can_be_set_right(
     assert generations.roll_back(NAMES[1]).generation == generations.live() == NAMES[1]
 
 
-def test_a_manifest_of_another_schema_is_a_named_error(client: Any, namespace: Namespace) -> None:
-    generations = published(client, namespace, NAMES[:1])
-    client.hset(namespace.generations, NAMES[0], '{"schema":2}')
-    with pytest.raises(BrokenRecord):
-        generations.all()
+def test_a_manifest_of_another_schema_is_left_alone_and_told(
+    client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    generations = published(client, namespace, NAMES[:2])
+    client.hset(namespace.generations, NAMES[1], '{"schema":2}')
+    assert [each.generation for each in generations.all()] == [NAMES[0]]
+    assert "left alone" in caplog.text and NAMES[1] in caplog.text
     assert generations.live_manifest() is None
+    assert generations.prune(1) == []
+
+
+def test_rolling_back_to_what_another_version_wrote_works(
+    client: Any, namespace: Namespace
+) -> None:
+    generations = published(client, namespace, NAMES[:2])
+    raw = json.loads(client.hget(namespace.generations, NAMES[0]))
+    client.hset(namespace.generations, NAMES[0], json.dumps({**raw, "added_later": 1}))
+    assert generations.roll_back().generation == generations.live() == NAMES[0]
+
+
+def test_a_generation_that_another_run_condemned_is_never_published(
+    client: Any, namespace: Namespace
+) -> None:
+    """Of a run that stood still while writing, and whose lease another run took and gave back."""
+    generations = Generations(client, namespace)
+    manifest, _ = contents(["u"], ["i"])
+    with hold(client, namespace) as token:
+        generations.begin(manifest)
+        client.hset(
+            namespace.generations,
+            manifest.generation,
+            replace(manifest, state="deleting").to_json(),
+        )
+        with pytest.raises(LostLock):
+            generations.commit(replace(manifest, state="complete"), token)
+    assert generations.live() is None
 
 
 def larder(server: Server, namespace: Namespace, *arguments: str) -> tuple[int, str, str]:

@@ -15,8 +15,18 @@ import numpy as np
 import pytest
 
 from batch.errors import Terminal
-from batch.interactions import PRESETS, BadInteractions, Interactions, Layout, load, load_pair
+from batch.interactions import (
+    PRESETS,
+    BadInteractions,
+    Interactions,
+    Layout,
+    Report,
+    load,
+    load_pair,
+)
+from batch.interactions.rejects import beside
 from batch.interactions.table import translated
+from batch.split import after
 
 Pairs = dict[tuple[str, str], float]
 
@@ -95,12 +105,12 @@ class TestPairs:
         assert pairs(other) == {("a", "z"): 1, ("b", "y"): 1}
         assert one.matrix().shape == other.matrix().shape == (3, 3)
 
-    def test_wrong_rows_of_train_and_test_go_to_two_files(self, tmp_path: Path) -> None:
+    def test_rejects_of_train_and_test_go_to_two_files(self, tmp_path: Path) -> None:
         train = write(tmp_path / "train.csv", "user,item\nb,x\n,z\n")
         test = write(tmp_path / "test.csv", "user,item\nb,\nb,y\n")
-        load_pair(train, test, rejects=tmp_path / "wrong.csv", max_rejects=1)
-        assert rejected(tmp_path / "wrong.csv") == [(3, "missing user")]
-        assert rejected(tmp_path / "wrong-test.csv") == [(2, "missing item")]
+        load_pair(train, test, rejects=tmp_path / "rejects.csv", max_rejects=1)
+        assert rejected(tmp_path / "rejects.csv") == [(3, "missing user")]
+        assert rejected(tmp_path / "rejects-test.csv") == [(2, "missing item")]
 
 
 class TestIds:
@@ -156,7 +166,19 @@ class TestMerging:
         text = "user,item,rating,timestamp\na,x,5,1\na,x,2,9\na,x,1,9\na,x,4,3\n"
         loaded = load(write(tmp_path / "a.csv", text))
         assert pairs(loaded) == {("a", "x"): 2}
-        assert loaded.timestamp is not None and loaded.timestamp.tolist() == [9]
+
+    @pytest.mark.parametrize("value", ["rating,", "weight,", ""])
+    def test_a_pair_happened_when_its_first_row_did(self, tmp_path: Path, value: str) -> None:
+        one = "1," if value else ""
+        text = f"user,item,{value}timestamp\na,x,{one}5\na,x,{one}1\na,x,{one}9\nb,x,{one}7\n"
+        loaded = load(write(tmp_path / "a.csv", text))
+        assert loaded.timestamp is not None and loaded.timestamp.tolist() == [1, 7]
+
+    def test_what_a_user_repeats_later_is_not_new(self, tmp_path: Path) -> None:
+        text = "user,item,timestamp\na,x,1\na,y,2\na,x,9\na,z,8\nb,x,3\n"
+        train, held_out = after(load(write(tmp_path / "a.csv", text)), 5)
+        assert pairs(train) == {("a", "x"): 2, ("a", "y"): 1, ("b", "x"): 1}
+        assert pairs(held_out) == {("a", "z"): 1}
 
     def test_without_times_the_highest_rating_counts(self, tmp_path: Path) -> None:
         loaded = load(write(tmp_path / "a.csv", "user,item,rating\na,x,2\na,x,4\na,x,3\n"))
@@ -247,7 +269,7 @@ class TestTimestamps:
         assert timestamp is not None and timestamp.tolist() == [1577836800]
 
     @pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "2020-13-01", "1e40"])
-    def test_anything_else_is_a_wrong_row(self, tmp_path: Path, text: str) -> None:
+    def test_anything_else_is_rejected(self, tmp_path: Path, text: str) -> None:
         file = write(tmp_path / "a.csv", f"user,item,timestamp\na,x,{text}\na,y,1\n")
         assert load(file, max_rejects=1).report.rejected == {"bad timestamp": 1}
 
@@ -415,16 +437,16 @@ class TestFiles:
     def test_every_newline_will_do(self, tmp_path: Path, newline: str, start: str) -> None:
         text = (start + "user,item\na,x\n\nb,\nb,y").replace("\n", newline)
         loaded = load(
-            write(tmp_path / "a.csv", text), rejects=tmp_path / "wrong.csv", max_rejects=1
+            write(tmp_path / "a.csv", text), rejects=tmp_path / "rejects.csv", max_rejects=1
         )
         assert pairs(loaded) == {("a", "x"): 1, ("b", "y"): 1}
-        assert rejected(tmp_path / "wrong.csv") == [(4 + len(start), "missing item")]
+        assert rejected(tmp_path / "rejects.csv") == [(4 + len(start), "missing item")]
 
     def test_newlines_may_be_mixed(self, tmp_path: Path) -> None:
         file = write(tmp_path / "a.csv", "user,item\r\na,x\nb,y\r\n,z\nc,z\rd,z\n")
-        loaded = load(file, rejects=tmp_path / "wrong.csv", max_rejects=1)
+        loaded = load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
         assert loaded.users == ["a", "b", "c", "d"]
-        assert rejected(tmp_path / "wrong.csv") == [(4, "missing user")]
+        assert rejected(tmp_path / "rejects.csv") == [(4, "missing user")]
 
     @pytest.mark.parametrize(
         ("name", "data", "message"),
@@ -434,7 +456,7 @@ class TestFiles:
             ("a.csv.gz", gzip.compress(b""), "empty file"),
             ("a.csv", b"user,item\n", "found none in 0 rows"),
             ("a.csv", b"user,item,weight\na,x,0\n", "1 pairs weigh 0"),
-            ("a.csv", b"user,item\n,\n,x\n", "2 of 2 rows are wrong"),
+            ("a.csv", b"user,item\n,\n,x\n", "2 of 2 rows are rejected"),
             ("a.csv", b"one\ntwo\n", "'one'"),
             ("a.csv", bytes(range(256)) * 50, "no text in the encoding"),
             ("a.csv", "user,item\na,x\n".encode("utf-16"), "no text in the encoding"),
@@ -484,7 +506,7 @@ class TestFiles:
         monkeypatch.setattr("tempfile.tempdir", str(temporary))
         for text in ("user,item\na,x\n,y\n", "user,item\n"):
             file = write(tmp_path / "a.csv", text, "utf-16")
-            with pytest.raises(BadInteractions, match="are wrong|none in 0 rows"):
+            with pytest.raises(BadInteractions, match="are rejected|none in 0 rows"):
                 load(file, Layout(encoding="utf-16"))
         assert load(write(tmp_path / "a.csv", "user,item\na,x\n")).users == ["a"]
         assert list(temporary.iterdir()) == []
@@ -506,7 +528,7 @@ class TestFiles:
         assert "details" not in str(caught.value)
 
 
-class TestWrongRows:
+class TestRejects:
     @pytest.mark.parametrize(
         ("row", "reason"),
         [
@@ -530,35 +552,29 @@ class TestWrongRows:
             (b",,nan", "missing user"),
         ],
     )
-    def test_a_wrong_row_is_named_by_line_and_reason(
+    def test_a_reject_is_named_by_line_and_reason(
         self, tmp_path: Path, row: bytes, reason: str
     ) -> None:
         file = tmp_path / "a.csv"
         file.write_bytes(b"user,item,weight\na,x,1\n\n" + row + b"\nb,y,2\n")
-        loaded = load(file, rejects=tmp_path / "new" / "wrong.csv", max_rejects=0.5)
+        loaded = load(file, rejects=tmp_path / "new" / "rejects.csv", max_rejects=0.5)
         assert pairs(loaded) == {("a", "x"): 1, ("b", "y"): 2}
-        assert loaded.report.as_dict() == {
-            "files": 1,
-            "rows": 3,
-            "rejected": {reason: 1},
-            "merged": 0,
-            "zero": 0,
-        }
-        with (tmp_path / "new" / "wrong.csv").open(newline="", encoding="utf-8") as stream:
+        assert loaded.report == Report(files=1, rows=3, rejected={reason: 1}, merged=0, zero=0)
+        with (tmp_path / "new" / "rejects.csv").open(newline="", encoding="utf-8") as stream:
             assert list(csv.reader(stream)) == [
                 ["file", "line", "reason", "content"],
                 [str(file), "4", reason, row.decode("utf-8", "backslashreplace")],
             ]
 
-    def test_wrong_rows_of_parquet_are_named_by_row(self, tmp_path: Path) -> None:
+    def test_rejects_of_parquet_are_named_by_row(self, tmp_path: Path) -> None:
         file = parquet(
             tmp_path / "a.parquet",
             "SELECT unnest(['a', NULL, '', 'b', 'c']) AS user, 'x' AS item, "
             "unnest([1, 1, 1, 'nan'::DOUBLE, -1]) AS rating",
         )
-        loaded = load(file, rejects=tmp_path / "wrong.csv", max_rejects=1)
+        loaded = load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
         assert pairs(loaded) == {("a", "x"): 1}
-        assert rejected(tmp_path / "wrong.csv") == [
+        assert rejected(tmp_path / "rejects.csv") == [
             (2, "missing user"),
             (3, "missing user"),
             (4, "NaN"),
@@ -571,9 +587,9 @@ class TestWrongRows:
         parquet(folder / "1.parquet", "SELECT unnest(['a', NULL]) AS user, 1 AS item, 5 AS extra")
         parquet(folder / "2.parquet", "SELECT unnest([1, 2]) AS item, 'b' AS user LIMIT 0")
         parquet(folder / "3.parquet", "SELECT unnest([1, NULL, NULL]) AS item, 'b' AS user")
-        loaded = load(folder, rejects=tmp_path / "wrong.csv", max_rejects=1)
+        loaded = load(folder, rejects=tmp_path / "rejects.csv", max_rejects=1)
         assert pairs(loaded) == {("a", "1"): 1, ("b", "1"): 1}
-        with (tmp_path / "wrong.csv").open(newline="", encoding="utf-8") as stream:
+        with (tmp_path / "rejects.csv").open(newline="", encoding="utf-8") as stream:
             rows = [(Path(row[0]).name, *row[1:3]) for row in csv.reader(stream)][1:]
         assert rows == [
             ("1.parquet", "2", "missing user"),
@@ -588,37 +604,103 @@ class TestWrongRows:
             tmp_path / "a.parquet",
             f"SELECT {others}, unnest(['a', '']) AS user, 'x' AS item, 5 AS rating",
         )
-        loaded = load(file, rejects=tmp_path / "wrong.csv", max_rejects=1)
+        loaded = load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
         assert pairs(loaded) == {("a", "x"): 5}
-        assert rejected(tmp_path / "wrong.csv") == [(2, "missing user")]
+        assert rejected(tmp_path / "rejects.csv") == [(2, "missing user")]
 
-    def test_without_wrong_rows_there_is_no_rejects_file(self, tmp_path: Path) -> None:
-        load(write(tmp_path / "a.csv", "user,item\na,x\n"), rejects=tmp_path / "wrong.csv")
-        assert not (tmp_path / "wrong.csv").exists()
+    def test_without_rejects_there_is_no_rejects_file(self, tmp_path: Path) -> None:
+        load(write(tmp_path / "a.csv", "user,item\na,x\n"), rejects=tmp_path / "rejects.csv")
+        assert not (tmp_path / "rejects.csv").exists()
 
-    def test_too_many_wrong_rows_stop_the_run_after_they_were_written(self, tmp_path: Path) -> None:
+    def test_a_run_without_rejects_removes_the_file_of_an_earlier_one(self, tmp_path: Path) -> None:
+        rejects = tmp_path / "rejects.csv"
+        load(write(tmp_path / "a.csv", "user,item\na,x\n,x\n"), rejects=rejects, max_rejects=1)
+        assert rejected(rejects) == [(3, "missing user")]
+        load(write(tmp_path / "a.csv", "user,item\na,x\nb,x\n"), rejects=rejects)
+        assert not rejects.exists()
+
+    def test_nothing_that_is_not_a_rejects_file_is_removed(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "a.csv", "user,item\na,x\n")
+        link = tmp_path / "link.csv"
+        link.symlink_to(write(tmp_path / "earlier.csv", "file,line,reason,content\r\n"))
+        for path in (file, link, tmp_path, Path("."), Path("/dev/null")):
+            load(file, rejects=path)
+            assert path.exists()
+        assert file.read_text() == "user,item\na,x\n"
+
+    def test_too_many_rejects_stop_the_run_after_they_were_written(self, tmp_path: Path) -> None:
         text = "user,item\n" + "a,x\n" * 96 + ",x\n" * 4
-        file, wrong = write(tmp_path / "a.csv", text), tmp_path / "wrong.csv"
+        file, rejects = write(tmp_path / "a.csv", text), tmp_path / "rejects.csv"
         assert load(file, max_rejects=0.04).report.rejected == {"missing user": 4}
         with pytest.raises(BadInteractions) as caught:
-            load(file, rejects=wrong, max_rejects=0.039)
-        assert "4 of 100 rows are wrong (4.00%)" in str(caught.value)
-        assert str(wrong) in str(caught.value)
+            load(file, rejects=rejects, max_rejects=0.039)
+        assert "4 of 100 rows are rejected (4.00%)" in str(caught.value)
+        assert str(rejects) in str(caught.value)
         assert "line 98: missing user: ',x'; line 99" in str(caught.value)
         assert "line 101" not in str(caught.value)
-        assert len(rejected(wrong)) == 4
+        assert len(rejected(rejects)) == 4
 
-    def test_a_rejects_file_that_cannot_be_written_gets_a_sentence(self, tmp_path: Path) -> None:
-        file = write(tmp_path / "a.csv", "user,item\na,x\n,x\n")
-        with pytest.raises(BadInteractions, match="rejects file cannot be written"):
-            load(file, rejects=tmp_path, max_rejects=1)
+    @pytest.mark.parametrize(
+        ("where", "reason"),
+        [
+            (".", "Is a directory"),
+            ("a.csv/rejects.csv", "Not a directory"),
+            ("a.csv/new/rejects.csv", "Not a directory"),
+            ("/dev/full", "No space left on device"),
+            ("/proc/rejects.csv", "No such file or directory"),
+            ("x" * 300, "File name too long"),
+        ],
+    )
+    def test_a_rejects_file_that_cannot_be_written_gets_a_sentence(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str, reason: str
+    ) -> None:
+        file, path = write(tmp_path / "a.csv", "user,item\na,x\n,x\n"), tmp_path / where
+        assert load(file, rejects=path, max_rejects=1).report.rejected == {"missing user": 1}
+        (warning,) = caplog.records
+        assert (warning.name, warning.levelname) == ("larder.interactions", "WARNING")
+        said = f"{path}: the rejects file cannot be written ({reason}): give another --rejects"
+        assert warning.getMessage() == said
+
+    def test_too_many_rejects_are_shown_even_when_they_cannot_be_written(
+        self, tmp_path: Path
+    ) -> None:
+        file = write(tmp_path / "a.csv", "user,item\na,x\n,x\n,y\n,z\n,w\n")
+        with pytest.raises(BadInteractions, match="4 of 5 rows are rejected") as caught:
+            load(file, rejects=file / "rejects.csv")
+        assert "line 3: missing user: ',x'; line 4: missing user: ',y'; line 5" in str(caught.value)
+        assert "lists them" not in str(caught.value)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+    def test_a_rejects_file_that_cannot_be_removed_gets_a_sentence(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        rejects = write(tmp_path / "closed" / "rejects.csv", "file,line,reason,content\r\n")
+        file = write(tmp_path / "a.csv", "user,item\na,x\n")
+        rejects.parent.chmod(0o555)
+        assert load(file, rejects=rejects).users == ["a"]
+        rejects.parent.chmod(0o755)
+        assert "the rejects file of an earlier run cannot be removed (Permission" in caplog.text
+
+    def test_a_file_whose_name_is_no_text_is_listed(self, tmp_path: Path) -> None:
+        file = write(tmp_path / os.fsdecode(b"\xff.csv"), "user,item\na,x\n,x\n")
+        load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
+        with (tmp_path / "rejects.csv").open(newline="", encoding="utf-8") as stream:
+            assert [row["file"] for row in csv.DictReader(stream)] == [f"{tmp_path}/\\udcff.csv"]
+
+    @pytest.mark.parametrize(
+        ("rejects", "other"),
+        [("a/b.csv", "a/b-test.csv"), ("b", "b-test"), (".", "."), ("/", "/")],
+    )
+    def test_a_second_input_has_its_rejects_beside(self, rejects: str, other: str) -> None:
+        assert beside(Path(rejects), "test") == Path(other)
+        assert beside(None, "test") is None
 
     def test_each_file_of_a_folder_has_its_own_lines(self, tmp_path: Path) -> None:
         write(tmp_path / "in" / "1.csv", "user,item\n,x\na,x\n")
         write(tmp_path / "in" / "2.csv", "\nuser,item\na,x\na\n,x\n")
         (tmp_path / "in" / "3.csv.gz").write_bytes(gzip.compress(b"user,item\n\n,x\n"))
-        load(tmp_path / "in", rejects=tmp_path / "wrong.csv", max_rejects=1)
-        with (tmp_path / "wrong.csv").open(newline="", encoding="utf-8") as stream:
+        load(tmp_path / "in", rejects=tmp_path / "rejects.csv", max_rejects=1)
+        with (tmp_path / "rejects.csv").open(newline="", encoding="utf-8") as stream:
             rows = [(Path(row[0]).name, *row[1:3]) for row in csv.reader(stream)][1:]
         assert rows == [
             ("1.csv", "2", "missing user"),
@@ -633,8 +715,8 @@ class TestWrongRows:
     ) -> None:
         text = "user,item\n" + "a,x\n" * rows_before + ',y\n"b,x\n' + "a,x\n" * 150_000
         with pytest.raises(BadInteractions, match="broken quotes: 150001"):
-            load(write(tmp_path / "a.csv", text), rejects=tmp_path / "wrong.csv")
-        assert rejected(tmp_path / "wrong.csv") == [
+            load(write(tmp_path / "a.csv", text), rejects=tmp_path / "rejects.csv")
+        assert rejected(tmp_path / "rejects.csv") == [
             (rows_before + 2, "missing user"),
             (rows_before + 3, "broken quotes"),
         ]
@@ -642,11 +724,11 @@ class TestWrongRows:
     def test_a_quote_that_closes_lines_later_costs_those_lines(self, tmp_path: Path) -> None:
         text = 'user,item\na,x\n"b,x\nc,x\nd,x\n",x\ne,x\n"f,x\ng,x\n"h",x\ni,x\n'
         file = write(tmp_path / "a.csv", text)
-        loaded = load(file, rejects=tmp_path / "wrong.csv", max_rejects=1)
+        loaded = load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
         assert loaded.users == ["a", "e", "i"]
         assert loaded.report.rejected == {"line break in id": 4, "broken quotes": 3}
         assert loaded.report.rows == 10
-        assert rejected(tmp_path / "wrong.csv") == [(3, "line break in id"), (8, "broken quotes")]
+        assert rejected(tmp_path / "rejects.csv") == [(3, "line break in id"), (8, "broken quotes")]
 
     @pytest.mark.parametrize("seed", range(60))
     def test_lines_and_reasons_agree_with_the_csv_module(self, tmp_path: Path, seed: int) -> None:
@@ -657,7 +739,7 @@ class TestWrongRows:
             loaded = load(
                 file,
                 Layout(encoding=encoding.removesuffix("-sig")),
-                rejects=tmp_path / "wrong.csv",
+                rejects=tmp_path / "rejects.csv",
                 max_rejects=1,
             )
         except BadInteractions as error:
@@ -666,7 +748,7 @@ class TestWrongRows:
             assert loaded.report.rows == loaded.report.merged + len(loaded) + loaded.report.zero + (
                 sum(loaded.report.rejected.values())
             )
-        found = rejected(tmp_path / "wrong.csv") if (tmp_path / "wrong.csv").exists() else []
+        found = rejected(tmp_path / "rejects.csv") if (tmp_path / "rejects.csv").exists() else []
         assert found == expected_rejects(text)
 
 

@@ -7,13 +7,18 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from batch.interactions import BadInteractions
-from batch.items import ITEM_PRESETS, load_items
+from batch.interactions import BadInteractions, Layout
+from batch.items import ITEM_PRESETS, Items, ItemsReport, load_items
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
     path.write_bytes(text.encode(encoding))
     return path
+
+
+def document(items: Items, item: str) -> object:
+    (text,) = items.json_objects([item])
+    return json.loads(text)
 
 
 def parquet(path: Path, select: str) -> Path:
@@ -33,20 +38,20 @@ def strict(text: str) -> object:
 
 def test_documents_come_in_the_order_of_the_ids(tmp_path: Path) -> None:
     items = load_items(write(tmp_path / "a.csv", "item,title,year\n1,One,2001\n01,Uno,\n"))
-    assert list(items.documents(["01", "2", "1"])) == [
+    assert [document(items, item) for item in ["01", "2", "1"]] == [
         {"title": "Uno", "year": ""},
         {},
         {"title": "One", "year": "2001"},
     ]
     assert list(items.json_objects(["1", "2"])) == ['{"title":"One","year":"2001"}', "{}"]
-    assert items.document("01") == {"title": "Uno", "year": ""}
+    assert document(items, "01") == {"title": "Uno", "year": ""}
 
 
 def test_values_of_text_files_stay_texts(tmp_path: Path) -> None:
     odd = 'q"uote, \\ é😀 \u2028 </script> nan\n2'
     quoted = odd.replace('"', '""')
     items = load_items(write(tmp_path / "a.csv", f'item,"o""dd","Title",title\n1,"{quoted}",1,2\n'))
-    assert items.document("1") == {'o"dd': odd, "Title": "1", "title": "2"}
+    assert document(items, "1") == {'o"dd': odd, "Title": "1", "title": "2"}
 
 
 def test_values_of_parquet_keep_their_types(tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def test_null_lists_and_structs_are_null(tmp_path: Path) -> None:
         "SELECT 'a' AS item, NULL::FLOAT[] AS list, NULL::STRUCT(x FLOAT) AS struct, "
         "NULL::MAP(VARCHAR, FLOAT) AS map, [1, NULL]::FLOAT[2] AS pair, [NULL, [0.5]] AS deep",
     )
-    assert load_items(file).document("a") == {
+    assert document(load_items(file), "a") == {
         "list": None,
         "struct": None,
         "map": None,
@@ -95,48 +100,48 @@ def test_null_lists_and_structs_are_null(tmp_path: Path) -> None:
 
 def test_only_chosen_columns_are_shown(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "id,title,secret,score\n1,One,x,5\n")
-    items = load_items(file, id_column="id", columns=["title"])
-    assert items.document("1") == {"title": "One"}
+    items = load_items(file, Layout(item_column="id"), ["title"])
+    assert document(items, "1") == {"title": "One"}
     with pytest.raises(BadInteractions, match="'name'.*'title'"):
-        load_items(file, id_column="id", columns=["name"])
+        load_items(file, Layout(item_column="id"), ["name"])
 
 
 def test_an_items_file_may_hold_nothing_but_ids(tmp_path: Path) -> None:
-    assert load_items(write(tmp_path / "a.csv", "item,x\n1,2\n"), columns=()).document("1") == {}
+    assert document(load_items(write(tmp_path / "a.csv", "item,x\n1,2\n"), columns=()), "1") == {}
 
 
 @pytest.mark.parametrize("column", ["item", "score"])
 def test_names_that_the_answer_needs_are_refused(tmp_path: Path, column: str) -> None:
     file = write(tmp_path / "a.csv", f"id,{column}\n1,2\n")
     with pytest.raises(BadInteractions, match=f"{column!r}.*rename it, or choose columns"):
-        load_items(file, id_column="id")
+        load_items(file, Layout(item_column="id"))
 
 
 def test_of_two_rows_with_one_id_the_last_counts(tmp_path: Path) -> None:
     write(tmp_path / "2.csv", "item,title\na,new\n")
     write(tmp_path / "1.csv", "item,title\na,old\nb,other\na,older\n")
     items = load_items(tmp_path)
-    assert list(items.documents(["a", "b"])) == [{"title": "new"}, {"title": "other"}]
-    assert items.report.as_dict() == {"files": 2, "rows": 4, "rejected": {}, "replaced": 2}
+    assert [document(items, item) for item in ["a", "b"]] == [{"title": "new"}, {"title": "other"}]
+    assert items.report == ItemsReport(files=2, rows=4, rejected={}, replaced=2)
 
 
-def test_wrong_rows_are_listed_and_limited(tmp_path: Path) -> None:
+def test_rejects_are_listed_and_limited(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", 'item,title\n1,"a\nb"\n,x\n2,x,y\n3\n4,z\n')
-    wrong = tmp_path / "wrong.csv"
-    items = load_items(file, rejects=wrong, max_rejects=0.6)
+    rejects = tmp_path / "rejects.csv"
+    items = load_items(file, rejects=rejects, max_rejects=0.6)
     assert sorted(items.texts) == ["1", "4"]
     assert items.report.rejected == {
         "missing item": 1,
         "too many columns": 1,
         "too few columns": 1,
     }
-    with wrong.open(newline="", encoding="utf-8") as stream:
+    with rejects.open(newline="", encoding="utf-8") as stream:
         assert [(row["line"], row["content"]) for row in csv.DictReader(stream)] == [
             ("4", ",x"),
             ("5", "2,x,y"),
             ("6", "3"),
         ]
-    with pytest.raises(BadInteractions, match="3 of 5 rows are wrong"):
+    with pytest.raises(BadInteractions, match="3 of 5 rows are rejected"):
         load_items(file)
 
 
@@ -144,7 +149,7 @@ def test_movielens_latest(tmp_path: Path) -> None:
     file = write(
         tmp_path / "movies.csv", 'movieId,title,genres\n11,"American President, The",A|B\n'
     )
-    assert load_items(file, **ITEM_PRESETS["ml-latest"]).document("11") == {
+    assert document(load_items(file, ITEM_PRESETS["ml-latest"]), "11") == {
         "title": "American President, The",
         "genres": "A|B",
     }
@@ -155,13 +160,15 @@ def test_movielens_latest(tmp_path: Path) -> None:
 def test_movielens_100k(tmp_path: Path) -> None:
     row = "543|Misérables, Les (1995)|01-Jan-1995||http://us.imdb.com/M/|" + "|".join("0" * 19)
     file = write(tmp_path / "u.item", row + "\n", "latin-1")
-    items = load_items(file, **ITEM_PRESETS["ml-100k"])
-    assert items.document("543") == {"title": "Misérables, Les (1995)"}
+    items = load_items(file, ITEM_PRESETS["ml-100k"])
+    assert document(items, "543") == {"title": "Misérables, Les (1995)"}
+    other = load_items(file, ITEM_PRESETS["ml-100k"], ["released"])
+    assert document(other, "543") == {"released": "01-Jan-1995"}
 
 
 def test_movielens_1m(tmp_path: Path) -> None:
     file = write(tmp_path / "movies.dat", "1::Toy Story (1995)::Animation|Comedy\n", "latin-1")
-    assert load_items(file, **ITEM_PRESETS["ml-1m"]).document("1") == {
+    assert document(load_items(file, ITEM_PRESETS["ml-1m"]), "1") == {
         "title": "Toy Story (1995)",
         "genres": "Animation|Comedy",
     }
@@ -170,7 +177,7 @@ def test_movielens_1m(tmp_path: Path) -> None:
 def test_book_crossing(tmp_path: Path) -> None:
     text = '"ISBN";"Book-Title"\r\n"0";"The \\"Real\\" ""Café""; &amp; more"\r\n'
     file = write(tmp_path / "BX-Books.csv", text, "latin-1")
-    assert load_items(file, **ITEM_PRESETS["book-crossing"]).document("0") == {
+    assert document(load_items(file, ITEM_PRESETS["book-crossing"]), "0") == {
         "Book-Title": 'The "Real" "Café"; &amp; more'
     }
 

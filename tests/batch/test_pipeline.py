@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -130,7 +130,9 @@ def user_list(
 def publish_measured(client: Any, namespace: Namespace, ndcg: float, k: int) -> Manifest:
     """A live generation with that nDCG in its manifest."""
     manifest, made = contents(["u0"], ["i0", "i1"])
-    measured = replace(manifest, metrics={"model": {"ndcg": ndcg, "k": k}})
+    measured = replace(
+        manifest, settings=Holdout().settings, metrics={"model": {"ndcg": ndcg, "k": k}}
+    )
     with hold(client, namespace) as token:
         return publish(client, namespace, measured, made, token)
 
@@ -154,7 +156,7 @@ def test_the_first_refresh_publishes_and_its_manifest_says_what_it_is(
     assert datetime.fromisoformat(manifest.started_at) <= datetime.fromisoformat(
         manifest.published_at
     )
-    assert manifest.metrics == told[0].as_dict()
+    assert manifest.metrics == asdict(told[0])
     assert manifest.metrics["model"]["ndcg"] > manifest.metrics["popular"]["ndcg"]
 
 
@@ -273,6 +275,26 @@ def test_a_drop_under_the_live_generation_stops_at_the_same_k_only(
     assert not refresh(client, namespace, k=4).forced
 
 
+def test_a_live_generation_that_was_judged_by_another_split_is_not_compared(
+    client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_measured(client, namespace, ndcg=1.5, k=3)
+    assert not refresh(client, namespace, k=3, holdout=Holdout(split="stratified")).forced
+    assert "not compared with the live generation" in caplog.text
+
+
+def test_what_was_live_stays_until_the_next_run_for_readers_that_lag(
+    client: Any, namespace: Namespace
+) -> None:
+    generations = Generations(client, namespace)
+    first, *_ = [refresh(client, namespace, keep=2) for _ in range(2)]
+    generations.roll_back(first.generation)
+    refresh(client, namespace, keep=2)
+    assert user_list(client, namespace, first, "u0")
+    refresh(client, namespace, keep=2)
+    assert first.generation not in {each.generation for each in generations.all()}
+
+
 def test_a_drop_within_the_limit_passes(client: Any, namespace: Namespace) -> None:
     publish_measured(client, namespace, ndcg=1.5, k=3)
     assert not refresh(client, namespace, k=3, limits=Gate(max_drop=0.99)).forced
@@ -318,7 +340,7 @@ def test_held_out_pairs_that_are_also_in_train_do_not_count() -> None:
     alone = judge(BOARD, interactions(held_out), Colours(), 10, Steps())
     seen_too = judge(BOARD, both, Colours(), 10, Steps())
     assert seen_too.model.recall == 1.0
-    assert seen_too.as_dict() == alone.as_dict()
+    assert seen_too == alone
 
 
 def test_nothing_but_seen_pairs_to_judge_by_is_an_error_before_any_training() -> None:
@@ -332,5 +354,5 @@ def test_users_who_are_strangers_to_train_are_judged_on_the_popular_list() -> No
     held_out = interactions([(user, 0) for user in (38, 39)])
     held_out = replace(held_out, users=BOARD.users, items=BOARD.items)
     quality = judge(train, held_out, Colours(), 20, Steps())
-    assert quality.model.as_dict() == quality.popular.as_dict()
+    assert quality.model == quality.popular
     assert quality.model.recall == 1.0

@@ -161,6 +161,7 @@ def test_the_manifest_is_published_complete(client: Any, namespace: Namespace) -
         state="complete",
         published_at="2026-05-04T03:02:01+00:00",
         checksum=published.checksum,
+        document_bytes=52,
     )
     assert len(published.checksum) == 8
     assert Generations(client, namespace).all() == [published]

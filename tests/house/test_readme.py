@@ -45,7 +45,7 @@ def test_every_endpoint_is_in_the_readme_and_no_other() -> None:
 
 def test_the_keys_in_the_readme_are_those_of_the_contract() -> None:
     space = Namespace("shop")
-    generation = "20260101T000000Z-0a1b"
+    generation = "20260101T000000.000Z-0a1b"
     for key in (
         space.live,
         space.generations,

@@ -23,8 +23,8 @@ from tests.servers import Api, Cluster, Server, wait_until
 SHOP = Namespace("shop")
 SECOND = "20260101T000001Z-0002"
 BACK_SECONDS = 2.0
-TIMEOUT_MS = 250
-SLACK_SECONDS = 1.0  # for a machine that others use too
+TIMEOUT_MS = 2000
+SLACK_SECONDS = 0.5  # for a machine that others use too
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +170,8 @@ def test_a_frozen_cache_holds_up_each_thread_once_and_then_nobody(own_server: Se
     later = [each for each in log if known < each.began < each.began + each.seconds < thawed]
     assert len(later) > 50
     assert all(each.degraded for each in later)
-    # Who asks a frozen cache waits half of the time-out; a busy machine may hold up a few others.
-    waited = [each for each in later if each.seconds > 0.9 * TIMEOUT_MS / 2000]
+    # Who asks a frozen cache waits a quarter of the time-out; a busy machine may hold up some more.
+    waited = [each for each in later if each.seconds > 0.9 * TIMEOUT_MS / 4000]
     assert len(waited) < len(later) / 10
 
 

@@ -32,7 +32,17 @@ KINDS = ["valkey", "redis 6.2", "redis of the system", "cluster"]
 def started(binary: Path, folder: Path) -> Iterator[str]:
     """The URL of a server of that binary."""
     port = free_port()
-    command = [str(binary), "--port", str(port), "--save", "", "--dir", str(folder)]
+    command = [
+        str(binary),
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as client:
@@ -62,7 +72,7 @@ def redis_of_the_system() -> Path:
     for found in (str(unpacked), shutil.which("redis-server")):
         if found is not None and "v=7." in _version(found):
             return Path(found)
-    pytest.skip("no Redis 7: neither on the PATH nor from apt-get")
+    pytest.skip("no Redis 7: neither on the PATH nor fetched by make redis-7")
 
 
 def _version(program: str) -> str:

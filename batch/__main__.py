@@ -1,0 +1,21 @@
+"""The ``larder`` command, or one sentence where only the API is installed."""
+
+import sys
+
+
+def main() -> None:
+    """Run ``batch.cli`` when its packages are there."""
+    try:
+        from batch.cli import main as run
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"error: {error.name} is not installed: only the API is. Start it with "
+            f"'gunicorn -c python:app.gunicorn_conf app.wsgi:app', or install 'larder[batch]'"
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()
