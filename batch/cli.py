@@ -27,6 +27,7 @@ from batch.engines.implicit_als import ImplicitALS
 from batch.errors import BadSettings, LarderError
 from batch.generations import Generations
 from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
+from batch.interactions.files import is_rejects
 from batch.interactions.rejects import beside
 from batch.items import ITEM_PRESETS, Items, load_items
 from batch.lock import hold
@@ -87,9 +88,12 @@ layout_options = options(
     option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
     option("--encoding", help="Of the text.  [default: utf-8]"),
     option("--header/--no-header", default=None, help="Whether the first line names the columns."),
-    option("--rejects", type=PATH, default="rejects.csv", help="Where wrong rows are written."),
+    option("--rejects", type=PATH, default="rejects.csv", help="Where rejected rows are listed."),
     option(
-        "--max-rejects", type=Finite(0, 1), default=0.01, help="The share of wrong rows to accept."
+        "--max-rejects",
+        type=Finite(0, 1),
+        default=0.01,
+        help="The share of rejected rows to put up with; more stop the run.",
     ),
 )
 
@@ -102,8 +106,18 @@ items_options = options(
 )
 
 engine_options = options(
-    option("--engine", type=click.Choice(list(ENGINES)), default="implicit", help="Who trains."),
-    option("--factors", type=click.IntRange(1, 4096), default=DEFAULT.factors, help="Per user."),
+    option(
+        "--engine",
+        type=click.Choice(list(ENGINES)),
+        default="implicit",
+        help="The library that trains the model.",
+    ),
+    option(
+        "--factors",
+        type=click.IntRange(1, 4096),
+        default=DEFAULT.factors,
+        help="How many numbers the model learns of each user and item.",
+    ),
     option(
         "--regularization",
         type=Finite(0),
@@ -122,7 +136,12 @@ engine_options = options(
         default=DEFAULT.iterations,
         help="Passes of training over all users and items.",
     ),
-    option("--seed", type=click.IntRange(0, 2**32 - 1), default=DEFAULT.seed, help="Of chance."),
+    option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=DEFAULT.seed,
+        help="Starts what is random: the same seed draws the same.",
+    ),
 )
 
 cache_options = options(
@@ -163,17 +182,30 @@ def cli() -> None:
 @layout_options
 @items_options
 @k_option
-@option("--split", type=click.Choice(RULES), default="random", help="What to judge the model on.")
+@option(
+    "--split",
+    type=click.Choice(RULES),
+    default="random",
+    help="Hold out a share of each user's items (random), of each item's users (stratified), or each user's latest items (chronological).",
+)
 @option(
     "--holdout",
     type=Finite(0, 1, max_open=True),
     default=0.2,
-    help="The share to judge on; 0 judges nothing.",
+    help="The share of the interactions to judge the model on; 0 judges nothing.",
 )
-@option("--after", help="Judge on all since this date (ISO 8601) in place of a share.")
+@option(
+    "--after",
+    help="Judge on what users first met on this date (ISO 8601) or later, in place of --split and --holdout.",
+)
 @engine_options
-@option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish nothing below.")
-@option("--max-drop", type=Finite(0, 1), default=0.1, help="Nor this far under live.")
+@option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG.")
+@option(
+    "--max-drop",
+    type=Finite(0, 1),
+    default=0.1,
+    help="Publish no model whose nDCG is lower than the live one's by more than this share.",
+)
 @option("--force/--no-force", default=False, help="Publish whatever the gate says.")
 @cache_options
 @keep_option
@@ -188,6 +220,7 @@ def refresh(interactions: Path, **values: Any) -> None:
     holdout = Holdout(values["split"], values["holdout"], _moment(values["after"]), values["seed"])
     limits = Gate(values["min_ndcg"], values["max_drop"], values["force"])
     check_holdout(holdout, limits)
+    _check_outputs(values, interactions)
     client = connect(values["cache_url"])
     loaded = _load(interactions, values)
     manifest = run_refresh(
@@ -219,7 +252,9 @@ def check(interactions: Path, **values: Any) -> None:
 
     With --items, in the items too.
     """
+    _check_outputs(values, interactions)
     loaded = _load(interactions, values)
+    click.echo(report.details(loaded))
     if values["items"] is not None:
         _items(loaded, values)
 
@@ -233,6 +268,7 @@ def check(interactions: Path, **values: Any) -> None:
 @option("--json", type=PATH, help="Write the metrics here too.")
 def evaluate(train: Path, test: Path, **values: Any) -> None:
     """Train on one file, score on another, beside most-popular."""
+    _check_outputs(values, train, test)
     if values["json"] is not None:
         _write(values["json"], "", "a")  # fails now, rather than after an hour of training
     seen, held_out = load_pair(
@@ -269,7 +305,11 @@ def serve(**values: Any) -> None:
 def generations(**values: Any) -> None:
     """List what is published, the newest first."""
     known = _generations(values)
-    click.echo(report.generations(known.all(), known.live()))
+    manifests = known.all()
+    if manifests:
+        click.echo(report.generations(manifests, known.live()))
+    else:
+        click.echo(f"nothing is published in namespace {values['namespace']!r}")
 
 
 @cli.command()
@@ -335,9 +375,33 @@ def size(**values: Any) -> None:
 @cache_options
 def show(user: str, **values: Any) -> None:
     """Print USER's list as the API would answer it now."""
+    if not user:
+        raise BadSettings("USER must be the id of a user, not ''")
     client = connect(values["cache_url"])
-    for line in read_list(client, _namespace(values), user):
+    head, *items = read_list(client, _namespace(values), user)
+    click.echo(head)
+    for line in items or ["(empty: this user has had every item)"]:
         click.echo(line)
+
+
+def _check_outputs(values: Values, *inputs: Path) -> None:
+    """Refuse to write over an input, before anything is read."""
+    rejects, items, metrics = values["rejects"], values.get("items"), values.get("json")
+    outputs = [("--rejects", rejects)]
+    outputs += [("--rejects", beside(rejects, each)) for each in ("items", "test")]
+    outputs += [("--json", metrics)] if metrics is not None else []
+    for option, output in outputs:
+        if any(_holds(each, output) for each in (*inputs, items) if each is not None):
+            raise BadSettings(f"{option} {output} is the input itself: name another file")
+
+
+def _holds(source: Path, output: Path) -> bool:
+    """Say whether the output is this input, or one of the files in this folder."""
+    if not os.path.isfile(output):
+        return False
+    if not source.is_dir():
+        return os.path.exists(source) and output.samefile(source)
+    return output.resolve().is_relative_to(source.resolve()) and not is_rejects(output)
 
 
 def _load(path: Path, values: Values) -> Interactions:
@@ -369,11 +433,12 @@ def _items(loaded: Interactions, values: Values) -> Items:
         max_rejects=values["max_rejects"],
     )
     click.echo(report.items(items, loaded))
+    items.check(values["items"], loaded.items)
     return items
 
 
 def _layout(values: Values) -> Layout:
-    return PRESETS[values["preset"]].choose(
+    layout = PRESETS[values["preset"]].choose(
         user_column=values["user_column"],
         item_column=values["item_column"],
         rating_column=values["rating_column"],
@@ -383,6 +448,11 @@ def _layout(values: Values) -> Layout:
         encoding=values["encoding"],
         header=values["header"],
     )
+    if layout.user_column == layout.item_column:
+        raise BadSettings(
+            f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
+        )
+    return layout
 
 
 def _engine(values: Values) -> Engine:

@@ -8,8 +8,10 @@ null. The id itself is not in the document.
 Several rows with one id: the last one counts, files being read in the order of their names.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +24,8 @@ from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.rejects import settle
 from batch.interactions.table import Table, quoted, reading
 
+log = logging.getLogger("larder.items")
+
 RESERVED = ("item", "score")
 """What the answer itself says of an item; a document cannot say it again."""
 
@@ -29,16 +33,19 @@ FILMS = ("item", "title", "released", "released on video", "url")
 
 ITEM_PRESETS: Mapping[str, Layout] = MappingProxyType(
     {
-        **PRESETS,
-        "ml-100k": Layout(
-            delimiter="|",
-            encoding="latin-1",
-            header=False,
-            names=(*FILMS, *(f"genre {number}" for number in range(19))),
-            quote="",
-            document_columns=("title",),
-        ),
-        "ml-1m": replace(PRESETS["ml-1m"], names=("item", "title", "genres")),
+        name: replace(layout, options="--items-")
+        for name, layout in {
+            **PRESETS,
+            "ml-100k": Layout(
+                delimiter="|",
+                encoding="latin-1",
+                header=False,
+                names=(*FILMS, *(f"genre {number}" for number in range(19))),
+                quote="",
+                document_columns=("title",),
+            ),
+            "ml-1m": replace(PRESETS["ml-1m"], names=("item", "title", "genres")),
+        }.items()
     }
 )
 """The items files of the public sets; most are laid out as the interactions beside them."""
@@ -67,10 +74,31 @@ class Items:
         """Yield the document of each id as JSON text, `{}` where there is none."""
         return (self.texts.get(text, "{}") for text in ids)
 
+    def check(self, path: Path, known: Sequence[str]) -> None:
+        """Raise BadInteractions when no known id has a document here; warn when most have none."""
+        lacking = [item for item in known if item not in self.texts]
+        if 2 * len(lacking) <= len(known):
+            return
+        strange = self.texts.keys() - set(known) or self.texts.keys()
+        examples = (
+            f"documents are only there for {len(known) - len(lacking):,} of the {len(known):,} items "
+            f"that users met; without one: {_few(lacking)}; ids of this file: {_few(strange)}"
+        )
+        advice = (
+            "are the ids in another column (--items-id-column), or did they lose leading zeros?"
+        )
+        if len(lacking) == len(known):
+            raise BadInteractions(f"{path}: {examples}: {advice}")
+        log.warning("%s: %s: %s", path, examples, advice)
+
+
+def _few(ids: Iterable[str]) -> str:
+    return ", ".join(map(repr, islice(sorted(ids), 3)))
+
 
 def load_items(
     path: str | Path,
-    layout: Layout = Layout(),
+    layout: Layout = ITEM_PRESETS["larder"],
     columns: Iterable[str] | None = None,
     *,
     rejects: Path | None = None,
@@ -101,7 +129,7 @@ def _load(
     max_rejects: float,
 ) -> Items:
     checks = Checks(table, path)
-    item = checks.id(table.layout.item_column, "missing item")
+    item = checks.id(table.layout.item_column, "--items-id-column", "missing item")
     document = _document(connection, checks, shown)
     good, rejected = settle(
         connection,
@@ -129,11 +157,12 @@ def _document(
     if shown is None:
         shown = tuple(column for column in table.columns if column != table.layout.item_column)
     for column in shown:
-        checks.required(column)
+        checks.required(column, "--document-columns")
         if column in RESERVED:
             raise BadInteractions(
                 f"{checks.path}: expected no column {column!r} in the documents, because an "
-                f"answer has its own {' and '.join(RESERVED)}: rename it, or choose columns"
+                f"answer has its own {' and '.join(RESERVED)}: rename it, or choose columns with "
+                "--document-columns"
             )
     if table.is_text:
         pairs = [f"{quoted(c)}, coalesce({table.identifier(c)}, '')" for c in shown]

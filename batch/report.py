@@ -9,6 +9,9 @@ from batch.items import Items
 from batch.pipeline import Quality
 from batch.size import Figure
 
+SHOWN = 10
+"""How many columns that are not used are named."""
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Align columns: the first to the left, the others to the right."""
@@ -57,6 +60,19 @@ def interactions(loaded: Interactions) -> str:
         f"{report.merged:,} merged, {report.zero:,} of weight 0 left out, "
         f"{_rejected(report.rejected)}"
     )
+
+
+def details(loaded: Interactions) -> str:
+    """Which columns were used and which were not, and what range their values have."""
+    report, period = loaded.report, loaded.period()
+    used = ", ".join(
+        role if role == column else f"{role} ({column})" for role, column in report.used.items()
+    )
+    unused = ", ".join(report.unused[:SHOWN]) or "none"
+    more = f" and {len(report.unused) - SHOWN} more" if len(report.unused) > SHOWN else ""
+    weights = f"{loaded.weight.min():,g} to {loaded.weight.max():,g}"
+    first_met = f"first met from {period[0]} to {period[1]}" if period else "no timestamps"
+    return f"columns used: {used}; not used: {unused}{more}\npairs: weights {weights}; {first_met}"
 
 
 def _rejected(counts: Mapping[str, int]) -> str:

@@ -53,11 +53,17 @@ def hold_out(
         "chronological": lambda: chronological(interactions, share),
     }
     train, held_out = after(interactions, moment) if moment is not None else rules[rule]()
-    if not len(train.user) or not len(held_out.user):
+    if not len(train) or not len(held_out):
+        left = f"leaves {len(train)} interactions to train on and {len(held_out)} to evaluate"
+        if moment is not None:
+            first, last = interactions.period() or ("never", "never")
+            raise BadSettings(
+                f"--after {left}: users first met their items from {first} to {last}, so give a "
+                "date between"
+            )
         raise BadSettings(
-            f"the split leaves {len(train.user)} interactions to train on and "
-            f"{len(held_out.user)} to evaluate: give more data, another --split or "
-            f"--holdout, or publish unevaluated with --holdout 0 --force"
+            f"the split {left}: give more data, another --split or --holdout, or publish "
+            "unevaluated with --holdout 0 --force"
         )
     return train, held_out
 

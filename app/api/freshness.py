@@ -14,29 +14,35 @@ def matches(generation: Generation) -> bool:
 
     ``*`` asks whether there is any answer, which only ``answer`` can tell.
     """
+    if "HTTP_IF_NONE_MATCH" not in request.environ:
+        return False
     return generation.etag in request.if_none_match.as_set(include_weak=True)
 
 
 def answer(generation: Generation, body: bytes, *, keep: bool) -> Response:
     """A JSON answer that a client may keep for this generation, or may not keep at all."""
-    if keep and request.method in ("GET", "HEAD") and request.if_none_match.star_tag:
+    if not keep:
+        return Response(body, headers=[_JSON, ("Cache-Control", "no-store")])
+    if "HTTP_IF_NONE_MATCH" in request.environ and _asks_for_any():
         return not_modified(generation)
-    response = Response(body, content_type="application/json")
-    if keep:
-        _keep(response, generation)
-    else:
-        response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(body, headers=[_JSON, *_kept(generation)])
 
 
 def not_modified(generation: Generation) -> Response:
     """304: what the caller holds is still true."""
-    response = Response(status=304)
-    _keep(response, generation)
-    return response
+    return Response(status=304, headers=_kept(generation))
 
 
-def _keep(response: Response, generation: Generation) -> None:
+_JSON = ("Content-Type", "application/json")
+
+
+def _asks_for_any() -> bool:
+    return request.method in ("GET", "HEAD") and request.if_none_match.star_tag
+
+
+def _kept(generation: Generation) -> list[tuple[str, str]]:
     seconds: int = current_app.config["LARDER"].max_age_seconds
-    response.headers["ETag"] = f'"{generation.etag}"'
-    response.headers["Cache-Control"] = f"private, max-age={seconds}, must-revalidate"
+    return [
+        ("ETag", f'"{generation.etag}"'),
+        ("Cache-Control", f"private, max-age={seconds}, must-revalidate"),
+    ]

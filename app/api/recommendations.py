@@ -22,8 +22,9 @@ def one(user: str) -> Response:
     """The best items for a user who has not seen them; what is popular for a stranger."""
     generation = cache().live()
     path_identifier("user", user)
-    n = _n(generation, request.args.get("n"))
-    fallback = choice("fallback", request.args.get("fallback"), FALLBACKS)
+    asked = request.args if request.query_string else {}  # most requests have none to parse
+    n = _n(generation, asked.get("n"))
+    fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
     (found,), degraded = cache().users(generation, [user])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from app.contracts.recommendations import MAX_ID_BYTES
 from batch.errors import BadInteractions
-from batch.interactions.layout import preset_with
+from batch.interactions.layout import OPTIONAL, preset_with
 from batch.interactions.table import Table
 
 MAX_WEIGHT = 1e12
@@ -16,57 +16,61 @@ FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
 TEXTS = ("VARCHAR", "ENUM", "UUID")
 TIMES = ("DATE", "TIMESTAMP")
 
-REASONS = (
-    "",
-    "missing user",
-    "missing item",
-    "id too long",
-    "NUL byte in id",
-    "line break in id",
-    "id not whole",
-    "not a number",
-    "NaN",
-    "infinite",
-    "negative",
-    "too large",
-    "bad timestamp",
-    "wrong encoding",
-    "broken quotes",
-)
-
 
 class Checks:
     """Collects what a row is rejected for; the first that holds is its one reason."""
 
     def __init__(self, table: Table, path: Path) -> None:
         self.table, self.path = table, path
+        self.reasons = [""]
+        """What a row can be rejected for; nothing, at position 0, when it is right."""
         self._cases: list[str] = []
         if table.is_text:  # never true; but a column that nobody looks at is not decoded either
             cells = " OR ".join(f"strlen(c{n}) < 0" for n in range(len(table.columns)))
             self.add(cells, "wrong encoding")
 
-    def add(self, sql: str, reason: str) -> None:
-        """Reject rows of which this condition holds."""
-        self._cases.append(f"WHEN {sql} THEN {REASONS.index(reason)}")
+    def add(self, sql: str, reason: str, column: str = "") -> None:
+        """Reject rows of which this condition holds; the reason names the column to look at."""
+        shown = " ".join(column.split())  # a name may hold newlines
+        self._cases.append(f"WHEN {sql} THEN {len(self.reasons)}")
+        self.reasons.append(f"{reason}: {shown}" if column else reason)
 
     @property
     def reason(self) -> str:
-        """SQL for the position in REASONS of what a row is rejected for, 0 when it is right."""
+        """SQL for the position in `reasons` of what a row is rejected for, 0 when it is right."""
         return f"CASE {' '.join(self._cases)} ELSE 0 END"
 
-    def required(self, column: str) -> str:
-        """Return the column's name, or raise BadInteractions when it is not there, once."""
+    def required(self, column: str, option: str) -> str:
+        """Return the column's name, or raise BadInteractions when it is not there, once.
+
+        The option is the one of the command line that says which column it is.
+        """
         found = self.table.columns
         if column not in found:
-            preset = preset_with(found)
-            advice = "say which column to use" if len(found) > 1 else "say which delimiter to use"
             raise BadInteractions(
                 f"{self.path}: expected a column {column!r}, found {', '.join(map(repr, found))}: "
-                + (f"use the preset {preset}" if preset else advice)
+                + self._advice(option)
             )
         if found.count(column) > 1:
             raise BadInteractions(f"{self.path}: expected one column {column!r}, found several")
         return column
+
+    def _advice(self, option: str) -> str:
+        """Say what to do about a column that is not there."""
+        found, layout = self.table.columns, self.table.layout
+        if preset := preset_with(found):
+            return f"use --preset {preset}"
+        if mark := self.table.is_text and _delimiter(found):
+            return f"cut the columns with {layout.options}delimiter {mark!r}"
+        numbered = "--user-column 1 --item-column 2"
+        if len(found) > 1 and layout.options == "--" and self.table.is_text:
+            if not layout.header and not layout.names:
+                return f"without a header the columns are numbered: {numbered}"
+            if layout.header and any(name[:1].isdigit() for name in found):
+                return f"is the first line data? then --no-header {numbered}; else name it with {option}"
+        uncut = len(found) == 1 and self.table.is_text
+        cut = f", or the delimiter with {layout.options}delimiter" if uncut else ""
+        return f"name it with {option}{cut}"
 
     def kind(self, column: str, *allowed: str) -> str:
         """Return the type of a column without parameters; raise when it is none of the allowed."""
@@ -78,9 +82,9 @@ class Checks:
             )
         return name
 
-    def id(self, column: str, missing: str) -> str:
+    def id(self, column: str, option: str, missing: str) -> str:
         """Return SQL for an id (a text, or a whole number whose digits are the text)."""
-        sql = self.table.identifier(self.required(column))
+        sql = self.table.identifier(self.required(column, option))
         kind = self.kind(column, *TEXTS, *INTEGERS, *FRACTIONS)
         if kind in INTEGERS:
             self.add(f"{sql} IS NULL", missing)
@@ -88,13 +92,13 @@ class Checks:
         if kind in FRACTIONS:  # pandas makes these of whole numbers with gaps
             self.add(f"{sql} IS NULL OR isnan({sql}::DOUBLE)", missing)
             whole = f"TRY_CAST({sql} AS HUGEINT)"
-            self.add(f"{whole} IS NULL OR {whole} != {sql}", "id not whole")
+            self.add(f"{whole} IS NULL OR {whole} != {sql}", "id not whole", column)
             return whole
         text = sql if kind == "VARCHAR" else f"{sql}::VARCHAR"
         self.add(f"{text} IS NULL OR {text} = ''", missing)
-        self.add(f"strlen({text}) > {MAX_ID_BYTES}", "id too long")
-        self.add(f"contains({text}, chr(0))", "NUL byte in id")
-        self.add(_broken(text), "line break in id")
+        self.add(f"strlen({text}) > {MAX_ID_BYTES}", "id too long", column)
+        self.add(f"contains({text}, chr(0))", "NUL byte in id", column)
+        self.add(_broken(text), "line break in id", column)
         return text
 
 
@@ -104,14 +108,16 @@ class Columns:
     def __init__(self, table: Table, path: Path) -> None:
         self.checks = Checks(table, path)
         layout = table.layout
-        self.user = self.checks.id(layout.user_column, "missing user")
-        self.item = self.checks.id(layout.item_column, "missing item")
+        self.user = self.checks.id(layout.user_column, "--user-column", "missing user")
+        self.item = self.checks.id(layout.item_column, "--item-column", "missing item")
+        self.used = {"user": layout.user_column, "item": layout.item_column}
+        """The column of each role that there is."""
         rating, weight = self._optional("rating_column"), self._optional("weight_column")
         timestamp = self._optional("timestamp_column")
         if rating and weight:
             raise BadInteractions(
                 f"{path}: expected a rating or a weight, found both {rating!r} and {weight!r}: "
-                "say which one counts by giving the other an empty column name"
+                "leave one of them out with --rating-column '' or --weight-column ''"
             )
         self.is_rating = rating is not None
         value = rating or weight
@@ -122,7 +128,9 @@ class Columns:
         layout = self.checks.table.layout
         column: str | None = getattr(layout, field)
         if column in self.checks.table.columns or layout.must_have(field):
-            return self.checks.required(str(column))
+            option = "--" + field.replace("_", "-")
+            self.used[OPTIONAL[field]] = self.checks.required(str(column), option)
+            return column
         return None
 
     def _weight(self, column: str, zero: float) -> str:
@@ -131,12 +139,18 @@ class Columns:
         number = f"TRY_CAST({sql} AS DOUBLE)" if kind == "VARCHAR" else f"{sql}::DOUBLE"
         if checks.table.is_text:
             checks.add(f"{number} IS NULL AND {_broken(sql)}", "broken quotes")
-        checks.add(f"{number} IS NULL", "not a number")
+        if kind == "VARCHAR":
+            checks.add(
+                f"{number} IS NULL AND regexp_full_match({sql}, '[-+]?[0-9]+,[0-9]+')",
+                "comma in number",
+                column,
+            )
+        checks.add(f"{number} IS NULL", "not a number", column)
         if kind in ("VARCHAR", "FLOAT", "DOUBLE"):
-            checks.add(f"isnan({number})", "NaN")
-            checks.add(f"isinf({number})", "infinite")
-        checks.add(f"{number} < 0", "negative")
-        checks.add(f"{number} > {MAX_WEIGHT}", "too large")
+            checks.add(f"isnan({number})", "NaN", column)
+            checks.add(f"isinf({number})", "infinite", column)
+        checks.add(f"{number} < 0", "negative", column)
+        checks.add(f"{number} > {MAX_WEIGHT}", "too large", column)
         return f"CASE WHEN {number} = 0 THEN {zero!r}::DOUBLE ELSE {number} END"
 
     def _timestamp(self, column: str) -> str:
@@ -154,8 +168,14 @@ class Columns:
         is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
         if self.checks.table.is_text:
             self.checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
-        self.checks.add(is_bad, "bad timestamp")
+        self.checks.add(is_bad, "bad timestamp", column)
         return seconds
+
+
+def _delimiter(columns: tuple[str, ...]) -> str | None:
+    """Guess what a header that was cut elsewhere, or not at all, should be cut by."""
+    text = "\n".join(columns)
+    return next((mark for mark in (";", "\t", "|", ",") if text.count(mark) >= len(columns)), None)
 
 
 def _broken(text: str) -> str:

@@ -23,6 +23,8 @@ from batch.interactions.layout import Layout
 
 TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
 PARQUET = (".parquet",)
+FOREIGN = (".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".zip", ".avro", ".orc", ".pkl")
+REJECTS_HEAD = ("file", "line", "reason", "content")
 BLOCK = 1 << 20
 
 
@@ -40,15 +42,18 @@ class Header:
 def find(path: Path) -> list[Path]:
     """List the files to read: this one, or in name order all in this folder and those below it.
 
-    In a folder, names that begin with `.` or `_`, links to folders, and files that are neither
-    text nor Parquet by their names are left alone. Raises BadInteractions when nothing remains.
+    In a folder, names that begin with `.` or `_`, links to folders, files that are neither text
+    nor Parquet by their names, and the rejects of an earlier run are left alone. Raises
+    BadInteractions when nothing remains.
     """
     if not path.exists():
         raise BadInteractions(f"{path}: there is no such file or folder")
     if not path.is_dir():
+        if path.name.lower().removesuffix(".gz").endswith(FOREIGN):
+            raise BadInteractions(f"{path}: cannot be read: CSV, TSV or Parquet only")
         return [path]
     within = sorted(_within(path))
-    files = [file for file in within if kind(file) is not None]
+    files = [file for file in within if kind(file) is not None and not is_rejects(file)]
     if not files:
         names = ", ".join(repr(file.name) for file in within[:5]) or "nothing"
         raise BadInteractions(
@@ -74,6 +79,14 @@ def kind(path: Path) -> str | None:
     """Return the extension that says how to read a file, without .gz; None for a foreign one."""
     name = path.name.lower().removesuffix(".gz")
     return next((end for end in (*TEXT, *PARQUET) if name.endswith(end)), None)
+
+
+def is_rejects(path: Path) -> bool:
+    """Say whether this is a file of rejects, as runs write them."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as stream:
+        return stream.readline(100).rstrip() == ",".join(REJECTS_HEAD).encode()
 
 
 def delimiter(path: Path, layout: Layout) -> str:
@@ -109,10 +122,12 @@ def header(path: Path, layout: Layout) -> Header | None:
     if not layout.header:
         by_position = tuple(str(position + 1) for position in range(len(columns)))
         return Header(layout.names or by_position, 0, 0)
-    if any("\0" in name or re.search("[\ud800-\udfff]", name) for name in columns):
+    text = ", ".join(columns)
+    if "\0" in text or re.search("[\ud800-\udfff]", text):
+        likely = "utf-16" if "\0" in text else "latin-1 (or cp1252)"
         raise BadInteractions(
-            f"{path}: the header {', '.join(columns)[:80]!a} is no text in the encoding "
-            f"{layout.encoding}: name the file's encoding, or give a CSV, TSV or Parquet file"
+            f"{path}: the header {text[:80]!a} is no text in the encoding {layout.encoding}: try "
+            f"{layout.options}encoding {likely}, or give a CSV, TSV or Parquet file"
         )
     return Header(columns, blanks, blanks + 1 + more)
 

@@ -40,6 +40,8 @@ class Layout:
     """Optional columns (by their name in the file) that must exist."""
     document_columns: tuple[str, ...] | None = None
     """Of an items file: what its documents show; None means all but the item column."""
+    options: str = "--"
+    """How the command line's options for this file begin, for messages; "--items-" for items."""
 
     def __post_init__(self) -> None:
         """Refuse what no file can be read with."""
@@ -47,14 +49,16 @@ class Layout:
             value = getattr(self, name) or ""
             if len(value.encode()) > limit or set(value) & set("\r\n\0"):
                 raise BadInteractions(
-                    f"the {name} must be at most {limit} bytes long and no newline, not {value!r}"
+                    f"{self.options}{name} must be at most {limit} bytes long and no newline, not "
+                    f"{value!r}"
                 )
         if not _is_text_encoding(self.encoding):
             raise BadInteractions(
-                f"the encoding must be one that Python knows, such as utf-8, not {self.encoding!r}"
+                f"{self.options}encoding must be one that Python knows, such as utf-8, not "
+                f"{self.encoding!r}"
             )
         if self.delimiter == "" or (self.quote and self.quote in (self.delimiter or "")):
-            raise BadInteractions(f"the delimiter cannot be {self.delimiter!r}")
+            raise BadInteractions(f"{self.options}delimiter cannot be {self.delimiter!r}")
 
     def choose(self, **changes: Any) -> "Layout":
         """Return this layout with what a caller says explicitly; None means that nothing is said.

@@ -94,7 +94,15 @@ def _load(
             f"{path}: expected interactions, found none in {total} rows"
             + (f": {pairs} pairs weigh 0" if pairs else "")
         )
-    report = Report(len(table.files), total, dict(rejected), good - pairs, pairs - kept)
+    report = Report(
+        len(table.files),
+        total,
+        dict(rejected),
+        good - pairs,
+        pairs - kept,
+        columns.used,
+        tuple(name for name in table.columns if name not in columns.used.values()),
+    )
     return _fetch(connection, columns.timestamp is not None, report)
 
 

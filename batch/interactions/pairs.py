@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ class Report:
     """Rows that were merged into a pair another row had named already."""
     zero: int
     """Pairs left out because their weight is 0."""
+    used: Mapping[str, str] = field(default_factory=dict)
+    """The column of each role, such as `user` or `rating`."""
+    unused: tuple[str, ...] = ()
+    """The other columns that were found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,13 @@ class Interactions:
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self.user)
+
+    def period(self) -> tuple[str, str] | None:
+        """Return the first and the last timestamp in ISO 8601, None when there are none."""
+        if self.timestamp is None or not len(self):
+            return None
+        ends = np.floor([self.timestamp.min(), self.timestamp.max()]).astype("datetime64[s]")
+        return f"{ends[0]}Z", f"{ends[1]}Z"
 
     def matrix(self) -> csr_matrix:
         """Return weights as float32 (users, items), which shares `weight` and `item` as they are.

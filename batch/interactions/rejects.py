@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from batch.errors import BadInteractions
 from batch.interactions import files
-from batch.interactions.columns import REASONS, Checks
+from batch.interactions.columns import Checks
 from batch.interactions.table import Table, read_parquet
 
 log = logging.getLogger("larder.interactions")
 
-HEAD = ("file", "line", "reason", "content")
 UNCUT = {
     "UNQUOTED VALUE": "broken quotes",
     "INVALID ENCODING": "wrong encoding",
@@ -34,8 +33,15 @@ UNCUT = {
     "CAST": "unreadable",
 }
 RUNAWAY = ("broken quotes", "line break in id", "line too long")
-"""Reasons that an open quote may be behind."""
+"""How reasons begin that an open quote may be behind."""
+ADVICE = {
+    "wrong encoding": "Try {options}encoding latin-1 (or cp1252)",
+    "comma in number": "Numbers need a decimal point, as in 1.5",
+    "bad timestamp": "Times are epoch seconds or ISO 8601; --timestamp-column '' leaves them out",
+}
+"""What to do when nearly all rejects have the reason that begins so."""
 CONTENT = 1000
+NEARLY_ALL = 0.9
 NEWLINES = "'\\r\\n|\\r|\\n'"
 
 
@@ -71,7 +77,7 @@ def settle(
     """Make a table of all rows, list the rejects in the file `rejects`, and count both sides.
 
     `select` turns the SQL for all rows into that for the table, in which `reason` is a position in
-    REASONS (0 is right) and `n` how many rows one stands for. Returns the number of right rows and
+    the reasons of the checks (0 is right) and `n` how many rows one stands for. Returns the number of right rows and
     the rejects by reason. Raises BadInteractions when these are more than the share `max_rejects`.
     """
     has_uncut = _fill(connection, checks.table, name, select)
@@ -79,14 +85,14 @@ def settle(
         f"SELECT coalesce(sum(n) FILTER (reason = 0), 0)::BIGINT, bool_or(reason > 0) FROM {name}"
     ).fetchall()[0]
     look = has_uncut or has_rejects or not good
-    found = _gather(connection, checks.table, checks.reason) if look else []
+    found = _gather(connection, checks) if look else []
     is_listed = rejects is not None and _list(found, rejects)
     counts: Counter[str] = Counter()
     for reject in found:
         counts[reject.reason] += reject.rows
     if counts.total() > max_rejects * (good + counts.total()):
         where = f"; {rejects} lists them" if is_listed else ""
-        raise BadInteractions(_too_many(checks.path, found, counts, good, max_rejects, where))
+        raise BadInteractions(_too_many(checks, found, counts, good, max_rejects, where))
     return good, counts
 
 
@@ -98,16 +104,22 @@ def beside(rejects: Path | None, input_name: str) -> Path | None:
 
 
 def _too_many(
-    source: Path, found: list[Reject], counts: Counter[str], good: int, limit: float, where: str
+    checks: Checks, found: list[Reject], counts: Counter[str], good: int, limit: float, where: str
 ) -> str:
     total, rows = counts.total(), counts.total() + good
     reasons = ", ".join(f"{reason}: {number}" for reason, number in counts.most_common())
     first = "; ".join(f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found[:3])
     return (
-        f"{source}: {total} of {rows} rows are rejected ({total / rows:.2%}), more than the "
-        f"{limit:.2%} allowed ({reasons}){where}. The first: {first}. Correct them, or raise "
-        "--max-rejects"
+        f"{checks.path}: {total} of {rows} rows are rejected ({total / rows:.2%}), more than the "
+        f"{limit:.2%} allowed ({reasons}){where}. The first: {first}. "
+        + _advice(counts, checks.table.layout.options)
     )
+
+
+def _advice(counts: Counter[str], options: str) -> str:
+    reason, number = counts.most_common(1)[0]
+    advice = ADVICE.get(reason.partition(":")[0]) if number >= NEARLY_ALL * counts.total() else None
+    return (advice or "Correct them, or raise --max-rejects").format(options=options)
 
 
 def _list(found: list[Reject], path: Path) -> bool:
@@ -134,16 +146,13 @@ def _write(found: list[Reject], path: Path) -> None:
     # A file's own name may be no text.
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(HEAD)
+        writer.writerow(files.REJECTS_HEAD)
         writer.writerows((row.file, row.line, row.reason, row.content) for row in found)
 
 
 def _is_ours(path: Path) -> bool:
     """Say whether a run wrote this file: nobody wants /dev/null or the input itself removed."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    with open(path, "rb") as stream:
-        return stream.readline(100).rstrip() == ",".join(HEAD).encode()
+    return not path.is_symlink() and files.is_rejects(path)
 
 
 def _fill(
@@ -178,26 +187,28 @@ def _uncut(connection: duckdb.DuckDBPyConnection, scan: str) -> list[Uncut]:
     return list(rows.values())
 
 
-def _gather(connection: duckdb.DuckDBPyConnection, table: Table, reason: str) -> list[Reject]:
-    """Find all rejects, in order. `reason` is SQL: a position in REASONS, 0 is right."""
+def _gather(connection: duckdb.DuckDBPyConnection, checks: Checks) -> list[Reject]:
+    """Find all rejects, in order."""
+    table = checks.table
     threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
     connection.execute("SET threads = 1")
     if table.is_text:
         found = [
             reject
             for number in range(len(table.files))
-            for reject in _of_text(connection, table, number, reason)
+            for reject in _of_text(connection, checks, number)
         ]
     else:
-        found = _of_parquet(connection, table, reason)
+        found = _of_parquet(connection, checks)
     connection.execute(f"SET threads = {threads}")
     return found
 
 
-def _of_parquet(connection: duckdb.DuckDBPyConnection, table: Table, reason: str) -> list[Reject]:
+def _of_parquet(connection: duckdb.DuckDBPyConnection, checks: Checks) -> list[Reject]:
+    table = checks.table
     cells = ", ".join(f"c{n}::VARCHAR" for n in range(len(table.columns)))
     rows = connection.execute(
-        f"SELECT * FROM (SELECT row_number() OVER () AS row, {reason} AS reason, "
+        f"SELECT * FROM (SELECT row_number() OVER () AS row, {checks.reason} AS reason, "
         f"array_to_string([coalesce(cell, '') FOR cell IN [{cells}]], ',') "
         f"FROM ({table.scan('', parallel=False)})) WHERE reason > 0 ORDER BY row"
     ).fetchall()
@@ -210,18 +221,17 @@ def _of_parquet(connection: duckdb.DuckDBPyConnection, table: Table, reason: str
     for row, why, text in rows:
         number = int(np.searchsorted(before, row)) - 1
         line = row - int(before[number])
-        found.append(Reject(table.files[number], line, REASONS[why], text[:CONTENT]))
+        found.append(Reject(table.files[number], line, checks.reasons[why], text[:CONTENT]))
     return found
 
 
-def _of_text(
-    connection: duckdb.DuckDBPyConnection, table: Table, number: int, reason: str
-) -> list[Reject]:
+def _of_text(connection: duckdb.DuckDBPyConnection, checks: Checks, number: int) -> list[Reject]:
+    table = checks.table
     scan = f"scan_{number}"
     cells = ", ".join(f"c{n}" for n in range(len(table.columns)))
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE cut AS SELECT row_number() OVER () - 1 AS row, "
-        f"{reason} AS reason, "
+        f"{checks.reason} AS reason, "
         f"len(regexp_extract_all(concat_ws(' ', {cells}), {NEWLINES})) + 1 AS lines "
         f"FROM ({table.scan_one(number, scan)})"
     )
@@ -236,7 +246,10 @@ def _of_text(
     )
     why = {line: (row.reason, row.lines) for line, row in zip(uncut_lines, uncut, strict=True)}
     why |= {
-        int(cut_lines[row]): (REASONS[code], height if REASONS[code] in RUNAWAY else 1)
+        int(cut_lines[row]): (
+            checks.reasons[code],
+            height if checks.reasons[code].startswith(RUNAWAY) else 1,
+        )
         for row, code, height in rejected
     }
     if len(rest):  # to the end of the text, by an open quote that DuckDB kept silent about
