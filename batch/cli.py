@@ -27,7 +27,7 @@ from batch.engines.implicit_als import ImplicitALS
 from batch.errors import BadSettings, LarderError
 from batch.generations import Generations
 from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
-from batch.interactions.files import is_rejects
+from batch.interactions.files import find
 from batch.interactions.rejects import beside
 from batch.items import ITEM_PRESETS, Items, load_items
 from batch.lock import hold
@@ -140,7 +140,7 @@ engine_options = options(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=DEFAULT.seed,
-        help="Starts what is random: the same seed draws the same.",
+        help="Where chance starts: the same data and seed give the same model.",
     ),
 )
 
@@ -186,7 +186,8 @@ def cli() -> None:
     "--split",
     type=click.Choice(RULES),
     default="random",
-    help="Hold out a share of each user's items (random), of each item's users (stratified), or each user's latest items (chronological).",
+    help="What is held out: a share of each user's items at random, of each item's users at "
+    "random (stratified), or of each user's items the latest (chronological).",
 )
 @option(
     "--holdout",
@@ -196,7 +197,8 @@ def cli() -> None:
 )
 @option(
     "--after",
-    help="Judge on what users first met on this date (ISO 8601) or later, in place of --split and --holdout.",
+    help="Judge on what users first met on this date (ISO 8601) or later, in place of --split and "
+    "--holdout.",
 )
 @engine_options
 @option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG.")
@@ -305,8 +307,7 @@ def serve(**values: Any) -> None:
 def generations(**values: Any) -> None:
     """List what is published, the newest first."""
     known = _generations(values)
-    manifests = known.all()
-    if manifests:
+    if manifests := known.all():
         click.echo(report.generations(manifests, known.live()))
     else:
         click.echo(f"nothing is published in namespace {values['namespace']!r}")
@@ -387,21 +388,18 @@ def show(user: str, **values: Any) -> None:
 def _check_outputs(values: Values, *inputs: Path) -> None:
     """Refuse to write over an input, before anything is read."""
     rejects, items, metrics = values["rejects"], values.get("items"), values.get("json")
-    outputs = [("--rejects", rejects)]
-    outputs += [("--rejects", beside(rejects, each)) for each in ("items", "test")]
-    outputs += [("--json", metrics)] if metrics is not None else []
+    outputs = [("--rejects", rejects), ("--json", metrics)]
+    if items is not None:
+        inputs = (*inputs, items)
+        outputs.append(("--rejects", beside(rejects, "items")))
+    elif len(inputs) > 1:
+        outputs.append(("--rejects", beside(rejects, "test")))
+    there = [each for each in inputs if os.path.exists(each)]
     for option, output in outputs:
-        if any(_holds(each, output) for each in (*inputs, items) if each is not None):
+        if output is None or not os.path.isfile(output):
+            continue
+        if any(output.samefile(file) for each in there for file in find(each)):
             raise BadSettings(f"{option} {output} is the input itself: name another file")
-
-
-def _holds(source: Path, output: Path) -> bool:
-    """Say whether the output is this input, or one of the files in this folder."""
-    if not os.path.isfile(output):
-        return False
-    if not source.is_dir():
-        return os.path.exists(source) and output.samefile(source)
-    return output.resolve().is_relative_to(source.resolve()) and not is_rejects(output)
 
 
 def _load(path: Path, values: Values) -> Interactions:

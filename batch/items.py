@@ -75,21 +75,20 @@ class Items:
         return (self.texts.get(text, "{}") for text in ids)
 
     def check(self, path: Path, known: Sequence[str]) -> None:
-        """Raise BadInteractions when no known id has a document here; warn when most have none."""
+        """Raise BadInteractions when no known id has a document; warn when most have none."""
         lacking = [item for item in known if item not in self.texts]
         if 2 * len(lacking) <= len(known):
             return
         strange = self.texts.keys() - set(known) or self.texts.keys()
-        examples = (
-            f"documents are only there for {len(known) - len(lacking):,} of the {len(known):,} items "
-            f"that users met; without one: {_few(lacking)}; ids of this file: {_few(strange)}"
-        )
-        advice = (
-            "are the ids in another column (--items-id-column), or did they lose leading zeros?"
+        sentence = (
+            f"{path}: expected documents for the {len(known):,} items of the interactions, found "
+            f"them for {len(known) - len(lacking):,}; without one are {_few(lacking)}, this file "
+            f"has {_few(strange)}: are the ids in another column (--items-id-column), or have "
+            "they lost leading zeros?"
         )
         if len(lacking) == len(known):
-            raise BadInteractions(f"{path}: {examples}: {advice}")
-        log.warning("%s: %s: %s", path, examples, advice)
+            raise BadInteractions(sentence)
+        log.warning("%s", sentence)
 
 
 def _few(ids: Iterable[str]) -> str:

@@ -139,11 +139,14 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Gunicorn:
-    """A WSGI application under the shipped gunicorn configuration, on a free port of loopback."""
+    """A WSGI application under the shipped gunicorn configuration, on a free port of loopback.
+
+    settings: those of the API, by name; ``application`` may begin with options of gunicorn.
+    """
 
     def __init__(self, application: str, **settings: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._command = ["-m", "gunicorn", "-c", "python:app.gunicorn_conf", application]
+        self._command = ["-m", "gunicorn", "-c", "python:app.gunicorn_conf", *application.split()]
         self._variables = {
             "LARDER_BIND": self.url.removeprefix("http://"),
             **{f"LARDER_{name.upper()}": value for name, value in settings.items()},

@@ -58,19 +58,21 @@ class Checks:
     def _advice(self, option: str) -> str:
         """Say what to do about a column that is not there."""
         found, layout = self.table.columns, self.table.layout
-        if preset := preset_with(found):
+        is_id = option in ("--user-column", "--item-column")
+        name_it, numbered = f"name it with {option}", "--user-column 1 --item-column 2"
+        if is_id and (preset := preset_with(found)):
             return f"use --preset {preset}"
-        if mark := self.table.is_text and _delimiter(found):
+        if not self.table.is_text:
+            return name_it
+        if mark := _delimiter(found):
             return f"cut the columns with {layout.options}delimiter {mark!r}"
-        numbered = "--user-column 1 --item-column 2"
-        if len(found) > 1 and layout.options == "--" and self.table.is_text:
-            if not layout.header and not layout.names:
-                return f"without a header the columns are numbered: {numbered}"
-            if layout.header and any(name[:1].isdigit() for name in found):
-                return f"is the first line data? then --no-header {numbered}; else name it with {option}"
-        uncut = len(found) == 1 and self.table.is_text
-        cut = f", or the delimiter with {layout.options}delimiter" if uncut else ""
-        return f"name it with {option}{cut}"
+        if len(found) == 1:
+            return f"{name_it}, or the delimiter with {layout.options}delimiter"
+        if is_id and not layout.header and not layout.names:
+            return f"without a header the columns are numbered: {numbered}"
+        if is_id and layout.header and any(name[:1].isdigit() for name in found):
+            return f"is the first line data? then --no-header {numbered}"
+        return name_it
 
     def kind(self, column: str, *allowed: str) -> str:
         """Return the type of a column without parameters; raise when it is none of the allowed."""

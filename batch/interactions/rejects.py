@@ -77,8 +77,9 @@ def settle(
     """Make a table of all rows, list the rejects in the file `rejects`, and count both sides.
 
     `select` turns the SQL for all rows into that for the table, in which `reason` is a position in
-    the reasons of the checks (0 is right) and `n` how many rows one stands for. Returns the number of right rows and
-    the rejects by reason. Raises BadInteractions when these are more than the share `max_rejects`.
+    the reasons of the checks (0 is right) and `n` how many rows one stands for. Returns the number
+    of right rows and the rejects by reason. Raises BadInteractions when these are more than the
+    share `max_rejects`.
     """
     has_uncut = _fill(connection, checks.table, name, select)
     good, has_rejects = connection.execute(
@@ -107,7 +108,7 @@ def _too_many(
     checks: Checks, found: list[Reject], counts: Counter[str], good: int, limit: float, where: str
 ) -> str:
     total, rows = counts.total(), counts.total() + good
-    reasons = ", ".join(f"{reason}: {number}" for reason, number in counts.most_common())
+    reasons = ", ".join(f"{number} x {reason}" for reason, number in counts.most_common())
     first = "; ".join(f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found[:3])
     return (
         f"{checks.path}: {total} of {rows} rows are rejected ({total / rows:.2%}), more than the "
@@ -118,8 +119,10 @@ def _too_many(
 
 def _advice(counts: Counter[str], options: str) -> str:
     reason, number = counts.most_common(1)[0]
-    advice = ADVICE.get(reason.partition(":")[0]) if number >= NEARLY_ALL * counts.total() else None
-    return (advice or "Correct them, or raise --max-rejects").format(options=options)
+    usual = "Correct them, or raise --max-rejects"
+    if number < NEARLY_ALL * counts.total():
+        return usual
+    return ADVICE.get(reason.partition(":")[0], usual).format(options=options)
 
 
 def _list(found: list[Reject], path: Path) -> bool:

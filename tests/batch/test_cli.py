@@ -151,6 +151,7 @@ def test_a_misspelt_variable_is_an_error_with_a_suggestion(
         ("refresh",),
         ("refresh", "x", "--itms", "y"),
         ("refresh", "x", "--k", "ten"),
+        ("refresh", "x", "--k", "0"),
         ("refresh", "x", "--min-ndcg", "nan"),
         ("refresh", "x", "--max-drop", "nan"),
         ("refresh", "x", "--alpha", "inf"),
@@ -177,7 +178,6 @@ def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, .
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (("--k", "0"), "--k must be 1 to 1000, not 0"),
         (("--holdout", "0"), "add --force"),
         (("--after", "yesterday"), "--after must be a date such as 2026-01-31, not 'yesterday'"),
         (("--namespace", "A B"), "namespace must be"),
@@ -252,7 +252,8 @@ def test_one_user_of_one_item_can_be_published_unjudged(
     one = write(tmp_path / "one.csv", [(0, 0)])
     refused(larder("refresh", one, **where), "--holdout 0 --force")
     assert larder("refresh", one, "--holdout", "0", "--force", **where).returncode == 0
-    assert larder("show", "u0", **where).stdout.count("\n") == 1, "u0 has seen everything"
+    shown = larder("show", "u0", **where).stdout.splitlines()
+    assert shown[1:] == ["(empty: this user has had every item)"]
     assert '{"item":"i0"}' in larder("show", "somebody", **where).stdout
 
 
@@ -280,7 +281,7 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
     rolled = larder("rollback", **where)
     assert (rolled.returncode, live(client, where)) == (0, one)
     assert one in rolled.stdout
-    refused(larder("rollback", **where), "cannot roll back to an older generation")
+    refused(larder("rollback", **where), "cannot roll back to an older good generation")
     refused(larder("rollback", "nonsense", **where), "cannot roll back to nonsense", two)
     assert larder("rollback", two, **where).returncode == 0
     assert live(client, where) == two
@@ -289,7 +290,9 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
 
 
 def test_an_empty_namespace_says_so(where: dict[str, str]) -> None:
-    assert larder("generations", **where).stdout.startswith("generation ")
+    listed = larder("generations", **where)
+    assert listed.stdout == f"nothing is published in namespace {where['namespace']!r}\n"
+    assert listed.returncode == 0
     refused(larder("show", "u", **where), "nothing is live in namespace", "run refresh")
     refused(larder("rollback", **where), "live is nothing, published are: none")
 
@@ -298,6 +301,10 @@ def test_what_is_no_text_is_refused(where: dict[str, str]) -> None:
     no_text = os.fsdecode(b"\xff")
     refused(larder("rollback", no_text, **where), "cannot be written as utf-8")
     assert larder("show", no_text, **where).returncode == 2
+
+
+def test_a_user_without_an_id_is_refused(where: dict[str, str]) -> None:
+    refused(larder("show", "", **where), "USER must be the id of a user, not ''")
 
 
 def test_a_port_that_is_none_is_refused() -> None:
@@ -310,6 +317,50 @@ def test_check_publishes_nothing_and_needs_no_cache(board: Path) -> None:
     done = larder("check", board, cache_url="redis://127.0.0.1:1/0")
     assert done.returncode == 0
     assert "360 pairs of 40 users and 20 items" in done.stdout
+    assert "columns used: user, item; not used: none\n" in done.stdout
+    assert done.stdout.endswith("pairs: weights 1 to 1; no timestamps\n")
+
+
+@pytest.mark.parametrize("options", [("--user-column", "item"), ("--item-column", "user")])
+def test_users_and_items_are_two_columns(board: Path, options: tuple[str, str]) -> None:
+    refused(larder("check", board, *options), "--user-column and --item-column are both")
+
+
+@pytest.mark.parametrize(
+    "command, output",
+    [
+        ("check {in} --rejects {in}", "in.csv"),
+        ("check {in} --rejects {link}", "link.csv"),
+        ("check {in} --items {items} --rejects {items}", "items.csv"),
+        ("check {in} --items {beside} --rejects {out}", "out-items.csv"),
+        ("check {folder} --rejects {in}", "in.csv"),
+        ("refresh {in} --rejects {in}", "in.csv"),
+        ("evaluate --train {in} --test {items} --json {items}", "items.csv"),
+        ("evaluate --train {in} --test {items} --json {in}", "in.csv"),
+        ("evaluate --train {in} --test {beside} --rejects {out}", "out-test.csv"),
+    ],
+)
+def test_an_output_never_overwrites_an_input(tmp_path: Path, command: str, output: str) -> None:
+    names = {"in": "in.csv", "items": "items.csv", "link": "link.csv", "out": "out.csv"}
+    paths = {key: tmp_path / name for key, name in names.items()} | {"folder": tmp_path}
+    paths["beside"] = tmp_path / ("out-test.csv" if "--test" in command else "out-items.csv")
+    for key in ("in", "items", "beside"):
+        paths[key].write_text("neither users nor items\n")
+    paths["link"].symlink_to(paths["in"])
+    option = "--json" if "--json" in command else "--rejects"
+    done = larder(*(word.format(**paths) for word in command.split()))
+    refused(done, f"{option} {tmp_path / output} is the input itself: name another file")
+    for key in ("in", "items", "beside"):
+        assert paths[key].read_text() == "neither users nor items\n"
+
+
+def test_rejects_may_lie_among_the_files_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "in.csv", [(0, 0)], ",x")
+    for _ in range(2):
+        asked = ("check", tmp_path, "--rejects", tmp_path / "rejects.csv", "--max-rejects", "1")
+        done = larder(*asked)
+        assert done.returncode == 0, done.stderr
+        assert "2 rows in 1 file(s)" in done.stdout
 
 
 def test_check_finds_what_is_wrong_with_the_items(board: Path, tmp_path: Path) -> None:
@@ -322,8 +373,20 @@ def test_check_finds_what_is_wrong_with_the_items(board: Path, tmp_path: Path) -
     assert "None,3" in (tmp_path / "rejects-items.csv").read_text()
     done = larder(*asked, "--items-id-column", "id", "--max-rejects", "0.5")
     assert done.returncode == 0, done.stderr
+    assert (
+        "expected documents for the 20 items of the interactions, found them for 2" in done.stderr
+    )
     said = "3 rows of items in 1 file(s): documents for 2 of 20 items; 0 replaced, 1 rejected\n"
     assert said + "  1 x missing item\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "refresh"])
+def test_items_that_match_nothing_are_terminal(
+    board: Path, tmp_path: Path, where: dict[str, str], command: str
+) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("item,title\n1,One\n")
+    refused(larder(command, board, "--items", items, **where), "found them for 0", "'i0'", "'1'")
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,22 @@ class TestPairs:
         assert rejected(tmp_path / "rejects.csv") == [(3, "missing user")]
         assert rejected(tmp_path / "rejects-test.csv") == [(2, "missing item")]
 
+    def test_the_columns_that_were_used_and_those_that_were_not_are_told(
+        self, tmp_path: Path
+    ) -> None:
+        text = "who,item,stars,note,timestamp\na,x,1,n,1577836800.5\na,y,1,n,1e9\n"
+        layout = Layout(user_column="who", rating_column="stars")
+        loaded = load(write(tmp_path / "a.csv", text), layout)
+        assert loaded.report.used == {
+            "user": "who",
+            "item": "item",
+            "rating": "stars",
+            "timestamp": "timestamp",
+        }
+        assert loaded.report.unused == ("note",)
+        assert loaded.period() == ("2001-09-09T01:46:40Z", "2020-01-01T00:00:00Z")
+        assert load(write(tmp_path / "b.csv", "user,item\na,x\n")).period() is None
+
 
 class TestIds:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
@@ -137,7 +153,7 @@ class TestIds:
         )
         loaded = load(file, max_rejects=1)
         assert pairs(loaded) == {("1", "i"): 1}
-        assert loaded.report.rejected == {"id not whole": 1, "missing user": 2}
+        assert loaded.report.rejected == {"id not whole: user": 1, "missing user": 2}
 
     @pytest.mark.parametrize("expression", ["DATE '2020-01-01'", "[1]", "true", "{'a': 1}"])
     def test_other_types_are_no_ids(self, tmp_path: Path, expression: str) -> None:
@@ -149,7 +165,7 @@ class TestIds:
         text = f"user,item\n{'é' * 512},i\n{'é' * 512}x,i\n"
         loaded = load(write(tmp_path / "a.csv", text), max_rejects=1)
         assert loaded.users == ["é" * 512]
-        assert loaded.report.rejected == {"id too long": 1}
+        assert loaded.report.rejected == {"id too long: user": 1}
 
 
 class TestMerging:
@@ -271,7 +287,7 @@ class TestTimestamps:
     @pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "2020-13-01", "1e40"])
     def test_anything_else_is_rejected(self, tmp_path: Path, text: str) -> None:
         file = write(tmp_path / "a.csv", f"user,item,timestamp\na,x,{text}\na,y,1\n")
-        assert load(file, max_rejects=1).report.rejected == {"bad timestamp": 1}
+        assert load(file, max_rejects=1).report.rejected == {"bad timestamp: timestamp": 1}
 
 
 class TestLayouts:
@@ -327,16 +343,38 @@ class TestLayouts:
     @pytest.mark.parametrize(
         ("header", "advice"),
         [
-            ('"User-ID";"ISBN";"Book-Rating"', "use the preset book-crossing"),
-            ("user;item", "say which delimiter"),
-            ("who,what", "say which column"),
+            ('"User-ID";"ISBN";"Book-Rating"', "use --preset book-crossing"),
+            ("user;item", "cut the columns with --delimiter ';'"),
+            ("user;item;price,net", "cut the columns with --delimiter ';'"),
+            ("user\titem", r"cut the columns with --delimiter '\t'"),
+            ("user item", "name it with --user-column, or the delimiter with --delimiter"),
+            ("who,what", "name it with --user-column"),
+            ("user,what|not", "name it with --item-column"),
+            ("196,242,3", "first line data? then --no-header --user-column 1 --item-column 2"),
         ],
     )
     def test_a_header_that_is_not_understood_gets_advice(
         self, tmp_path: Path, header: str, advice: str
     ) -> None:
-        with pytest.raises(BadInteractions, match=advice):
+        with pytest.raises(BadInteractions) as caught:
             load(write(tmp_path / "a.csv", header + "\n1,2\n"))
+        assert str(caught.value).endswith(advice)
+
+    def test_a_parquet_file_is_not_cut_by_anything(self, tmp_path: Path) -> None:
+        with pytest.raises(BadInteractions, match="found 'a;b': name it with --user-column$"):
+            load(parquet(tmp_path / "a.parquet", "SELECT 1 AS 'a;b'"))
+
+    @pytest.mark.parametrize("name", ["rating", "weight", "timestamp"])
+    def test_a_named_column_that_is_missing_names_its_option(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        layout = Layout().choose(**{f"{name}_column": "other"})
+        with pytest.raises(BadInteractions, match=f"name it with --{name}-column$"):
+            load(write(tmp_path / "a.csv", "user,item\na,x\n"), layout)
+
+    def test_without_a_header_the_default_names_are_none(self, tmp_path: Path) -> None:
+        with pytest.raises(BadInteractions, match="numbered: --user-column 1 --item-column 2"):
+            load(write(tmp_path / "a.csv", "a,x\n"), Layout(header=False))
 
     def test_a_column_that_appears_twice_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BadInteractions, match="found several"):
@@ -415,6 +453,20 @@ class TestFiles:
         assert pairs(loaded) == {("a", "x"): 1, ("a", "y"): 1, ("b", "x"): 1}
         assert loaded.report.files == 3
 
+    def test_the_rejects_of_an_earlier_run_are_no_input(self, tmp_path: Path) -> None:
+        write(tmp_path / "in" / "a.csv", "user,item\na,x\n,x\n")
+        rejects = tmp_path / "in" / "rejects.csv"
+        write(tmp_path / "in" / "rejects-items.csv", "file,line,reason,content\r\n")
+        for _ in range(2):
+            loaded = load(tmp_path / "in", rejects=rejects, max_rejects=1)
+            assert (loaded.report.files, loaded.report.rows) == (1, 2)
+            assert rejected(rejects) == [(3, "missing user")]
+
+    @pytest.mark.parametrize("name", ["a.json", "a.XLSX", "a.jsonl.gz"])
+    def test_a_kind_that_is_foreign_is_told(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(BadInteractions, match="CSV, TSV or Parquet only"):
+            load(write(tmp_path / name, "user,item\na,x\n"))
+
     def test_files_of_a_folder_need_the_same_columns(self, tmp_path: Path) -> None:
         write(tmp_path / "1.csv", "user,item\na,x\n")
         write(tmp_path / "2.csv", "item,user\nx,a\n")
@@ -459,7 +511,8 @@ class TestFiles:
             ("a.csv", b"user,item\n,\n,x\n", "2 of 2 rows are rejected"),
             ("a.csv", b"one\ntwo\n", "'one'"),
             ("a.csv", bytes(range(256)) * 50, "no text in the encoding"),
-            ("a.csv", "user,item\na,x\n".encode("utf-16"), "no text in the encoding"),
+            ("a.csv", "user,item\na,x\n".encode("utf-16"), "encoding utf-8: try --encoding utf-16"),
+            ("a.csv", "usér,item\na,x\n".encode("latin-1"), "try --encoding latin-1 .or cp1252"),
             ("a.csv.gz", b"user,item\na,x\n", "cannot be read"),
             ("a.csv.gz", gzip.compress(b"user,item\na,x\n" * 99)[:-9], "cannot be read"),
             ("a.parquet", b"", "cannot be read"),
@@ -535,20 +588,21 @@ class TestRejects:
             (b",x,1", "missing user"),
             (b'"",x,1', "missing user"),
             (b"a,,1", "missing item"),
-            (b"a,x,", "not a number"),
-            (b"a,x,one", "not a number"),
-            (b"a,x,0x10", "not a number"),
-            (b"a,x,NaN", "NaN"),
-            (b"a,x,-inf", "infinite"),
-            (b"a,x,-0.5", "negative"),
-            (b"a,x,1e13", "too large"),
-            (b"a,x,1e300", "too large"),
-            (b"a,x,1e400", "infinite"),
+            (b"a,x,", "not a number: weight"),
+            (b"a,x,one", "not a number: weight"),
+            (b"a,x,0x10", "not a number: weight"),
+            (b'a,x,"1,5"', "comma in number: weight"),
+            (b"a,x,NaN", "NaN: weight"),
+            (b"a,x,-inf", "infinite: weight"),
+            (b"a,x,-0.5", "negative: weight"),
+            (b"a,x,1e13", "too large: weight"),
+            (b"a,x,1e300", "too large: weight"),
+            (b"a,x,1e400", "infinite: weight"),
             (b"a,x", "too few columns"),
             (b"a,x,1,2", "too many columns"),
             (b"a\xff,x,1", "wrong encoding"),
             (b'"a"b,x,1', "broken quotes"),
-            (b"a\0,x,1", "NUL byte in id"),
+            (b"a\0,x,1", "NUL byte in id: user"),
             (b",,nan", "missing user"),
         ],
     )
@@ -559,7 +613,8 @@ class TestRejects:
         file.write_bytes(b"user,item,weight\na,x,1\n\n" + row + b"\nb,y,2\n")
         loaded = load(file, rejects=tmp_path / "new" / "rejects.csv", max_rejects=0.5)
         assert pairs(loaded) == {("a", "x"): 1, ("b", "y"): 2}
-        assert loaded.report == Report(files=1, rows=3, rejected={reason: 1}, merged=0, zero=0)
+        used = {"user": "user", "item": "item", "weight": "weight"}
+        assert loaded.report == Report(1, 3, {reason: 1}, merged=0, zero=0, used=used)
         with (tmp_path / "new" / "rejects.csv").open(newline="", encoding="utf-8") as stream:
             assert list(csv.reader(stream)) == [
                 ["file", "line", "reason", "content"],
@@ -577,8 +632,8 @@ class TestRejects:
         assert rejected(tmp_path / "rejects.csv") == [
             (2, "missing user"),
             (3, "missing user"),
-            (4, "NaN"),
-            (5, "negative"),
+            (4, "NaN: rating"),
+            (5, "negative: rating"),
         ]
 
     def test_parts_of_parquet_have_their_own_rows(self, tmp_path: Path) -> None:
@@ -639,6 +694,34 @@ class TestRejects:
         assert "line 98: missing user: ',x'; line 99" in str(caught.value)
         assert "line 101" not in str(caught.value)
         assert len(rejected(rejects)) == 4
+
+    @pytest.mark.parametrize(
+        ("row", "advice"),
+        [
+            (b"caf\xe9,x,1,1", "Try --encoding latin-1 (or cp1252)"),
+            (b'a,x,"1,5",1', "Numbers need a decimal point, as in 1.5"),
+            (
+                b"a,x,1,31.12.2020",
+                "Times are epoch seconds or ISO 8601; --timestamp-column '' leaves them out",
+            ),
+            (b",x,1,1", "Correct them, or raise --max-rejects"),
+        ],
+    )
+    def test_when_nearly_all_rejects_have_one_reason_there_is_advice(
+        self, tmp_path: Path, row: bytes, advice: str
+    ) -> None:
+        file, usual = tmp_path / "a.csv", "Correct them, or raise --max-rejects"
+        for others, last in ((1, advice), (2, usual)):
+            other = b"a,,1,1\n" * others
+            file.write_bytes(b"user,item,weight,timestamp\n" + (row + b"\n") * 9 + other)
+            with pytest.raises(BadInteractions) as caught:
+                load(file)
+            assert str(caught.value).endswith(f". {last}")
+
+    def test_a_reason_is_one_line_whatever_its_column_is_called(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "a.csv", 'user,item,"how\nmany"\na,x,one\na,y,1\n')
+        loaded = load(file, Layout(weight_column="how\nmany"), max_rejects=1)
+        assert loaded.report.rejected == {"not a number: how many": 1}
 
     @pytest.mark.parametrize(
         ("where", "reason"),
@@ -714,7 +797,7 @@ class TestRejects:
         self, tmp_path: Path, rows_before: int
     ) -> None:
         text = "user,item\n" + "a,x\n" * rows_before + ',y\n"b,x\n' + "a,x\n" * 150_000
-        with pytest.raises(BadInteractions, match="broken quotes: 150001"):
+        with pytest.raises(BadInteractions, match="150001 x broken quotes"):
             load(write(tmp_path / "a.csv", text), rejects=tmp_path / "rejects.csv")
         assert rejected(tmp_path / "rejects.csv") == [
             (rows_before + 2, "missing user"),
@@ -726,9 +809,12 @@ class TestRejects:
         file = write(tmp_path / "a.csv", text)
         loaded = load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
         assert loaded.users == ["a", "e", "i"]
-        assert loaded.report.rejected == {"line break in id": 4, "broken quotes": 3}
+        assert loaded.report.rejected == {"line break in id: user": 4, "broken quotes": 3}
         assert loaded.report.rows == 10
-        assert rejected(tmp_path / "rejects.csv") == [(3, "line break in id"), (8, "broken quotes")]
+        assert rejected(tmp_path / "rejects.csv") == [
+            (3, "line break in id: user"),
+            (8, "broken quotes"),
+        ]
 
     @pytest.mark.parametrize("seed", range(60))
     def test_lines_and_reasons_agree_with_the_csv_module(self, tmp_path: Path, seed: int) -> None:
@@ -806,14 +892,16 @@ def expected_rejects(text: str) -> list[tuple[int, str]]:
 def reason_of(row: list[str]) -> str:
     if len(row) != 5:
         return "too few columns" if len(row) < 5 else "too many columns"
-    for cell, missing in ((row[0], "missing user"), (row[1], "missing item")):
+    for cell, column in ((row[0], "user"), (row[1], "item")):
         if not cell:
-            return missing
+            return f"missing {column}"
         if len(cell.encode()) > 1024:
-            return "id too long"
+            return f"id too long: {column}"
         if "\n" in cell or "\r" in cell:
-            return "line break in id"
-    return reason_of_number(row[2]) or ("bad timestamp" if row[3] in ("x", "") else "")
+            return f"line break in id: {column}"
+    if reason := reason_of_number(row[2]):
+        return f"{reason}: rating"
+    return "bad timestamp: timestamp" if row[3] in ("x", "") else ""
 
 
 def reason_of_number(text: str) -> str:

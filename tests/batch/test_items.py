@@ -102,7 +102,7 @@ def test_only_chosen_columns_are_shown(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "id,title,secret,score\n1,One,x,5\n")
     items = load_items(file, Layout(item_column="id"), ["title"])
     assert document(items, "1") == {"title": "One"}
-    with pytest.raises(BadInteractions, match="'name'.*'title'"):
+    with pytest.raises(BadInteractions, match="'name'.*'title'.*--document-columns"):
         load_items(file, Layout(item_column="id"), ["name"])
 
 
@@ -153,7 +153,8 @@ def test_movielens_latest(tmp_path: Path) -> None:
         "title": "American President, The",
         "genres": "A|B",
     }
-    with pytest.raises(BadInteractions, match="expected a column 'item', found 'movieId'"):
+    found = "expected a column 'item', found 'movieId', .* name it with --items-id-column"
+    with pytest.raises(BadInteractions, match=found):
         load_items(file)
 
 
@@ -180,6 +181,45 @@ def test_book_crossing(tmp_path: Path) -> None:
     assert document(load_items(file, ITEM_PRESETS["book-crossing"]), "0") == {
         "Book-Title": 'The "Real" "Café"; &amp; more'
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"item;x\n1;2\n", "cut the columns with --items-delimiter ';'"),
+        (b"id\n1\n", "name it with --items-id-column, or the delimiter with --items-delimiter"),
+        (b"1,2\n3,4\n", "name it with --items-id-column$"),
+        (b"it\xe9m,x\n1,2\n", "try --items-encoding latin-1"),
+        (b"item,x\n\xe9,2\n", "Try --items-encoding latin-1"),
+    ],
+)
+def test_advice_names_the_options_of_the_items(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "a.csv").write_bytes(text)
+    with pytest.raises(BadInteractions, match=message):
+        load_items(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("wrong", [{"delimiter": ""}, {"encoding": "klingon"}])
+def test_a_layout_of_items_that_cannot_be_read_names_their_options(wrong: dict[str, str]) -> None:
+    with pytest.raises(BadInteractions, match=f"^--items-{next(iter(wrong))} "):
+        ITEM_PRESETS["larder"].choose(**wrong)
+
+
+def test_items_that_match_nothing_are_refused_with_examples(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "item,title\n7,Seven\n8,Eight\n")
+    with pytest.raises(BadInteractions, match="--items-id-column.*leading zeros") as caught:
+        load_items(file).check(file, ["007", "008", "009", "010"])
+    assert "without one are '007', '008', '009', this file has '7', '8':" in str(caught.value)
+
+
+@pytest.mark.parametrize(("known", "warned"), [("abxyz", True), ("abxy", False), ("ab", False)])
+def test_fewer_than_half_described_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, known: str, warned: bool
+) -> None:
+    file = write(tmp_path / "a.csv", "item,title\na,A\nb,B\n")
+    load_items(file).check(file, list(known))
+    assert ("without one are 'x', 'y', 'z', this file has 'a', 'b':" in caplog.text) == warned
+    assert bool(caplog.records) == warned
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "empty file"), ("item,x\n", "found none")])

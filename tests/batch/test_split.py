@@ -103,10 +103,17 @@ def test_after_a_moment_everything_from_it_on_is_held_out() -> None:
 
 
 @pytest.mark.parametrize("moment", [0.0, 10 * DAY])
-def test_a_moment_that_leaves_one_side_empty_says_so(moment: float) -> None:
+def test_a_moment_that_leaves_one_side_empty_says_when_the_data_are_from(moment: float) -> None:
     made = interactions([(0, 0), (0, 1)], [DAY, 2 * DAY])
-    with pytest.raises(BadSettings, match="the split leaves [02] interactions to train on and"):
+    with pytest.raises(BadSettings, match="--after leaves [02] interactions to train on") as caught:
         hold_out(made, "random", 0.2, 42, moment)
+    assert "from 1970-01-02T00:00:00Z to 1970-01-03T00:00:00Z" in str(caught.value)
+
+
+def test_data_from_before_the_calendar_begins_can_be_told() -> None:
+    made = interactions([(0, 0), (0, 1)], [-9e10, -8e10])
+    with pytest.raises(BadSettings, match="--after leaves"):
+        hold_out(made, "random", 0.2, 42, 0.0)
 
 
 @pytest.mark.parametrize("rule", RULES)

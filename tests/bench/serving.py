@@ -87,11 +87,19 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         cold = stack.enter_context(Api(server.url, "default", near_cache_users="0", **settings))
         bare = stack.enter_context(Gunicorn("tests.bench.floors:bare", **quiet))
         flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
-        wait_until(lambda: _ready(warm.url) and _ready(cold.url))
-        yield _cases(bare, flask, warm, cold), server
+        api = {"cache_url": server.url, "namespace": "default", **settings}
+        direct = stack.enter_context(Gunicorn("tests.bench.floors:direct()", **api))
+        sync = stack.enter_context(Gunicorn("-k sync app.wsgi:app", **api))
+        gevent = stack.enter_context(Gunicorn("-k gevent app.wsgi:app", **api))
+        others = {"plain WSGI": direct, "sync worker": sync, "gevent worker": gevent}
+        for each in (warm, cold, *others.values()):
+            wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
+        yield _cases(bare, flask, warm, cold, others), server
 
 
-def _cases(bare: Gunicorn, flask: Gunicorn, warm: Api, cold: Api) -> list[Case]:
+def _cases(
+    bare: Gunicorn, flask: Gunicorn, warm: Api, cold: Api, others: Mapping[str, Gunicorn]
+) -> list[Case]:
     with urllib.request.urlopen(f"{warm.url}/users/sample") as response:
         users: list[str] = json.load(response)["users"]
     with urllib.request.urlopen(f"{warm.url}/generation") as response:
@@ -109,6 +117,7 @@ def _cases(bare: Gunicorn, flask: Gunicorn, warm: Api, cold: Api) -> list[Case]:
         Case("stranger", warm, strangers, {}),
         Case(f"batch of {BATCH}, warm", warm, ["/recommendations"], kind, batch, BATCH),
         Case(f"batch of {BATCH}, cold", cold, ["/recommendations"], kind, batch, BATCH),
+        *(Case(f"user, warm, {name}", server, paths, {}) for name, server in others.items()),
     ]
 
 
