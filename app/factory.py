@@ -7,6 +7,7 @@ from werkzeug.routing import BaseConverter
 
 from app.api import generation, health, items, problems, recommendations, users
 from app.cache import Cache
+from app.direct import Direct
 from app.settings import Settings
 
 LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
@@ -41,4 +42,6 @@ def create_app(settings: Settings | None = None, cache: Cache | None = None) -> 
     for module in (recommendations, items, users, generation, health):
         app.register_blueprint(module.bp)
     problems.register(app)
+    direct = Direct(app.wsgi_app, cache, settings.max_age_seconds)
+    app.wsgi_app = direct  # type: ignore[method-assign]
     return app

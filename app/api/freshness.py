@@ -21,28 +21,32 @@ def matches(generation: Generation) -> bool:
 
 def answer(generation: Generation, body: bytes, *, keep: bool) -> Response:
     """A JSON answer that a client may keep for this generation, or may not keep at all."""
-    if not keep:
-        return Response(body, headers=[_JSON, ("Cache-Control", "no-store")])
-    if "HTTP_IF_NONE_MATCH" in request.environ and _asks_for_any():
+    if keep and "HTTP_IF_NONE_MATCH" in request.environ and _asks_for_any():
         return not_modified(generation)
-    return Response(body, headers=[_JSON, *_kept(generation)])
+    return Response(body, headers=headers(generation, _max_age_seconds(), keep=keep))
 
 
 def not_modified(generation: Generation) -> Response:
     """304: what the caller holds is still true."""
-    return Response(status=304, headers=_kept(generation))
+    return Response(status=304, headers=headers(generation, _max_age_seconds(), keep=True)[1:])
 
 
-_JSON = ("Content-Type", "application/json")
+def headers(generation: Generation, max_age_seconds: int, *, keep: bool) -> list[tuple[str, str]]:
+    """The headers of a JSON answer, its kind first."""
+    kind = ("Content-Type", "application/json")
+    if not keep:
+        return [kind, ("Cache-Control", "no-store")]
+    return [
+        kind,
+        ("ETag", f'"{generation.etag}"'),
+        ("Cache-Control", f"private, max-age={max_age_seconds}, must-revalidate"),
+    ]
 
 
 def _asks_for_any() -> bool:
     return request.method in ("GET", "HEAD") and request.if_none_match.star_tag
 
 
-def _kept(generation: Generation) -> list[tuple[str, str]]:
+def _max_age_seconds() -> int:
     seconds: int = current_app.config["LARDER"].max_age_seconds
-    return [
-        ("ETag", f'"{generation.etag}"'),
-        ("Cache-Control", f"private, max-age={seconds}, must-revalidate"),
-    ]
+    return seconds

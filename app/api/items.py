@@ -2,9 +2,10 @@
 
 from flask import Blueprint, Response, request
 
-from app.api import cache, freshness, quoted
+from app.api import cache, freshness
 from app.api.parameters import number, path_identifier
 from app.errors import UnknownItem
+from app.generation import quoted
 
 bp = Blueprint("items", __name__)
 

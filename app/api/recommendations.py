@@ -5,11 +5,10 @@ import json
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from app.api import cache, freshness, quoted
+from app.api import cache, freshness
 from app.api.parameters import choice, identifier, number, path_identifier
 from app.errors import BadParameter, CacheUnavailable, UnknownUser
 from app.generation import Generation
-from app.near_cache import Remembered
 
 MAX_USERS = 100
 FALLBACKS = ("popular", "none")
@@ -31,7 +30,7 @@ def one(user: str) -> Response:
     if found is None and fallback == "none":
         raise _nobody(user, degraded)
     return freshness.answer(
-        generation, _render(generation, user, found, n, degraded), keep=not degraded
+        generation, generation.answer(user, found, n, degraded), keep=not degraded
     )
 
 
@@ -50,9 +49,9 @@ def many() -> Response:
     answers = []
     for user, found in zip(users, lists, strict=True):
         if found is None and fallback == "none":
-            answers.append(_answer(generation, user, "none", b"[]", degraded))
+            answers.append(generation.no_answer(user, degraded))
         else:
-            answers.append(_render(generation, user, found, n, degraded))
+            answers.append(generation.answer(user, found, n, degraded))
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),
         b",".join(answers),
@@ -83,25 +82,3 @@ def _json_object() -> dict[str, object]:
     if not isinstance(asked, dict):
         raise BadParameter('the body must be a JSON object such as {"users":["1","2"],"n":5}')
     return asked
-
-
-def _render(
-    generation: Generation, user: str, found: Remembered | None, n: int, degraded: bool
-) -> bytes:
-    if found is None:
-        found, source = generation.popular, "popular"
-    else:
-        source = "personal"
-    return _answer(generation, user, source, generation.render(found, n), degraded)
-
-
-def _answer(
-    generation: Generation, user: str, source: str, recommendations: bytes, degraded: bool
-) -> bytes:
-    return b'{"user":%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
-        quoted(user),
-        generation.manifest.generation.encode(),
-        source.encode(),
-        recommendations,
-        b',"degraded":true' if degraded else b"",
-    )

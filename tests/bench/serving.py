@@ -88,10 +88,10 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         bare = stack.enter_context(Gunicorn("tests.bench.floors:bare", **quiet))
         flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
         api = {"cache_url": server.url, "namespace": "default", **settings}
-        direct = stack.enter_context(Gunicorn("tests.bench.floors:direct()", **api))
+        route = stack.enter_context(Gunicorn("tests.bench.floors:without_direct()", **api))
         sync = stack.enter_context(Gunicorn("-k sync app.wsgi:app", **api))
         gevent = stack.enter_context(Gunicorn("-k gevent app.wsgi:app", **api))
-        others = {"plain WSGI": direct, "sync worker": sync, "gevent worker": gevent}
+        others = {"Flask route": route, "sync worker": sync, "gevent worker": gevent}
         for each in (warm, cold, *others.values()):
             wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
         yield _cases(bare, flask, warm, cold, others), server
