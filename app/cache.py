@@ -26,7 +26,7 @@ from app.contracts.recommendations import (
     field,
 )
 from app.errors import CacheUnavailable, NothingPublished
-from app.generation import Generation
+from app.generation import Generation, openings
 from app.near_cache import NearCache, Remembered
 from app.settings import Settings
 
@@ -251,7 +251,7 @@ class Cache:
             raise BrokenRecord(f"generation {name} has the manifest of {manifest.generation}")
         return Generation(
             manifest=manifest,
-            chunks=self._load_chunks(client, manifest),
+            opening=openings(self._load_chunks(client, manifest)),
             popular=Remembered(popular),
             near=NearCache(self._settings.near_cache_users),
         )

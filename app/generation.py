@@ -5,8 +5,9 @@ as the bytes that go on the wire (packed chunks, about the size of the catalogue
 popular list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from json import JSONEncoder
 
 from app.contracts.recommendations import (
@@ -21,8 +22,31 @@ from app.near_cache import NearCache, Remembered
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
 
+OPENINGS_AT_HAND = 16_384
+"""So many unpacked documents, some MB of typical ones, spare most of the unpacking."""
+
 RENDERING = 1
 """Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
+
+
+Opening = Callable[[int], bytes]
+"""Gives the document of an item without its closing brace, so that a score can follow."""
+
+
+def openings(chunks: Sequence[bytes]) -> Opening:
+    """Find documents in their chunks; those of the items asked for most lately are at hand.
+
+    The function raises BrokenRecord for an item that the chunks do not hold.
+    """
+
+    @lru_cache(maxsize=OPENINGS_AT_HAND)
+    def opening(item: int) -> bytes:
+        chunk, position = divmod(item, CHUNK_SIZE)
+        if chunk >= len(chunks):
+            raise BrokenRecord(f"a record names item {item}, beyond the last document")
+        return document(chunks[chunk], position)[:-1]
+
+    return opening
 
 
 _ENCODER = JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each call
@@ -38,7 +62,7 @@ class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two."""
 
     manifest: Manifest
-    chunks: Sequence[bytes]
+    opening: Opening
     popular: Remembered
     near: NearCache
 
@@ -74,14 +98,13 @@ class Generation:
         length, rendered = remembered.rendered
         if length != n:
             entries = decode_record(remembered.record)[:n]
-            rendered = b"[" + b",".join(self._entry(*entry) for entry in entries) + b"]"
+            rendered = (
+                b"["
+                + b",".join(
+                    [b'%s,"score":%.4g}' % (self.opening(item), score) for item, score in entries]
+                )
+                + b"]"
+            )
             if len(rendered) <= MAX_REMEMBERED_BYTES:
                 remembered.rendered = (n, rendered)
         return rendered
-
-    def _entry(self, item: int, score: float) -> bytes:
-        chunk, position = divmod(item, CHUNK_SIZE)
-        if chunk >= len(self.chunks):
-            raise BrokenRecord(f"a record names item {item} of {self.manifest.items}")
-        body = document(self.chunks[chunk], position)
-        return b'%s,"score":%.4g}' % (body[:-1], score)
