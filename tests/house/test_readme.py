@@ -1,6 +1,8 @@
 """What the README says is so: settings, endpoints, keys, commands, targets."""
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -62,7 +64,7 @@ def test_the_keys_in_the_readme_are_those_of_the_contract() -> None:
 def test_every_command_and_option_in_the_readme_exists() -> None:
     for command in re.findall(r"\blarder ([a-z]+)\b", README):
         assert command in cli.commands, command
-    known = {"--help"}
+    known = {"--help", *_options_of_loadtest(), *_options_of_benchmarks()}
     for each in cli.commands.values():
         for parameter in each.params:
             known.update(parameter.opts, parameter.secondary_opts)
@@ -78,6 +80,20 @@ def test_every_make_target_in_the_readme_exists(target: str) -> None:
 def test_every_variable_in_the_readme_is_read_by_the_house() -> None:
     for name in re.findall(r"LARDER_[A-Z_]*[A-Z]", README):
         assert name in BATCH | SERVING, name
+
+
+def _options_of_loadtest() -> set[str]:
+    return {word for name in ("slo", "capacity") for word in _words_of_help("loadtest", name)}
+
+
+def _options_of_benchmarks() -> set[str]:
+    return set(_words_of_help("tests.bench.refresh"))
+
+
+def _words_of_help(module: str, *arguments: str) -> list[str]:
+    command = [sys.executable, "-m", module, *arguments, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return re.findall(r"--[a-z-]+", done.stdout)
 
 
 def _without_tools(text: str) -> str:
