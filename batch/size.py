@@ -22,7 +22,7 @@ DOCUMENT_OVERHEAD = 6.0
 CACHE_HEADROOM = 1.25
 """For buffers of connections, fragmentation, and the copy on write of a snapshot."""
 
-COLD_CPU_US = 300.0
+COLD_CPU_US = 200.0
 """Processor time of the API for a request with one round trip (make bench-serving, CPU us)."""
 UTILIZATION = 0.5
 """Of a core, so that a burst or a lost instance does not queue."""

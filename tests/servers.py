@@ -176,12 +176,11 @@ class Gunicorn:
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) == 0
 
-    def cpu_seconds(self) -> float:
-        """Processor time that all its processes have used so far."""
+    def cpu_seconds(self) -> list[float]:
+        """Processor time that each worker has used so far."""
         assert self._process is not None
-        arbiter = psutil.Process(self._process.pid)
-        times = [each.cpu_times() for each in (arbiter, *arbiter.children(recursive=True))]
-        return sum(float(each.user + each.system) for each in times)
+        times = [each.cpu_times() for each in psutil.Process(self._process.pid).children()]
+        return [float(each.user + each.system) for each in times]
 
 
 class Api(Gunicorn):
