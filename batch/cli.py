@@ -422,6 +422,10 @@ def _note_stop(*signals: signal.Signals) -> list[signal.Signals]:
 
 def _end(sentence: str, exit_code: int) -> NoReturn:
     click.echo(f"error: {sentence}", err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk; the flush at exit would fail too, and end with 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(exit_code)
 
 
