@@ -20,7 +20,7 @@ test: $(VENV)/.test  ## the whole suite, against real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 loadtest: $(VENV)/.loadtest  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
-	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(URL),--url $(URL)) $(if $(DURATION),--duration $(DURATION)) \
+	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
 	  $(if $(STRICT),--strict) $(LOADTEST_ARGS)
 
 lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules

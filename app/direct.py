@@ -1,8 +1,9 @@
 """The plain ``GET /recommendations/<user>`` before Flask is asked: most of all requests.
 
 The Flask route ``app.api.recommendations.one`` gives the same bytes and headers, and answers all
-that is not plain here: a query, a condition, another method, an error. This way round a request
-costs about half of the processor time (``make bench-serving`` prints both).
+that is not plain here: a query, a condition, another method, an error. This way round a warm
+request costs 0.57 of the processor time (``make bench-serving`` prints both). Hooks of Flask do not
+see it: what counts requests belongs around this middleware.
 """
 
 from collections.abc import Iterable
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING
 from app.api import freshness
 from app.api.parameters import identifier
 from app.cache import Cache
-from app.contracts.recommendations import BrokenRecord
-from app.errors import ServingError
 from app.generation import Generation
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Direct:
         try:
             user = environ["PATH_INFO"][len(PREFIX) :].encode("latin-1").decode()
             generation, body, degraded = self._answer(identifier("user", user))
-        except (ServingError, BrokenRecord, UnicodeDecodeError):
+        except Exception:  # whatever it is, Flask answers it as a problem
             return self._flask(environ, start_response)
         headers = freshness.headers(generation, self._max_age_seconds, keep=not degraded)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])

@@ -28,6 +28,8 @@ UTILIZATION = 0.5
 """Of a core, so that a burst or a lost instance does not queue."""
 WORKER_MB = 45.0
 """Resident memory of an API worker without documents."""
+MAX_REMEMBERED_BYTES = 8192
+"""Longer answers are not kept (``app.generation``)."""
 NEAR_ANSWER_OVERHEAD = 400.0
 """Bytes that an answer in the near cache costs beside its text."""
 
@@ -115,11 +117,11 @@ def figures(plan: Plan) -> Iterator[Figure]:
         f"{UTILIZATION:.0%} busy, none answered near",
     )
     yield Figure("API workers", workers, "processes", "one a core, 2 at least")
-    answer = plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES) + HEADER_BYTES
+    answer = plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)
     worker = (
         WORKER_MB
         + 2 * plan.items * (plan.document_bytes + 4) / 1e6
-        + plan.near_users * (answer + NEAR_ANSWER_OVERHEAD) / 1e6
+        + plan.near_users * (min(answer, MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD) / 1e6
     )
     yield Figure(
         "memory of one API worker",
@@ -130,9 +132,9 @@ def figures(plan: Plan) -> Iterator[Figure]:
     )
     yield Figure(
         "network to callers",
-        plan.requests_per_second * answer * 8 / 1e6,
+        plan.requests_per_second * (answer + HEADER_BYTES) * 8 / 1e6,
         "Mbit/s",
-        f"{plan.requests_per_second:,.0f} x {answer:,.0f} B",
+        f"{plan.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
     )
     trip = ENTRY_BYTES * plan.k + ROUND_TRIP_BYTES
     yield Figure(

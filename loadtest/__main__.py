@@ -19,20 +19,34 @@ from loadtest import generator, graphs, population, report, scenarios, stack, ve
 from loadtest.api import Api, CannotRun
 
 PUBLISH_EVERY_SECONDS = 10.0
+SOAK_SECONDS = 120
+"""A shorter soak says nothing about memory."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; every error is one sentence on stderr and an exit code."""
     asked = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in STOPS:
+        signal.signal(each, _stop)
     try:
         return _compare(asked) if asked.command == "compare" else _scenario(asked)
     except CannotRun as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nstopped; nothing is left running", file=sys.stderr)
         return 130
+
+
+def _stop(number: int, frame: object) -> None:
+    """Stop once: what ends the processes must not be interrupted by a second signal."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def parser() -> argparse.ArgumentParser:
@@ -176,13 +190,15 @@ def _judge_more(
     found["memory"] = [dataclasses.asdict(sample) for sample in samples]
     sentences: list[str] = []
     if name == "soak" and local and found["steps"]:
-        sentences = verdict.leaks(samples, found["steps"][0]["window"][0])
+        sentences = verdict.leaks(samples, *found["steps"][0]["window"])
     if publisher:
         found["published"], found["rolled_back"] = publisher.published, publisher.rolled_back
         found["went_live"] = publisher.went_live
         sentences += [publisher.failed] if publisher.failed else []
         if len(found["generations"]) < 2:
             sentences += ["the answers never showed a new generation"]
+        if found["errors"]:
+            sentences += ["requests failed, before or after the measured time if not in it"]
     if sentences:
         broke = [] if found["verdict"]["passed"] else found["verdict"]["sentences"]
         found["verdict"] = {"passed": False, "sentences": [*broke, *sentences]}
@@ -197,6 +213,9 @@ def _remarks(
     publisher: stack.Publisher | None,
 ) -> list[str]:
     if name == "soak" and local:
+        start, end = found["steps"][0]["window"]
+        if end - start < SOAK_SECONDS:
+            return [f"too short to say whether memory is flat: give it {SOAK_SECONDS} s or more"]
         return ["memory and connections stayed flat after warm-up"]
     if name == "soak":
         return ["memory was not watched: the API runs elsewhere"]
@@ -212,13 +231,13 @@ def _remarks(
 
 def _compare(asked: argparse.Namespace) -> int:
     try:
-        runs = {folder.name or str(folder): report.load(folder) for folder in asked.reports}
+        runs = {str(folder): report.load(folder) for folder in asked.reports}
     except (OSError, ValueError) as error:
         raise CannotRun(f"not a report: {error}") from error
     try:
         graphs.compare(runs, asked.out)
-    except OSError as error:
-        raise CannotRun(f"{asked.out} cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a kind of picture that nobody knows
+        raise CannotRun(f"{asked.out} cannot be written: {error}") from error
     print(f"wrote {asked.out}")
     return 0
 

@@ -7,6 +7,8 @@ import urllib.request
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 5.0
+# No proxy of the environment: the load goes straight to the URL, so must the look before it.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class CannotRun(Exception):
@@ -23,7 +25,9 @@ class Api:
         """The status and body of an answer, whatever the status. Raises CannotRun for none."""
         request = urllib.request.Request(self.url + path, headers={"Accept": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
+                if response.url != request.full_url:
+                    raise CannotRun(f"{self.url} sends callers on to {response.url}: name that")
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:

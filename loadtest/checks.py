@@ -19,14 +19,13 @@ class Checks:
 
     def __init__(self, sampled: str | None) -> None:
         self._sampled = sampled
-        self._editions: dict[str, str | None] = {}
+        self._editions: dict[str, str] = {}
+        self.generations: list[str] = []
+        """Those that answers named, the first seen first."""
+        self.met_known = False
+        """Whether any list was personal: a population that nobody knows tests only one list."""
 
-    @property
-    def generations(self) -> list[str]:
-        """The generations that answers named, the first seen first."""
-        return list(self._editions)
-
-    def one(self, body: bytes, caller: Caller, n: int | None) -> list[str]:
+    def one(self, body: bytes, caller: Caller, n: int) -> list[str]:
         """A user's list; the items of it."""
         answer = _object(body)
         listed = self._list(answer, caller, n)
@@ -57,14 +56,17 @@ class Checks:
             raise WrongAnswer("an item similar to itself")
         self._edition(generation, listed)
 
-    def _list(self, answer: dict[str, Any], caller: Caller, n: int | None) -> list[dict[str, Any]]:
+    def _list(self, answer: dict[str, Any], caller: Caller, n: int) -> list[dict[str, Any]]:
         generation = _generation(answer)
         if answer.get("user") != caller.user:
             raise WrongAnswer("another user's answer")
         if answer.get("degraded"):
             raise WrongAnswer("degraded answer")
         self._source(answer.get("source"), generation, caller)
-        return _entries(answer.get("recommendations"), n)
+        listed = _entries(answer.get("recommendations"), n)
+        if not listed:
+            raise WrongAnswer("an empty list")
+        return listed
 
     def _source(self, source: object, generation: str, caller: Caller) -> None:
         if source not in ("personal", "popular"):
@@ -73,15 +75,17 @@ class Checks:
             raise WrongAnswer("a stranger's list is personal")
         if not caller.is_stranger and source != "personal" and generation == self._sampled:
             raise WrongAnswer("a known user's list is not personal")
+        self.met_known = self.met_known or source == "personal"
 
     def _edition(self, generation: str, listed: list[dict[str, Any]]) -> None:
         editions = {str(entry["edition"]) for entry in listed if "edition" in entry}
         if len(editions) > 1:
             raise WrongAnswer("two editions in one answer")
-        edition = next(iter(editions), None)
-        known = self._editions.setdefault(generation, edition)
-        if edition is not None and known != edition:
-            raise WrongAnswer("two editions of one generation")
+        if generation not in self.generations:
+            self.generations.append(generation)
+        for edition in editions:
+            if self._editions.setdefault(generation, edition) != edition:
+                raise WrongAnswer("two editions of one generation")
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -101,10 +105,10 @@ def _generation(answer: dict[str, Any]) -> str:
     return generation
 
 
-def _entries(listed: object, n: int | None) -> list[dict[str, Any]]:
+def _entries(listed: object, n: int) -> list[dict[str, Any]]:
     if not isinstance(listed, list):
         raise WrongAnswer("no list of items")
-    if n is not None and len(listed) > n:
+    if len(listed) > n:
         raise WrongAnswer("more than n items")
     if not all(isinstance(entry, dict) and _is_entry(entry) for entry in listed):
         raise WrongAnswer("an entry without item and score")

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
+from loadtest.api import CannotRun  # noqa: E402
+
 BLUE, ORANGE, GREEN, RED, GREY = "#0b5fa5", "#e07b00", "#2a8a3e", "#c62828", "#777777"
 PERCENTILES = {"p99_ms": ("p99", ORANGE), "p95_ms": ("p95", GREEN), "median_ms": ("median", BLUE)}
 PURPLE = "#7b3fa0"
@@ -41,9 +43,15 @@ def draw(found: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def compare(runs: Mapping[str, Mapping[str, Any]], out: Path) -> None:
-    """Lay runs over each other: over users when all of them are ``capacity``, else over time."""
+    """Lay runs over each other: over users when all of them are ``capacity``, else over time.
+
+    Raises CannotRun when one of them measured nothing.
+    """
+    over_users = all(found.get("scenario") == "capacity" for found in runs.values())
+    for name, found in runs.items():
+        if not found.get("steps" if over_users else "series"):
+            raise CannotRun(f"the report {name} holds nothing that was measured")
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(11, 9), sharex=True)
-    over_users = all(found["scenario"] == "capacity" for found in runs.values())
     for (name, found), colour in zip(runs.items(), COLOURS * len(runs), strict=False):
         if over_users:
             _lay_over_users(above, below, name, found, colour)

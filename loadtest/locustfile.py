@@ -26,7 +26,7 @@ from locust.runners import WorkerRunner
 
 from loadtest import scenarios
 from loadtest.checks import WrongAnswer
-from loadtest.population import Caller, Draw
+from loadtest.population import Caller
 from loadtest.runs import REPORT_SECONDS, Run, Steps
 
 # Shorter than Locust's own 3 s, so that a step can be judged while the next one runs.
@@ -56,6 +56,7 @@ class Visitor(FastHttpUser):
 
     network_timeout = connection_timeout = REQUEST_TIMEOUT_SECONDS
     concurrency = 10_000
+    max_redirects = 0  # load must not follow to another host; allow_redirects is not concurrent
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -70,7 +71,6 @@ class Visitor(FastHttpUser):
         self._asking = self._run.asking
         worker = getattr(self.environment.runner, "worker_index", 0)
         self._chance = Random(f"{self._run.options.seed}/{worker}/{next(self._run.seeds)}")
-        self._draw = Draw(self._asking.population, self._run.options.zipf, self._chance)
         self._arrivals = self._run.scenario.arrivals
         self._due = time.monotonic() + self._arrivals.first(self._chance)
         gevent.sleep(max(self._due - time.monotonic(), 0))
@@ -117,18 +117,21 @@ class Visitor(FastHttpUser):
 
     def _one(self, due: float) -> None:
         n = self._asking.n if self._chance.random() < 0.1 else None
-        asked = Seen(self._draw.caller(), n, etag="")
+        asked = Seen(self._caller(), n, etag="")
         self._ask("GET", asked.path, "one user", due, lambda response: self._look(response, asked))
+
+    def _caller(self) -> Caller:
+        return self._asking.draw.caller(self._chance)
 
     def _look(self, response: FastResponse, asked: Seen) -> None:
         """Check a list, and keep what the next requests need of it."""
         _expect(response, 200)
-        items = self._asking.checks.one(_body(response), asked.caller, asked.n)
-        self._items = items or self._items
+        n = asked.n or self._asking.k
+        self._items = self._asking.checks.one(_body(response), asked.caller, n)
         self._seen = replace(asked, etag=_etag(response))
 
     def _batch(self, due: float) -> None:
-        callers, n = self._draw.callers(BATCH), self._asking.n
+        callers, n = [self._caller() for _ in range(BATCH)], self._asking.n
 
         def check(response: FastResponse) -> None:
             _expect(response, 200)

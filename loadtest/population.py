@@ -16,7 +16,10 @@ STRANGERS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The known users, the most active first, and the generation that knows them for sure."""
+    """The known users, in the order of the file or the API, and the generation that has them.
+
+    The first come most often; the API spreads its sample over all users, active or not.
+    """
 
     users: Sequence[str]
     generation: str | None
@@ -34,27 +37,21 @@ class Caller:
 class Draw:
     """Draws callers: the user of rank r with a weight of 1 / r ** exponent.
 
-    0 makes all users alike; 1 is the classic law. The randomness is passed in.
+    0 makes all users alike; 1 is the classic law. One draw serves all who ask: the weights of a
+    million users take 32 MB. The randomness is passed in.
     """
 
-    def __init__(self, population: Population, exponent: float, chance: Random) -> None:
+    def __init__(self, population: Population, exponent: float) -> None:
         self._users = population.users
         self._weights = list(accumulate(r**-exponent for r in range(1, len(self._users) + 1)))
-        self._chance = chance
 
-    def caller(self) -> Caller:
+    def caller(self, chance: Random) -> Caller:
         """A known user, or with a probability of 5 % a stranger."""
-        if self._chance.random() < STRANGERS:
-            made_up = uuid.UUID(int=self._chance.getrandbits(128))
+        if chance.random() < STRANGERS:
+            made_up = uuid.UUID(int=chance.getrandbits(128))
             return Caller(f"stranger-{made_up}", is_stranger=True)
-        return Caller(self._known(1)[0], is_stranger=False)
-
-    def callers(self, count: int) -> list[Caller]:
-        """Several draws, strangers among them; one user may come twice."""
-        return [self.caller() for _ in range(count)]
-
-    def _known(self, count: int) -> list[str]:
-        return self._chance.choices(self._users, cum_weights=self._weights, k=count)
+        (user,) = chance.choices(self._users, cum_weights=self._weights)
+        return Caller(user, is_stranger=False)
 
 
 def load(path: Path) -> Population:

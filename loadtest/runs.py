@@ -20,7 +20,7 @@ from locust.runners import MasterRunner
 from loadtest import population, report, scenarios, verdict
 from loadtest.api import Api, CannotRun
 from loadtest.checks import Checks
-from loadtest.population import Population
+from loadtest.population import Draw
 from loadtest.recording import Recording
 from loadtest.slo import Outcome, broken
 
@@ -37,9 +37,11 @@ N = 5
 class Asking:
     """All that a caller needs to know before it asks."""
 
-    population: Population
+    draw: Draw
     n: int
     """How many items to ask for, where a number is asked for."""
+    k: int
+    """How many items a list holds at most."""
     checks: Checks
 
 
@@ -50,6 +52,7 @@ class Run:
         self.environment = environment
         self.recording = Recording()
         self.generations: list[str] = []
+        self.met_known = False
         self.seeds = count()
         self.asking: Asking | None = None
         self.failed: str | None = None
@@ -82,12 +85,12 @@ class Run:
 
     def _learn(self) -> Asking:
         api = Api(self.environment.host or "")
-        n = min(N, api.k())
+        k = api.k()
         if self.options.population:
             found = population.load(Path(self.options.population))
         else:
             found = population.sample(api)
-        return Asking(found, n, Checks(found.generation))
+        return Asking(Draw(found, self.options.zipf), min(N, k), k, Checks(found.generation))
 
     def record(self, response_time: float, exception: Exception | None = None, **_: Any) -> None:
         """Note a request that ended."""
@@ -96,32 +99,42 @@ class Run:
     def report_to_master(self, client_id: str, data: dict[str, Any]) -> None:
         """Send what was recorded since the last report."""
         data["seconds"] = self.recording.drain()
-        data["generations"] = self._own_generations()
+        self._saw_own()
+        data["generations"], data["met_known"] = self.generations, self.met_known
 
-    def _own_generations(self) -> list[str]:
-        return self.asking.checks.generations if self.asking else []
+    def _saw_own(self) -> None:
+        if self.asking:
+            self._saw(self.asking.checks.generations, self.asking.checks.met_known)
 
     def worker_report(self, client_id: str, data: dict[str, Any]) -> None:
         """Add what a worker sent."""
         self.recording.add(data.get("seconds", []))
-        self._saw(data.get("generations", []))
+        self._saw(data.get("generations", []), data.get("met_known", False))
 
-    def _saw(self, generations: list[str]) -> None:
+    def _saw(self, generations: list[str], met_known: bool) -> None:
         self.generations += [each for each in generations if each not in self.generations]
+        self.met_known = self.met_known or met_known
 
     def conclude(self, shape: "Steps") -> None:
         """Judge, write the figures, set Locust's exit code."""
-        self._saw(self._own_generations())
+        self.environment.process_exit_code = 2  # until the figures are written
+        self._saw_own()
         several = len(self.scenario.steps) > 1  # a step that was cut cannot be compared with others
         outcomes, stopped = shape.outcomes(time.time(), whole=several), shape.stopped()
-        judged = verdict.judge(self.scenario, outcomes, self.failed or stopped)
-        if self.environment.process_exit_code != 2:
-            self.environment.process_exit_code = 0 if judged.passed else 1
+        judged = verdict.judge(self.scenario, outcomes, self.failed or stopped or self._unmet())
         if self.options.figures:
             figures = report.figures(
                 self.scenario, outcomes, judged, self.recording, shape.windows, self.generations
             )
             Path(self.options.figures).write_text(figures, encoding="utf-8")
+        if self.failed is None:
+            self.environment.process_exit_code = 0 if judged.passed else 1
+
+    def _unmet(self) -> str | None:
+        """Why the answers prove nothing, if nobody who asked was known."""
+        if self.met_known or not self.generations:
+            return None
+        return "not one answer was personal: the API knows nobody of the population that asked"
 
 
 class Steps(LoadTestShape):

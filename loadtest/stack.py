@@ -159,8 +159,8 @@ class Publisher:
             due = max(due + self._every_seconds, time.monotonic())
             try:
                 self._once()
-            except CannotRun as error:
-                self.failed = str(error)
+            except Exception as error:  # whatever it is, the run must not be green
+                self.failed = f"publishing stopped: {error}"
                 return
 
     def _once(self) -> None:

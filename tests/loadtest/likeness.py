@@ -50,6 +50,8 @@ class Likeness:
             {"item": f"item {number}", "edition": "1", "score": 1 - number / 100}
             for number in range(count)
         ]
+        if self.fault == "nothing":
+            return []
         if self.fault == "twice":
             listed[-1] = listed[0]
         if self.fault == "editions":
@@ -132,7 +134,10 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
             if likeness.fault == "dead":
                 self.close_connection = True
                 return
-            self.send_response(status)
+            moved = likeness.fault == "moved" and self.path.startswith("/recommendations")
+            self.send_response(302 if moved else status)
+            if moved:
+                self.send_header("Location", "/elsewhere")
             self.send_header("ETag", f'"{etag}"')
             self.send_header("Content-Length", str(len(body)))
             self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ def _answer(fault: str = "", caller: Caller = KNOWN, **changes: Any) -> bytes:
     return json.dumps({**Likeness(fault=fault).answer(caller.user, 3), **changes}).encode()
 
 
-def _wrong(body: bytes, caller: Caller = KNOWN, n: int | None = 3) -> str:
+def _wrong(body: bytes, caller: Caller = KNOWN, n: int = 3) -> str:
     with pytest.raises(WrongAnswer) as raised:
         Checks(GENERATION).one(body, caller, n)
     return str(raised.value)
@@ -25,7 +25,7 @@ def _wrong(body: bytes, caller: Caller = KNOWN, n: int | None = 3) -> str:
 
 def test_a_right_answer_passes_and_gives_its_items() -> None:
     assert Checks(GENERATION).one(_answer(), KNOWN, 3) == ["item 0", "item 1", "item 2"]
-    assert Checks(None).one(_answer(caller=STRANGER), STRANGER, None)
+    assert Checks(None).one(_answer(caller=STRANGER), STRANGER, 3)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,7 @@ def test_a_right_answer_passes_and_gives_its_items() -> None:
         (_answer(source="guess"), "unknown source"),
         (_answer(source="popular"), "a known user's list is not personal"),
         (_answer(recommendations=None), "no list of items"),
+        (_answer("nothing"), "an empty list"),
         (_answer(recommendations=[{"item": "1"}]), "an entry without item and score"),
         (_answer(recommendations=[{"item": 1, "score": 1}]), "an entry without item and score"),
         (_answer("too many"), "more than n items"),
@@ -69,6 +70,25 @@ def test_a_generation_keeps_its_edition() -> None:
         checks.one(_answer(recommendations=later), KNOWN, 3)
 
 
+def test_a_list_without_editions_says_nothing_of_the_generation_s() -> None:
+    checks = Checks(None)
+    checks.one(_answer(recommendations=[{"item": "1", "score": 1}]), KNOWN, 3)
+    checks.one(_answer(), KNOWN, 3)
+    assert checks.generations == [GENERATION]
+    with pytest.raises(WrongAnswer, match="two editions of one generation"):
+        checks.one(_answer(recommendations=[{"item": "1", "score": 1, "edition": "2"}]), KNOWN, 3)
+
+
+def test_it_is_remembered_whether_anybody_was_known() -> None:
+    checks = Checks(None)
+    checks.one(_answer(source="popular"), KNOWN, 3)
+    checks.one(_answer(caller=STRANGER), STRANGER, 3)
+    assert not checks.met_known
+    checks.one(_answer(), KNOWN, 3)
+    checks.one(_answer(source="popular"), KNOWN, 3)
+    assert checks.met_known
+
+
 def _batch(**changes: Any) -> bytes:
     answers = [Likeness().answer(caller.user, 3) for caller in (KNOWN, STRANGER)]
     return json.dumps({"generation": GENERATION, "answers": answers, **changes}).encode()
@@ -85,6 +105,13 @@ def test_a_batch_is_one_answer_per_user_in_order() -> None:
 def test_a_batch_is_of_one_generation() -> None:
     with pytest.raises(WrongAnswer, match="two generations in one answer"):
         Checks(None).batch(_batch(generation="another"), [KNOWN, STRANGER], 3)
+
+
+def test_a_batch_with_an_empty_list_is_wrong() -> None:
+    answers = [Likeness().answer(caller.user, 3) for caller in (KNOWN, STRANGER)]
+    answers[1]["recommendations"] = []
+    with pytest.raises(WrongAnswer, match="an empty list"):
+        Checks(None).batch(_batch(answers=answers), [KNOWN, STRANGER], 3)
 
 
 def test_a_batch_of_two_editions_is_a_mixture() -> None:

@@ -7,15 +7,19 @@ from random import Random
 import pytest
 
 from loadtest.api import Api, CannotRun
-from loadtest.population import Draw, Population, load, sample
+from loadtest.population import Caller, Draw, Population, load, sample
 from tests.loadtest.likeness import GENERATION, USERS, Likeness
 
 HUNDRED = Population([f"u{number}" for number in range(100)], None, "a test")
 
 
-def _drawn(exponent: float, count: int = 40_000) -> Counter[str]:
-    draw = Draw(HUNDRED, exponent, Random(7))
-    return Counter(caller.user for caller in draw.callers(count) if not caller.is_stranger)
+def _callers(exponent: float, count: int, seed: int = 7) -> list[Caller]:
+    draw, chance = Draw(HUNDRED, exponent), Random(seed)
+    return [draw.caller(chance) for _ in range(count)]
+
+
+def _drawn(exponent: float) -> Counter[str]:
+    return Counter(each.user for each in _callers(exponent, 40_000) if not each.is_stranger)
 
 
 def test_the_first_user_comes_as_often_as_the_law_says() -> None:
@@ -33,19 +37,22 @@ def test_an_exponent_of_zero_makes_all_users_alike() -> None:
 
 
 def test_one_in_twenty_is_a_stranger_whom_nobody_met_before() -> None:
-    draw = Draw(HUNDRED, 1.0, Random(7))
-    strangers = [caller.user for caller in draw.callers(20_000) if caller.is_stranger]
+    strangers = [caller.user for caller in _callers(1.0, 20_000) if caller.is_stranger]
     assert len(strangers) == pytest.approx(1000, rel=0.15)
     assert len(set(strangers)) == len(strangers)
     assert not set(strangers) & set(HUNDRED.users)
 
 
 def test_the_same_seed_draws_the_same_callers() -> None:
-    def drawn(seed: int) -> object:
-        return Draw(HUNDRED, 1.0, Random(seed)).callers(50)
+    assert _callers(1.0, 50, seed=1) == _callers(1.0, 50, seed=1)
+    assert _callers(1.0, 50, seed=1) != _callers(1.0, 50, seed=2)
 
-    assert drawn(1) == drawn(1)
-    assert drawn(1) != drawn(2)
+
+def test_one_draw_serves_all_who_ask_each_with_a_chance_of_its_own() -> None:
+    draw, chances = Draw(HUNDRED, 1.0), (Random(1), Random(2))
+    both = [[draw.caller(chance) for chance in chances] for _ in range(50)]
+    assert [first for first, _ in both] == _callers(1.0, 50, seed=1)
+    assert [second for _, second in both] == _callers(1.0, 50, seed=2)
 
 
 def test_a_file_holds_one_id_a_line_whatever_is_in_it(tmp_path: Path) -> None:

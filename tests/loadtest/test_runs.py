@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from loadtest import graphs
 from loadtest.api import Api, CannotRun
 from tests.loadtest.likeness import Likeness
 from tests.servers import free_port, wait_until
@@ -112,13 +113,33 @@ def test_a_slow_api_turns_the_verdict_red_with_the_right_sentence(
     assert median.endswith(" ms, promised was at most 60 ms")
 
 
-def test_an_answer_of_two_editions_is_a_mixture_of_generations(
-    api: Likeness, tmp_path: Path
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        ("editions", "two editions in one answer"),
+        ("nothing", "an empty list"),
+        ("too many", "more than n items"),
+        ("moved", "status 302 in place of 200"),
+    ],
+)
+def test_wrong_answers_turn_the_verdict_red_whatever_was_asked(
+    api: Likeness, tmp_path: Path, fault: str, name: str
 ) -> None:
-    api.fault = "editions"
+    api.fault = fault
     ended = _slo(api, tmp_path, "--duration", 1)
-    assert ended.returncode == 1
-    assert "two editions in one answer" in _figures(tmp_path)["errors"]
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    found = _figures(tmp_path)
+    assert list(found["errors"]) == [name]
+    assert found["steps"][0]["error_share"] == 1
+    assert "/elsewhere" not in api.seen
+
+
+def test_a_population_that_nobody_knows_is_red(api: Likeness, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("wrong 1\nwrong 2\n")
+    ended = _slo(api, tmp_path / "report", "--population", tmp_path / "users.txt")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "not one answer was personal: the API knows nobody of the population" in ended.stdout
+    assert _figures(tmp_path / "report")["errors"] == {}
 
 
 def test_an_open_loop_ends_when_the_promise_breaks(api: Likeness, tmp_path: Path) -> None:
@@ -239,6 +260,28 @@ def test_reports_are_laid_over_each_other(tmp_path: Path) -> None:
     refused = _run("compare", tmp_path / "nothing", "--out", out)
     assert refused.returncode == 2
     assert "not a report" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"scenario": "capacity", "series": [], "steps": []},
+        {"scenario": "slo", "series": [], "steps": []},
+        {"series": []},
+    ],
+)
+def test_a_report_of_nothing_cannot_be_compared(found: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CannotRun, match="the report before holds nothing that was measured"):
+        graphs.compare({"before": found}, tmp_path / "out.png")
+
+
+def test_figures_that_cannot_be_written_are_no_verdict(api: Likeness, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
+    options = ["--host", api.url, "-u", "10", "--duration", "2"]
+    figures = ["--figures", str(tmp_path / "nothing" / "figures.json")]
+    ended = subprocess.run([*command, *options, *figures], capture_output=True, timeout=60)
+    assert ended.returncode == 2, ended.stderr
+    assert b"FileNotFoundError" in ended.stderr
 
 
 def test_plain_locust_takes_a_file_of_users_and_gives_the_same_verdict(
