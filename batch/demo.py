@@ -6,6 +6,7 @@ gunicorn, one answer; everything ends with this process.
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import signal
@@ -36,6 +37,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="print one answer and end")
     parser.add_argument("--port", type=int, default=8000, help="of the API; 0 takes a free one")
     arguments = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in step with what the commands print
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
