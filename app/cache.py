@@ -193,10 +193,11 @@ class Cache:
         When the server did not answer, nobody asks it again until the watcher, which looks at once,
         got through. An answer that is an error, or one lost node of a cluster, are one request's.
         """
-        if self._client is None or (problem := self._problem):
-            raise CacheUnavailable(problem if self._client else "the cache was not reached yet")
+        problem, client = self._problem, self._client  # in this order: no problem means a client
+        if problem or client is None:
+            raise CacheUnavailable(problem)
         try:
-            yield self._client
+            yield client
         except CACHE_ERRORS as error:
             if not self._in_cluster and not isinstance(error, redis.ResponseError):
                 self._set_unreachable(_no_answer(error))

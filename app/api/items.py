@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from app.api import cache, freshness
-from app.api.parameters import number, path_identifier
+from app.api.parameters import length, path_identifier
 from app.errors import UnknownItem
 from app.generation import quoted
 
@@ -15,8 +15,7 @@ def similar(item: str) -> Response:
     """The items closest to an item, the best first; the score is the cosine of their factors."""
     generation = cache().live()
     path_identifier("item", item)
-    k = generation.manifest.k
-    n = number("n", request.args.get("n"), k, 1, k)
+    n = length(request.args.get("n"), generation.manifest.k)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
     found = cache().similar(generation, item)

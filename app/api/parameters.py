@@ -17,6 +17,11 @@ def number(name: str, value: object, default: int, low: int, high: int) -> int:
     raise BadParameter(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
 
 
+def length(value: object, k: int) -> int:
+    """How many items to answer: 1 to the k of the generation, which is also the default."""
+    return number("n", value, k, 1, k)
+
+
 def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     """One of the choices; the first one for None."""
     if value is None:

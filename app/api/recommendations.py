@@ -6,9 +6,8 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import cache, freshness
-from app.api.parameters import choice, identifier, number, path_identifier
+from app.api.parameters import choice, identifier, length, path_identifier
 from app.errors import BadParameter, CacheUnavailable, UnknownUser
-from app.generation import Generation
 
 MAX_USERS = 100
 FALLBACKS = ("popular", "none")
@@ -22,7 +21,7 @@ def one(user: str) -> Response:
     generation = cache().live()
     path_identifier("user", user)
     asked = request.args if request.query_string else {}  # most requests have none to parse
-    n = _n(generation, asked.get("n"))
+    n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
@@ -39,7 +38,7 @@ def many() -> Response:
     """The lists of up to 100 users, in the order asked for."""
     generation = cache().live()
     asked = _json_object()
-    n = _n(generation, asked.get("n"))
+    n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
     users = asked.get("users")
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
@@ -57,11 +56,6 @@ def many() -> Response:
         b",".join(answers),
     )
     return freshness.answer(generation, body, keep=False)
-
-
-def _n(generation: Generation, value: object) -> int:
-    k = generation.manifest.k
-    return number("n", value, k, 1, k)
 
 
 def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:

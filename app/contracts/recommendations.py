@@ -43,7 +43,8 @@ MAX_K = 1000
 SAMPLE_SIZE = 1000
 
 _ENTRY = struct.Struct("<Ie")
-_PLAIN_ID_BYTES = 16
+ENTRY_BYTES = _ENTRY.size
+PLAIN_ID_BYTES = 16
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -110,7 +111,7 @@ def field(identifier: str) -> bytes:
     Raises UnicodeEncodeError when the identifier holds a lone surrogate.
     """
     plain = identifier.encode()
-    if len(plain) <= _PLAIN_ID_BYTES:
+    if len(plain) <= PLAIN_ID_BYTES:
         return plain
     return b"\xff" + hashlib.blake2b(plain, digest_size=16).digest()
 
