@@ -29,6 +29,7 @@ from batch.interactions.files import find
 from batch.interactions.rejects import beside
 from batch.items import ITEM_PRESETS, Items, load_items
 from batch.lock import hold
+from batch.one_machine import OneMachine, judge
 from batch.options import (
     PATH,
     PLAN,
@@ -42,7 +43,7 @@ from batch.options import (
     option,
     size_option,
 )
-from batch.pipeline import Gate, Holdout, check_holdout, judge
+from batch.pipeline import Gate, Holdout, check_holdout
 from batch.pipeline import refresh as run_refresh
 from batch.progress import for_this_terminal
 from batch.show import show as read_list
@@ -118,9 +119,7 @@ def refresh(interactions: Path, **values: Any) -> None:
     client = connect(values["cache_url"])
     loaded = _load(interactions, values)
     manifest = run_refresh(
-        loaded,
-        _documents(loaded, values),
-        _engine(values),
+        OneMachine(loaded, _documents(loaded, values), _engine(values)),
         client,
         space,
         for_this_terminal(),

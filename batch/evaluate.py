@@ -6,6 +6,8 @@ The lists that are judged come from the code that makes the lists that are serve
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from batch.topk import BLOCK, Lists
 Hits = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 PerUser = NDArray[np.float64]
+
+_DRAWS = 10**6
+"""How many draws are in memory at a time."""
 
 
 def precision(hits: Hits, relevant: Counts) -> PerUser:
@@ -56,22 +61,6 @@ PER_USER: dict[str, Callable[[Hits, Counts], PerUser]] = {
 }
 
 
-def bootstrap(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """The 95 % percentile interval of each column's mean over resampled rows, shape (2, columns).
-
-    values: (users, columns). Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
-    1,000 resamples; fewer, never under 100, beyond 100,000 users, where the interval is narrow.
-    """
-    users = len(values)
-    rng = np.random.default_rng(seed)
-    resamples = int(np.clip(10**8 // users, 100, 1000))
-    means = [
-        np.bincount(rng.integers(users, size=users), minlength=users) @ values / users
-        for _ in range(resamples)
-    ]
-    return np.asarray(np.percentile(means, [2.5, 97.5], axis=0))
-
-
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """One model's quality at k. ``coverage``: the share of the catalogue that appears in any list.
@@ -91,6 +80,41 @@ class Metrics:
     k: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over some users, which add up over all of them, in whatever order.
+
+    sums: (metrics,), those of ``PER_USER``; recommended: (items,), in how many lists each item is;
+    resampled: see ``resample``.
+    """
+
+    users: int
+    sums: NDArray[np.float64]
+    recommended: NDArray[np.int64]
+    resampled: NDArray[np.float64]
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.users + other.users,
+            self.sums + other.sums,
+            self.recommended + other.recommended,
+            self.resampled + other.resampled,
+        )
+
+    def metrics(self, popularity: NDArray[np.float32], k: int) -> Metrics:
+        """What the sums over all users come to; popularity: (items,)."""
+        means = (self.sums / max(self.users, 1)).tolist()
+        ends = intervals(self.resampled).T.tolist()
+        return Metrics(
+            **dict(zip(PER_USER, means, strict=True)),
+            coverage=float(np.count_nonzero(self.recommended) / len(popularity)),
+            popularity=float(self.recommended @ popularity / max(self.recommended.sum(), 1)),
+            intervals=dict(zip(PER_USER, ends, strict=True)),
+            users=self.users,
+            k=k,
+        )
+
+
 def evaluate(
     recommend: Callable[[NDArray[np.int64]], Lists],
     held_out: csr_matrix,
@@ -102,27 +126,59 @@ def evaluate(
 
     recommend: user indices -> Lists; held_out: (users, items); popularity: (items,).
     """
+    rng = np.random.default_rng(seed)
+    users = np.flatnonzero(np.diff(held_out.indptr))
+    blocks = [users[first : first + BLOCK] for first in range(0, len(users), BLOCK)]
+    times = resamples(len(users))
+    tallies = (tally(recommend(block), held_out[block], k, times, rng) for block in blocks)
+    return reduce(add, tallies).metrics(popularity, k)
+
+
+def tally(
+    lists: Lists, held_out: csr_matrix, k: int, times: int, rng: np.random.Generator
+) -> Tally:
+    """Sum up over some users how good their lists are.
+
+    held_out: (lists, items), no row empty; times: how often to resample.
+    """
     relevant = np.diff(held_out.indptr).astype(np.int64)
-    users = np.flatnonzero(relevant)
-    values = np.empty((len(users), len(PER_USER)))
-    recommended = np.zeros(held_out.shape[1], np.int64)
-    for start in range(0, len(users), BLOCK):
-        block = users[start : start + BLOCK]
-        lists = recommend(block)
-        recommended += np.bincount(lists.items[lists.filled], minlength=held_out.shape[1])
-        hits = _hits(lists, held_out[block], k)
-        for column, metric in enumerate(PER_USER.values()):
-            values[start : start + BLOCK, column] = metric(hits, relevant[block])
-    intervals = bootstrap(values, seed)
-    means = dict(zip(PER_USER, values.mean(axis=0).tolist(), strict=True))
-    return Metrics(
-        **means,
-        coverage=float(np.count_nonzero(recommended) / held_out.shape[1]),
-        popularity=float(recommended @ popularity / max(recommended.sum(), 1)),
-        intervals=dict(zip(PER_USER, intervals.T.tolist(), strict=True)),
-        users=len(users),
-        k=k,
+    hits = _hits(lists, held_out, k)
+    values = np.column_stack([metric(hits, relevant) for metric in PER_USER.values()])
+    recommended = np.bincount(lists.items[lists.filled], minlength=held_out.shape[1])
+    return Tally(len(lists), values.sum(axis=0), recommended, resample(values, times, rng))
+
+
+def resamples(users: int) -> int:
+    """How often to resample: fewer beyond 50,000 users, where the interval is narrow."""
+    return int(np.clip(5 * 10**7 // max(users, 1), 100, 1000))
+
+
+def resample(
+    values: NDArray[np.float64], times: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the rows with replacement; per draw, how many rows and their sums: (times, 1 + columns).
+
+    values: (users, columns). Each row comes as often as a Poisson variable of mean 1 says, so that
+    every part of the rows can be drawn from by itself and the sums of the parts added: Chamandy et
+    al., Estimating Uncertainty for Massive Data Streams, Google (2012), section 3.
+    """
+    columns = np.column_stack([np.ones(len(values)), values])
+    at_a_time = max(1, _DRAWS // max(len(values), 1))
+    return np.concatenate(
+        [
+            rng.poisson(1.0, (min(at_a_time, times - first), len(values))) @ columns
+            for first in range(0, times, at_a_time)
+        ]
     )
+
+
+def intervals(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 95 % percentile interval of each column's mean, shape (2, columns).
+
+    Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
+    """
+    drawn = resampled[resampled[:, 0] > 0]
+    return np.asarray(np.percentile(drawn[:, 1:] / drawn[:, :1], [2.5, 97.5], axis=0))
 
 
 def _hits(lists: Lists, held_out: csr_matrix, k: int) -> Hits:

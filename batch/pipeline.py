@@ -2,16 +2,12 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import (
     MAX_K,
@@ -22,15 +18,11 @@ from app.contracts.recommendations import (
     generation_name,
 )
 from batch.cache import Client
-from batch.engines import Engine, Factors
 from batch.errors import BadSettings, NotGoodEnough
-from batch.evaluate import Metrics, evaluate, gate
+from batch.evaluate import Metrics, gate
 from batch.generations import Generations
-from batch.interactions import Interactions
 from batch.lock import hold
 from batch.publish import Contents, publish
-from batch.split import hold_out
-from batch.topk import Lists, most_popular, most_similar, popularity, recommend, unit_rows
 
 log = logging.getLogger("larder.pipeline")
 
@@ -52,6 +44,11 @@ class Holdout:
     share: float = 0.2
     after: float | None = None
     seed: int = 42
+
+    @property
+    def judges(self) -> bool:
+        """Whether anything is held out."""
+        return self.share > 0 or self.after is not None
 
     @property
     def settings(self) -> dict[str, str | float | int]:
@@ -78,10 +75,44 @@ class Quality:
     popular: Metrics
 
 
+class Walk(Protocol):
+    """The steps of the walk over certain interactions, by this machine or by a cluster."""
+
+    @property
+    def users(self) -> int:
+        """How many there are."""
+
+    @property
+    def items(self) -> int:
+        """How many there are."""
+
+    @property
+    def interactions(self) -> int:
+        """How many pairs of user and item."""
+
+    @property
+    def engine(self) -> str:
+        """What ``--engine`` calls it."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The hyper-parameters, as the manifest records them."""
+
+    def fingerprint(self) -> str:
+        """A hash of ids, pairs, weights and timestamps, whatever their order."""
+
+    def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
+        """Train on one part and measure the lists, beside most-popular, on what is held out.
+
+        Raises BadSettings when the split does not fit the data, NotGoodEnough when the fit fails.
+        """
+
+    def train(self, k: int, progress: Progress) -> Contents:
+        """Train on everything; what comes back makes the lists when it writes them."""
+
+
 def refresh(
-    interactions: Interactions,
-    documents: Iterable[bytes],
-    engine: Engine,
+    walk: Walk,
     client: Client,
     namespace: Namespace,
     progress: Progress,
@@ -91,11 +122,10 @@ def refresh(
     keep: int = 3,
     report: Callable[[Quality], None] = lambda quality: None,
 ) -> Manifest:
-    """Judge the engine on held-out interactions, refit it on all of them and publish its lists.
+    """Judge a model on held-out interactions, train it on all of them and publish its lists.
 
-    documents: one JSON object per item of the interactions, in order. Raises a Terminal error for
-    bad data or a bad model, a Transient one when the cache cannot take it; nothing is published
-    then.
+    Raises a Terminal error for bad data or a bad model, a Transient one when the cache cannot take
+    it; nothing is published then.
     """
     check_k(k)
     check_holdout(holdout, limits)
@@ -103,13 +133,12 @@ def refresh(
     generations = Generations(client, namespace)
     with hold(client, namespace) as token:
         generations.prune(keep)
-        quality = _judge(interactions, engine, k, holdout, progress)
+        quality = walk.judge(holdout, k, progress) if holdout.judges else None
         if quality is not None:
             report(quality)
         forced = _gate(quality, holdout, limits, generations.live_manifest())
-        factors = _fit(engine, interactions, "train on all", progress)
-        manifest = _manifest(interactions, engine, k, holdout, quality, forced, started)
-        contents = _contents(interactions, factors, documents, k)
+        contents = walk.train(k, progress)
+        manifest = _manifest(walk, k, holdout, quality, forced, started)
         live = generations.live()
         with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
             published = publish(client, namespace, manifest, contents, token, advance)
@@ -118,8 +147,7 @@ def refresh(
 
 
 def _manifest(
-    interactions: Interactions,
-    engine: Engine,
+    walk: Walk,
     k: int,
     holdout: Holdout,
     quality: Quality | None,
@@ -129,55 +157,21 @@ def _manifest(
     return Manifest(
         generation=generation_name(started, secrets.token_hex(2)),
         state="writing",
-        users=len(interactions.users),
-        items=len(interactions.items),
-        interactions=len(interactions),
+        users=walk.users,
+        items=walk.items,
+        interactions=walk.interactions,
         k=k,
-        user_buckets=bucket_count(len(interactions.users)),
-        similar_buckets=bucket_count(len(interactions.items)),
-        chunks=chunk_count(len(interactions.items)),
-        engine=engine.name,
-        settings={**engine.settings, **holdout.settings},
+        user_buckets=bucket_count(walk.users),
+        similar_buckets=bucket_count(walk.items),
+        chunks=chunk_count(walk.items),
+        engine=walk.engine,
+        settings={**walk.settings, **holdout.settings},
         metrics=asdict(quality) if quality is not None else {},
-        fingerprint=interactions.fingerprint(),
+        fingerprint=walk.fingerprint(),
         forced=forced,
         code_version=version("larder"),
         started_at=started.isoformat(timespec="seconds"),
     )
-
-
-def judge(
-    train: Interactions, held_out: Interactions, engine: Engine, k: int, progress: Progress
-) -> Quality:
-    """Fit the engine on one part and measure it, beside most-popular, on the other.
-
-    Both parts share their ids. What is also in train can not be recommended and does not count.
-    """
-    check_k(k)
-    seen = train.matrix()
-    relevant = held_out.matrix()
-    relevant = relevant - relevant.multiply(seen.astype(bool))
-    relevant.eliminate_zeros()
-    if not relevant.nnz:
-        raise BadSettings(
-            "nothing to judge by: every held-out pair is also among those to train on"
-        )
-    factors = _fit(engine, train, "train", progress)
-    share = popularity(seen)
-    measured = []
-    makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
-        ("evaluate the model", lambda users: recommend(factors, share, seen, users, k)),
-        ("evaluate most-popular", lambda users: most_popular(share, seen[users], k)),
-    ]
-    for name, make in makers:
-        with progress.step(name, int(np.count_nonzero(np.diff(relevant.indptr))), "users") as done:
-
-            def lists_of(users: NDArray[np.int64]) -> Lists:
-                done(len(users))
-                return make(users)
-
-            measured.append(evaluate(lists_of, relevant, share, k))
-    return Quality(*measured)
 
 
 def check_k(k: int) -> None:
@@ -192,19 +186,8 @@ def check_holdout(holdout: Holdout, limits: Gate) -> None:
         return
     if not 0 <= holdout.share < 1:
         raise BadSettings(f"--holdout must be 0 or more and less than 1, not {holdout.share:g}")
-    if holdout.share == 0 and not limits.force:
+    if not holdout.judges and not limits.force:
         raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
-
-
-def _judge(
-    interactions: Interactions, engine: Engine, k: int, holdout: Holdout, progress: Progress
-) -> Quality | None:
-    if holdout.share == 0 and holdout.after is None:
-        return None
-    train, held_out = hold_out(
-        interactions, holdout.split, holdout.share, holdout.seed, holdout.after
-    )
-    return judge(train, held_out, engine, k, progress)
 
 
 def _gate(quality: Quality | None, holdout: Holdout, limits: Gate, live: Manifest | None) -> bool:
@@ -237,25 +220,3 @@ def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:
 def _rule(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     """How interactions were held out; the date of ``--after`` may move on from day to day."""
     return settings.get("split"), settings.get("holdout"), "after" in settings
-
-
-def _fit(engine: Engine, interactions: Interactions, name: str, progress: Progress) -> Factors:
-    with progress.step(name, engine.iterations, "iterations") as advance:
-        return engine.fit(interactions.matrix(), lambda iteration: advance(1))
-
-
-def _contents(
-    interactions: Interactions, factors: Factors, documents: Iterable[bytes], k: int
-) -> Contents:
-    seen = interactions.matrix()
-    share = popularity(seen)
-    unit = unit_rows(factors.items)
-    nothing_seen = csr_matrix(np.zeros((1, len(interactions.items)), np.float32))
-    return Contents(
-        users=interactions.users,
-        items=interactions.items,
-        user_lists=lambda users: recommend(factors, share, seen, users, k),
-        similar_lists=lambda items: most_similar(unit, items, k),
-        popular=most_popular(share, nothing_seen, k),
-        documents=documents,
-    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import redis
@@ -41,16 +41,32 @@ Progress = Callable[[int], None]
 log = logging.getLogger("larder.publish")
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What a generation holds. The lists are made when they are written, a block at a time."""
+class Written(Protocol):
+    """What was written of a generation."""
 
-    users: Sequence[str]
-    items: Sequence[str]
-    user_lists: Callable[[NDArray[np.int64]], Lists]
-    similar_lists: Callable[[NDArray[np.int64]], Lists]
-    popular: Lists
-    documents: Iterable[bytes]
+    @property
+    def fullest(self) -> tuple[str, int] | None:
+        """The bucket that holds the most, and how many that is."""
+
+    @property
+    def document_bytes(self) -> int:
+        """All that is not in buckets: the documents, the popular list and the sample."""
+
+    @property
+    def checksum(self) -> int:
+        """The sum of the CRC-32 of all parts."""
+
+    def verify(self, client: Client) -> None:
+        """Raise CacheUnavailable when something is not there as it was written."""
+
+
+class Contents(Protocol):
+    """What a generation holds, and how it gets into the cache."""
+
+    def write(
+        self, client: Client, namespace: Namespace, manifest: Manifest, progress: Progress
+    ) -> Written:
+        """Write everything that the manifest counts. Raises CacheUnavailable."""
 
 
 def publish(
@@ -71,16 +87,16 @@ def publish(
     _warn_of_eviction(client)
     try:
         generations.begin(manifest)
-        parts = _write(client, namespace, manifest, contents, progress)
+        written = contents.write(client, namespace, manifest, progress)
         generations.prove(manifest, token)
         with translated():
-            parts.verify(client)
-        _warn_of_loose_buckets(client, parts, manifest.k)
+            written.verify(client)
+        _warn_of_loose_buckets(client, written.fullest, manifest.k)
         complete = replace(
             manifest,
             state="complete",
-            checksum=parts.checksum(),
-            document_bytes=parts.string_bytes(),
+            checksum=f"{written.checksum % 2**32:08x}",
+            document_bytes=written.document_bytes,
             published_at=now().isoformat(timespec="seconds"),
         )
         generations.commit(complete, token)
@@ -97,7 +113,60 @@ def _clean_up(generations: Generations, manifest: Manifest) -> None:
         log.warning("%s is left half-written for the next run: %s", manifest.generation, error)
 
 
-class _Parts:
+@dataclass(frozen=True, slots=True)
+class LocalContents:
+    """A generation whose lists one process makes as it writes them, a block at a time.
+
+    users, items: ids; user_lists, similar_lists: indices of users or items -> their Lists.
+    """
+
+    users: Sequence[str]
+    items: Sequence[str]
+    user_lists: Callable[[NDArray[np.int64]], Lists]
+    similar_lists: Callable[[NDArray[np.int64]], Lists]
+    popular: Lists
+    documents: Iterable[bytes]
+
+    def write(
+        self, client: Client, namespace: Namespace, manifest: Manifest, progress: Progress
+    ) -> "Parts":
+        name = manifest.generation
+        parts = write_common(
+            client, namespace, name, self.popular, encode_sample(self.users), self.documents
+        )
+        for key, count, members, lists_of in (
+            (namespace.similar_bucket, manifest.similar_buckets, self.items, self.similar_lists),
+            (namespace.user_bucket, manifest.user_buckets, self.users, self.user_lists),
+        ):
+            keys = [key(name, bucket) for bucket in range(count)]
+            shelves = Shelves.of(members, range(count), count)
+            write_buckets(client, keys, shelves, lists_of, parts, progress)
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """Members in the order of their buckets.
+
+    names: (members,), their fields; order: (members,), the index of each; the members of bucket b,
+    counted from the first, are those at bounds[b] to bounds[b + 1].
+    """
+
+    names: NDArray[np.object_]
+    order: NDArray[np.int64]
+    bounds: list[int]
+
+    @classmethod
+    def of(cls, members: Sequence[str], buckets: range, count: int) -> "Shelves":
+        """Those of the members that belong into these of ``count`` buckets."""
+        names = np.array([field(member) for member in members], np.object_)
+        number = np.fromiter((bucket_of(name, count) for name in names), np.int64, len(names))
+        order = np.argsort(number, kind="stable")
+        bounds = np.searchsorted(number[order], np.arange(buckets.start, buckets.stop + 1))
+        return cls(names[order], order, bounds.tolist())
+
+
+class Parts:
     """The keys written so far, with how much each should hold and the CRC-32 of what went in."""
 
     def __init__(self) -> None:
@@ -112,19 +181,23 @@ class _Parts:
         self.checksums.append(checksum)
         self.is_hash.append(is_hash)
 
-    def checksum(self) -> str:
-        return f"{zlib.crc32(self.checksums.tobytes()):08x}"
+    @property
+    def checksum(self) -> int:
+        return sum(self.checksums)
 
-    def string_bytes(self) -> int:
-        """Of the documents, the popular list and the sample: all that is not in buckets."""
+    @property
+    def document_bytes(self) -> int:
         pairs = zip(self.sizes, self.is_hash, strict=True)
         return sum(size for size, is_hash in pairs if not is_hash)
 
-    def verify(self, client: Client) -> None:
-        """Ask the server for the size of every key and the content of a sample of them.
+    @property
+    def fullest(self) -> tuple[str, int] | None:
+        hashes = [number for number in range(len(self.keys)) if self.is_hash[number]]
+        number = max(hashes, key=self.sizes.__getitem__, default=None)
+        return None if number is None else (self.keys[number], self.sizes[number])
 
-        Raises CacheUnavailable when something is not there as it was written.
-        """
+    def verify(self, client: Client) -> None:
+        """Ask the server for the size of every key and the content of a sample of them."""
         for first in range(0, len(self.keys), 1000):
             numbers = range(first, min(first + 1000, len(self.keys)))
             pipeline = client.pipeline(transaction=False)
@@ -134,24 +207,24 @@ class _Parts:
                 else:
                     pipeline.strlen(self.keys[number])
             for number, size in zip(numbers, pipeline.execute(), strict=True):
-                self._expect(number, "size", self.sizes[number], size)
-        step = max(1, len(self.keys) // _SAMPLE)
-        for number in range(0, len(self.keys), step):
-            self._expect(
-                number, "checksum", self.checksums[number], self._read_back(client, number)
-            )
+                expect(self.keys[number], "size", self.sizes[number], size)
+        for number in range(0, len(self.keys), max(1, len(self.keys) // _SAMPLE)):
+            key, is_hash = self.keys[number], bool(self.is_hash[number])
+            expect(key, "checksum", self.checksums[number], read_back(client, key, is_hash))
 
-    def _read_back(self, client: Client, number: int) -> int:
-        if not self.is_hash[number]:
-            return zlib.crc32(client.get(self.keys[number]) or b"")
-        return _hash_checksum(client.hgetall(self.keys[number]))
 
-    def _expect(self, number: int, what: str, written: int, found: int) -> None:
-        if written != found:
-            raise CacheUnavailable(
-                f"the cache did not keep what was written: {self.keys[number]} should have "
-                f"{what} {written}, found {found}; does it evict keys (maxmemory-policy)?"
-            )
+def read_back(client: Client, key: str, is_hash: bool) -> int:
+    """The CRC-32 of what a key holds now."""
+    return _hash_checksum(client.hgetall(key)) if is_hash else zlib.crc32(client.get(key) or b"")
+
+
+def expect(what: str, measure: str, written: int, found: int) -> None:
+    """Raise CacheUnavailable when the cache holds something else than was written."""
+    if written != found:
+        raise CacheUnavailable(
+            f"the cache did not keep what was written: {what} should have {measure} {written}, "
+            f"found {found}; does it evict keys (maxmemory-policy)?"
+        )
 
 
 def _hash_checksum(bucket: dict[bytes, bytes]) -> int:
@@ -170,19 +243,18 @@ def _warn_of_eviction(client: Client) -> None:
         )
 
 
-def _warn_of_loose_buckets(client: Client, parts: _Parts, k: int) -> None:
+def _warn_of_loose_buckets(client: Client, fullest: tuple[str, int] | None, k: int) -> None:
     """Ask for the fullest bucket: a server packs a hash up to a number of fields and their size."""
-    hashes = [number for number in range(len(parts.keys)) if parts.is_hash[number]]
-    fullest = max(hashes, key=parts.sizes.__getitem__, default=None)
     if fullest is None:
         return
-    if _if_allowed(lambda: client.object("encoding", parts.keys[fullest])) == b"hashtable":
+    key, size = fullest
+    if _if_allowed(lambda: client.object("encoding", key)) == b"hashtable":
         log.warning(
             "the cache does not pack the lists, which then take several times the memory: set "
             "hash-max-listpack-value to %d or more and hash-max-listpack-entries to %d or more "
             "(before Redis 7 hash-max-ziplist-...), then refresh",
             max(64, k * _ENTRY.itemsize),
-            max(128, parts.sizes[fullest]),
+            max(128, size),
         )
 
 
@@ -195,45 +267,22 @@ def _if_allowed(ask: Callable[[], Any]) -> Any:
             return None
 
 
-def _write(
+def write_common(
     client: Client,
     namespace: Namespace,
-    manifest: Manifest,
-    contents: Contents,
-    progress: Progress,
-) -> _Parts:
-    parts = _Parts()
-    name = manifest.generation
-    _write_strings(
-        client,
-        ((namespace.popular(name), record) for record in encode_lists(contents.popular)),
-        parts,
-    )
-    _write_strings(client, [(namespace.sample(name), encode_sample(contents.users))], parts)
-    _write_strings(
-        client,
-        (
-            (namespace.chunk(name, number), chunk)
-            for number, chunk in enumerate(_chunks(contents.documents))
-        ),
-        parts,
-    )
-    _write_buckets(
-        client,
-        [namespace.similar_bucket(name, bucket) for bucket in range(manifest.similar_buckets)],
-        contents.items,
-        contents.similar_lists,
-        parts,
-        progress,
-    )
-    _write_buckets(
-        client,
-        [namespace.user_bucket(name, bucket) for bucket in range(manifest.user_buckets)],
-        contents.users,
-        contents.user_lists,
-        parts,
-        progress,
-    )
+    generation: str,
+    popular: Lists,
+    sample: bytes,
+    documents: Iterable[bytes],
+) -> Parts:
+    """Write what is not in buckets. Raises CacheUnavailable."""
+    parts = Parts()
+    (record,) = encode_lists(popular)
+    small = [(namespace.popular(generation), record), (namespace.sample(generation), sample)]
+    chunks = enumerate(_chunks(documents))
+    large = ((namespace.chunk(generation, number), chunk) for number, chunk in chunks)
+    _write_strings(client, small, parts)
+    _write_strings(client, large, parts)
     return parts
 
 
@@ -243,7 +292,7 @@ def _chunks(documents: Iterable[bytes]) -> Iterable[bytes]:
         yield encode_chunk(batch)
 
 
-def _write_strings(client: Client, values: Iterable[tuple[str, bytes]], parts: _Parts) -> None:
+def _write_strings(client: Client, values: Iterable[tuple[str, bytes]], parts: Parts) -> None:
     remaining = iter(values)
     while batch := list(islice(remaining, _CHUNKS_AT_A_TIME)):
         pipeline = client.pipeline(transaction=False)
@@ -254,34 +303,35 @@ def _write_strings(client: Client, values: Iterable[tuple[str, bytes]], parts: _
             pipeline.execute()
 
 
-def _write_buckets(
+def write_buckets(
     client: Client,
     keys: Sequence[str],
-    members: Sequence[str],
+    shelves: Shelves,
     lists_of: Callable[[NDArray[np.int64]], Lists],
-    parts: _Parts,
+    parts: Parts,
     progress: Progress,
 ) -> None:
-    """Write the members' lists bucket by bucket, so that each is one command and none is kept."""
-    names = np.array([field(member) for member in members], np.object_)
-    buckets = np.fromiter((bucket_of(name, len(keys)) for name in names), np.int64, len(names))
-    order = np.argsort(buckets, kind="stable")
-    bounds = np.searchsorted(buckets[order], np.arange(len(keys) + 1)).tolist()
+    """Write the lists bucket by bucket, so that each is one command and none is kept.
+
+    keys: that of each bucket of the shelves; lists_of: indices of members -> their Lists. Writing
+    the same once more leaves the same bytes. Raises CacheUnavailable.
+    """
+    bounds = shelves.bounds
     for first in range(0, len(keys), _BUCKETS_AT_A_TIME):
         last = min(first + _BUCKETS_AT_A_TIME, len(keys))
-        block = order[bounds[first] : bounds[last]]
-        fields_of_block = names[block].tolist()
-        records = encode_lists(lists_of(block))
+        block = slice(bounds[first], bounds[last])
+        names = shelves.names[block].tolist()
+        records = encode_lists(lists_of(shelves.order[block]))
         pipeline = client.pipeline(transaction=False)
         for bucket in range(first, last):
             part = slice(bounds[bucket] - bounds[first], bounds[bucket + 1] - bounds[first])
-            entries = dict(zip(fields_of_block[part], records[part], strict=True))
+            entries = dict(zip(names[part], records[part], strict=True))
             if entries:
                 pipeline.hset(keys[bucket], mapping=entries)
                 parts.add(keys[bucket], len(entries), _hash_checksum(entries), is_hash=True)
         with translated():
             pipeline.execute()
-        progress(len(block))
+        progress(len(names))
 
 
 def encode_lists(lists: Lists) -> list[bytes]:

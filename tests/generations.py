@@ -19,7 +19,7 @@ from app.contracts.recommendations import (
     field,
 )
 from batch.lock import hold
-from batch.publish import Contents, publish
+from batch.publish import LocalContents, publish
 from batch.topk import Lists
 
 MANIFEST = Manifest(
@@ -42,7 +42,7 @@ MANIFEST = Manifest(
 )
 
 
-def contents(users: list[str], items: list[str], k: int = 3) -> tuple[Manifest, Contents]:
+def contents(users: list[str], items: list[str], k: int = 3) -> tuple[Manifest, LocalContents]:
     """User u's list is items u, u+1, u+2 ... (modulo), item i's neighbours i+1, i+2 ...
 
     The popular list is the first k items. Scores fall from 1.0 by 0.125.
@@ -70,7 +70,7 @@ def contents(users: list[str], items: list[str], k: int = 3) -> tuple[Manifest, 
     documents = [
         encode_document(item, f'{{"title":"Title of {n}"}}') for n, item in enumerate(items)
     ]
-    return manifest, Contents(
+    return manifest, LocalContents(
         users=users,
         items=items,
         user_lists=lists,

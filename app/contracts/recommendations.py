@@ -221,7 +221,7 @@ class Manifest:
     ``state`` is "writing" until everything is written and verified, then "complete"; "withdrawn"
     once somebody rolled back from it; "deleting" while its keys go.
     ``metrics`` are those of the held-out evaluation; empty when evaluation was skipped.
-    ``checksum`` is the CRC-32 of the CRC-32s of all parts, in order. ``document_bytes`` is what
+    ``checksum`` is the sum of the CRC-32 of all parts, modulo 2**32. ``document_bytes`` is what
     each API worker holds in memory, twice that while it changes to the next generation.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch import evaluate as judged
-from batch.evaluate import Metrics, bootstrap, evaluate, gate
+from batch.evaluate import Metrics, evaluate, gate, intervals, resample, resamples, tally
 from batch.topk import BLOCK, Lists
 
 METRICS = Metrics(
@@ -195,6 +195,10 @@ def test_the_metrics_agree_with_slow_ones_on_random_lists(k: int) -> None:
     )
 
 
+def bootstrap(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    return intervals(resample(values, resamples(len(values)), np.random.default_rng(seed)))
+
+
 def test_the_interval_is_seeded_and_holds_the_mean() -> None:
     values = np.random.default_rng(0).random((500, 4))
     low, high = bootstrap(values, seed=1)
@@ -225,6 +229,22 @@ def test_the_memory_for_many_users_is_bounded() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5 * values.nbytes
+
+
+def test_tallies_of_parts_add_up_to_that_of_all() -> None:
+    rng = np.random.default_rng(0)
+    held_out = csr_matrix((rng.random((60, 9)) < 0.5) | np.eye(60, 9, dtype=bool) | [1] + [0] * 8)
+    ranked = lists(*[rng.permutation(9)[:3].tolist() for _ in range(60)])
+
+    def part(rows: slice) -> judged.Tally:
+        mine = Lists(ranked.items[rows], ranked.scores[rows], ranked.lengths[rows])
+        return tally(mine, held_out[rows], 3, 200, rng)
+
+    whole, parts = part(slice(60)), part(slice(20)) + part(slice(20, 60))
+    assert parts.users == 60
+    assert parts.sums == pytest.approx(whole.sums, abs=1e-12)
+    assert parts.recommended.tolist() == whole.recommended.tolist()
+    assert intervals(parts.resampled) == pytest.approx(intervals(whole.resampled), abs=0.04)
 
 
 def test_the_intervals_belong_to_their_metrics() -> None:

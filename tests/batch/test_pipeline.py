@@ -26,7 +26,8 @@ from batch.errors import BadSettings, NotGoodEnough
 from batch.generations import Generations
 from batch.interactions import Interactions
 from batch.lock import hold
-from batch.pipeline import Gate, Holdout, Quality, judge
+from batch.one_machine import OneMachine, judge
+from batch.pipeline import Gate, Holdout, Quality
 from batch.publish import publish
 from tests.batch.pairs import checkerboard, interactions, missing
 from tests.generations import contents
@@ -104,9 +105,8 @@ def refresh(
     **chosen: Any,
 ) -> Manifest:
     documents = [encode_document(item) for item in made.items]
-    return pipeline.refresh(
-        made, documents, engine, client, namespace, chosen.pop("progress", Steps()), **chosen
-    )
+    walk = OneMachine(made, documents, engine)
+    return pipeline.refresh(walk, client, namespace, chosen.pop("progress", Steps()), **chosen)
 
 
 def keys(client: Any, namespace: Namespace) -> list[bytes]:

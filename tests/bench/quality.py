@@ -15,7 +15,7 @@ import numpy as np
 from batch import report
 from batch.engines.implicit_als import ImplicitALS
 from batch.interactions import Interactions, Layout
-from batch.pipeline import judge
+from batch.one_machine import judge
 from batch.progress import Lines
 from batch.split import stratified
 from tests.bench import data

@@ -26,6 +26,7 @@ from batch.cache import Client, connect
 from batch.engines import Factors
 from batch.engines.implicit_als import ImplicitALS
 from batch.interactions import Interactions
+from batch.one_machine import OneMachine
 from batch.pipeline import Gate, Holdout, refresh
 from batch.progress import Lines
 from batch.topk import BLOCK, best_unseen
@@ -102,9 +103,7 @@ def _times(path: Path, client: Client, engine: ImplicitALS, rounds: int) -> list
 def _refresh(path: Path, client: Client, engine: ImplicitALS) -> None:
     interactions = data.loaded(path)
     refresh(
-        interactions,
-        map(encode_document, interactions.items),
-        engine,
+        OneMachine(interactions, map(encode_document, interactions.items), engine),
         client,
         Namespace("bench"),
         Lines(),
