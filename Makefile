@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test loadtest redis-7 lint bench-quality bench-refresh bench-cache bench-serving clean
+.PHONY: help demo test loadtest redis-7 java-17 lint bench-quality bench-refresh bench-cache bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -17,7 +17,7 @@ demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE
 	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
 
 test: $(VENV)/.test  ## the whole suite, against real servers
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(WITH_JAVA) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 loadtest: $(VENV)/.loadtest  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
 	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
@@ -63,6 +63,20 @@ $(BIN)/redis-server-7: | $(VENV)/bin/python
 	  echo "Could not fetch Redis 7 by apt-get: its tests are skipped, those of Valkey and Redis 6.2 are not." >&2; exit 1; }
 	@printf '#!/bin/sh\nhere=%s\nLD_LIBRARY_PATH=$$(echo $$here/usr/lib/*-linux-gnu) exec $$here/usr/bin/redis-server "$$@"\n' \
 	  $(abspath $(VENV))/redis-7 >$@ && chmod +x $@
+
+# Java 17, as Debian has it, for the tests of Spark where there is none: unpacked, not installed.
+JAVA_17 = $(VENV)/java-17
+HAS_JAVA = test "$$("$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 2>/dev/null
+WITH_JAVA = $(HAS_JAVA) || { $(MAKE) --no-print-directory java-17 && export JAVA_HOME=$(abspath $(JAVA_17))/home; };
+java-17: $(JAVA_17)/home/bin/java  ## fetch a Java 17 for the tests from Debian's packages (root, for apt-get update)
+# Its settings are links into /etc, where nothing was installed: they are bent to the unpacked files.
+$(JAVA_17)/home/bin/java: | $(VENV)/bin/python
+	@echo "Fetching Java 17 into $(JAVA_17) ..."
+	@mkdir -p $(JAVA_17) && cd $(JAVA_17) && apt-get update -qq && \
+	  apt-get download -qq -o APT::Sandbox::User=root openjdk-17-jre-headless && dpkg -x openjdk-17-*.deb . && rm openjdk-17-*.deb && \
+	  find usr/lib/jvm -lname '/etc/java-17-openjdk/*' | while read -r each; do ln -sf "$$PWD$$(readlink $$each)" $$each || exit 1; done && \
+	  ln -sfn usr/lib/jvm/java-17-openjdk-* home && home/bin/java -version 2>/dev/null || { \
+	  echo "Could not fetch Java 17 by apt-get: the tests of Spark are skipped. Install a Java 17 or newer, or set JAVA_HOME." >&2; exit 1; }
 
 $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing larder[$*] into $(VENV) (about a minute the first time) ..."

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,18 +17,14 @@ from typing import Any, NoReturn
 import click
 
 from app.contracts import environment
-from app.contracts.recommendations import MAX_K, BrokenRecord, Namespace, encode_document
-from batch import report
+from app.contracts.recommendations import MAX_K, BrokenRecord, Namespace
+from batch import report, walks
 from batch.cache import Client, connect
-from batch.engines import Engine
 from batch.errors import BadSettings, LarderError
 from batch.generations import Generations
-from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
 from batch.interactions.files import find
 from batch.interactions.rejects import beside
-from batch.items import ITEM_PRESETS, Items, load_items
 from batch.lock import hold
-from batch.one_machine import OneMachine, judge
 from batch.options import (
     PATH,
     PLAN,
@@ -42,6 +37,7 @@ from batch.options import (
     layout_options,
     option,
     size_option,
+    spark_options,
 )
 from batch.pipeline import Gate, Holdout, check_holdout
 from batch.pipeline import refresh as run_refresh
@@ -49,7 +45,6 @@ from batch.progress import for_this_terminal
 from batch.show import show as read_list
 from batch.size import Plan, figures
 from batch.split import RULES
-from batch.train import engine
 
 Values = dict[str, Any]
 
@@ -71,7 +66,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
+@click.argument("interactions", envvar="LARDER_INTERACTIONS")
 @layout_options
 @items_options
 @k_option
@@ -94,6 +89,7 @@ def cli() -> None:
     "--holdout.",
 )
 @engine_options
+@spark_options
 @option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG.")
 @option(
     "--max-drop",
@@ -104,12 +100,13 @@ def cli() -> None:
 @option("--force/--no-force", default=False, help="Publish whatever the gate says.")
 @cache_options
 @keep_option
-def refresh(interactions: Path, **values: Any) -> None:
+def refresh(interactions: str, **values: Any) -> None:
     """Judge a model, train it on INTERACTIONS, publish its lists.
 
     INTERACTIONS is a file, or a folder of files, of users and items: CSV or TSV (.gz too) or
-    Parquet. The model is judged on a part held out, then trained on all. One that does not beat
-    the popular list, or is much worse than the live one, is not published.
+    Parquet; with --engine spark any URI that Spark reads. The model is judged on a part held out,
+    then trained on all. One that does not beat the popular list, or is much worse than the live
+    one, is not published.
     """
     space = _namespace(values)
     holdout = Holdout(values["split"], values["holdout"], _moment(values["after"]), values["seed"])
@@ -117,18 +114,18 @@ def refresh(interactions: Path, **values: Any) -> None:
     check_holdout(holdout, limits)
     _check_outputs(values, interactions)
     client = connect(values["cache_url"])
-    loaded = _load(interactions, values)
-    manifest = run_refresh(
-        OneMachine(loaded, _documents(loaded, values), _engine(values)),
-        client,
-        space,
-        for_this_terminal(),
-        k=values["k"],
-        holdout=holdout,
-        limits=limits,
-        keep=values["keep"],
-        report=lambda quality: click.echo(report.quality(quality)),
-    )
+    with walks.opened(interactions, values) as walk:
+        manifest = run_refresh(
+            walk,
+            client,
+            space,
+            for_this_terminal(),
+            k=values["k"],
+            holdout=holdout,
+            limits=limits,
+            keep=values["keep"],
+            report=lambda quality: click.echo(report.quality(quality)),
+        )
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
         f"{manifest.items:,} items, top {manifest.k}, in namespace {space.name}; "
@@ -137,43 +134,35 @@ def refresh(interactions: Path, **values: Any) -> None:
 
 
 @cli.command()
-@click.argument("interactions", type=PATH, envvar="LARDER_INTERACTIONS")
+@click.argument("interactions", envvar="LARDER_INTERACTIONS")
 @layout_options
 @items_options
-def check(interactions: Path, **values: Any) -> None:
+def check(interactions: str, **values: Any) -> None:
     """Say what refresh would find in INTERACTIONS; publish nothing.
 
     With --items, in the items too.
     """
     _check_outputs(values, interactions)
-    loaded = _load(interactions, values)
+    loaded = walks.loaded(Path(interactions), values)
     click.echo(report.details(loaded))
     if values["items"] is not None:
-        _items(loaded, values)
+        walks.described(loaded.items, values)
 
 
 @cli.command()
-@option("--train", type=PATH, required=True, help="The interactions to train on.")
-@option("--test", type=PATH, required=True, help="The interactions to score on.")
+@option("--train", required=True, help="The interactions to train on.")
+@option("--test", required=True, help="The interactions to score on.")
 @layout_options
 @k_option
 @engine_options
+@spark_options
 @option("--json", type=PATH, help="Write the metrics here too.")
-def evaluate(train: Path, test: Path, **values: Any) -> None:
+def evaluate(train: str, test: str, **values: Any) -> None:
     """Train on one file, score on another, beside most-popular."""
     _check_outputs(values, train, test)
     if values["json"] is not None:
         _write(values["json"], "", "a")  # fails now, rather than after an hour of training
-    seen, held_out = load_pair(
-        train,
-        test,
-        _layout(values),
-        rejects=values["rejects"],
-        max_rejects=values["max_rejects"],
-    )
-    click.echo(report.interactions(seen))
-    click.echo(report.interactions(held_out))
-    quality = judge(seen, held_out, _engine(values), values["k"], for_this_terminal())
+    quality = walks.judged(train, test, values, for_this_terminal())
     click.echo(report.quality(quality))
     if values["json"] is not None:
         _write(values["json"], json.dumps(asdict(quality), indent=2) + "\n", "w")
@@ -270,77 +259,21 @@ def show(user: str, **values: Any) -> None:
         click.echo(line)
 
 
-def _check_outputs(values: Values, *inputs: Path) -> None:
+def _check_outputs(values: Values, *inputs: str) -> None:
     """Refuse to write over an input, before anything is read."""
-    rejects, items, metrics = values["rejects"], values.get("items"), values.get("json")
+    rejects, items, metrics = walks.rejects(values), values.get("items"), values.get("json")
     outputs = [("--rejects", rejects), ("--json", metrics)]
     if items is not None:
         inputs = (*inputs, items)
         outputs.append(("--rejects", beside(rejects, "items")))
     elif len(inputs) > 1:
         outputs.append(("--rejects", beside(rejects, "test")))
-    there = [each for each in inputs if os.path.exists(each)]
+    there = [Path(each) for each in inputs if os.path.exists(each)]
     for name, output in outputs:
         if output is None or not os.path.isfile(output):
             continue
         if any(output.samefile(file) for each in there for file in find(each)):
             raise BadSettings(f"{name} {output} is the input itself: name another file")
-
-
-def _load(path: Path, values: Values) -> Interactions:
-    loaded = load(
-        path, _layout(values), rejects=values["rejects"], max_rejects=values["max_rejects"]
-    )
-    click.echo(report.interactions(loaded))
-    return loaded
-
-
-def _documents(loaded: Interactions, values: Values) -> Iterator[bytes]:
-    if values["items"] is None:
-        return (encode_document(item) for item in loaded.items)
-    items = _items(loaded, values)
-    return map(encode_document, loaded.items, items.json_objects(loaded.items))
-
-
-def _items(loaded: Interactions, values: Values) -> Items:
-    layout = ITEM_PRESETS[values["preset"]].choose(
-        item_column=values["items_id_column"],
-        delimiter=_delimiter(values["items_delimiter"]),
-        encoding=values["items_encoding"],
-    )
-    items = load_items(
-        values["items"],
-        layout,
-        _names(values["document_columns"]),
-        rejects=beside(values["rejects"], "items"),
-        max_rejects=values["max_rejects"],
-    )
-    click.echo(report.items(items, loaded))
-    items.check(values["items"], loaded.items)
-    return items
-
-
-def _layout(values: Values) -> Layout:
-    layout = PRESETS[values["preset"]].choose(
-        user_column=values["user_column"],
-        item_column=values["item_column"],
-        rating_column=values["rating_column"],
-        weight_column=values["weight_column"],
-        timestamp_column=values["timestamp_column"],
-        delimiter=_delimiter(values["delimiter"]),
-        encoding=values["encoding"],
-        header=values["header"],
-    )
-    if layout.user_column == layout.item_column:
-        raise BadSettings(
-            f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
-        )
-    return layout
-
-
-def _engine(values: Values) -> Engine:
-    names = ("factors", "regularization", "alpha", "iterations", "seed")
-    return engine(values["engine"], **{name: values[name] for name in names})
 
 
 def _write(path: Path, text: str, mode: str) -> None:
@@ -361,14 +294,6 @@ def _namespace(values: Values) -> Namespace:
 def _generations(values: Values) -> Generations:
     client: Client = connect(values["cache_url"])
     return Generations(client, _namespace(values))
-
-
-def _delimiter(text: str | None) -> str | None:
-    return "\t" if text == "\\t" else text
-
-
-def _names(text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",")] if text else None
 
 
 def _moment(text: str | None) -> float | None:

@@ -4,10 +4,13 @@ LarderError
 |-- Terminal (exit 2)            the same run would fail again: do not retry
 |   |-- BadInteractions          the input, or too much of it, is wrong
 |   |-- BadSettings              an option or variable is wrong
+|   |-- JobFailed                Spark could not finish
 |   |-- NotGoodEnough            the gate stopped the model
+|   |-- OutOfMemory              Spark was given too little of it
 |   `-- UnknownGeneration        there is no such generation to point at
-`-- Transient (exit 75)          the cache cannot take it now: retry
+`-- Transient (exit 75)          the cache or the cluster cannot take it now: retry
     |-- CacheUnavailable         away, refused, timed out, or out of memory
+    |-- ClusterUnavailable       no Spark master answers, or it gave the run up
     |-- Locked                   another run is refreshing
     `-- LostLock                 another run took over while this one wrote
 """
@@ -33,8 +36,16 @@ class BadSettings(Terminal):
     """An option or an environment variable is wrong."""
 
 
+class JobFailed(Terminal):
+    """Spark could not finish; the sentence is the first of its cause."""
+
+
 class NotGoodEnough(Terminal):
     """The gate stopped the model; nothing was published."""
+
+
+class OutOfMemory(Terminal):
+    """Spark's driver or an executor ran out of memory, or was killed for it."""
 
 
 class UnknownGeneration(Terminal):
@@ -42,13 +53,17 @@ class UnknownGeneration(Terminal):
 
 
 class Transient(LarderError):
-    """The cache cannot take it now; a scheduler should retry (exit code 75: EX_TEMPFAIL)."""
+    """The cache or the cluster cannot take it now: retry (exit code 75: EX_TEMPFAIL)."""
 
     exit_code = 75
 
 
 class CacheUnavailable(Transient):
     """The cache is away, refuses, times out, or has no memory left."""
+
+
+class ClusterUnavailable(Transient):
+    """No Spark master answers, or it gave the run up."""
 
 
 class Locked(Transient):

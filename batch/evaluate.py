@@ -6,8 +6,6 @@ The lists that are judged come from the code that makes the lists that are serve
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,21 +124,37 @@ def evaluate(
 
     recommend: user indices -> Lists; held_out: (users, items); popularity: (items,).
     """
-    rng = np.random.default_rng(seed)
-    users = np.flatnonzero(np.diff(held_out.indptr))
-    blocks = [users[first : first + BLOCK] for first in range(0, len(users), BLOCK)]
-    times = resamples(len(users))
-    tallies = (tally(recommend(block), held_out[block], k, times, rng) for block in blocks)
-    return reduce(add, tallies).metrics(popularity, k)
+    times = resamples(int(np.count_nonzero(np.diff(held_out.indptr))))
+    return tally(recommend, held_out, k, times, np.random.default_rng(seed)).metrics(popularity, k)
 
 
 def tally(
+    recommend: Callable[[NDArray[np.int64]], Lists],
+    held_out: csr_matrix,
+    k: int,
+    times: int,
+    rng: np.random.Generator,
+) -> Tally:
+    """Sum up, over those of some users who have something held out, how good their lists are.
+
+    recommend, held_out: see ``evaluate``; times: how often to resample.
+    """
+    users = np.flatnonzero(np.diff(held_out.indptr))
+    total = Tally(
+        0,
+        np.zeros(len(PER_USER)),
+        np.zeros(held_out.shape[1], np.int64),
+        np.zeros((times, 1 + len(PER_USER))),
+    )
+    for first in range(0, len(users), BLOCK):
+        block = users[first : first + BLOCK]
+        total += _tally(recommend(block), held_out[block], k, times, rng)
+    return total
+
+
+def _tally(
     lists: Lists, held_out: csr_matrix, k: int, times: int, rng: np.random.Generator
 ) -> Tally:
-    """Sum up over some users how good their lists are.
-
-    held_out: (lists, items), no row empty; times: how often to resample.
-    """
     relevant = np.diff(held_out.indptr).astype(np.int64)
     hits = _hits(lists, held_out, k)
     values = np.column_stack([metric(hits, relevant) for metric in PER_USER.values()])

@@ -102,7 +102,8 @@ def judge(
                 return make(users)
 
             measured.append(evaluate(lists_of, relevant, share, k))
-    return Quality(*measured)
+    model, popular = measured
+    return Quality(model, popular)
 
 
 def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Factors:

@@ -12,7 +12,6 @@ from app.contracts.recommendations import MAX_K
 from batch.engines.implicit_als import ImplicitALS
 from batch.interactions import PRESETS
 from batch.size import Plan
-from batch.train import ENGINES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +40,10 @@ def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     )
 
 
+def _default(name: str) -> str:
+    return f"[default: {getattr(DEFAULT, name):g}; MLlib has its own]"
+
+
 def options(*group: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator, shown in the order given."""
 
@@ -62,7 +65,11 @@ layout_options = options(
     option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
     option("--encoding", help="Of the text.  [default: utf-8]"),
     option("--header/--no-header", default=None, help="Whether the first line names the columns."),
-    option("--rejects", type=PATH, default="rejects.csv", help="Where rejected rows are listed."),
+    option(
+        "--rejects",
+        help="Where rejected rows are listed: a file, with --engine spark a folder.  "
+        "[default: rejects.csv, rejects]",
+    ),
     option(
         "--max-rejects",
         type=Finite(0, 1),
@@ -72,7 +79,7 @@ layout_options = options(
 )
 
 items_options = options(
-    option("--items", type=PATH, help="A file of items; its columns come with each answer."),
+    option("--items", help="A file of items; its columns come with each answer."),
     option("--items-id-column", help="The column of item ids there.  [default: item]"),
     option("--items-delimiter", help="Between columns there.  [default: comma]"),
     option("--items-encoding", help="Of the text there.  [default: utf-8]"),
@@ -82,39 +89,67 @@ items_options = options(
 engine_options = options(
     option(
         "--engine",
-        type=click.Choice(list(ENGINES)),
+        type=click.Choice(["implicit", "spark"]),
         default="implicit",
-        help="The library that trains the model.",
+        help="What trains the model: the library implicit on this machine, or a Spark cluster.",
     ),
     option(
         "--factors",
         type=click.IntRange(1, 4096),
-        default=DEFAULT.factors,
-        help="How many numbers the model learns of each user and item.",
+        help=f"How many numbers the model learns of each user and item.  {_default('factors')}",
     ),
     option(
         "--regularization",
         type=Finite(0),
-        default=DEFAULT.regularization,
-        help="More makes factors smaller, lists less personal.",
+        help="More makes factors smaller, lists less personal.  " + _default("regularization"),
     ),
     option(
         "--alpha",
         type=Finite(0, min_open=True),
-        default=DEFAULT.alpha,
-        help="How much more an interaction counts than none.",
+        help=f"How much more an interaction counts than none.  {_default('alpha')}",
     ),
     option(
         "--iterations",
         type=click.IntRange(1, 1000),
-        default=DEFAULT.iterations,
-        help="Passes of training over all users and items.",
+        help=f"Passes of training over all users and items.  {_default('iterations')}",
     ),
     option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=DEFAULT.seed,
         help="Where chance starts: the same data and seed give the same model.",
+    ),
+)
+
+spark_options = options(
+    option(
+        "--als",
+        type=click.Choice(["blocked", "mllib"]),
+        help="How Spark trains: with the routines of implicit, or by MLlib.  [default: blocked; "
+        "mllib for explicit feedback]",
+    ),
+    option(
+        "--feedback",
+        type=click.Choice(["implicit", "explicit"]),
+        default="implicit",
+        help="Whether to learn what users choose, or (by MLlib) how they rate it.",
+    ),
+    option(
+        "--conf",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of Spark, such as spark.master=spark://host:7077; may come several times.",
+    ),
+    option(
+        "--whole-mb",
+        type=click.IntRange(0, 100_000),
+        help="Factors of up to this size go to every executor whole, larger ones by blocks.  "
+        "[default: 256]",
+    ),
+    option(
+        "--spark-log",
+        type=click.Choice(["off", "error", "warn", "info"]),
+        help="How much of Spark's own log to show.  [default: off]",
     ),
 )
 

@@ -23,6 +23,7 @@ from batch.evaluate import Metrics, gate
 from batch.generations import Generations
 from batch.lock import hold
 from batch.publish import Contents, publish
+from batch.ratings import RatingMetrics
 
 log = logging.getLogger("larder.pipeline")
 
@@ -69,10 +70,14 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The model and most-popular, judged on the same held-out interactions."""
+    """The model and most-popular, judged on the same held-out interactions.
+
+    ratings: how well a model of explicit feedback predicts them.
+    """
 
     model: Metrics
     popular: Metrics
+    ratings: RatingMetrics | None = None
 
 
 class Walk(Protocol):

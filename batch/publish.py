@@ -139,7 +139,7 @@ class LocalContents:
             (namespace.user_bucket, manifest.user_buckets, self.users, self.user_lists),
         ):
             keys = [key(name, bucket) for bucket in range(count)]
-            shelves = Shelves.of(members, range(count), count)
+            shelves = Shelves.of(members, count)
             write_buckets(client, keys, shelves, lists_of, parts, progress)
         return parts
 
@@ -157,13 +157,21 @@ class Shelves:
     bounds: list[int]
 
     @classmethod
-    def of(cls, members: Sequence[str], buckets: range, count: int) -> "Shelves":
-        """Those of the members that belong into these of ``count`` buckets."""
+    def of(cls, members: Sequence[str], buckets: int) -> "Shelves":
+        """Spread members over so many buckets."""
         names = np.array([field(member) for member in members], np.object_)
-        number = np.fromiter((bucket_of(name, count) for name in names), np.int64, len(names))
+        number = np.fromiter((bucket_of(name, buckets) for name in names), np.int64, len(names))
         order = np.argsort(number, kind="stable")
-        bounds = np.searchsorted(number[order], np.arange(buckets.start, buckets.stop + 1))
+        bounds = np.searchsorted(number[order], np.arange(buckets + 1))
         return cls(names[order], order, bounds.tolist())
+
+    def part(self, buckets: range) -> "Shelves":
+        """Those of some of the buckets."""
+        bounds = self.bounds[buckets.start : buckets.stop + 1]
+        members = slice(bounds[0], bounds[-1])
+        return Shelves(
+            self.names[members], self.order[members], [bound - bounds[0] for bound in bounds]
+        )
 
 
 class Parts:

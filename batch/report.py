@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.contracts.recommendations import Manifest
 from batch.evaluate import PER_USER, Metrics
-from batch.interactions import Interactions
+from batch.interactions import Interactions, Report
 from batch.items import Items
 from batch.pipeline import Quality
+from batch.ratings import RatingMetrics
 from batch.size import Figure
 
 SHOWN = 10
@@ -43,7 +44,17 @@ def quality(measured: Quality) -> str:
     for name in ("coverage", "popularity"):
         rows.append([name, f"{getattr(model, name):.4f}", "", f"{getattr(popular, name):.4f}", ""])
     head = ["", "model", "95 % interval", "most popular", "95 % interval"]
-    return f"{table(head, rows)}\n({model.users:,} users judged)"
+    lines = [table(head, rows), f"({model.users:,} users judged)"]
+    if measured.ratings is not None:
+        lines.append(_ratings(measured.ratings))
+    return "\n".join(lines)
+
+
+def _ratings(found: RatingMetrics) -> str:
+    return (
+        f"predicted ratings of {found.pairs:,} pairs: RMSE {found.rmse:.4f}, MAE {found.mae:.4f}, "
+        f"R2 {found.r2:.4f}, explained variance {found.explained_variance:.4f}"
+    )
 
 
 def _interval(metrics: Metrics, name: str) -> str:
@@ -51,14 +62,13 @@ def _interval(metrics: Metrics, name: str) -> str:
     return f"{low:.4f}-{high:.4f}"
 
 
-def interactions(loaded: Interactions) -> str:
+def interactions(found: Report, pairs: int, users: int, items: int) -> str:
     """What the input held and what became of it."""
-    report = loaded.report
     return (
-        f"{report.rows:,} rows in {report.files:,} file(s): {len(loaded):,} pairs of "
-        f"{len(loaded.users):,} users and {len(loaded.items):,} items; "
-        f"{report.merged:,} merged, {report.zero:,} of weight 0 left out, "
-        f"{_rejected(report.rejected)}"
+        f"{found.rows:,} rows in {found.files:,} file(s): {pairs:,} pairs of "
+        f"{users:,} users and {items:,} items; "
+        f"{found.merged:,} merged, {found.zero:,} of weight 0 left out, "
+        f"{_rejected(found.rejected)}"
     )
 
 
@@ -80,13 +90,13 @@ def _rejected(counts: Mapping[str, int]) -> str:
     return f"{sum(counts.values()):,} rejected{''.join(reasons)}"
 
 
-def items(loaded: Items, known: Interactions) -> str:
+def items(loaded: Items, known: Sequence[str]) -> str:
     """How many items have a document, and what was wrong with the file."""
-    described = sum(1 for item in known.items if item in loaded.texts)
+    described = sum(1 for item in known if item in loaded.texts)
     counts = loaded.report
     return (
         f"{counts.rows:,} rows of items in {counts.files:,} file(s): documents for "
-        f"{described:,} of {len(known.items):,} items; {counts.replaced:,} replaced, "
+        f"{described:,} of {len(known):,} items; {counts.replaced:,} replaced, "
         f"{_rejected(counts.rejected)}"
     )
 

@@ -15,21 +15,21 @@ Split = tuple[Interactions, Interactions]
 
 def random(interactions: Interactions, share: float, seed: int) -> Split:
     """Hold out a random share of each user's items."""
-    _check_share(share)
+    check_share(share)
     keys = np.random.default_rng(seed).random(len(interactions.user))
     return _cut(interactions, _last_of_each(interactions.user, keys, share))
 
 
 def stratified(interactions: Interactions, share: float, seed: int) -> Split:
     """Hold out a random share of each item's users."""
-    _check_share(share)
+    check_share(share)
     keys = np.random.default_rng(seed).random(len(interactions.user))
     return _cut(interactions, _last_of_each(interactions.item, keys, share))
 
 
 def chronological(interactions: Interactions, share: float) -> Split:
     """Hold out the last share of each user's items; at equal times, those of higher index."""
-    _check_share(share)
+    check_share(share)
     return _cut(interactions, _last_of_each(interactions.user, _timestamps(interactions), share))
 
 
@@ -53,19 +53,28 @@ def hold_out(
         "chronological": lambda: chronological(interactions, share),
     }
     train, held_out = after(interactions, moment) if moment is not None else rules[rule]()
-    if not len(train) or not len(held_out):
-        left = f"leaves {len(train)} interactions to train on and {len(held_out)} to evaluate"
-        if moment is not None:
-            first, last = interactions.period() or ("never", "never")
-            raise BadSettings(
-                f"--after {left}: users first met their items from {first} to {last}, so give a "
-                "date between"
-            )
-        raise BadSettings(
-            f"the split {left}: give more data, another --split or --holdout, or publish "
-            "unevaluated with --holdout 0 --force"
-        )
+    check(len(train), len(held_out), moment, interactions.period() or ("never", "never"))
     return train, held_out
+
+
+def check(train: int, held_out: int, moment: float | None, period: tuple[str, str]) -> None:
+    """Raise BadSettings when one side of a split has no interactions.
+
+    period: when the first and the last were, for the message about a split at a moment.
+    """
+    if train and held_out:
+        return
+    left = f"leaves {train} interactions to train on and {held_out} to evaluate"
+    if moment is not None:
+        first, last = period
+        raise BadSettings(
+            f"--after {left}: users first met their items from {first} to {last}, so give a "
+            "date between"
+        )
+    raise BadSettings(
+        f"the split {left}: give more data, another --split or --holdout, or publish "
+        "unevaluated with --holdout 0 --force"
+    )
 
 
 def _last_of_each(
@@ -87,13 +96,19 @@ def _cut(interactions: Interactions, held_out: NDArray[np.bool_]) -> Split:
 
 def _timestamps(interactions: Interactions) -> NDArray[np.float64]:
     if interactions.timestamp is None:
-        raise BadSettings(
-            "a split by time needs timestamps and the input has none: name their column with "
-            "--timestamp-column, or use --split random"
-        )
+        raise no_timestamps()
     return interactions.timestamp
 
 
-def _check_share(share: float) -> None:
+def no_timestamps() -> BadSettings:
+    """The error of a split by time without times."""
+    return BadSettings(
+        "a split by time needs timestamps and the input has none: name their column with "
+        "--timestamp-column, or use --split random"
+    )
+
+
+def check_share(share: float) -> None:
+    """Raise BadSettings for a share that holds out nothing or everything."""
     if not 0 < share < 1:
         raise BadSettings(f"--holdout must lie between 0 and 1, not {share}")

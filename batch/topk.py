@@ -112,7 +112,12 @@ def most_popular(share: NDArray[np.float32], seen: csr_matrix, k: int, threads: 
 
 
 def recommend(
-    factors: Factors, share: NDArray[np.float32], seen: csr_matrix, users: NDArray[np.int64], k: int
+    factors: Factors,
+    share: NDArray[np.float32],
+    seen: csr_matrix,
+    users: NDArray[np.int64],
+    k: int,
+    threads: int = 0,
 ) -> Lists:
     """Make the lists of some users as they are served: personal, or popular for strangers.
 
@@ -120,11 +125,11 @@ def recommend(
     with nothing in ``seen`` is a stranger: there is nothing that the factors could know of them.
     """
     rows = seen[users]
-    lists = best_unseen(factors.users[users], factors.items, rows, k)
+    lists = best_unseen(factors.users[users], factors.items, rows, k, threads)
     strangers = np.flatnonzero(np.diff(rows.indptr) == 0)
     if not len(strangers):
         return lists
-    popular = most_popular(share, rows[strangers], k)
+    popular = most_popular(share, rows[strangers], k, threads)
     for mine, theirs in zip(
         (lists.items, lists.scores, lists.lengths),
         (popular.items, popular.scores, popular.lengths),

@@ -36,36 +36,43 @@ class ImplicitALS:
     def settings(self) -> dict[str, float | int]:
         return asdict(self)
 
-    def confidences(self, weights: csr_matrix) -> csr_matrix:
+    def confidences(self, weights: csr_matrix, mean: float | None = None) -> csr_matrix:
         """alpha * log(1 + weight) / mean of log(1 + weight), for each interaction.
 
-        The logarithm (equation 6 of the paper) keeps a few huge counts from ruling the fit.
+        The logarithm (equation 6 of the paper) keeps a few huge counts from ruling the fit. The
+        mean is given where these are not all of the weights.
         """
         logs = np.log1p(weights.data)
-        data = logs * np.float32(self.alpha / logs.mean(dtype=np.float64))
+        if mean is None:
+            mean = float(logs.mean(dtype=np.float64))
+        data = logs * np.float32(self.alpha / mean)
         return csr_matrix((data, weights.indices, weights.indptr), weights.shape, copy=False)
 
-    def penalty(self, weights: csr_matrix) -> float:
-        """The absolute regularization for data of this size and density.
+    def penalty(self, pairs: int, users: int, items: int) -> float:
+        """The absolute regularization for so many pairs of the users and items that have any.
 
-        regularization * sqrt(alpha) * (sqrt(n / users) + sqrt(n / items)), n interactions of the
-        users and items that have any: how the largest singular value of a random matrix with as
-        many entries grows (Latala, Proc. AMS 133(5), 2005), below which a factor is only noise.
+        regularization * sqrt(alpha) * (sqrt(pairs / users) + sqrt(pairs / items)): how the largest
+        singular value of a random matrix with as many entries grows (Latala, Proc. AMS 133(5),
+        2005), below which a factor is only noise.
         """
-        users = np.count_nonzero(np.diff(weights.indptr))
-        items = len(np.unique(weights.indices))
-        spread = np.sqrt(weights.nnz / users) + np.sqrt(weights.nnz / items)
+        spread = np.sqrt(pairs / users) + np.sqrt(pairs / items)
         return float(self.regularization * np.sqrt(self.alpha) * spread)
 
+    def library(self, penalty: float) -> AlternatingLeastSquares:
+        """The library's model with these settings and that regularization."""
+        return AlternatingLeastSquares(
+            factors=self.factors,
+            regularization=penalty,
+            iterations=self.iterations,
+            random_state=self.seed,
+            num_threads=self.threads,
+        )
+
     def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
+        users = int(np.count_nonzero(np.diff(weights.indptr)))
+        items = len(np.unique(weights.indices))
         with threadpool_limits(1, user_api="blas"):  # the solver has threads of its own
-            model = AlternatingLeastSquares(
-                factors=self.factors,
-                regularization=self.penalty(weights),
-                iterations=self.iterations,
-                random_state=self.seed,
-                num_threads=self.threads,
-            )
+            model = self.library(self.penalty(weights.nnz, users, items))
             try:
                 with np.errstate(over="ignore", invalid="ignore"):  # the NaN is an error below
                     model.fit(
@@ -74,8 +81,12 @@ class ImplicitALS:
                         callback=lambda iteration, seconds, loss: progress(iteration + 1),
                     )
             except ModelFitError as error:
-                raise NotGoodEnough(
-                    f"training failed ({error}): choose --regularization and --alpha nearer to "
-                    f"their defaults"
-                ) from error
+                raise diverged(str(error)) from error
         return Factors(model.user_factors, model.item_factors)
+
+
+def diverged(why: str) -> NotGoodEnough:
+    """The error for factors that are no numbers."""
+    return NotGoodEnough(
+        f"training failed ({why}): choose --regularization and --alpha nearer to their defaults"
+    )

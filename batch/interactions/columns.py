@@ -20,7 +20,7 @@ TIMES = ("DATE", "TIMESTAMP")
 class Checks:
     """Collects what a row is rejected for; the first that holds is its one reason."""
 
-    def __init__(self, table: Table, path: Path) -> None:
+    def __init__(self, table: Table, path: str | Path) -> None:
         self.table, self.path = table, path
         self.reasons = [""]
         """What a row can be rejected for; nothing, at position 0, when it is right."""
@@ -107,7 +107,7 @@ class Checks:
 class Columns:
     """SQL for what a row of interactions says: user, item, weight, timestamp, reason."""
 
-    def __init__(self, table: Table, path: Path) -> None:
+    def __init__(self, table: Table, path: str | Path) -> None:
         self.checks = Checks(table, path)
         layout = table.layout
         self.user = self.checks.id(layout.user_column, "--user-column", "missing user")
@@ -125,6 +125,11 @@ class Columns:
         value = rating or weight
         self.weight = None if value is None else self._weight(value, layout.zero_counts_as)
         self.timestamp = None if timestamp is None else self._timestamp(timestamp)
+
+    def unused(self) -> tuple[str, ...]:
+        """Return the columns that have no role."""
+        used = self.used.values()
+        return tuple(name for name in self.checks.table.columns if name not in used)
 
     def _optional(self, field: str) -> str | None:
         layout = self.checks.table.layout

@@ -12,7 +12,7 @@ import gzip
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
 PARQUET = (".parquet",)
 FOREIGN = (".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".zip", ".avro", ".orc", ".pkl")
 REJECTS_HEAD = ("file", "line", "reason", "content")
+PART_HEAD = ("file", "rows", "reason", "content")
+"""Of the rejects that Spark writes, to whom lines have no numbers."""
 BLOCK = 1 << 20
 
 
@@ -47,27 +49,47 @@ def find(path: Path) -> list[Path]:
     BadInteractions when nothing remains.
     """
     if not path.exists():
-        raise BadInteractions(f"{path}: there is no such file or folder")
+        raise no_such(path)
     if not path.is_dir():
-        if path.name.lower().removesuffix(".gz").endswith(FOREIGN):
-            raise BadInteractions(f"{path}: cannot be read: CSV, TSV or Parquet only")
+        refuse_foreign(path, path.name)
         return [path]
     within = sorted(_within(path))
     files = [file for file in within if kind(file) is not None and not is_rejects(file)]
     if not files:
-        names = ", ".join(repr(file.name) for file in within[:5]) or "nothing"
-        raise BadInteractions(
-            f"{path}: this folder holds no {', '.join((*TEXT, *PARQUET))} file (text also .gz); "
-            f"found {names}"
-        )
+        raise none_to_read(path, [file.name for file in within])
     return files
+
+
+def no_such(path: str | Path) -> BadInteractions:
+    """Say that an input is not there."""
+    return BadInteractions(f"{path}: there is no such file or folder")
+
+
+def refuse_foreign(path: str | Path, name: str) -> None:
+    """Raise BadInteractions when a file's name says that it is of a kind that is not read."""
+    if name.lower().removesuffix(".gz").endswith(FOREIGN):
+        raise BadInteractions(f"{path}: cannot be read: CSV, TSV or Parquet only")
+
+
+def none_to_read(path: str | Path, names: Sequence[str]) -> BadInteractions:
+    """Say that a folder, in which files of these names were found, has none to read."""
+    found = ", ".join(map(repr, names[:5])) or "nothing"
+    return BadInteractions(
+        f"{path}: this folder holds no {', '.join((*TEXT, *PARQUET))} file (text also .gz); "
+        f"found {found}"
+    )
+
+
+def is_skipped(name: str) -> bool:
+    """Say whether a file or folder within a folder is left alone because of its name."""
+    return name.startswith((".", "_"))
 
 
 def _within(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        folders[:] = [name for name in folders if not is_skipped(name)]
         for name in names:
-            if not name.startswith((".", "_")):
+            if not is_skipped(name):
                 yield Path(parent, name)
 
 
@@ -86,7 +108,12 @@ def is_rejects(path: Path) -> bool:
     if not path.is_file():
         return False
     with open(path, "rb") as stream:
-        return stream.readline(100).rstrip() == ",".join(REJECTS_HEAD).encode()
+        return begins_rejects(stream.readline(100))
+
+
+def begins_rejects(first: bytes) -> bool:
+    """Say whether a file that begins with this line is one of rejects."""
+    return first.rstrip() in {",".join(head).encode() for head in (REJECTS_HEAD, PART_HEAD)}
 
 
 def delimiter(path: Path, layout: Layout) -> str:
@@ -97,7 +124,7 @@ def delimiter(path: Path, layout: Layout) -> str:
 @contextmanager
 def opened(path: Path, encoding: str, newline: str | None = "") -> Iterator[TextIO]:
     """Open a text, zipped or not; bytes that are not the encoding come as lone surrogates."""
-    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    encoding = without_mark(encoding)
     zipped = path.name.lower().endswith(".gz")
     stream: IO[str] = (
         gzip.open(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline)
@@ -108,17 +135,26 @@ def opened(path: Path, encoding: str, newline: str | None = "") -> Iterator[Text
         yield cast(TextIO, stream)
 
 
+def without_mark(encoding: str) -> str:
+    """Return the encoding that drops a byte order mark at the beginning of UTF-8."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
 def header(path: Path, layout: Layout) -> Header | None:
     """Read a text's first row, or without a header make its names; None when it is empty."""
-    cut = delimiter(path, layout)
     with opened(path, layout.encoding) as stream:
-        lines = _lines(stream)
-        for blanks, line in enumerate(lines):
-            if line.strip("\r\n"):
-                break
-        else:
-            return None
-        columns, more = _cells(line, lines, cut, layout.quote)
+        return header_of(stream, path, layout)
+
+
+def header_of(stream: TextIO, path: str | Path, layout: Layout) -> Header | None:
+    """Read the first row of an open text, whose path is for its kind and for messages."""
+    lines = _lines(stream)
+    for blanks, line in enumerate(lines):
+        if line.strip("\r\n"):
+            break
+    else:
+        return None
+    columns, more = _cells(line, lines, delimiter(Path(path), layout), layout.quote)
     if not layout.header:
         by_position = tuple(str(position + 1) for position in range(len(columns)))
         return Header(layout.names or by_position, 0, 0)

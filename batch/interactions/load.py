@@ -90,10 +90,7 @@ def _load(
     total = good + rejected.total()
     pairs, kept = _number(connection)
     if not kept:
-        raise BadInteractions(
-            f"{path}: expected interactions, found none in {total} rows"
-            + (f": {pairs} pairs weigh 0" if pairs else "")
-        )
+        raise none_left(path, total, pairs)
     report = Report(
         len(table.files),
         total,
@@ -101,9 +98,17 @@ def _load(
         good - pairs,
         pairs - kept,
         columns.used,
-        tuple(name for name in table.columns if name not in columns.used.values()),
+        columns.unused(),
     )
     return _fetch(connection, columns.timestamp is not None, report)
+
+
+def none_left(path: str | Path, rows: int, pairs: int) -> BadInteractions:
+    """Say that of these rows, and pairs all of weight 0, nothing is left."""
+    return BadInteractions(
+        f"{path}: expected interactions, found none in {rows} rows"
+        + (f": {pairs} pairs weigh 0" if pairs else "")
+    )
 
 
 def _merged(columns: Columns, rows: str) -> str:

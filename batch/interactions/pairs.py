@@ -55,8 +55,7 @@ class Interactions:
         """Return the first and the last timestamp in ISO 8601, None when there are none."""
         if self.timestamp is None or not len(self):
             return None
-        ends = np.floor([self.timestamp.min(), self.timestamp.max()]).astype("datetime64[s]")
-        return f"{ends[0]}Z", f"{ends[1]}Z"
+        return moment(self.timestamp.min()), moment(self.timestamp.max())
 
     def matrix(self) -> csr_matrix:
         """Return weights as float32 (users, items), which shares `weight` and `item` as they are.
@@ -108,6 +107,11 @@ class Interactions:
             user=_positions(self.users, users)[self.user],
             item=_positions(self.items, items)[self.item],
         )
+
+
+def moment(timestamp: float) -> str:
+    """Write a timestamp in ISO 8601."""
+    return f"{np.floor(timestamp).astype('datetime64[s]')}Z"
 
 
 def _positions(ids: Iterable[str], longer: list[str]) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ uncut row DuckDB tells where it begins (the byte), of one with wrong values only
 import csv
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,20 +81,32 @@ def settle(
     of right rows and the rejects by reason. Raises BadInteractions when these are more than the
     share `max_rejects`.
     """
-    has_uncut = _fill(connection, checks.table, name, select)
-    good, has_rejects = connection.execute(
-        f"SELECT coalesce(sum(n) FILTER (reason = 0), 0)::BIGINT, bool_or(reason > 0) FROM {name}"
-    ).fetchall()[0]
-    look = has_uncut or has_rejects or not good
-    found = _gather(connection, checks) if look else []
+    good, found = judge(connection, checks, name, select)
     is_listed = rejects is not None and _list(found, rejects)
     counts: Counter[str] = Counter()
     for reject in found:
         counts[reject.reason] += reject.rows
     if counts.total() > max_rejects * (good + counts.total()):
-        where = f"; {rejects} lists them" if is_listed else ""
-        raise BadInteractions(_too_many(checks, found, counts, good, max_rejects, where))
+        where = str(rejects) if is_listed else None
+        first = [f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found[:3]]
+        options = checks.table.layout.options
+        raise too_many(checks.path, counts, good, max_rejects, where, first, options)
     return good, counts
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection,
+    checks: Checks,
+    name: str,
+    select: Callable[[str], str],
+) -> tuple[int, list[Reject]]:
+    """Make the table of all rows that `settle` tells of; return how many are right, the rejects."""
+    has_uncut = _fill(connection, checks.table, name, select)
+    good, has_rejects = connection.execute(
+        f"SELECT coalesce(sum(n) FILTER (reason = 0), 0)::BIGINT, bool_or(reason > 0) FROM {name}"
+    ).fetchall()[0]
+    look = has_uncut or has_rejects or not good
+    return good, _gather(connection, checks) if look else []
 
 
 def beside(rejects: Path | None, input_name: str) -> Path | None:
@@ -104,16 +116,23 @@ def beside(rejects: Path | None, input_name: str) -> Path | None:
     return rejects.with_stem(f"{rejects.stem}-{input_name}")
 
 
-def _too_many(
-    checks: Checks, found: list[Reject], counts: Counter[str], good: int, limit: float, where: str
-) -> str:
+def too_many(
+    path: str | Path,
+    counts: Counter[str],
+    good: int,
+    limit: float,
+    where: str | None,
+    first: Sequence[str],
+    options: str,
+) -> BadInteractions:
+    """Say by how much the rejects pass the limit, where they are listed, the first of them."""
     total, rows = counts.total(), counts.total() + good
     reasons = ", ".join(f"{number} x {reason}" for reason, number in counts.most_common())
-    first = "; ".join(f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found[:3])
-    return (
-        f"{checks.path}: {total} of {rows} rows are rejected ({total / rows:.2%}), more than the "
-        f"{limit:.2%} allowed ({reasons}){where}. The first: {first}. "
-        + _advice(counts, checks.table.layout.options)
+    listed = f"; {where} lists them" if where else ""
+    return BadInteractions(
+        f"{path}: {total} of {rows} rows are rejected ({total / rows:.2%}), more than the "
+        f"{limit:.2%} allowed ({reasons}){listed}. The first: {'; '.join(first)}. "
+        + _advice(counts, options)
     )
 
 

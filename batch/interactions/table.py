@@ -8,7 +8,7 @@ Python's file reading, end here: `translated` turns them into ours.
 import csv
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from batch.interactions.files import Header
 from batch.interactions.layout import Layout
 
 T = TypeVar("T")
+N = TypeVar("N", str, Path)
 UNREADABLE = (duckdb.Error, OSError, EOFError, zlib.error, UnicodeError, csv.Error)
 
 
@@ -125,14 +126,19 @@ def open_table(
 ) -> Table:
     """Find the files under a path and make them readable; the folder takes what that needs."""
     found = files.find(path)
+    if are_parquet(path, found, layout):
+        return _open_parquet(connection, folder, found, layout)
+    return _open_text(folder, path, found, layout, one_newline)
+
+
+def are_parquet(path: str | Path, found: Iterable[Path], layout: Layout) -> bool:
+    """Say whether files are Parquet, not text; raise BadInteractions when they are mixed."""
     kinds = {_kind(file, layout) for file in found}
     if len(kinds) > 1:
         raise BadInteractions(
             f"{path}: this folder mixes {' and '.join(sorted(kinds))} files: keep one kind in it"
         )
-    if kinds == {"Parquet"}:
-        return _open_parquet(connection, folder, found, layout)
-    return _open_text(folder, path, found, layout, one_newline)
+    return kinds == {"Parquet"}
 
 
 def _kind(path: Path, layout: Layout) -> str:
@@ -156,17 +162,8 @@ def _open_parquet(
 def _open_text(
     folder: Path, path: Path, found: list[Path], layout: Layout, one_newline: bool
 ) -> Table:
-    headers = [(file, files.header(file, layout)) for file in found]
-    full = [(file, header) for file, header in headers if header is not None]
-    if not full:
-        raise BadInteractions(f"{path}: expected rows, found an empty file")
+    full = of_same_columns(path, [(file, files.header(file, layout)) for file in found])
     first, columns = full[0][0], full[0][1].columns
-    for file, header in full:
-        if header.columns != columns:
-            raise BadInteractions(
-                f"{file}: expected the columns of {first.name} ({', '.join(columns)}), found "
-                f"{', '.join(header.columns)}"
-            )
     plain = [folder / f"{number:06}.csv" for number in range(len(full))]
     for (file, _), target in zip(full, plain, strict=True):
         target.unlink(missing_ok=True)
@@ -180,6 +177,23 @@ def _open_text(
         files.delimiter(first, layout),
         layout,
     )
+
+
+def of_same_columns(
+    path: str | Path, headers: Iterable[tuple[N, Header | None]]
+) -> list[tuple[N, Header]]:
+    """Leave out empty files; raise BadInteractions when all are, or when their columns differ."""
+    full = [(file, header) for file, header in headers if header is not None]
+    if not full:
+        raise BadInteractions(f"{path}: expected rows, found an empty file")
+    first, columns = full[0][0], full[0][1].columns
+    for file, header in full:
+        if header.columns != columns:
+            raise BadInteractions(
+                f"{file}: expected the columns of {Path(first).name} ({', '.join(columns)}), found "
+                f"{', '.join(header.columns)}"
+            )
+    return full
 
 
 def reading(path: Path, layout: Layout, work: Callable[[duckdb.DuckDBPyConnection, Table], T]) -> T:
@@ -199,7 +213,7 @@ def reading(path: Path, layout: Layout, work: Callable[[duckdb.DuckDBPyConnectio
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: str | Path) -> Iterator[None]:
     """Turn what DuckDB and the file system raise into our errors."""
     try:
         yield

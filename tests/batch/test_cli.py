@@ -402,8 +402,8 @@ def test_evaluate_prints_and_writes_the_model_and_most_popular(
     done = larder("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json", out)
     assert done.returncode == 0, done.stderr
     written = json.loads(out.read_text())
-    assert written.keys() == {"model", "popular"}
-    for part in written.values():
+    assert written.keys() == {"model", "popular", "ratings"}
+    for part in (written["model"], written["popular"]):
         assert {"ndcg", "map", "precision", "recall", "coverage"} <= part.keys()
         assert (part["k"], part["users"]) == (5, 40)
     assert written["model"]["ndcg"] == written["model"]["recall"] == 1.0

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from implicit.cpu.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import Namespace, encode_document
@@ -116,12 +115,7 @@ def _refresh(path: Path, client: Client, engine: ImplicitALS) -> None:
 
 def _raw_implicit(interactions: Interactions, settings: ImplicitALS) -> None:
     seen = settings.confidences(interactions.matrix())
-    model = AlternatingLeastSquares(
-        factors=settings.factors,
-        regularization=settings.penalty(seen),
-        iterations=settings.iterations,
-        random_state=settings.seed,
-    )
+    model = settings.library(settings.penalty(seen.nnz, *seen.shape))
     with threadpool_limits(1, user_api="blas"):
         model.fit(seen, show_progress=False)
         users = np.arange(len(interactions.users))

@@ -1,0 +1,223 @@
+"""Alternating least squares over Spark: the routines of ``implicit``, a block of rows at a time.
+
+The factors of one side stay fixed while the tasks solve the rows of the other. Fixed factors of up
+to a limit are sent to every executor whole. Larger ones never meet in one place: each task gets the
+rows that its pairs name and, in place of all others, as few rows as have the same Gram matrix.
+Spark schedules, keeps, and repeats what was lost.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark import RDD, Broadcast
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from batch.engines.implicit_als import ImplicitALS, diverged
+from batch.spark.blocks import Matrix, Model, Side, View, cpus, kept
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """The factors of one side while the other is solved: whole, or in blocks with their Gram."""
+
+    whole: "Broadcast[Matrix] | None"
+    blocks: "RDD[Matrix]"
+    gram: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedALS:
+    """The model of ``ImplicitALS``, fitted by a cluster.
+
+    whole_bytes: up to which size the fixed factors of a side are sent to every executor whole.
+    """
+
+    model: ImplicitALS = ImplicitALS()
+    whole_bytes: int = 256 * 2**20
+
+    @property
+    def iterations(self) -> int:
+        return self.model.iterations
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**asdict(self.model), "als": "blocked"}
+
+    @property
+    def rates(self) -> bool:
+        return False
+
+    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Model:
+        """Learn from both sides of the pairs.
+
+        The same pairs and seed give the same factors whatever the number of blocks, but for
+        rounding, and with the same blocks to the bit. What the factors need stays on the cluster
+        until the stack is closed. Raises NotGoodEnough when the fit fails.
+        """
+        mean, penalty = self._scale(view)
+        users, items = (self._confidences(side, mean, stack) for side in (view.users, view.items))
+        halves = _Half(self, users, items, penalty, stack), _Half(
+            self, items, users, penalty, stack
+        )
+        mine, theirs = self._begin(users, 0), self._begin(items, users.size)
+        fixed = self._fix(items, theirs, stack)
+        for iteration in range(self.iterations):
+            mine, before = halves[0].solve(mine, fixed), mine
+            fixed = self._fix(users, mine, stack)
+            before.unpersist()  # what is lost with an executor is solved again from the beginning
+            theirs, before = halves[1].solve(theirs, fixed), theirs
+            fixed = self._fix(items, theirs, stack)
+            before.unpersist()
+            progress(iteration + 1)
+        return Model(mine, np.concatenate(theirs.collect()))
+
+    def _scale(self, view: View) -> tuple[float, float]:
+        """The mean of the logarithms, and the absolute regularization."""
+
+        def sums(rows: csr_matrix) -> tuple[float, int, int]:
+            used = np.count_nonzero(np.diff(rows.indptr))
+            return float(np.log1p(rows.data).sum(dtype=np.float64)), rows.nnz, int(used)
+
+        logs, pairs, some_users = np.sum(view.users.rows.map(sums).collect(), axis=0).tolist()
+        some_items = sum(used for _, _, used in view.items.rows.map(sums).collect())
+        return logs / pairs, self.model.penalty(int(pairs), int(some_users), some_items)
+
+    def _confidences(self, side: Side, mean: float, stack: ExitStack) -> Side:
+        model = self.model
+        return Side(
+            kept(side.rows.map(lambda rows: model.confidences(rows, mean)), stack), side.starts
+        )
+
+    def _begin(self, side: Side, offset: int) -> "RDD[Matrix]":
+        """What ``implicit`` begins with: each block takes its part of one stream of numbers."""
+        seed, factors, starts = self.model.seed, self.model.factors, side.starts
+
+        def begin(block: int, _: Iterable[csr_matrix]) -> Iterator[Matrix]:
+            first, last = int(starts[block]), int(starts[block + 1])
+            skipped = (offset + first) * factors
+            yield numbers(seed, skipped, (last - first, factors)) * np.float32(0.01)
+
+        return side.rows.mapPartitionsWithIndex(begin)
+
+    def _fix(self, side: Side, blocks: "RDD[Matrix]", stack: ExitStack) -> Fixed:
+        """Compute the factors of a side, and make them ready for the other."""
+        if side.size * self.model.factors * 4 <= self.whole_bytes:
+            whole = np.concatenate(blocks.collect())
+            gram = np.asarray(whole.T @ whole, np.float64)
+            sent = blocks.context.broadcast(whole)
+            stack.callback(sent.destroy)
+        else:
+            gram, sent = sum(blocks.map(_gram).collect(), np.zeros((1, 1))), None
+        if not np.isfinite(gram).all():
+            raise diverged("the factors are no numbers")
+        return Fixed(sent, blocks, gram)
+
+
+class _Half:
+    """One half of an iteration: solves the rows of a side while the other side is fixed."""
+
+    def __init__(
+        self, als: BlockedALS, side: Side, other: Side, penalty: float, stack: ExitStack
+    ) -> None:
+        self._solve: Callable[[csr_matrix, Matrix, Matrix], Matrix] = _Solver(als.model, penalty)
+        self._side, self._other, self._stack = side, other, stack
+        self._named: RDD[Any] | None = None
+        self._routes: RDD[Any] | None = None
+
+    def solve(self, factors: "RDD[Matrix]", fixed: Fixed) -> "RDD[Matrix]":
+        solve = self._solve
+        if (whole := fixed.whole) is not None:
+            pairs = self._side.rows.zip(factors)
+            solved = pairs.map(lambda pair: solve(*pair, whole.value))
+        else:
+            solved = self._by_block(factors, fixed)
+        return kept(solved, self._stack)
+
+    def _by_block(self, factors: "RDD[Matrix]", fixed: Fixed) -> "RDD[Matrix]":
+        if self._named is None:
+            self._named = kept(self._side.rows.map(_named), self._stack)
+            self._routes = kept(_routes(self._named, self._other.starts), self._stack)
+        assert self._routes is not None
+        solve, gram = self._solve, fixed.gram
+        blocks = len(self._side.starts) - 1
+        sent = fixed.blocks.zip(self._routes).mapPartitionsWithIndex(_send).partitionBy(blocks)
+        width = gram.shape[1]
+        ready = sent.mapPartitions(lambda found: [_together(found, width)])
+
+        def step(given: Any) -> Matrix:
+            ((rows, _), others), start = given
+            return solve(rows, start, np.concatenate([others, _rest(gram, others)]))
+
+        return self._named.zip(ready).zip(factors).map(step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Solver:
+    model: ImplicitALS
+    penalty: float
+
+    def __call__(self, rows: csr_matrix, start: Matrix, fixed: Matrix) -> Matrix:
+        """A few steps of conjugate gradients for each row, from where it stood."""
+        solved = start.copy()
+        with threadpool_limits(1, user_api="blas"):
+            solver = self.model.library(self.penalty).solver
+            solver(rows, solved, fixed, self.penalty, num_threads=cpus())
+        return solved
+
+
+def _named(rows: csr_matrix) -> tuple[csr_matrix, NDArray[np.integer[Any]]]:
+    """The same rows over only those columns that they name, and which these are."""
+    named, columns = np.unique(rows.indices, return_inverse=True)
+    shape = (rows.shape[0], len(named))
+    return csr_matrix((rows.data, columns.astype(np.int32), rows.indptr), shape), named
+
+
+def _routes(named: "RDD[Any]", starts: NDArray[np.int64]) -> "RDD[Any]":
+    """For each block of the other side: which of its rows to send to which block."""
+
+    def ask(block: int, found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        for _, columns in found:
+            bounds = np.searchsorted(columns, starts)
+            for other in np.flatnonzero(np.diff(bounds)).tolist():
+                yield other, (block, columns[bounds[other] : bounds[other + 1]] - starts[other])
+
+    asked = named.mapPartitionsWithIndex(ask).partitionBy(len(starts) - 1)
+    return asked.mapPartitions(lambda found: [[route for _, route in found]])
+
+
+def _send(block: int, found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    for factors, routes in found:
+        for other, rows in routes:
+            yield other, (block, factors[rows])
+
+
+def _together(found: Iterable[Any], width: int) -> Matrix:
+    parts = sorted((part for _, part in found), key=itemgetter(0))
+    return np.concatenate([np.zeros((0, width), np.float32), *(rows for _, rows in parts)])
+
+
+def _gram(factors: Matrix) -> NDArray[np.float64]:
+    wide = factors.astype(np.float64)
+    return np.asarray(wide.T @ wide)
+
+
+def _rest(gram: NDArray[np.float64], named: Matrix) -> Matrix:
+    """Rows that, below the named ones, complete the Gram matrix: a square root of what it lacks."""
+    values, vectors = np.linalg.eigh(gram - _gram(named))
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0))).T, np.float32, order="C")
+
+
+def numbers(seed: int, skipped: int, shape: tuple[int, int]) -> Matrix:
+    """Uniform float32 numbers of ``default_rng(seed)`` behind the first so many.
+
+    A step of the generator gives two of them.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed).advance(skipped // 2))
+    rng.random(skipped % 2, np.float32)
+    return rng.random(shape, np.float32)

@@ -1,0 +1,24 @@
+"""Which model a cluster learns: ``--als`` and ``--feedback``."""
+
+from dataclasses import replace
+from typing import Any
+
+from batch.engines.implicit_als import ImplicitALS
+from batch.errors import BadSettings
+from batch.spark.als import BlockedALS
+from batch.spark.mllib import DEFAULTS
+from batch.spark.walk import Learner
+
+
+def learner(als: str | None, feedback: str, whole_mb: int | None, **model: Any) -> Learner:
+    """Make the learner of that name, with these hyper-parameters and its own others.
+
+    als: "blocked", "mllib", or None for what suits the feedback; whole_mb: see ``BlockedALS``.
+    Raises BadSettings when the two do not go together.
+    """
+    if als == "mllib" or (als is None and feedback == "explicit"):
+        return replace(DEFAULTS[feedback], **model)
+    if feedback == "explicit":
+        raise BadSettings("--feedback explicit needs --als mllib: the blocked solver has none")
+    blocked = BlockedALS(ImplicitALS(**model))
+    return blocked if whole_mb is None else replace(blocked, whole_bytes=whole_mb * 2**20)

@@ -1,0 +1,128 @@
+"""Read interactions with Spark: check every row, merge the rows of one pair.
+
+The rules are those of `batch.interactions.load`, and so is the report.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from batch.interactions.columns import Columns
+from batch.interactions.layout import Layout
+from batch.interactions.load import STEPS, none_left
+from batch.interactions.pairs import Report
+from batch.interactions.rejects import too_many
+from batch.spark.read import rejects as folders
+from batch.spark.read.rows import ABOUT
+from batch.spark.read.source import Source, open_source
+from batch.spark.read.storage import Storage, readable
+from batch.spark.session import translated
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Distinct pairs of user and item."""
+
+    frame: DataFrame
+    """Columns user, item (string), weight (float, above 0) and, when the input has them, timestamp
+    (double, seconds since 1970 in UTC)."""
+    report: Report
+    merged: DataFrame
+    """What Spark keeps, in memory or on disk: these pairs, those of weight 0, and the rejects."""
+
+    def release(self) -> None:
+        """Let Spark forget them."""
+        self.merged.unpersist()
+
+
+def read(
+    spark: SparkSession, uri: str, layout: Layout, *, rejects: str | None, max_rejects: float
+) -> Pairs:
+    """Read one file, or all files of a folder, into distinct pairs of user and item.
+
+    Rejected rows are counted in the report and listed in the folder `rejects` (CSV: file, how many
+    rows of it, reason, content); when there are none, that of an earlier run is removed. Raises
+    BadSettings when something else is there; BadInteractions when the input cannot be read, when
+    the rejects are more than the share `max_rejects`, or when no pair is left.
+    """
+    with translated(), readable(uri):
+        folder = None if rejects is None else Storage(spark, rejects)
+        if folder is not None:
+            folders.check(folder, Storage(spark, uri))
+        source = open_source(spark, uri, layout)
+        merged = _merged(source).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            return _settled(uri, source, merged, folder, max_rejects)
+        except BaseException:
+            merged.unpersist()
+            raise
+
+
+def _merged(source: Source) -> DataFrame:
+    """Return a row of each pair, and of each reason and text that rows were rejected for."""
+    columns = source.columns
+    said = [F.count(F.lit(1)).alias("n"), _weight(columns).cast("float").alias("weight")]
+    if columns.timestamp:
+        said.append(F.min("timestamp").alias("timestamp"))
+    return source.rows.groupBy("user", "item", *ABOUT).agg(*said)
+
+
+def _weight(columns: Columns) -> Column:
+    if columns.weight is None:
+        return F.count(F.lit(1))
+    if not columns.is_rating:
+        added = F.sum("steps").cast("double") / F.lit(STEPS)
+        return F.when(F.count(F.lit(1)) == 1, F.max("weight")).otherwise(added)
+    if columns.timestamp is None:
+        return F.max("weight")
+    return F.max(F.struct("timestamp", "weight"))["weight"]
+
+
+def _settled(
+    uri: str, source: Source, merged: DataFrame, folder: Storage | None, max_rejects: float
+) -> Pairs:
+    right, rejected = _counted(merged)
+    wrong = merged.where("reason IS NOT NULL").withColumnRenamed("n", "rows")
+    is_listed = folder is not None and folders.settle(wrong if rejected else None, folder)
+    total = right["rows"] + rejected.total()
+    if rejected.total() > max_rejects * total:
+        where = folder.uri if folder is not None and is_listed else None
+        options = source.columns.checks.table.layout.options
+        raise too_many(uri, rejected, right["rows"], max_rejects, where, _first(wrong), options)
+    if not right["kept"]:
+        raise none_left(uri, total, right["pairs"])
+    report = Report(
+        source.files,
+        total,
+        dict(rejected),
+        right["rows"] - right["pairs"],
+        right["pairs"] - right["kept"],
+        source.columns.used,
+        source.columns.unused(),
+    )
+    names = [name for name in merged.columns if name not in ("n", *ABOUT)]
+    kept = merged.where("reason IS NULL AND weight > 0").select(names)
+    return Pairs(kept, report, merged)
+
+
+NONE = Row(reason=None, rows=0, pairs=0, kept=0)
+
+
+def _counted(merged: DataFrame) -> tuple[Row, Counter[str]]:
+    """Count right rows, their pairs and those of weight above 0, and rejected rows by reason."""
+    counts = merged.groupBy("reason").agg(
+        F.sum("n").alias("rows"),
+        F.count(F.lit(1)).alias("pairs"),
+        F.count_if(F.col("weight") > 0).alias("kept"),
+    )
+    found = {row["reason"]: row for row in counts.collect()}
+    right = found.pop(None, NONE)
+    return right, Counter({reason: row["rows"] for reason, row in found.items()})
+
+
+def _first(wrong: DataFrame) -> list[str]:
+    rows = wrong.orderBy("file", "reason", "content").limit(3).collect()
+    return [f"{row['file']}: {row['reason']}: {row['content'][:60]!r}" for row in rows]

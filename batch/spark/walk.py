@@ -1,0 +1,228 @@
+"""The walk on a cluster: what ``pipeline.refresh`` asks for, answered by Spark jobs."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from operator import add
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark import RDD
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy.sparse import csr_matrix
+
+from batch.engines import Factors
+from batch.errors import BadSettings
+from batch.evaluate import Tally, resamples, tally
+from batch.pipeline import Holdout, Progress, Quality
+from batch.ratings import Sums
+from batch.spark.blocks import Matrix, Model, View, cpus, kept, matrices
+from batch.spark.contents import ClusterContents
+from batch.spark.ids import Indexed
+from batch.spark.split import check_both, hold_out
+from batch.topk import BLOCK, most_popular, recommend
+
+
+class Learner(Protocol):
+    """Whatever learns factors from pairs on a cluster."""
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations a fit takes."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The hyper-parameters, as the manifest records them."""
+
+    @property
+    def rates(self) -> bool:
+        """Whether a score predicts a rating."""
+
+    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Model:
+        """Learn; what the model needs on the cluster stays until the stack is closed.
+
+        progress: called with the number of iterations done. Raises NotGoodEnough.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A ``pipeline.Walk``; documents: one JSON object per item, in order."""
+
+    indexed: Indexed
+    documents: Iterable[bytes]
+    learner: Learner
+    cache_url: str
+    stack: ExitStack = field(default_factory=ExitStack)
+    """What stays on the cluster until it is closed."""
+
+    @property
+    def users(self) -> int:
+        return int(self.indexed.starts[-1])
+
+    @property
+    def items(self) -> int:
+        return len(self.indexed.items)
+
+    @property
+    def interactions(self) -> int:
+        return int(self.indexed.counts.sum())
+
+    @property
+    def engine(self) -> str:
+        return "spark"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.learner.settings
+
+    def fingerprint(self) -> str:
+        """Two 64-bit sums of hashes; not that of one machine, which hashes pairs in order."""
+        frame = self.indexed.frame
+        told = [name for name in ("user", "item", "weight", "timestamp") if name in frame.columns]
+        sums = [
+            F.sum(F.xxhash64(F.lit(seed), *told).cast("decimal(38,0)")).cast("string")
+            for seed in (1, 2)
+        ]
+        ids = [
+            F.sum(F.xxhash64("user", "bucket", "row").cast("decimal(38,0)")).cast("string"),
+        ]
+        found = [*frame.agg(*sums).collect()[0], *self.indexed.users.agg(*ids).collect()[0]]
+        items = hashlib.blake2b("\0".join(self.indexed.items).encode(), digest_size=16)
+        items.update(" ".join(found).encode())
+        return items.hexdigest()
+
+    def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
+        with ExitStack() as stack:
+            frame = hold_out(self.indexed.frame, holdout).persist()
+            stack.callback(frame.unpersist)
+            check_both(frame, holdout)
+            return judge(self.indexed, frame, self.learner, k, progress)
+
+    def train(self, k: int, progress: Progress) -> ClusterContents:
+        view = self.indexed.view(self.indexed.frame, self.stack)
+        model = _fit(self.learner, view, "train on all", progress, self.stack)
+        return ClusterContents(
+            self.indexed,
+            view.users.rows,
+            model,
+            view.popularity(),
+            self.documents,
+            self.cache_url,
+            k,
+            self.stack,
+        )
+
+
+def judge(
+    indexed: Indexed, frame: DataFrame, learner: Learner, k: int, progress: Progress
+) -> Quality:
+    """Fit the learner on one part and measure it, beside most-popular, on what is ``held_out``."""
+    with ExitStack() as stack:
+        train, held_out = frame.where(~F.col("held_out")), frame.where("held_out")
+        view = indexed.view(train, stack)
+        starts, items = indexed.starts, len(indexed.items)
+        relevant = matrices(held_out, F.col("block"), "user", "item", starts, items)
+        pairs = kept(view.users.rows.zip(relevant).map(_unseen), stack)
+        judged = pairs.map(lambda pair: int(np.count_nonzero(np.diff(pair[1].indptr)))).sum()
+        if not judged:
+            raise BadSettings(
+                "nothing to judge by: every held-out pair is also among those to train on"
+            )
+        model = _fit(learner, view, "train", progress, stack)
+        return _measured(view, pairs, model, judged, learner.rates, k, progress, stack)
+
+
+def _measured(
+    view: View,
+    pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
+    model: Model,
+    judged: int,
+    rates: bool,
+    k: int,
+    progress: Progress,
+    stack: ExitStack,
+) -> Quality:
+    """pairs: of each block of users, what they have seen and what was held out."""
+    share = view.popularity()
+    sent = view.frame.sparkSession.sparkContext.broadcast((model.items, share))
+    stack.callback(sent.destroy)
+    times = resamples(judged)
+
+    def personal(block: int, found: Iterable[Any]) -> Iterator[Tally]:
+        items, share = sent.value
+        for (seen, relevant), users in found:
+            factors, threads = Factors(users, items), cpus()
+            yield tally(
+                lambda rows: recommend(factors, share, seen, rows, k, threads),
+                relevant,
+                k,
+                times,
+                np.random.default_rng(block),
+            )
+
+    def popular(block: int, found: Iterable[Any]) -> Iterator[Tally]:
+        _, share = sent.value
+        for seen, relevant in found:
+            threads = cpus()
+            yield tally(
+                lambda rows: most_popular(share, seen[rows], k, threads),
+                relevant,
+                k,
+                times,
+                np.random.default_rng(block),
+            )
+
+    with_users = pairs.zip(model.users)
+    measured = []
+    for name, tallies in (
+        ("evaluate the model", with_users.mapPartitionsWithIndex(personal)),
+        ("evaluate most-popular", pairs.mapPartitionsWithIndex(popular)),
+    ):
+        with progress.step(name, judged, "users") as done:
+            measured.append(tallies.treeReduce(add).metrics(share, k))
+            done(judged)
+    ours, popularity = measured
+    if not rates:
+        return Quality(ours, popularity)
+    errors = with_users.map(lambda found: _errors(*found, *sent.value))
+    return Quality(ours, popularity, errors.treeReduce(add).metrics())
+
+
+def _unseen(pair: tuple[csr_matrix, csr_matrix]) -> tuple[csr_matrix, csr_matrix]:
+    """What is also in train can not be recommended and does not count."""
+    seen, held_out = pair
+    relevant = held_out - held_out.multiply(seen.astype(bool))
+    relevant.eliminate_zeros()
+    return seen, relevant
+
+
+def _errors(
+    pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, share: NDArray[np.float32]
+) -> Sums:
+    """How far the predicted ratings are from those held out, where user and item are known."""
+    seen, relevant = pair
+    total = Sums()
+    for first in range(0, len(users), BLOCK):
+        part = relevant[first : first + BLOCK].tocoo()
+        rows = part.row + first
+        known = (np.diff(seen.indptr)[rows] > 0) & (share[part.col] > 0)
+        rows, columns = rows[known], part.col[known]
+        predicted = np.einsum("pf,pf->p", users[rows], items[columns])
+        total += Sums.of(part.data[known], predicted)
+    return total
+
+
+def _fit(learner: Learner, view: View, name: str, progress: Progress, stack: ExitStack) -> Model:
+    with progress.step(name, learner.iterations, "iterations") as advance:
+        done = 0
+
+        def tell(iterations: int) -> None:
+            nonlocal done
+            advance(iterations - done)
+            done = iterations
+
+        return learner.fit(view, tell, stack)

@@ -1,0 +1,224 @@
+"""From the options of the command to the walk that they ask for."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.contracts.recommendations import encode_document
+from batch import report
+from batch.engines import Engine
+from batch.engines.implicit_als import ImplicitALS
+from batch.errors import BadSettings
+from batch.interactions import PRESETS, Interactions, Layout, load, load_pair
+from batch.interactions.rejects import beside
+from batch.items import ITEM_PRESETS, Items, load_items
+from batch.one_machine import OneMachine, judge
+from batch.pipeline import Progress, Quality, Walk
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from batch.spark.walk import Learner
+
+log = logging.getLogger("larder")
+
+Values = Mapping[str, Any]
+
+_MODEL = ("factors", "regularization", "alpha", "iterations", "seed")
+_SPARK_ONLY = ("als", "conf", "spark_log", "whole_mb")
+
+
+@contextmanager
+def opened(interactions: str, values: Values) -> Iterator[Walk]:
+    """Load the interactions, say what they are, and open a walk over them."""
+    if values["engine"] == "spark":
+        with _session(values) as spark:
+            yield from _cluster(spark, interactions, values)
+        return
+    model = _engine(values)
+    pairs = loaded(Path(interactions), values)
+    yield OneMachine(pairs, documents(pairs.items, values), model)
+
+
+def judged(train: str, test: str, values: Values, progress: Progress) -> Quality:
+    """Train on one input, score on another."""
+    if values["engine"] == "spark":
+        with _session(values) as spark:
+            return _judged_on_cluster(spark, train, test, values, progress)
+    model = _engine(values)
+    seen, held_out = load_pair(
+        train, test, _layout(values), rejects=rejects(values), max_rejects=values["max_rejects"]
+    )
+    for each in (seen, held_out):
+        click.echo(report.interactions(each.report, len(each), len(each.users), len(each.items)))
+    return judge(seen, held_out, model, values["k"], progress)
+
+
+def loaded(path: Path, values: Values) -> Interactions:
+    """Load interactions into memory, and say what they are."""
+    found = load(path, _layout(values), rejects=rejects(values), max_rejects=values["max_rejects"])
+    click.echo(report.interactions(found.report, len(found), len(found.users), len(found.items)))
+    return found
+
+
+def documents(known: Sequence[str], values: Values) -> Iterable[bytes]:
+    """The document of each known item, in order."""
+    if values["items"] is None:
+        return map(encode_document, known)
+    return map(encode_document, known, described(known, values).json_objects(known))
+
+
+def described(known: Sequence[str], values: Values) -> Items:
+    """Load the items file, and say how many of the known items it describes."""
+    path = Path(values["items"])
+    layout = ITEM_PRESETS[values["preset"]].choose(
+        item_column=values["items_id_column"],
+        delimiter=_delimiter(values["items_delimiter"]),
+        encoding=values["items_encoding"],
+    )
+    items = load_items(
+        path,
+        layout,
+        _names(values["document_columns"]),
+        rejects=beside(rejects(values), "items"),
+        max_rejects=values["max_rejects"],
+    )
+    click.echo(report.items(items, known))
+    items.check(path, known)
+    return items
+
+
+def rejects(values: Values) -> Path:
+    """The file of rejected rows on this machine."""
+    given = values["rejects"]
+    return Path("rejects.csv" if given is None or "://" in given else given)
+
+
+def _layout(values: Values) -> Layout:
+    layout = PRESETS[values["preset"]].choose(
+        user_column=values["user_column"],
+        item_column=values["item_column"],
+        rating_column=values["rating_column"],
+        weight_column=values["weight_column"],
+        timestamp_column=values["timestamp_column"],
+        delimiter=_delimiter(values["delimiter"]),
+        encoding=values["encoding"],
+        header=values["header"],
+    )
+    if layout.user_column == layout.item_column:
+        raise BadSettings(
+            f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
+        )
+    return layout
+
+
+def _engine(values: Values) -> Engine:
+    """The engine of one machine. Raises BadSettings for an option that only Spark knows."""
+    if values["feedback"] == "explicit":
+        raise BadSettings("--feedback explicit needs --engine spark (and its --als mllib)")
+    for name in _SPARK_ONLY:
+        if values[name] not in (None, ()):
+            raise BadSettings(f"--{name.replace('_', '-')} needs --engine spark")
+    return ImplicitALS(**_model(values))
+
+
+def _model(values: Values) -> dict[str, Any]:
+    """The hyper-parameters that somebody chose; engines have defaults of their own."""
+    return {name: values[name] for name in _MODEL if values[name] is not None}
+
+
+@contextmanager
+def _session(values: Values) -> "Iterator[SparkSession]":
+    from batch.spark.session import session
+
+    conf = dict(_setting(each) for each in values["conf"])
+    with session(conf, values["spark_log"] or "off") as spark:
+        yield spark
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name.startswith("spark.") and equals):
+        raise BadSettings(f"--conf must be spark.<name>=<value>, not {text!r}")
+    return name, value
+
+
+def _cluster(spark: "SparkSession", interactions: str, values: Values) -> Iterator[Walk]:
+    from batch.spark.ids import index
+    from batch.spark.walk import Cluster
+
+    learner = _learner(values)
+    with ExitStack() as stack:
+        (frame,) = _frames(spark, [(interactions, rejects_folder(values))], values, stack)
+        indexed = index(frame, stack)
+        known = documents(indexed.items, values)
+        yield Cluster(indexed, known, learner, values["cache_url"], stack)
+
+
+def _judged_on_cluster(
+    spark: "SparkSession", train: str, test: str, values: Values, progress: Progress
+) -> Quality:
+    from pyspark.sql import functions as F
+
+    from batch.spark.ids import index
+    from batch.spark.walk import judge as judge_on_cluster
+
+    learner = _learner(values)
+    folder = rejects_folder(values)
+    with ExitStack() as stack:
+        inputs = [(train, folder), (test, f"{folder}-test")]
+        seen, held_out = _frames(spark, inputs, values, stack)
+        both = seen.withColumn("held_out", F.lit(False)).unionByName(
+            held_out.withColumn("held_out", F.lit(True)), allowMissingColumns=True
+        )
+        indexed = index(both, stack)
+        return judge_on_cluster(indexed, indexed.frame, learner, values["k"], progress)
+
+
+def _frames(
+    spark: "SparkSession", inputs: Iterable[tuple[str, str]], values: Values, stack: ExitStack
+) -> "list[DataFrame]":
+    """The pairs of each input; each comes with the folder of its rejects."""
+    from batch.spark.read import read
+
+    frames = []
+    for uri, folder in inputs:
+        started = time.monotonic()
+        pairs = read(spark, uri, _layout(values), rejects=folder, max_rejects=values["max_rejects"])
+        stack.callback(pairs.release)
+        if values["feedback"] == "explicit" and "rating" not in pairs.report.used:
+            raise BadSettings(
+                f"--feedback explicit needs ratings and {uri} has none: name their column with "
+                "--rating-column"
+            )
+        found = pairs.report
+        left = found.rows - sum(found.rejected.values()) - found.merged - found.zero
+        users, items = (pairs.frame.select(name).distinct().count() for name in ("user", "item"))
+        click.echo(report.interactions(found, left, users, items))
+        log.info("read: %s rows in %.1f s", f"{found.rows:,}", time.monotonic() - started)
+        frames.append(pairs.frame)
+    return frames
+
+
+def _learner(values: Values) -> "Learner":
+    from batch.spark.learners import learner
+
+    return learner(values["als"], values["feedback"], values["whole_mb"], **_model(values))
+
+
+def rejects_folder(values: Values) -> str:
+    """The folder of rejected rows, wherever Spark writes."""
+    return str(values["rejects"] or "rejects")
+
+
+def _delimiter(text: str | None) -> str | None:
+    return "\t" if text == "\\t" else text
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None

@@ -1,0 +1,428 @@
+"""The session is quiet, leaves nothing behind, has our code everywhere, fails in one sentence."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import py4j.protocol
+import pyspark.errors
+import pytest
+from pyspark.sql import SparkSession
+
+from batch import errors
+from batch.errors import BadInteractions, BadSettings, CacheUnavailable, JobFailed, OutOfMemory
+from batch.spark.session import package, session, translated
+from tests.servers import environment
+from tests.spark.cluster import QUICK, StandaloneCluster
+
+HOUSE = Path(__file__).parents[2]
+
+
+def python(
+    program: str, folder: Path, variables: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program in an empty folder, as a user's own process would."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**environment(variables), "PYTHONPATH": str(HOUSE)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+RUN = """
+import json, os, signal, sys
+import psutil
+from batch.spark.session import session
+
+CONF = {"spark.master": "local[1]", "spark.driver.memory": "1g"}
+CONF["spark.sql.shuffle.partitions"] = "3"
+
+def seen(_):
+    from threadpoolctl import threadpool_info
+    import numpy
+    blas = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    return [sys.executable, blas]
+
+before = dict(os.environ), list(sys.path), signal.getsignal(signal.SIGINT)
+with session(CONF) as spark:
+    from pyspark.ml.recommendation import ALS
+    pairs = spark.createDataFrame([(0, 0, 1.0), (1, 1, 1.0)], "user int, item int, rating float")
+    ALS(rank=2, maxIter=1).fit(pairs).itemFactors.toPandas()
+    context = spark.sparkContext
+    python, blas = context.parallelize([0]).map(seen).first()
+    found = {
+        "partitions": spark.conf.get("spark.sql.shuffle.partitions"),
+        "memory": context._jvm.java.lang.Runtime.getRuntime().maxMemory() >> 20,
+        "zone": spark.conf.get("spark.sql.session.timeZone"),
+        "name": context.appName,
+        "python": python == sys.executable,
+        "blas": blas,
+        "page": context.uiWebUrl,
+    }
+found["restored"] = before == (dict(os.environ), list(sys.path), signal.getsignal(signal.SIGINT))
+found["left"] = [each.name() for each in psutil.Process().children(recursive=True)]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.usefixtures("java")
+def test_a_run_prints_nothing_of_its_own_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "tmp").mkdir()
+    done = python(RUN, tmp_path / "work", {"TMPDIR": str(tmp_path / "tmp")})
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert 900 <= found.pop("memory") <= 1024, "the memory asked for"
+    assert found == {
+        "partitions": "3",
+        "zone": "UTC",
+        "name": "larder",
+        "python": True,
+        "blas": [1],
+        "page": None,
+        "restored": True,
+        "left": [],
+    }
+    assert not list((tmp_path / "work").iterdir())
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.usefixtures("java")
+def test_the_log_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
+    program = """
+from batch.spark.session import session
+with session({"spark.master": "local[1]", "spark.driver.memory": "1g"}, "info"):
+    pass
+"""
+    done = python(program, tmp_path)
+    assert done.returncode == 0
+    assert "INFO SparkContext: Running Spark version" in done.stderr
+
+
+REFUSED = """
+import sys
+{before}
+from batch.errors import LarderError
+from batch.spark.session import session
+try:
+    with session({conf}) as spark:
+        {inside}
+except LarderError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def refused(folder: Path, variables: dict[str, str] | None = None, **parts: str) -> str:
+    """What a session says when it cannot start or go on; nothing else may be printed."""
+    parts = {"before": "", "conf": "{}", "inside": "pass", **parts}
+    done = python(REFUSED.format(**parts), folder, variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1, done.stdout
+    return done.stdout.rstrip()
+
+
+def test_without_java_a_sentence_says_what_to_install(tmp_path: Path) -> None:
+    assert refused(tmp_path, {"PATH": "", "JAVA_HOME": ""}) == (
+        "BadSettings Spark needs Java 17 or newer, found no Java on the PATH: install it (Debian: "
+        "apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
+    )
+
+
+def test_an_old_java_is_named(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
+    java.chmod(java.stat().st_mode | stat.S_IXUSR)
+    said = refused(tmp_path, {"JAVA_HOME": str(tmp_path)})
+    assert f"found Java 8 in JAVA_HOME={str(tmp_path)!r}: install it" in said
+
+
+@pytest.mark.parametrize("name", ["pyspark", "pandas", "pyarrow"])
+def test_without_the_extra_a_sentence_says_what_to_install(name: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, before=f"sys.modules[{name!r}] = None") == (
+        f"BadSettings Spark needs the Python package {name!r}: pip install 'larder[spark]'"
+    )
+
+
+@pytest.mark.usefixtures("java")
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        (
+            {"spark.master": "spark://127.0.0.1:1"},
+            "ClusterUnavailable no Spark master answers at spark://127.0.0.1:1: is it running?",
+        ),
+        (
+            {"spark.master": "elsewhere"},
+            "BadSettings Spark did not start: Master must either be yarn or start with spark, k8s, "
+            "or local",
+        ),
+        (
+            {"spark.driver.memory": "lots"},
+            "BadSettings Spark did not start: Invalid maximum heap size: -Xmxlots",
+        ),
+    ],
+)
+def test_a_session_that_cannot_start_says_why(
+    conf: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    assert refused(tmp_path, conf=repr(conf)) == said
+
+
+@pytest.mark.usefixtures("java")
+def test_a_driver_out_of_memory_names_the_setting(tmp_path: Path) -> None:
+    said = refused(
+        tmp_path,
+        conf='{"spark.master": "local[1]", "spark.driver.memory": "512m"}',
+        inside="spark.range(4).selectExpr('array_repeat(id, 400000000) a').rdd.count()",
+    )
+    assert said.startswith("OutOfMemory ")
+    assert "--conf spark.driver.memory=..." in said
+
+
+def test_a_session_that_runs_already_is_used_and_left_running(spark: SparkSession) -> None:
+    with session({}) as same:
+        assert same.sparkContext is spark.sparkContext
+    assert spark.range(3).count() == 3
+
+
+def test_settings_reach_a_running_session_and_are_taken_back(spark: SparkSession) -> None:
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    with session({"spark.sql.shuffle.partitions": "7", "spark.sql.ansi.enabled": "false"}) as same:
+        assert same.conf.get("spark.sql.shuffle.partitions") == "7"
+        assert same.sql("select 1 / 0 as nothing").first() == (None,)
+    assert spark.conf.get("spark.sql.shuffle.partitions") == before
+    assert spark.conf.get("spark.sql.ansi.enabled") == "true"
+
+
+def test_a_setting_that_comes_too_late_is_refused(spark: SparkSession) -> None:
+    with (
+        pytest.raises(BadSettings, match=r"spark\.driver\.memory cannot change .*'1g' there, '2g'"),
+        session({"spark.driver.memory": "2g"}),
+    ):
+        pass
+
+
+def wrong_row(_: Any) -> None:
+    raise BadInteractions("row 7: no user; found ''")
+
+
+def wrong_rows(batches: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from map(len, next(batches).nothing)
+    except AttributeError as error:
+        raise CacheUnavailable("127.0.0.1:1 refuses: is it running?") from error
+
+
+def bug(_: Any) -> None:
+    raise ValueError("a bug\nof two lines")
+
+
+def greedy(_: Any) -> int:
+    return len(bytearray(1 << 50))
+
+
+def crash(_: Any) -> None:
+    os._exit(1)
+
+
+def crashing(batches: Iterator[Any]) -> Iterator[Any]:
+    crash(batches)
+    yield from batches
+
+
+def java_lang(spark: SparkSession) -> Any:
+    assert spark._jvm is not None
+    return spark._jvm.java.lang
+
+
+def mapped(work: Callable[[Any], Any]) -> Callable[[SparkSession], Any]:
+    return lambda spark: spark.sparkContext.parallelize([1], 1).map(work).collect()
+
+
+FAILURES: dict[str, tuple[Callable[[SparkSession], Any], type[errors.LarderError], str]] = {
+    "ours": (mapped(wrong_row), BadInteractions, r"row 7: no user; found ''"),
+    "ours, caused by another": (
+        lambda spark: spark.range(3).mapInArrow(wrong_rows, "a long").collect(),
+        CacheUnavailable,
+        r"127\.0\.0\.1:1 refuses: is it running\?",
+    ),
+    "a bug": (mapped(bug), JobFailed, "Spark could not finish: ValueError: a bug"),
+    "Python out of memory": (
+        mapped(greedy),
+        OutOfMemory,
+        r".*MemoryError.*memoryOverhead=\.\.\..*",
+    ),
+    "Python killed": (mapped(crash), OutOfMemory, ".*Python worker exited .*memoryOverhead=.*"),
+    "Arrow killed": (
+        lambda spark: spark.range(3).mapInArrow(crashing, "a long").toPandas(),
+        OutOfMemory,
+        ".*Python worker exited unexpectedly.*",
+    ),
+    "no such file": (
+        lambda spark: spark.read.csv("/no such/file.csv"),
+        BadInteractions,
+        "no such input: file:/no such/file.csv",
+    ),
+    "no such text": (
+        lambda spark: spark.sparkContext.textFile("/no such/file").count(),
+        BadInteractions,
+        "no such input: file:/no such/file",
+    ),
+    "unknown file system": (
+        lambda spark: spark.read.csv("odd://bucket/file.csv"),
+        BadSettings,
+        r"Spark lacks what reads odd: name its package by --conf spark\.jars\.packages=\.\.\.",
+    ),
+    "no such class": (
+        lambda spark: spark.read.csv("s3a://bucket/file.csv"),
+        BadSettings,
+        r"Spark lacks what reads org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem: .*",
+    ),
+    "storage away": (
+        lambda spark: spark.read.csv("hdfs://127.0.0.1:1/file.csv"),
+        errors.ClusterUnavailable,
+        r"the Spark cluster or its storage does not answer \(Connection refused\)",
+    ),
+    "no such column": (
+        lambda spark: spark.range(3).select("nothing"),
+        JobFailed,
+        r"Spark could not finish: \[UNRESOLVED_COLUMN.*`nothing` cannot be resolved.*",
+    ),
+    "not Parquet": (
+        lambda spark: spark.read.parquet(__file__).count(),
+        JobFailed,
+        "Spark could not finish: .*test_session.py is not a Parquet file.*",
+    ),
+    "nothing in Java": (
+        lambda spark: java_lang(spark).Integer.parseInt("x"),
+        JobFailed,
+        'Spark could not finish: For input string: "x"',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_of_spark_is_one_sentence_of_ours(
+    name: str, spark: SparkSession, capfd: pytest.CaptureFixture[str]
+) -> None:
+    work, kind, sentence = FAILURES[name]
+    with pytest.raises(kind) as raised, translated():
+        work(spark)
+    assert type(raised.value) is kind
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 500
+    assert re.fullmatch(sentence, str(raised.value)), str(raised.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_every_error_that_spark_or_py4j_raises_is_translated() -> None:
+    roots = (pyspark.errors.PySparkException, py4j.protocol.Py4JError)
+    known = [getattr(pyspark.errors, name) for name in pyspark.errors.__all__]
+    known += list(vars(py4j.protocol).values())
+    raised = [each for each in known if isinstance(each, type) and issubclass(each, Exception)]
+    assert len(raised) > 20
+    assert not [each for each in raised if not issubclass(each, roots)]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("disk full"), ConnectionResetError("the cache"), KeyError(1)]
+)
+def test_what_is_not_of_spark_passes(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, translated():
+        raise error
+    assert raised.value is error
+
+
+def test_the_package_holds_code_alone_and_needs_no_flask(tmp_path: Path) -> None:
+    package(tmp_path / "larder.zip")
+    with ZipFile(tmp_path / "larder.zip") as archive:
+        names = archive.namelist()
+    assert {"batch/publish.py", "batch/spark/session.py", "app/__init__.py"} <= set(names)
+    assert {name for name in names if name.startswith("app/")} == {
+        "app/__init__.py",
+        "app/py.typed",
+        *(
+            f"app/contracts/{path.name}"
+            for path in (HOUSE / "app" / "contracts").iterdir()
+            if path.suffix == ".py"
+        ),
+    }
+    assert not [
+        name for name in names if "datasets" in name or not name.endswith((".py", "py.typed"))
+    ]
+
+
+ON_A_CLUSTER = """
+import json, os, sys
+import psutil
+from batch.errors import LarderError
+from batch.spark.session import session
+
+def seen(_):
+    import app.contracts.recommendations, batch.interactions, batch.publish, batch.topk
+    return [batch.__file__, batch.publish.__file__, app.__file__, "flask" in sys.modules]
+
+def kill(_):
+    psutil.Process().parent().parent().kill()  # the worker's Python, its daemon, the executor
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+conf = {"spark.master": sys.argv[1], "spark.executor.memory": "512m", "spark.task.maxFailures": "1"}
+for each in ("driver", "executor"):
+    conf[f"spark.{each}.extraJavaOptions"] = sys.argv[2]
+try:
+    with session(conf) as spark:
+        for _ in range(2):
+            say(spark.sparkContext.parallelize(range(4), 4).map(seen).collect())
+            sys.stdin.readline()
+        spark.sparkContext.parallelize([1], 1).map(kill).collect()
+except LarderError as error:
+    say([type(error).__name__, str(error)])
+"""
+
+
+@pytest.mark.usefixtures("java")
+def test_executors_of_a_cluster_run_the_code_that_was_shipped(tmp_path: Path) -> None:
+    """Those that join late too; one that is killed is an error that names the settings."""
+    with (
+        StandaloneCluster(tmp_path) as cluster,
+        subprocess.Popen(
+            [sys.executable, "-c", ON_A_CLUSTER, cluster.url, " ".join(QUICK)],
+            env={**environment(), "PYTHONPATH": str(HOUSE)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as driver,
+    ):
+        assert driver.stdin and driver.stdout and driver.stderr
+        shipped = json.loads(driver.stdout.readline())
+        cluster.kill_worker(0)
+        cluster.kill_worker(1)
+        cluster.add_worker()
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        late = json.loads(driver.stdout.readline())
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        kind, sentence = json.loads(driver.stdout.readline())
+        assert driver.stderr.read() == ""
+    for batch_file, publish_file, app_file, has_flask in [*shipped, *late]:
+        assert batch_file.endswith("larder-shipped.zip/batch/__init__.py")
+        assert publish_file.endswith("larder-shipped.zip/batch/publish.py")
+        assert app_file.endswith("larder-shipped.zip/app/__init__.py")
+        assert not has_flask
+    assert kind == "OutOfMemory"
+    assert "ExecutorLostFailure" in sentence and "spark.executor.memoryOverhead" in sentence
