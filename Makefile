@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test loadtest redis-7 java-17 lint bench-quality bench-refresh bench-cache bench-serving clean
+.PHONY: help demo test loadtest redis-7 java-17 lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,10 @@ bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the l
 
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
+
+bench-spark: $(VENV)/.test  ## Spark beside implicit; growth with data and cores, a table and a plot (20 minutes)
+	@$(WITH_JAVA) $(BIN)/python -m tests.bench.spark_fit $(if $(DECKLISTS),--decklists $(DECKLISTS))
+	@$(WITH_JAVA) $(BIN)/python -m tests.bench.spark_scale $(BENCH_ARGS)
 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)

@@ -114,12 +114,13 @@ def refresh(interactions: str, **values: Any) -> None:
     check_holdout(holdout, limits)
     _check_outputs(values, interactions)
     client = connect(values["cache_url"])
-    with walks.opened(interactions, values) as walk:
+    progress = for_this_terminal()
+    with walks.opened(interactions, values, progress) as walk:
         manifest = run_refresh(
             walk,
             client,
             space,
-            for_this_terminal(),
+            progress,
             k=values["k"],
             holdout=holdout,
             limits=limits,
@@ -243,6 +244,19 @@ def size(**values: Any) -> None:
         copies=values["replicas"] + 1,
     )
     click.echo(report.sizes(figures(plan)))
+
+
+@cli.command()
+@click.argument("path", type=PATH)
+def package(path: Path) -> None:
+    """Write the zip of our code that Spark executors need.
+
+    For spark-submit --py-files; refresh --engine spark sends it by itself.
+    """
+    from batch.spark.session import package as write
+
+    write(path)
+    click.echo(f"wrote {path}")
 
 
 @cli.command()

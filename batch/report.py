@@ -62,10 +62,10 @@ def _interval(metrics: Metrics, name: str) -> str:
     return f"{low:.4f}-{high:.4f}"
 
 
-def interactions(found: Report, pairs: int, users: int, items: int) -> str:
+def interactions(found: Report, users: int, items: int) -> str:
     """What the input held and what became of it."""
     return (
-        f"{found.rows:,} rows in {found.files:,} file(s): {pairs:,} pairs of "
+        f"{found.rows:,} rows in {found.files:,} file(s): {found.pairs:,} pairs of "
         f"{users:,} users and {items:,} items; "
         f"{found.merged:,} merged, {found.zero:,} of weight 0 left out, "
         f"{_rejected(found.rejected)}"

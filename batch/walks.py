@@ -23,6 +23,8 @@ from batch.pipeline import Progress, Quality, Walk
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from batch.spark.ids import Indexed
+    from batch.spark.read import Pairs
     from batch.spark.walk import Learner
 
 log = logging.getLogger("larder")
@@ -34,11 +36,11 @@ _SPARK_ONLY = ("als", "conf", "spark_log", "whole_mb")
 
 
 @contextmanager
-def opened(interactions: str, values: Values) -> Iterator[Walk]:
+def opened(interactions: str, values: Values, progress: Progress) -> Iterator[Walk]:
     """Load the interactions, say what they are, and open a walk over them."""
     if values["engine"] == "spark":
         with _session(values) as spark:
-            yield from _cluster(spark, interactions, values)
+            yield from _cluster(spark, interactions, values, progress)
         return
     model = _engine(values)
     pairs = loaded(Path(interactions), values)
@@ -55,14 +57,14 @@ def judged(train: str, test: str, values: Values, progress: Progress) -> Quality
         train, test, _layout(values), rejects=rejects(values), max_rejects=values["max_rejects"]
     )
     for each in (seen, held_out):
-        click.echo(report.interactions(each.report, len(each), len(each.users), len(each.items)))
+        click.echo(report.interactions(each.report, len(each.users), len(each.items)))
     return judge(seen, held_out, model, values["k"], progress)
 
 
 def loaded(path: Path, values: Values) -> Interactions:
     """Load interactions into memory, and say what they are."""
     found = load(path, _layout(values), rejects=rejects(values), max_rejects=values["max_rejects"])
-    click.echo(report.interactions(found.report, len(found), len(found.users), len(found.items)))
+    click.echo(report.interactions(found.report, len(found.users), len(found.items)))
     return found
 
 
@@ -148,14 +150,15 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _cluster(spark: "SparkSession", interactions: str, values: Values) -> Iterator[Walk]:
-    from batch.spark.ids import index
+def _cluster(
+    spark: "SparkSession", interactions: str, values: Values, progress: Progress
+) -> Iterator[Walk]:
     from batch.spark.walk import Cluster
 
     learner = _learner(values)
     with ExitStack() as stack:
-        (frame,) = _frames(spark, [(interactions, rejects_folder(values))], values, stack)
-        indexed = index(frame, stack)
+        pairs = _read(spark, interactions, rejects_folder(values), values, stack)
+        indexed = _numbered(pairs.frame, [pairs], progress, stack)
         known = documents(indexed.items, values)
         yield Cluster(indexed, known, learner, values["cache_url"], stack)
 
@@ -165,44 +168,53 @@ def _judged_on_cluster(
 ) -> Quality:
     from pyspark.sql import functions as F
 
-    from batch.spark.ids import index
     from batch.spark.walk import judge as judge_on_cluster
 
     learner = _learner(values)
     folder = rejects_folder(values)
     with ExitStack() as stack:
-        inputs = [(train, folder), (test, f"{folder}-test")]
-        seen, held_out = _frames(spark, inputs, values, stack)
-        both = seen.withColumn("held_out", F.lit(False)).unionByName(
-            held_out.withColumn("held_out", F.lit(True)), allowMissingColumns=True
+        seen = _read(spark, train, folder, values, stack)
+        held_out = _read(spark, test, f"{folder}-test", values, stack)
+        both = seen.frame.withColumn("held_out", F.lit(False)).unionByName(
+            held_out.frame.withColumn("held_out", F.lit(True)), allowMissingColumns=True
         )
-        indexed = index(both, stack)
+        indexed = _numbered(both, [seen, held_out], progress, stack)
         return judge_on_cluster(indexed, indexed.frame, learner, values["k"], progress)
 
 
-def _frames(
-    spark: "SparkSession", inputs: Iterable[tuple[str, str]], values: Values, stack: ExitStack
-) -> "list[DataFrame]":
-    """The pairs of each input; each comes with the folder of its rejects."""
+def _read(
+    spark: "SparkSession", uri: str, folder: str, values: Values, stack: ExitStack
+) -> "Pairs":
+    """Read pairs, the rejected rows into that folder."""
     from batch.spark.read import read
 
-    frames = []
-    for uri, folder in inputs:
-        started = time.monotonic()
-        pairs = read(spark, uri, _layout(values), rejects=folder, max_rejects=values["max_rejects"])
-        stack.callback(pairs.release)
-        if values["feedback"] == "explicit" and "rating" not in pairs.report.used:
-            raise BadSettings(
-                f"--feedback explicit needs ratings and {uri} has none: name their column with "
-                "--rating-column"
-            )
-        found = pairs.report
-        left = found.rows - sum(found.rejected.values()) - found.merged - found.zero
-        users, items = (pairs.frame.select(name).distinct().count() for name in ("user", "item"))
-        click.echo(report.interactions(found, left, users, items))
-        log.info("read: %s rows in %.1f s", f"{found.rows:,}", time.monotonic() - started)
-        frames.append(pairs.frame)
-    return frames
+    started = time.monotonic()
+    layout, limit = _layout(values), values["max_rejects"]
+    pairs = read(spark, uri, layout, rejects=folder, max_rejects=limit)
+    stack.callback(pairs.release)
+    log.info("read: %s rows in %.1f s", f"{pairs.report.rows:,}", time.monotonic() - started)
+    if values["feedback"] == "explicit" and "rating" not in pairs.report.used:
+        raise BadSettings(
+            f"--feedback explicit needs ratings and {uri} has none: name their column with "
+            "--rating-column"
+        )
+    return pairs
+
+
+def _numbered(
+    frame: "DataFrame", inputs: "Sequence[Pairs]", progress: Progress, stack: ExitStack
+) -> "Indexed":
+    """Number users and items, and say what the inputs are; the ids are then let go."""
+    from batch.spark.ids import index
+
+    total = sum(each.report.pairs for each in inputs)
+    with progress.step("number", total, "pairs") as done:
+        indexed = index(frame, stack)
+        done(total)
+    for each in inputs:
+        each.release()
+        click.echo(report.interactions(each.report, indexed.user_count, len(indexed.items)))
+    return indexed
 
 
 def _learner(values: Values) -> "Learner":

@@ -28,6 +28,11 @@ class Report:
     unused: tuple[str, ...] = ()
     """The other columns that were found."""
 
+    @property
+    def pairs(self) -> int:
+        """How many are left."""
+        return self.rows - sum(self.rejected.values()) - self.merged - self.zero
+
 
 @dataclass(frozen=True, slots=True)
 class Interactions:

@@ -60,11 +60,9 @@ class BlockedALS:
         rounding, and with the same blocks to the bit. What the factors need stays on the cluster
         until the stack is closed. Raises NotGoodEnough when the fit fails.
         """
-        mean, penalty = self._scale(view)
-        users, items = (self._confidences(side, mean, stack) for side in (view.users, view.items))
-        halves = _Half(self, users, items, penalty, stack), _Half(
-            self, items, users, penalty, stack
-        )
+        users, items = view.users, view.items
+        solve = _Solver(self.model, *self._scale(view))
+        halves = _Half(solve, users, items, stack), _Half(solve, items, users, stack)
         mine, theirs = self._begin(users, 0), self._begin(items, users.size)
         fixed = self._fix(items, theirs, stack)
         for iteration in range(self.iterations):
@@ -88,20 +86,15 @@ class BlockedALS:
         some_items = sum(used for _, _, used in view.items.rows.map(sums).collect())
         return logs / pairs, self.model.penalty(int(pairs), int(some_users), some_items)
 
-    def _confidences(self, side: Side, mean: float, stack: ExitStack) -> Side:
-        model = self.model
-        return Side(
-            kept(side.rows.map(lambda rows: model.confidences(rows, mean)), stack), side.starts
-        )
-
     def _begin(self, side: Side, offset: int) -> "RDD[Matrix]":
         """What ``implicit`` begins with: each block takes its part of one stream of numbers."""
         seed, factors, starts = self.model.seed, self.model.factors, side.starts
 
-        def begin(block: int, _: Iterable[csr_matrix]) -> Iterator[Matrix]:
+        def begin(block: int, found: Iterable[csr_matrix]) -> Iterator[Matrix]:
             first, last = int(starts[block]), int(starts[block + 1])
             skipped = (offset + first) * factors
-            yield numbers(seed, skipped, (last - first, factors)) * np.float32(0.01)
+            for _ in found:  # a worker that leaves input unread is not used again
+                yield numbers(seed, skipped, (last - first, factors)) * np.float32(0.01)
 
         return side.rows.mapPartitionsWithIndex(begin)
 
@@ -122,10 +115,8 @@ class BlockedALS:
 class _Half:
     """One half of an iteration: solves the rows of a side while the other side is fixed."""
 
-    def __init__(
-        self, als: BlockedALS, side: Side, other: Side, penalty: float, stack: ExitStack
-    ) -> None:
-        self._solve: Callable[[csr_matrix, Matrix, Matrix], Matrix] = _Solver(als.model, penalty)
+    def __init__(self, solve: "_Solver", side: Side, other: Side, stack: ExitStack) -> None:
+        self._solve = solve
         self._side, self._other, self._stack = side, other, stack
         self._named: RDD[Any] | None = None
         self._routes: RDD[Any] | None = None
@@ -160,10 +151,12 @@ class _Half:
 @dataclass(frozen=True, slots=True)
 class _Solver:
     model: ImplicitALS
+    mean: float
     penalty: float
 
-    def __call__(self, rows: csr_matrix, start: Matrix, fixed: Matrix) -> Matrix:
+    def __call__(self, weights: csr_matrix, start: Matrix, fixed: Matrix) -> Matrix:
         """A few steps of conjugate gradients for each row, from where it stood."""
+        rows = self.model.confidences(weights, self.mean)
         solved = start.copy()
         with threadpool_limits(1, user_api="blas"):
             solver = self.model.library(self.penalty).solver

@@ -222,7 +222,7 @@ class ClusterContents:
         schema = "names array<binary>, buckets binary"
 
         def unpack(found: Iterable[Row]) -> Iterator[tuple[NDArray[np.object_], Any]]:
-            names, buckets = next(iter(found), ([], b""))
+            ((names, buckets),) = list(found) or [([], b"")]  # all of it, or the worker ends
             shelved = np.array([*map(bytes, names), None], np.object_)[:-1]  # of objects, if empty
             yield shelved, np.frombuffer(buckets, np.int32)
 

@@ -50,9 +50,13 @@ class Indexed:
         return len(self.starts) - 1
 
     @property
+    def user_count(self) -> int:
+        return int(self.starts[-1])
+
+    @property
     def buckets(self) -> int:
         """How many buckets the users are spread over."""
-        return bucket_count(int(self.starts[-1]))
+        return bucket_count(self.user_count)
 
     def buckets_of(self, block: int) -> range:
         """The buckets of a block."""
@@ -93,6 +97,7 @@ def index(frame: DataFrame, stack: ExitStack) -> Indexed:
     )
     stack.callback(users.unpersist)
     stack.callback(indexed.unpersist)
+    indexed.count()  # from here on what was read can go
     return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts)
 
 

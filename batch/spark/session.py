@@ -11,12 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 OLDEST_JAVA = 17
+WAIT = "spark.larder.executorWaitSeconds"
+"""Our own setting: how long work may wait on a cluster that has no executor for it at all."""
+_WAIT_SECONDS = 600
 # Set where neither the caller nor spark-submit nor spark-defaults.conf did.
 _SQL = {
     "spark.sql.session.timeZone": "UTC",
@@ -138,17 +142,14 @@ def session(conf: Mapping[str, str], log_level: str = "off") -> "Iterator[SparkS
 
 @contextmanager
 def _restored() -> Iterator[None]:
-    """Put back what pyspark changes in this process: variables, import paths, Ctrl-C."""
+    """Put back what pyspark changes in this process: variables, import paths."""
     variables, paths = dict(os.environ), list(sys.path)
-    interrupt = signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(variables)
         sys.path[:] = paths
-        if current_thread() is main_thread():
-            signal.signal(signal.SIGINT, interrupt)
 
 
 @contextmanager
@@ -193,13 +194,98 @@ def _started(conf: Mapping[str, str], log_level: str) -> "Iterator[SparkSession]
         settings = _settings(conf)
         _choose_python(settings)
         _reach(settings.get("spark.master") or "")
-        spark = SparkSession.builder.config(conf=settings).getOrCreate()
+        wait_seconds = _wait_seconds(settings)
+        before = _handlers()
         try:
-            spark.sparkContext.setLogLevel(log_level.upper())
-            _ship(spark.sparkContext)
-            yield spark
+            spark = SparkSession.builder.config(conf=settings).getOrCreate()
+            try:
+                _handle(spark.sparkContext, before)
+                spark.sparkContext.setLogLevel(log_level.upper())
+                _ship(spark.sparkContext)
+                with _attended(spark.sparkContext, wait_seconds):
+                    yield spark
+            finally:
+                spark.stop()
         finally:
-            spark.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _handlers() -> dict[signal.Signals, Any]:
+    """What this process does at the signals that end a run."""
+    if current_thread() is not main_thread():
+        return {}
+    return {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _handle(context: "SparkContext", handlers: Mapping[signal.Signals, Any]) -> None:
+    """Let these signals end the run at once, however long Spark would still be busy.
+
+    Also instead of pyspark, which takes Ctrl-C for itself.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        # Else the answer to the call that is cut off would be taken for that to the next one.
+        vars(context._gateway._gateway_client.thread_connection).pop("connection", None)
+        context.cancelAllJobs()
+        handlers[signal.Signals(number)](number, frame)
+
+    for number, handler in handlers.items():
+        signal.signal(number, stop if callable(handler) else handler)
+
+
+def _wait_seconds(settings: "SparkConf") -> float:
+    text = settings.get(WAIT) or str(_WAIT_SECONDS)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BadSettings(f"{WAIT} must be a number of seconds, not {text!r}") from error
+
+
+@contextmanager
+def _attended(context: "SparkContext", wait_seconds: float) -> Iterator[None]:
+    """Raise ClusterUnavailable when work waits too long for executors; Spark waits for ever."""
+    if _is_local(context.master or ""):
+        yield
+        return
+    ended, given_up = Event(), Event()
+    watch = Thread(target=_watch, args=(context, wait_seconds, ended, given_up), daemon=True)
+    watch.start()
+    try:
+        yield
+    except Exception as error:
+        if not given_up.is_set():
+            raise
+        raise ClusterUnavailable(
+            f"{context.master} gave this run no executor within {wait_seconds:g} s: see that it "
+            "has workers that are up, with free cores and the memory of --conf "
+            f"spark.executor.memory=...; --conf {WAIT}=... waits longer"
+        ) from error
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _watch(context: "SparkContext", wait_seconds: float, ended: Event, given_up: Event) -> None:
+    from py4j.protocol import Py4JError
+
+    served = time.monotonic()
+    while not ended.wait(1):
+        try:
+            if not _starves(context):
+                served = time.monotonic()
+            elif time.monotonic() - served > wait_seconds:
+                given_up.set()
+                context.cancelAllJobs()
+        except (Py4JError, OSError):  # Java is gone, and the run hears of it
+            return
+
+
+def _starves(context: "SparkContext") -> bool:
+    """Is there work, and nobody but the driver?"""
+    assert context._jsc is not None
+    members = context._jsc.sc().getExecutorMemoryStatus().size()
+    return members < 2 and bool(context.statusTracker().getActiveJobsIds())
 
 
 @contextmanager
@@ -421,6 +507,13 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
         "Spark lacks what reads {}: name its package by --conf spark.jars.packages=...",
     ),
     (r"Could not parse Master URL: '?(.*?)'?$", BadSettings, "no such Spark master: {!r}"),
+    (
+        r"(StackOverflowError)",
+        BadSettings,
+        "Java's stack was too small ({}), as Spark noted down the origin of every iteration: name "
+        "a folder that all executors reach by --conf spark.checkpoint.dir=..., or give more by "
+        "--conf spark.driver.extraJavaOptions=-Xss16m (and spark.executor.extraJavaOptions)",
+    ),
     (
         rf"(All masters are unresponsive|Master removed our application: \w+|{_STOPPED})",
         ClusterUnavailable,

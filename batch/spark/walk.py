@@ -61,7 +61,7 @@ class Cluster:
 
     @property
     def users(self) -> int:
-        return int(self.indexed.starts[-1])
+        return self.indexed.user_count
 
     @property
     def items(self) -> int:
@@ -97,13 +97,15 @@ class Cluster:
 
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
         with ExitStack() as stack:
-            frame = hold_out(self.indexed.frame, holdout).persist()
-            stack.callback(frame.unpersist)
-            check_both(frame, holdout)
+            with progress.step("hold out", self.interactions, "pairs") as done:
+                frame = hold_out(self.indexed.frame, holdout).persist()
+                stack.callback(frame.unpersist)
+                check_both(frame, holdout)
+                done(self.interactions)
             return judge(self.indexed, frame, self.learner, k, progress)
 
     def train(self, k: int, progress: Progress) -> ClusterContents:
-        view = self.indexed.view(self.indexed.frame, self.stack)
+        view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.learner, view, "train on all", progress, self.stack)
         return ClusterContents(
             self.indexed,
@@ -123,7 +125,7 @@ def judge(
     """Fit the learner on one part and measure it, beside most-popular, on what is ``held_out``."""
     with ExitStack() as stack:
         train, held_out = frame.where(~F.col("held_out")), frame.where("held_out")
-        view = indexed.view(train, stack)
+        view = _gathered(indexed, train, progress, stack)
         starts, items = indexed.starts, len(indexed.items)
         relevant = matrices(held_out, F.col("block"), "user", "item", starts, items)
         pairs = kept(view.users.rows.zip(relevant).map(_unseen), stack)
@@ -214,6 +216,16 @@ def _errors(
         predicted = np.einsum("pf,pf->p", users[rows], items[columns])
         total += Sums.of(part.data[known], predicted)
     return total
+
+
+def _gathered(indexed: Indexed, frame: DataFrame, progress: Progress, stack: ExitStack) -> View:
+    pairs = frame.count()
+    with progress.step("gather", pairs, "pairs") as done:
+        view = indexed.view(frame, stack)
+        view.users.rows.count()
+        view.items.rows.count()
+        done(pairs)
+    return view
 
 
 def _fit(learner: Learner, view: View, name: str, progress: Progress, stack: ExitStack) -> Model:

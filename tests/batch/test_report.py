@@ -56,9 +56,9 @@ def test_the_model_stands_beside_most_popular() -> None:
 def test_the_input_is_summed_up_with_every_reason_for_a_rejection() -> None:
     made = interactions([(0, 0), (0, 1), (1, 1)])
     counted = replace(made.report, rows=9, merged=3, zero=1, rejected={"z": 2, "not a number": 1})
-    lines = report.interactions(counted, len(made), len(made.users), len(made.items)).splitlines()
+    lines = report.interactions(counted, len(made.users), len(made.items)).splitlines()
     assert lines == [
-        "9 rows in 1 file(s): 3 pairs of 2 users and 2 items; 3 merged, 1 of weight 0 left out, "
+        "9 rows in 1 file(s): 2 pairs of 2 users and 2 items; 3 merged, 1 of weight 0 left out, "
         "3 rejected",
         "  1 x not a number",
         "  2 x z",

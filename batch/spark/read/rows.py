@@ -261,7 +261,7 @@ def _batches(
     connection: duckdb.DuckDBPyConnection, columns: Columns, sql: str
 ) -> Iterator[pa.RecordBatch]:
     kinds = schema(columns)
-    reader: Any = connection.execute(sql).to_arrow_reader(1 << 16)
+    reader: Any = connection.sql(sql).to_arrow_reader(1 << 16)
     for batch in reader:
         arrays = [array.cast(kind) for array, kind in zip(batch.columns, kinds.types, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=kinds)
