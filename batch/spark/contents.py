@@ -4,7 +4,6 @@ Each block of users is a range of buckets, so every bucket is one command of one
 Spark repeats, or runs twice, leaves the same bytes.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark import RDD, Broadcast, SparkContext
-from pyspark.sql import Row
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
@@ -55,6 +53,14 @@ class Shelf:
     """Some keys, with the CRC-32 of what they hold."""
 
 
+def _delete(client: Client, keys: list[str]) -> None:
+    with translated():
+        pipeline = client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.unlink(key)
+        pipeline.execute()
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where tasks write, and what they must know of the generation."""
@@ -75,17 +81,20 @@ class Target:
         parts = Parts()
         keys = [self.key(of_users, bucket) for bucket in buckets]
         with closing(connect(self.cache_url)) as client:
-            wanted = partial(self._wanted, client)
+            wanted = partial(self._wanted, client, keys)
             wanted(0)
             write_buckets(client, keys, shelves, lists_of, parts, wanted)
         some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
         return Shelf(of_users, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
 
-    def _wanted(self, client: Client, done: int) -> None:
-        """A task may outlive its run: stop when the generation is being deleted."""
+    def _wanted(self, client: Client, keys: list[str], done: int) -> None:
+        """A task may outlive its run: stop, and leave nothing in a generation that was deleted."""
         manifest = Generations(client, self.namespace).find(self.manifest.generation)
-        if manifest is None or manifest.state != "writing":
-            raise LostLock(f"generation {self.manifest.generation} was given up")
+        if manifest is not None and manifest.state == "writing":
+            return
+        if manifest is None or manifest.state == "deleting":  # else a twin of this task wrote them
+            _delete(client, keys)
+        raise LostLock(f"generation {self.manifest.generation} was given up")
 
     def count(self, shelf: Shelf) -> int:
         """How many members the buckets of a shelf hold now."""
@@ -170,7 +179,7 @@ class ClusterContents:
         return written
 
     def _sample(self) -> bytes:
-        each = math.ceil(SAMPLE_SIZE / self.indexed.blocks)
+        each = max(1, SAMPLE_SIZE // self.indexed.blocks)  # one too many would halve the sample
         some = self.indexed.users.where(F.col("row") < each).select("user").toArrow()
         return encode_sample(some["user"].to_pylist())
 
@@ -221,7 +230,7 @@ class ClusterContents:
         placed = users.repartitionById(self.indexed.blocks, F.col("block"))
         schema = "names array<binary>, buckets binary"
 
-        def unpack(found: Iterable[Row]) -> Iterator[tuple[NDArray[np.object_], Any]]:
+        def unpack(found: Iterable[Any]) -> Iterator[tuple[NDArray[np.object_], Any]]:
             ((names, buckets),) = list(found) or [([], b"")]  # all of it, or the worker ends
             shelved = np.array([*map(bytes, names), None], np.object_)[:-1]  # of objects, if empty
             yield shelved, np.frombuffer(buckets, np.int32)

@@ -17,6 +17,10 @@ def learner(als: str | None, feedback: str, whole_mb: int | None, **model: Any) 
     Raises BadSettings when the two do not go together.
     """
     if als == "mllib" or (als is None and feedback == "explicit"):
+        if whole_mb is not None:
+            raise BadSettings("--whole-mb needs --als blocked: MLlib ships factors in its own way")
+        if feedback == "explicit" and "alpha" in model:
+            raise BadSettings("--alpha means nothing to --feedback explicit: leave it out")
         return replace(DEFAULTS[feedback], **model)
     if feedback == "explicit":
         raise BadSettings("--feedback explicit needs --als mllib: the blocked solver has none")

@@ -224,11 +224,16 @@ def _handle(context: "SparkContext", handlers: Mapping[signal.Signals, Any]) -> 
     Also instead of pyspark, which takes Ctrl-C for itself.
     """
 
+    gateway: Any = context._gateway
+    of_thread = getattr(gateway._gateway_client, "thread_connection", None)
+
     def stop(number: int, frame: Any) -> None:
-        # Else the answer to the call that is cut off would be taken for that to the next one.
-        vars(context._gateway._gateway_client.thread_connection).pop("connection", None)
-        context.cancelAllJobs()
-        handlers[signal.Signals(number)](number, frame)
+        if of_thread is not None:  # else it takes the answer that it did not wait for as the next
+            of_thread.__dict__.pop("connection", None)
+        try:
+            context.cancelAllJobs()
+        finally:
+            handlers[signal.Signals(number)](number, frame)
 
     for number, handler in handlers.items():
         signal.signal(number, stop if callable(handler) else handler)
@@ -491,8 +496,8 @@ def _ends(text: str) -> bool:
 _GONE = "Java hung up"
 _ROOM = (
     "give executors more by --conf spark.executor.memory=... (Java) or --conf "
-    "spark.executor.memoryOverhead=... (Python), a local master by --conf "
-    "spark.driver.memory=..., or use more partitions"
+    "spark.executor.memoryOverhead=... (Python; spark.executor.pyspark.memory, where that is set), "
+    "a local master by --conf spark.driver.memory=..., or use more partitions"
 )
 # The first that matches says what happened; its first group is shown.
 _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
@@ -520,7 +525,8 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
         "the Spark cluster gave the run up ({}): see that it has workers that are free",
     ),
     (
-        r"(OutOfMemoryError|MemoryError|Container killed|OOMKilled|ExecutorLostFailure|"
+        r"(OutOfMemoryError|MemoryError|cannot allocate memory|failed to map segment|"
+        r"Container killed|OOMKilled|ExecutorLostFailure|"
         r"Python worker exited unexpectedly|exit(?:ed with)? ?code:? (?:52|137|143)\b)",
         OutOfMemory,
         f"an executor ran out of memory, or was killed ({{}}): {_ROOM}",

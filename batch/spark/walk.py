@@ -1,7 +1,7 @@
 """The walk on a cluster: what ``pipeline.refresh`` asks for, answered by Spark jobs."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from operator import add
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from pyspark import RDD
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
@@ -80,19 +80,19 @@ class Cluster:
         return self.learner.settings
 
     def fingerprint(self) -> str:
-        """Two 64-bit sums of hashes; not that of one machine, which hashes pairs in order."""
+        """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.
+
+        Not that of one machine, which hashes pairs in order. Numbers of users follow from their
+        ids; blocks, of which a larger cluster makes more, have no part in it.
+        """
         frame = self.indexed.frame
         told = [name for name in ("user", "item", "weight", "timestamp") if name in frame.columns]
         sums = [
-            F.sum(F.xxhash64(F.lit(seed), *told).cast("decimal(38,0)")).cast("string")
-            for seed in (1, 2)
+            *frame.agg(*_sums_of_hashes(told)).collect()[0],
+            *self.indexed.users.agg(*_sums_of_hashes(["user"])).collect()[0],
         ]
-        ids = [
-            F.sum(F.xxhash64("user", "bucket", "row").cast("decimal(38,0)")).cast("string"),
-        ]
-        found = [*frame.agg(*sums).collect()[0], *self.indexed.users.agg(*ids).collect()[0]]
         items = hashlib.blake2b("\0".join(self.indexed.items).encode(), digest_size=16)
-        items.update(" ".join(found).encode())
+        items.update(" ".join(sums).encode())
         return items.hexdigest()
 
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
@@ -117,6 +117,11 @@ class Cluster:
             k,
             self.stack,
         )
+
+
+def _sums_of_hashes(columns: Sequence[str]) -> list[Column]:
+    hashes = (F.xxhash64(F.lit(seed), *columns) for seed in (1, 2))
+    return [F.sum(each.cast("decimal(38,0)")).cast("string") for each in hashes]
 
 
 def judge(

@@ -33,6 +33,8 @@ class EngineSuite:
 
     breaking: dict[str, float]
     """Settings under which a fit overflows."""
+    converged: dict[str, int] = {}
+    """Settings under which a fit comes to its end, where those of ``engine()`` stop before."""
 
     def engine(self, **settings: Any) -> Engine:
         raise NotImplementedError
@@ -44,7 +46,7 @@ class EngineSuite:
 
     def test_nothing_of_the_other_colour_is_close(self) -> None:
         weights = matrix(checkerboard(USERS, ITEMS))
-        factors = fit(self.engine(), weights)
+        factors = fit(self.engine(**self.converged), weights)
         products = factors.users @ factors.items.T
         same = np.add.outer(np.arange(USERS), np.arange(ITEMS)) % 2 == 0
         assert products[same].min() > 0.3

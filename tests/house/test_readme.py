@@ -87,7 +87,11 @@ def _options_of_loadtest() -> set[str]:
 
 
 def _options_of_benchmarks() -> set[str]:
-    return set(_words_of_help("tests.bench.refresh"))
+    return {
+        word
+        for name in ("refresh", "spark_scale")
+        for word in _words_of_help(f"tests.bench.{name}")
+    }
 
 
 def _words_of_help(module: str, *arguments: str) -> list[str]:
@@ -98,4 +102,5 @@ def _words_of_help(module: str, *arguments: str) -> list[str]:
 
 def _without_tools(text: str) -> str:
     """The README without the options of other programs."""
+    text = re.sub(r"^spark-submit (.*\\\n)*.*", "", text, flags=re.MULTILINE)
     return text.replace("mypy --strict", "")

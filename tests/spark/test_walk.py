@@ -1,83 +1,249 @@
-"""The walk on Spark makes what the walk on one machine makes, from the same pairs."""
+"""The walk on a cluster judges and publishes what the walk on one machine does."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from app.contracts.recommendations import Namespace, encode_document
+from app.contracts.recommendations import Namespace, decode_sample
 from batch import one_machine, pipeline
-from batch.datasets.movielens import SMALL
 from batch.engines.implicit_als import ImplicitALS
-from batch.interactions import PRESETS, Interactions, load
-from batch.pipeline import Gate, Holdout
+from batch.errors import BadSettings
+from batch.evaluate import PER_USER
+from batch.interactions import Interactions
+from batch.pipeline import Gate, Holdout, Quality
 from batch.progress import Lines
+from batch.spark import ids
 from batch.spark.als import BlockedALS
 from batch.spark.ids import index
-from batch.spark.walk import Cluster
-from batch.split import hold_out
+from batch.spark.split import hold_out
+from batch.spark.walk import Cluster, judge
 from tests.generations import read_back
 from tests.servers import Server
+from tests.spark.frames import KnownOnCluster, both_walks, drawn, frame_of, gathered, shop
+from tests.spark.test_contents import assert_alike
 
-MODEL = ImplicitALS(factors=16, iterations=5)
-
-
-@pytest.fixture(scope="module")
-def films() -> Interactions:
-    return load(SMALL / "ratings.csv", PRESETS["ml-latest"])
-
-
-def frame_of(spark: SparkSession, made: Interactions, **more: NDArray[Any]) -> DataFrame:
-    columns = {
-        "user": np.array(made.users)[made.user],
-        "item": np.array(made.items)[made.item],
-        "weight": made.weight,
-        **({} if made.timestamp is None else {"timestamp": made.timestamp}),
-        **more,
-    }
-    return spark.createDataFrame(pa.table(columns))
+K = 5
+UNUSED = "redis://127.0.0.1:1"
+EXACT = (*PER_USER, "coverage", "popularity", "users", "k")
 
 
-def test_both_walks_judge_the_same_lists_alike(spark: SparkSession, films: Interactions) -> None:
-    train, held_out = hold_out(films, "chronological", 0.2, 42, None)
-    alone = one_machine.judge(train, held_out, MODEL, 10, Lines())
+def assert_as_good(found: Quality, expected: Quality) -> None:
+    for mine, theirs in ((found.model, expected.model), (found.popular, expected.popular)):
+        for name in EXACT:
+            assert getattr(mine, name) == pytest.approx(getattr(theirs, name), rel=1e-9), name
+        for name in PER_USER:  # drawn by other numbers
+            assert mine.intervals[name] == pytest.approx(theirs.intervals[name], abs=0.02), name
+
+
+def sides(walk: Cluster, marked: DataFrame) -> tuple[Interactions, Interactions]:
+    """Bring what to train on, and what is ``held_out``, to this machine."""
+    train, test = (
+        gathered(walk.indexed, marked.where(side)) for side in ("NOT held_out", "held_out")
+    )
+    return train, test
+
+
+def judged_by_both(
+    alone: one_machine.OneMachine, walk: Cluster, marked: DataFrame
+) -> tuple[Quality, Quality]:
+    """marked: pairs with ``held_out``."""
+    train, test = sides(walk, marked)
+    expected = one_machine.judge(train, test, alone.model, K, Lines())
+    return judge(walk.indexed, marked, walk.learner, K, Lines()), expected
+
+
+@pytest.mark.parametrize("rule", ["chronological", "random", "stratified"])
+def test_the_same_lists_on_the_same_split_are_judged_alike(spark: SparkSession, rule: str) -> None:
+    holdout = Holdout(rule, 0.3)
     with ExitStack() as stack:
-        indexed = index(frame_of(spark, films), stack)
-        walk = Cluster(indexed, [], BlockedALS(MODEL), "", stack)
-        spread = walk.judge(Holdout("chronological", 0.2), 10, Lines())
-    for mine, theirs in ((spread.model, alone.model), (spread.popular, alone.popular)):
-        print(mine, theirs)
-        for name in ("ndcg", "map", "precision", "recall", "coverage", "popularity", "users"):
-            assert getattr(mine, name) == pytest.approx(getattr(theirs, name), rel=0.02), name
+        alone, walk = both_walks(frame_of(spark, shop()), UNUSED, stack)
+        marked = hold_out(walk.indexed.frame, holdout)
+        _, expected = judged_by_both(alone, walk, marked)
+        found = walk.judge(holdout, K, Lines())
+        assert_as_good(found, expected)
+        if rule == "chronological":  # the one split that both draw
+            assert_as_good(found, alone.judge(holdout, K, Lines()))
+    assert found.ratings is None
+    assert 0 < found.model.ndcg < 1
+    assert found.model.ndcg != found.popular.ndcg
 
 
-def test_both_walks_publish_the_same(
-    spark: SparkSession, films: Interactions, server: Server, client: Any, namespace: Namespace
+def test_a_fitted_model_is_judged_like_that_of_one_machine(spark: SparkSession) -> None:
+    model, holdout = ImplicitALS(factors=6, iterations=3), Holdout("chronological", 0.3)
+    with ExitStack() as stack:
+        alone, walk = both_walks(frame_of(spark, shop()), UNUSED, stack)
+        expected = replace(alone, model=model).judge(holdout, K, Lines())
+        found = replace(walk, learner=BlockedALS(model)).judge(holdout, K, Lines())
+    for name in EXACT:  # a list may differ where two scores are as good as the same
+        assert getattr(found.model, name) == pytest.approx(getattr(expected.model, name), rel=0.02)
+
+
+def test_strangers_to_train_are_judged_on_what_is_popular(spark: SparkSession) -> None:
+    """All of the last hour's users are new."""
+    made = shop()
+    late = made.user % 4 == 0
+    made = replace(made, timestamp=np.where(late, 3600.0, 0.0))
+    with ExitStack() as stack:
+        alone, walk = both_walks(frame_of(spark, made), UNUSED, stack)
+        found, expected = judged_by_both(
+            alone, walk, hold_out(walk.indexed.frame, Holdout(after=3600.0))
+        )
+    assert_as_good(found, expected)
+    assert found.model.users == len(np.unique(made.user[late]))
+    assert [getattr(found.model, name) for name in EXACT] == [
+        getattr(found.popular, name) for name in EXACT
+    ]
+
+
+def twice(spark: SparkSession, made: Interactions, more: Interactions) -> DataFrame:
+    """Two inputs, as ``larder evaluate --test`` gives them."""
+    train, test = (
+        frame_of(spark, each).withColumn("held_out", F.lit(held_out))
+        for each, held_out in ((made, False), (more, True))
+    )
+    return train.unionByName(test, allowMissingColumns=True)
+
+
+def test_what_is_also_among_the_pairs_to_train_on_does_not_count(spark: SparkSession) -> None:
+    made = shop()
+    order = np.random.default_rng(1).random(len(made))
+    train, test = made.select(order < 0.6), made.select(order > 0.5)
+    with ExitStack() as stack:
+        alone, walk = both_walks(twice(spark, train, test), UNUSED, stack)
+        found, expected = judged_by_both(alone, walk, walk.indexed.frame)
+        assert_as_good(found, expected)
+        _, held_out_only = both_walks(twice(spark, train, made.select(order >= 0.6)), UNUSED, stack)
+        once = judge(held_out_only.indexed, held_out_only.indexed.frame, walk.learner, K, Lines())
+    assert_as_good(found, once)
+
+
+def test_nothing_new_to_judge_by_is_said_in_the_words_of_one_machine(spark: SparkSession) -> None:
+    made = shop(20, 6)
+    with ExitStack() as stack:
+        alone, walk = both_walks(twice(spark, made, made), UNUSED, stack)
+        with pytest.raises(BadSettings, match="nothing to judge by") as found:
+            judge(walk.indexed, walk.indexed.frame, walk.learner, K, Lines())
+        with pytest.raises(BadSettings) as expected:
+            one_machine.judge(made, made, alone.model, K, Lines())
+    assert str(found.value) == str(expected.value)
+
+
+def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: SparkSession) -> None:
+    made = shop()
+    new = (made.user % 10 == 0) | (made.item % 10 == 0)
+    assert made.timestamp is not None
+    made = replace(made, timestamp=np.where(new, 3600.0, made.timestamp))
+    holdout = Holdout(after=800.0)
+    with ExitStack() as stack:
+        alone, walk = both_walks(frame_of(spark, made), UNUSED, stack, rates=True)
+        found = walk.judge(holdout, K, Lines()).ratings
+        train, test = sides(walk, hold_out(walk.indexed.frame, holdout))
+    assert isinstance(walk.learner, KnownOnCluster)
+    factors = walk.learner.factors
+    known = np.isin(test.user, train.user) & np.isin(test.item, train.item)
+    true = test.weight[known].astype(np.float64)
+    scores = factors.users.astype(np.float64) @ factors.items.T
+    errors = true - scores[test.user[known], test.item[known]]
+    assert 0 < len(true) < len(test)
+    assert found is not None
+    assert found.pairs == len(true)
+    assert found.rmse == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-6)
+    assert found.mae == pytest.approx(np.mean(np.abs(errors)), rel=1e-6)
+    assert found.r2 == pytest.approx(1 - np.mean(errors**2) / np.var(true), rel=1e-6)
+    assert found.explained_variance == pytest.approx(1 - np.var(errors) / np.var(true), rel=1e-6)
+
+
+def test_both_publish_the_same(
+    spark: SparkSession, server: Server, client: Any, namespace: Namespace
 ) -> None:
     other = Namespace(f"{namespace.name}-spark")
-    documents = [encode_document(item) for item in films.items]
-    chosen: Any = {"holdout": Holdout(share=0), "limits": Gate(force=True)}
-    alone = pipeline.refresh(
-        one_machine.OneMachine(films, documents, MODEL), client, namespace, Lines(), **chosen
-    )
+    limits = Gate(force=True)
+    holdout = Holdout("chronological", 0.3)
     with ExitStack() as stack:
-        walk = Cluster(
-            index(frame_of(spark, films), stack), documents, BlockedALS(MODEL), server.url, stack
+        alone, walk = both_walks(frame_of(spark, shop(200, 300)), server.url, stack)
+        expected, found = (
+            pipeline.refresh(each, client, space, Lines(), K, holdout, limits)
+            for each, space in ((alone, namespace), (walk, other))
         )
-        spread = pipeline.refresh(walk, client, other, Lines(), **chosen)
-    mine = read_back(client, namespace, alone, films.users, films.items)
-    theirs = read_back(client, other, spread, films.users, films.items)
-    assert theirs.documents == mine.documents
-    assert theirs.popular == mine.popular
-    same = sum(theirs.users[user] == mine.users[user] for user in films.users)
-    print(
-        same,
-        len(films.users),
-        sum(theirs.similar[i] == mine.similar[i] for i in films.items),
-        len(films.items),
+    users, items = alone.loaded.users, alone.loaded.items
+    theirs = read_back(client, other, found, users, items)
+    assert_alike(theirs, read_back(client, namespace, expected, users, items))
+    assert sorted(decode_sample(client.get(other.sample(found.generation)))) == sorted(users)
+    assert client.get(other.live).decode() == found.generation
+    for name in ("users", "items", "interactions", "k", "user_buckets", "similar_buckets"):
+        assert getattr(found, name) == getattr(expected, name), name
+    for name in ("chunks", "state", "settings", "forced", "code_version"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert (found.engine, found.fingerprint) == ("spark", walk.fingerprint())
+    assert found.metrics["model"]["ndcg"] == pytest.approx(expected.metrics["model"]["ndcg"])
+    assert found.metrics["ratings"] is None
+    assert found.document_bytes == expected.document_bytes
+
+
+@pytest.mark.parametrize("blocks", [3, 7])
+def test_the_sample_is_of_a_thousand_users_of_all_blocks(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, blocks: int
+) -> None:
+    users = 3000
+    monkeypatch.setattr(ids, "PAIRS_PER_BLOCK", -(-users // blocks))
+    table = {
+        "user": [f"u{n}" for n in range(users)],
+        "item": ["i"] * users,
+        "weight": [1.0] * users,
+    }
+    with ExitStack() as stack:
+        indexed = index(spark.createDataFrame(pa.table(table)), stack)
+        learner = KnownOnCluster(drawn(users, 1))
+        contents = Cluster(indexed, [], learner, UNUSED, stack).train(1, Lines())
+        sample = decode_sample(contents._sample())
+        block_of: dict[str, int] = dict(indexed.users.select("user", "block").collect())
+    assert indexed.blocks == blocks
+    assert 990 <= len(set(sample)) == len(sample) <= 1000
+    assert {block_of[user] for user in sample} == set(range(blocks))
+
+
+def fingerprint(frame: DataFrame) -> str:
+    with ExitStack() as stack:
+        return Cluster(index(frame, stack), [], BlockedALS(), UNUSED, stack).fingerprint()
+
+
+def test_a_fingerprint_is_that_of_the_data_wherever_they_are(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = frame_of(spark, shop(400, 2))
+    one = fingerprint(frame)
+    moved = frame.orderBy("weight", ascending=False).repartition(5)
+    assert fingerprint(moved) == one
+    monkeypatch.setattr(ids, "PAIRS_PER_BLOCK", 50)
+    assert fingerprint(frame) == one, "a larger cluster cuts the same data into more blocks"
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [
+        ("weight", "9"),
+        ("timestamp", "timestamp + 1"),
+        ("user", "'u 17'"),
+        ("item", "'01 '"),
+    ],
+)
+def test_a_fingerprint_tells_one_pair_that_changed(
+    spark: SparkSession, column: str, value: str
+) -> None:
+    made = shop(40, 4)
+    frame = frame_of(spark, made)
+    user, item = made.users[made.user[50]], made.items[made.item[50]]
+    changed = frame.withColumn(
+        column,
+        F.when(F.expr(f"user = '{user}' AND item = '{item}'"), F.expr(value))
+        .otherwise(F.col(column))
+        .cast(frame.schema[column].dataType),
     )
-    assert spread.users == alone.users
+    assert changed.exceptAll(frame).count() == 1
+    assert fingerprint(changed) != fingerprint(frame)
