@@ -81,12 +81,12 @@ class Server:
 
 
 class Cluster:
-    """A Redis Cluster of three masters on loopback."""
+    """A Redis Cluster of three masters on loopback, each with so many replicas."""
 
-    def __init__(self) -> None:
+    def __init__(self, replicas: int = 0) -> None:
         self.nodes = [
             Server(None, **{"cluster-enabled": "yes", "cluster-node-timeout": "1000"})
-            for _ in range(3)
+            for _ in range(3 + 3 * replicas)
         ]
 
     @property
@@ -98,12 +98,15 @@ class Cluster:
             node.start()
         clients: list[Any] = [redis.Redis(port=node.port) for node in self.nodes]
         ranges = [(0, 5460), (5461, 10922), (10923, 16383)]
-        for epoch, (client, (first, last)) in enumerate(zip(clients, ranges, strict=True), start=1):
+        for epoch, (client, (first, last)) in enumerate(zip(clients, ranges), start=1):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
         for client in clients[1:]:
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
         wait_until(lambda: all(_joined(client) for client in clients))
+        for number, client in enumerate(clients[3:]):
+            client.cluster("REPLICATE", clients[number % 3].cluster("MYID"))
+        wait_until(lambda: all(_synced(client, len(clients) // 3 - 1) for client in clients[:3]))
         for client in clients:
             client.close()
         return self
@@ -117,6 +120,13 @@ def _joined(client: Any) -> bool:
     info = client.cluster("INFO")
     known = len(client.cluster("SLOTS"))
     return info["cluster_state"] == "ok" and known == 3
+
+
+def _synced(master: Any, replicas: int) -> bool:
+    """Whether its replicas have everything; one that has not would lose it in a failover."""
+    info = master.info("replication")
+    states = [info[f"slave{number}"]["state"] for number in range(info["connected_slaves"])]
+    return states == ["online"] * replicas
 
 
 def run(

@@ -205,10 +205,16 @@ def _started(conf: Mapping[str, str], log_level: str) -> "Iterator[SparkSession]
                 with _attended(spark.sparkContext, wait_seconds):
                     yield spark
             finally:
-                spark.stop()
+                _stop(spark)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _stop(spark: "SparkSession") -> None:
+    with warnings.catch_warnings():  # that Java died is told as our error
+        warnings.filterwarnings("ignore", "Unable to cleanly shutdown Spark JVM process")
+        spark.stop()
 
 
 def _handlers() -> dict[signal.Signals, Any]:

@@ -55,6 +55,15 @@ class StandaloneCluster:
         """Kill -9 a worker and all that it started: executors and their Python."""
         _kill_all(self.workers[number])
 
+    def replace_the_dead(self) -> None:
+        """Start a worker for each that was killed."""
+        for _ in range(self._wanted - sum(each.is_running() for each in self.workers)):
+            self.add_worker()
+
+    def shuffled(self) -> int:
+        """How many times a task has written what other tasks read."""
+        return sum(1 for _ in (self._folder / "local").glob("**/shuffle_*.index"))
+
     def executors(self, number: int) -> list[psutil.Process]:
         """The Java processes of executors that a worker runs now."""
         children = self.workers[number].children()

@@ -1,0 +1,372 @@
+"""On a real cluster the walk ends well, or in order, when workers, the cache or memory are lost."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import psutil
+import pytest
+import redis
+from pyspark.sql import SparkSession
+
+from app.contracts.recommendations import Manifest, Namespace
+from batch import cli
+from batch.errors import BadSettings, LostLock
+from batch.generations import Generations
+from batch.publish import Shelves
+from batch.spark.contents import Target
+from batch.spark.session import translated
+from batch.topk import Lists
+from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
+from tests.servers import Cluster, Server, environment, wait_until
+from tests.spark.cluster import QUICK, StandaloneCluster
+
+USERS, ITEMS, EACH, BLOCKS = 4000, 200, 8, 4
+MODEL = ("--factors", "8", "--iterations", "3", "--holdout", "0", "--force")
+CONF = {
+    "spark.driver.memory": "1g",
+    "spark.executor.memory": "512m",
+    "spark.driver.extraJavaOptions": " ".join(QUICK),
+    "spark.executor.extraJavaOptions": " ".join(QUICK),
+    "spark.default.parallelism": str(BLOCKS),
+    "spark.sql.shuffle.partitions": "4",
+}
+NAMES = [f"u{number}" for number in range(USERS)]
+
+pytestmark = pytest.mark.usefixtures("java")
+
+
+class Refresh:
+    """``larder refresh --engine spark`` in a process of its own."""
+
+    def __init__(
+        self, pairs: Path, master: str, cache_url: str, namespace: Namespace, *more: str
+    ) -> None:
+        self._log = pairs.parent / f"{namespace.name}.log"
+        conf = {**CONF, "spark.master": master}
+        settings = [part for each in conf.items() for part in ("--conf", "=".join(each))]
+        command = [sys.executable, "-m", "batch.cli", "refresh", str(pairs), "--engine", "spark"]
+        command += ["--cache-url", cache_url, "--namespace", namespace.name]
+        command += ["--rejects", str(pairs.parent / "rejects"), *MODEL, *settings, *more]
+        with self._log.open("w") as log:
+            self.process = psutil.Popen(
+                command, env=environment(), stdout=subprocess.DEVNULL, stderr=log
+            )
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def last_words(self) -> str:
+        return self.said.splitlines()[-1]
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Wait for something that happens while it runs."""
+
+        def happened() -> bool:
+            assert self.process.poll() is None, self.said
+            return true()
+
+        wait_until(happened, 180)
+
+    def end(self) -> int:
+        """Wait for the end; returns the exit code."""
+        return int(self.process.wait(timeout=180))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if not self.process.is_running():
+            return
+        doomed = [*self.process.children(recursive=True), self.process]
+        for each in doomed:
+            if each.is_running():
+                each.kill()
+        psutil.wait_procs(doomed, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each user has some of the items of one of four tastes."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.csv"
+    rng, part = np.random.default_rng(7), ITEMS // 4
+    with path.open("w") as file:
+        print("user,item", file=file)
+        for number, user in enumerate(NAMES):
+            for item in rng.choice(part, EACH, replace=False):
+                print(f"{user},i{number % 4 * part + item:03}", file=file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def started(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
+    with StandaloneCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def two_workers(started: StandaloneCluster) -> StandaloneCluster:
+    started.replace_the_dead()
+    return started
+
+
+@pytest.fixture(scope="module")
+def here(pairs: Path, spark: SparkSession, server: Server) -> Callable[..., Manifest]:
+    """What this machine alone publishes of the same pairs, cut into as many blocks."""
+
+    @cache
+    def publish(*more: str) -> Manifest:
+        alone = Namespace(f"alone{len(more)}")
+        arguments = ["refresh", str(pairs), "--engine", "spark", "--cache-url", server.url]
+        arguments += ["--namespace", alone.name, "--rejects", str(pairs.parent / "rejects")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("batch.spark.ids.PAIRS_PER_BLOCK", USERS * EACH // BLOCKS)
+            cli.cli.main([*arguments, *MODEL, *more], standalone_mode=False)
+        with redis.Redis.from_url(server.url) as client:
+            return live(client, alone)
+
+    return publish
+
+
+def live(client: Any, namespace: Namespace) -> Manifest:
+    found = Generations(client, namespace).live_manifest()
+    assert found is not None
+    return found
+
+
+def same(one: Manifest, other: Manifest) -> bool:
+    """Whether both were made of the same pairs, and hold the same bytes."""
+    return (one.fingerprint, one.checksum) == (other.fingerprint, other.checksum)
+
+
+def hold_the_write(refresh: Refresh, client: Any, namespace: Namespace) -> None:
+    """Let neighbours of items be written; return when both executors wait to write users."""
+    refresh.until(lambda: has_neighbours(client, namespace))
+    client.execute_command("CLIENT", "PAUSE", 120_000, "WRITE")
+    refresh.until(lambda: waiting(client) >= 2)
+
+
+def has_neighbours(client: Any, namespace: Namespace) -> bool:
+    return any(
+        client.exists(namespace.similar_bucket(each.generation, 0))
+        for each in Generations(client, namespace).all()
+        if each.state == "writing"
+    )
+
+
+def waiting(client: Any) -> int:
+    """How many clients the server keeps from writing a bucket."""
+    return sum(each["cmd"] == "hset" and "b" in each["flags"] for each in client.client_list())
+
+
+def let_writes_go(client: Any) -> None:
+    client.execute_command("CLIENT", "UNPAUSE")
+
+
+def test_a_cluster_publishes_to_six_nodes_what_one_machine_publishes(
+    two_workers: StandaloneCluster, pairs: Path, namespace: Namespace, here: Callable[..., Manifest]
+) -> None:
+    with Cluster(replicas=1) as six:
+        with Refresh(pairs, two_workers.url, six.url, namespace) as refresh:
+            assert refresh.end() == 0, refresh.said
+        nodes: Any = redis.RedisCluster(host="127.0.0.1", port=six.nodes[0].port)
+        with nodes:
+            published = live(nodes, namespace)
+            items = [f"i{number:03}" for number in range(ITEMS)]
+            found = read_back(nodes, namespace, published, NAMES, items)
+            nodes.disconnect_connection_pools()
+    assert same(published, here())
+    assert len(found.users) == USERS
+    for number, user in enumerate(NAMES):
+        own = range(number % 4 * ITEMS // 4, (number % 4 + 1) * ITEMS // 4)
+        assert all(item in own for item, _ in found.users[user]), user
+
+
+def test_a_worker_killed_in_training_changes_nothing(
+    two_workers: StandaloneCluster,
+    pairs: Path,
+    own_server: Server,
+    namespace: Namespace,
+    here: Callable[..., Manifest],
+) -> None:
+    """By blocks, so that what tasks have sent each other is lost too."""
+    by_block = ("--whole-mb", "0", "--iterations", "4")
+    with (
+        redis.Redis.from_url(own_server.url) as client,
+        Refresh(pairs, two_workers.url, own_server.url, namespace, *by_block) as refresh,
+    ):
+        refresh.until(lambda: "gather:" in refresh.said)
+        before = two_workers.shuffled()
+        refresh.until(lambda: two_workers.shuffled() > before + 2 * BLOCKS)
+        two_workers.kill_worker(-1)
+        assert "train on all:" not in refresh.said, "killed too late"
+        assert refresh.end() == 0, refresh.said
+        assert same(live(client, namespace), here(*by_block))
+
+
+def test_a_worker_killed_in_the_write_changes_nothing(
+    two_workers: StandaloneCluster,
+    pairs: Path,
+    own_server: Server,
+    namespace: Namespace,
+    here: Callable[..., Manifest],
+) -> None:
+    with (
+        redis.Redis.from_url(own_server.url) as client,
+        Refresh(pairs, two_workers.url, own_server.url, namespace) as refresh,
+    ):
+        hold_the_write(refresh, client, namespace)
+        two_workers.kill_worker(-1)
+        let_writes_go(client)
+        assert refresh.end() == 0, refresh.said
+        assert same(live(client, namespace), here())
+        assert len(Generations(client, namespace).all()) == 1
+
+
+def test_a_cache_that_is_away_for_a_moment_is_written_all_the_same(
+    two_workers: StandaloneCluster,
+    pairs: Path,
+    tmp_path: Path,
+    namespace: Namespace,
+    here: Callable[..., Manifest],
+) -> None:
+    """Longer than a client tries again: the tasks fail, and Spark repeats them."""
+    with (
+        Server(tmp_path, appendonly="yes") as kept,
+        redis.Redis.from_url(kept.url) as client,
+        Refresh(pairs, two_workers.url, kept.url, namespace) as refresh,
+    ):
+        hold_the_write(refresh, client, namespace)
+        kept.kill()
+        time.sleep(4)
+        kept.start()
+        assert refresh.end() == 0, refresh.said
+        assert same(live(client, namespace), here())
+
+
+def test_a_cache_that_stays_away_is_transient_and_nothing_is_half_published(
+    two_workers: StandaloneCluster, pairs: Path, tmp_path: Path, namespace: Namespace
+) -> None:
+    with (
+        Server(tmp_path, appendonly="yes") as kept,
+        redis.Redis.from_url(kept.url) as client,
+        Refresh(pairs, two_workers.url, kept.url, namespace) as refresh,
+    ):
+        old = publish_by_hand(client, namespace)
+        before = keys_of(client, namespace)
+        hold_the_write(refresh, client, namespace)
+        kept.kill()
+        assert refresh.end() == 75, refresh.said
+        assert "cannot be used now" in refresh.last_words and "see that it runs" in refresh.said
+        kept.start()
+        assert live(client, namespace) == old
+        assert keys_of(client, namespace) > before
+        client.delete(namespace.lock)  # it would expire by itself
+        prune(kept.url, namespace)
+        assert keys_of(client, namespace) == before
+
+
+def prune(cache_url: str, namespace: Namespace) -> None:
+    arguments = ["prune", "--cache-url", cache_url, "--namespace", namespace.name]
+    cli.cli.main(arguments, standalone_mode=False)
+
+
+def test_an_executor_without_memory_names_the_setting_to_change(
+    two_workers: StandaloneCluster, pairs: Path, own_server: Server, namespace: Namespace
+) -> None:
+    """Python has too little of it."""
+    little = ("--conf", "spark.executor.pyspark.memory=300m")
+    with Refresh(pairs, two_workers.url, own_server.url, namespace, *little) as refresh:
+        assert refresh.end() == 2, refresh.said
+    assert "ran out of memory" in refresh.last_words, refresh.said
+    assert "--conf spark.executor.memoryOverhead=..." in refresh.last_words
+
+
+def test_a_stack_that_is_too_small_names_the_settings_to_change(spark: SparkSession) -> None:
+    """An origin of many steps, as that of MLlib's factors where nothing is checkpointed."""
+    made = spark.sparkContext.parallelize([1], 1)._jrdd
+    for _ in range(20_000):
+        made = made.coalesce(1)
+    with pytest.raises(BadSettings, match=r"StackOverflowError.*--conf spark\.checkpoint\.dir="):
+        with translated():
+            made.count()
+
+
+def test_a_cluster_without_a_free_worker_is_transient(
+    two_workers: StandaloneCluster, pairs: Path, server: Server, namespace: Namespace
+) -> None:
+    much = ("--conf", "spark.executor.memory=64g")
+    wait = ("--conf", "spark.larder.executorWaitSeconds=3")
+    with Refresh(pairs, two_workers.url, server.url, namespace, *much, *wait) as refresh:
+        assert refresh.end() == 75, refresh.said
+    assert refresh.said == (
+        f"error: {two_workers.url} gave this run no executor within 3 s: see that it has workers "
+        "that are up, with free cores and the memory of --conf spark.executor.memory=...; "
+        "--conf spark.larder.executorWaitSeconds=... waits longer\n"
+    )
+
+
+def test_a_run_that_is_stopped_while_it_writes_leaves_nothing(
+    two_workers: StandaloneCluster, pairs: Path, own_server: Server, namespace: Namespace
+) -> None:
+    with (
+        redis.Redis.from_url(own_server.url) as client,
+        Refresh(pairs, two_workers.url, own_server.url, namespace) as refresh,
+    ):
+        old = publish_by_hand(client, namespace)
+        before = keys_of(client, namespace)
+        hold_the_write(refresh, client, namespace)
+        children = refresh.process.children(recursive=True)
+        refresh.process.send_signal(signal.SIGTERM)
+        let_writes_go(client)
+        assert refresh.end() == 128 + signal.SIGTERM
+        assert refresh.last_words == "error: stopped by SIGTERM"
+        psutil.wait_procs(children, timeout=10)
+        assert not [child for child in children if child.is_running()]
+        assert live(client, namespace) == old
+        wait_until(lambda: keys_of(client, namespace) == before)
+
+
+def test_a_task_that_outlives_its_run_leaves_nothing(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    """The driver deletes the generation while a task is on the way from its lists to the cache."""
+    generations = Generations(client, namespace)
+    generations.begin(MANIFEST)
+
+    def lists(rows: Any) -> Lists:
+        generations.delete(MANIFEST)
+        return some_lists(rows)
+
+    with pytest.raises(LostLock):
+        write_users(Target(server.url, namespace, MANIFEST), lists)
+    assert keys_of(client, namespace) == set()
+
+
+def test_a_task_that_runs_twice_takes_nothing_from_what_was_published(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace, MANIFEST.generation)
+    before = keys_of(client, namespace)
+    with pytest.raises(LostLock):
+        write_users(Target(server.url, namespace, MANIFEST), some_lists)
+    assert keys_of(client, namespace) == before
+
+
+def write_users(target: Target, lists: Callable[[Any], Lists]) -> None:
+    target.write(True, range(1), Shelves.of(["u0", "u1"], 1), lists)
+
+
+def some_lists(rows: Any) -> Lists:
+    shape = (len(rows), 1)
+    return Lists(
+        np.zeros(shape, np.int32), np.ones(shape, np.float32), np.ones(len(rows), np.int32)
+    )
