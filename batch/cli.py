@@ -1,7 +1,7 @@
 """The ``larder`` command: what each subcommand does with its options, logging, exit codes.
 
 Exit codes: 0 done; 2 terminal, the same run would fail again (bad input, bad settings, a model that
-is not good enough); 75 transient, the cache cannot take it now: retry.
+is not good enough); 75 transient, the cache or the cluster cannot take it now: retry.
 """
 
 import json
@@ -61,7 +61,7 @@ def cli() -> None:
       larder serve                                   GET /recommendations/<user>
 
     Every option is also an environment variable LARDER_<OPTION>. Exit codes: 0 done; 2 the same
-    run would fail again (bad input, model not good enough); 75 the cache is away: retry.
+    run would fail again (bad input, model not good enough); 75 the cache or cluster is away: retry.
     """
 
 
@@ -146,8 +146,7 @@ def check(interactions: str, **values: Any) -> None:
     _check_outputs(values, interactions)
     loaded = walks.loaded(Path(interactions), values)
     click.echo(report.details(loaded))
-    if values["items"] is not None:
-        walks.described(loaded.items, values)
+    walks.documents(loaded.items, walks.items_of(values), values)
 
 
 @cli.command()
@@ -253,7 +252,7 @@ def package(path: Path) -> None:
 
     For spark-submit --py-files; refresh --engine spark sends it by itself.
     """
-    from batch.spark.session import package as write
+    from batch.spark.package import package as write
 
     write(path)
     click.echo(f"wrote {path}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from app.contracts.recommendations import (
@@ -174,9 +174,17 @@ def _manifest(
         metrics=asdict(quality) if quality is not None else {},
         fingerprint=walk.fingerprint(),
         forced=forced,
-        code_version=version("larder"),
+        code_version=_code_version(),
         started_at=started.isoformat(timespec="seconds"),
     )
+
+
+def _code_version() -> str:
+    """Which release this is; a zip of our code, as Spark takes it, does not say."""
+    try:
+        return version("larder")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def check_k(k: int) -> None:

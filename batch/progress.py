@@ -13,6 +13,8 @@ from batch.pipeline import Progress
 
 log = logging.getLogger("larder")
 
+EVERY_SECONDS = 60.0
+
 
 class Bars:
     """A bar for each step."""
@@ -28,12 +30,21 @@ class Bars:
 
 
 class Lines:
-    """A line when a step ends."""
+    """A line when a step ends, and of a long one every minute."""
 
     @contextmanager
     def step(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        started = time.monotonic()
-        yield lambda done: None
+        started = told = time.monotonic()
+        reached = 0
+
+        def advance(done: int) -> None:
+            nonlocal reached, told
+            reached += done
+            if reached < total and time.monotonic() >= told + EVERY_SECONDS:
+                told = time.monotonic()
+                log.info("%s: %s of %s %s", name, f"{reached:,}", f"{total:,}", unit)
+
+        yield advance
         log.info("%s: %s %s in %.1f s", name, f"{total:,}", unit, time.monotonic() - started)
 
 

@@ -89,8 +89,7 @@ def publish(
         generations.begin(manifest)
         written = contents.write(client, namespace, manifest, progress)
         generations.prove(manifest, token)
-        with translated():
-            written.verify(client)
+        written.verify(client)
         _warn_of_loose_buckets(client, written.fullest, manifest.k)
         complete = replace(
             manifest,
@@ -214,7 +213,9 @@ class Parts:
                     pipeline.hlen(self.keys[number])
                 else:
                     pipeline.strlen(self.keys[number])
-            for number, size in zip(numbers, pipeline.execute(), strict=True):
+            with translated():
+                sizes = pipeline.execute()
+            for number, size in zip(numbers, sizes, strict=True):
                 expect(self.keys[number], "size", self.sizes[number], size)
         for number in range(0, len(self.keys), max(1, len(self.keys) // _SAMPLE)):
             key, is_hash = self.keys[number], bool(self.is_hash[number])
@@ -223,7 +224,10 @@ class Parts:
 
 def read_back(client: Client, key: str, is_hash: bool) -> int:
     """The CRC-32 of what a key holds now."""
-    return _hash_checksum(client.hgetall(key)) if is_hash else zlib.crc32(client.get(key) or b"")
+    with translated():
+        if is_hash:
+            return _hash_checksum(client.hgetall(key))
+        return zlib.crc32(client.get(key) or b"")
 
 
 def expect(what: str, measure: str, written: int, found: int) -> None:

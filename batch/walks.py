@@ -1,6 +1,7 @@
 """From the options of the command to the walk that they ask for."""
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -44,7 +45,7 @@ def opened(interactions: str, values: Values, progress: Progress) -> Iterator[Wa
         return
     model = _engine(values)
     pairs = loaded(Path(interactions), values)
-    yield OneMachine(pairs, documents(pairs.items, values), model)
+    yield OneMachine(pairs, documents(pairs.items, items_of(values), values), model)
 
 
 def judged(train: str, test: str, values: Values, progress: Progress) -> Quality:
@@ -68,31 +69,31 @@ def loaded(path: Path, values: Values) -> Interactions:
     return found
 
 
-def documents(known: Sequence[str], values: Values) -> Iterable[bytes]:
-    """The document of each known item, in order."""
+def items_of(values: Values) -> Items | None:
+    """Load the items file, if there is one."""
     if values["items"] is None:
-        return map(encode_document, known)
-    return map(encode_document, known, described(known, values).json_objects(known))
-
-
-def described(known: Sequence[str], values: Values) -> Items:
-    """Load the items file, and say how many of the known items it describes."""
-    path = Path(values["items"])
+        return None
     layout = ITEM_PRESETS[values["preset"]].choose(
         item_column=values["items_id_column"],
         delimiter=_delimiter(values["items_delimiter"]),
         encoding=values["items_encoding"],
     )
-    items = load_items(
-        path,
+    return load_items(
+        Path(values["items"]),
         layout,
         _names(values["document_columns"]),
         rejects=beside(rejects(values), "items"),
         max_rejects=values["max_rejects"],
     )
+
+
+def documents(known: Sequence[str], items: Items | None, values: Values) -> Iterable[bytes]:
+    """The document of each known item, in order; says how many have one."""
+    if items is None:
+        return map(encode_document, known)
     click.echo(report.items(items, known))
-    items.check(path, known)
-    return items
+    items.check(Path(values["items"]), known)
+    return map(encode_document, known, items.json_objects(known))
 
 
 def rejects(values: Values) -> Path:
@@ -146,20 +147,23 @@ def _session(values: Values) -> "Iterator[SparkSession]":
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name.startswith("spark.") and equals):
-        raise BadSettings(f"--conf must be spark.<name>=<value>, not {text!r}")
+        shown = re.split(r"[^\w.-]", text)[0]  # what comes behind may be a secret
+        raise BadSettings(f"--conf must be spark.<name>=<value>, not {shown!r} ...")
     return name, value
 
 
 def _cluster(
     spark: "SparkSession", interactions: str, values: Values, progress: Progress
 ) -> Iterator[Walk]:
+    from batch.spark.contents import reach
     from batch.spark.walk import Cluster
 
-    learner = _learner(values)
+    learner, items = _learner(values), items_of(values)
+    reach(spark.sparkContext, values["cache_url"])
     with ExitStack() as stack:
         pairs = _read(spark, interactions, rejects_folder(values), values, stack)
         indexed = _numbered(pairs.frame, [pairs], progress, stack)
-        known = documents(indexed.items, values)
+        known = documents(indexed.items, items, values)
         yield Cluster(indexed, known, learner, values["cache_url"], stack)
 
 
@@ -225,7 +229,7 @@ def _learner(values: Values) -> "Learner":
 
 def rejects_folder(values: Values) -> str:
     """The folder of rejected rows, wherever Spark writes."""
-    return str(values["rejects"] or "rejects")
+    return str(values["rejects"] or "rejects").rstrip("/")
 
 
 def _delimiter(text: str | None) -> str | None:

@@ -6,20 +6,29 @@ rows that its pairs name and, in place of all others, as few rows as have the sa
 Spark schedules, keeps, and repeats what was lost.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark import RDD, Broadcast
+from pyspark import RDD, Broadcast, StorageLevel
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from batch.engines.implicit_als import ImplicitALS, diverged
 from batch.spark.blocks import Matrix, Model, Side, View, cpus, kept
+from batch.topk import BLOCK
+
+CHECKPOINT_EVERY = 3
+"""Iterations, where there is a folder for checkpoints: what led to them is then forgotten."""
+
+_ROWS, _START = -2, -1
+"""What comes to a task before the blocks of the other side, which are numbered from 0."""
+_GRAMS = 64
+"""How many blocks' Gram matrices one task adds up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +75,21 @@ class BlockedALS:
         mine, theirs = self._begin(users, 0), self._begin(items, users.size)
         fixed = self._fix(items, theirs, stack)
         for iteration in range(self.iterations):
-            mine, before = halves[0].solve(mine, fixed), mine
-            fixed = self._fix(users, mine, stack)
-            before.unpersist()  # what is lost with an executor is solved again from the beginning
-            theirs, before = halves[1].solve(theirs, fixed), theirs
-            fixed = self._fix(items, theirs, stack)
-            before.unpersist()
+            mine, fixed = self._step(halves[0], users, mine, fixed, stack)
+            theirs, fixed = self._step(halves[1], items, theirs, fixed, stack)
             progress(iteration + 1)
         return Model(mine, np.concatenate(theirs.collect()))
+
+    def _step(
+        self, half: "_Half", side: Side, factors: "RDD[Matrix]", fixed: Fixed, stack: ExitStack
+    ) -> "tuple[RDD[Matrix], Fixed]":
+        """Solve a side, make it ready for the other, and free what came before it."""
+        solved = half.solve(factors, fixed)
+        ready = self._fix(side, solved, stack)
+        factors.unpersist()
+        if fixed.whole is not None:
+            fixed.whole.unpersist()  # the driver keeps it, should a block have to be solved again
+        return solved, ready
 
     def _scale(self, view: View) -> tuple[float, float]:
         """The mean of the logarithms, and the absolute regularization."""
@@ -106,7 +122,7 @@ class BlockedALS:
             sent = blocks.context.broadcast(whole)
             stack.callback(sent.destroy)
         else:
-            gram, sent = sum(blocks.map(_gram).collect(), np.zeros((1, 1))), None
+            gram, sent = _summed(blocks), None
         if not np.isfinite(gram).all():
             raise diverged("the factors are no numbers")
         return Fixed(sent, blocks, gram)
@@ -120,6 +136,7 @@ class _Half:
         self._side, self._other, self._stack = side, other, stack
         self._named: RDD[Any] | None = None
         self._routes: RDD[Any] | None = None
+        self._solved = 0
 
     def solve(self, factors: "RDD[Matrix]", fixed: Fixed) -> "RDD[Matrix]":
         solve = self._solve
@@ -128,24 +145,31 @@ class _Half:
             solved = pairs.map(lambda pair: solve(*pair, whole.value))
         else:
             solved = self._by_block(factors, fixed)
-        return kept(solved, self._stack)
+        self._solved += 1
+        if self._solved % CHECKPOINT_EVERY == 0 and solved.context.getCheckpointDir():
+            solved.checkpoint()
+        self._stack.callback(solved.unpersist)
+        return solved.persist(StorageLevel.MEMORY_AND_DISK_2)  # a lost executor costs no iteration
 
     def _by_block(self, factors: "RDD[Matrix]", fixed: Fixed) -> "RDD[Matrix]":
+        """Bring all that a block needs to one task: what is sent is never one record of Spark."""
         if self._named is None:
-            self._named = kept(self._side.rows.map(_named), self._stack)
+            self._named = kept(self._side.rows.mapPartitionsWithIndex(_named), self._stack)
             self._routes = kept(_routes(self._named, self._other.starts), self._stack)
         assert self._routes is not None
         solve, gram = self._solve, fixed.gram
+        sent = fixed.blocks.zip(self._routes).mapPartitionsWithIndex(_send)
+        starts = factors.mapPartitionsWithIndex(_start)
+        together = factors.context.union([self._named, starts, sent])
+
+        def step(found: Iterable[Any]) -> Iterator[Matrix]:
+            (_, rows), (_, start), *parts = sorted((part for _, part in found), key=_rank)
+            nobody = np.zeros((0, gram.shape[1]), np.float32)
+            others = np.concatenate([nobody, *(factors for _, factors in parts)])
+            yield solve(rows[0], start, np.concatenate([others, _rest(gram, others)]))
+
         blocks = len(self._side.starts) - 1
-        sent = fixed.blocks.zip(self._routes).mapPartitionsWithIndex(_send).partitionBy(blocks)
-        width = gram.shape[1]
-        ready = sent.mapPartitions(lambda found: [_together(found, width)])
-
-        def step(given: Any) -> Matrix:
-            ((rows, _), others), start = given
-            return solve(rows, start, np.concatenate([others, _rest(gram, others)]))
-
-        return self._named.zip(ready).zip(factors).map(step)
+        return together.partitionBy(blocks).mapPartitions(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,40 +188,67 @@ class _Solver:
         return solved
 
 
-def _named(rows: csr_matrix) -> tuple[csr_matrix, NDArray[np.integer[Any]]]:
+def _named(block: int, found: Iterable[csr_matrix]) -> Iterator[tuple[int, Any]]:
     """The same rows over only those columns that they name, and which these are."""
-    named, columns = np.unique(rows.indices, return_inverse=True)
-    shape = (rows.shape[0], len(named))
-    return csr_matrix((rows.data, columns.astype(np.int32), rows.indptr), shape), named
+    for rows in found:
+        named, columns = np.unique(rows.indices, return_inverse=True)
+        shape = (rows.shape[0], len(named))
+        compact = csr_matrix((rows.data, columns.astype(np.int32), rows.indptr), shape)
+        yield block, (_ROWS, (compact, named))
+
+
+def _start(block: int, found: Iterable[Matrix]) -> Iterator[tuple[int, Any]]:
+    for factors in found:
+        yield block, (_START, factors)
 
 
 def _routes(named: "RDD[Any]", starts: NDArray[np.int64]) -> "RDD[Any]":
     """For each block of the other side: which of its rows to send to which block."""
 
-    def ask(block: int, found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        for _, columns in found:
+    def ask(found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        for block, (_, (_, columns)) in found:
             bounds = np.searchsorted(columns, starts)
             for other in np.flatnonzero(np.diff(bounds)).tolist():
-                yield other, (block, columns[bounds[other] : bounds[other + 1]] - starts[other])
+                rows = columns[bounds[other] : bounds[other + 1]] - starts[other]
+                yield other, (block, rows.astype(np.int32))
 
-    asked = named.mapPartitionsWithIndex(ask).partitionBy(len(starts) - 1)
+    asked = named.mapPartitions(ask).partitionBy(len(starts) - 1)
     return asked.mapPartitions(lambda found: [[route for _, route in found]])
 
 
-def _send(block: int, found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+def _send(number: int, found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
     for factors, routes in found:
-        for other, rows in routes:
-            yield other, (block, factors[rows])
+        for block, rows in routes:
+            yield block, (number, factors[rows])
 
 
-def _together(found: Iterable[Any], width: int) -> Matrix:
-    parts = sorted((part for _, part in found), key=itemgetter(0))
-    return np.concatenate([np.zeros((0, width), np.float32), *(rows for _, rows in parts)])
+def _rank(part: tuple[int, Any]) -> int:
+    return part[0]
 
 
 def _gram(factors: Matrix) -> NDArray[np.float64]:
-    wide = factors.astype(np.float64)
-    return np.asarray(wide.T @ wide)
+    total = np.zeros((factors.shape[1], factors.shape[1]))
+    for first in range(0, len(factors), BLOCK):
+        wide = factors[first : first + BLOCK].astype(np.float64)
+        total += wide.T @ wide
+    return total
+
+
+def _summed(blocks: "RDD[Matrix]") -> NDArray[np.float64]:
+    """The Gram matrix of all blocks, added up in their order, some of them by executors."""
+
+    def some(block: int, found: Iterable[Matrix]) -> Iterator[tuple[int, Any]]:
+        for factors in found:
+            yield block, _gram(factors)
+
+    groups = math.ceil(blocks.getNumPartitions() / _GRAMS)
+    grouped = blocks.mapPartitionsWithIndex(some).partitionBy(groups, lambda block: block // _GRAMS)
+    added = grouped.mapPartitions(lambda found: [_add(sorted(found, key=_rank))])
+    return _add(list(enumerate(added.collect())))
+
+
+def _add(grams: list[tuple[int, NDArray[np.float64]]]) -> NDArray[np.float64]:
+    return np.asarray(sum(gram for _, gram in grams))
 
 
 def _rest(gram: NDArray[np.float64], named: Matrix) -> Matrix:

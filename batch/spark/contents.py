@@ -6,7 +6,7 @@ Spark repeats, or runs twice, leaves the same bytes.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -65,7 +65,7 @@ def _delete(client: Client, keys: list[str]) -> None:
 class Target:
     """Where tasks write, and what they must know of the generation."""
 
-    cache_url: str
+    cache_url: str = field(repr=False)  # it may hold a password
     namespace: Namespace
     manifest: Manifest
 
@@ -158,7 +158,7 @@ class ClusterContents:
     model: Model
     share: NDArray[np.float32]
     documents: Iterable[bytes]
-    cache_url: str
+    cache_url: str = field(repr=False)
     k: int
     stack: ExitStack
 
@@ -241,6 +241,16 @@ class ClusterContents:
         sent = self.seen.context.broadcast(value)
         self.stack.callback(sent.destroy)
         return sent
+
+
+def reach(context: SparkContext, cache_url: str) -> None:
+    """Let an executor connect to the cache. Raises CacheUnavailable or BadSettings."""
+
+    def connected(url: str) -> bool:
+        with closing(connect(url)) as client:
+            return bool(client.ping())
+
+    context.parallelize([cache_url], 1).map(connected).collect()
 
 
 def _names(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from app.contracts.recommendations import bucket_count, bucket_of, field
 from batch.spark.blocks import View, balanced
 
-PAIRS_PER_BLOCK = 2_000_000
-"""How many pairs a task works on at a time: some 50 MB, and a Spark record ends at 2 GB."""
+PAIRS_PER_BLOCK = 1_000_000
+"""How many pairs a task works on at a time: 20 MB, and as many rows of factors at the most."""
 
 _PLACED = pa.schema(
     [("user", pa.string()), ("name", pa.binary()), ("bucket", pa.int32()), ("block", pa.int32())]
@@ -76,15 +76,13 @@ def index(frame: DataFrame, stack: ExitStack) -> Indexed:
     spark = frame.sparkSession
     found = frame.groupBy("item").count().toArrow().sort_by("item")
     counts = found["count"].to_numpy()
-    blocks = max(
-        spark.sparkContext.defaultParallelism, math.ceil(int(counts.sum()) / PAIRS_PER_BLOCK)
-    )
+    blocks = block_count(spark, int(counts.sum()))
     item_starts = balanced(counts, blocks)
     number = np.arange(len(counts), dtype=np.int32)
     item_block = np.searchsorted(item_starts, number, side="right").astype(np.int32) - 1
     items = pa.table({"item": found["item"], "number": number, "item_block": item_block})
     users, starts = _place(frame.select("user").distinct(), blocks)
-    first = F.element_at(F.lit(starts[:-1].tolist()), F.col("block") + 1)
+    first = F.element_at(F.lit(starts[:-1]), F.col("block") + 1)
     codes = users.select("user", "block", (F.col("row") + first).cast("int").alias("number"))
     indexed = (
         frame.join(spark.createDataFrame(items), "item")
@@ -101,7 +99,14 @@ def index(frame: DataFrame, stack: ExitStack) -> Indexed:
     return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts)
 
 
+def block_count(spark: SparkSession, pairs: int) -> int:
+    """Cut pairs into blocks: as many for each core."""
+    cores = spark.sparkContext.defaultParallelism
+    return cores * math.ceil(pairs / PAIRS_PER_BLOCK / cores)
+
+
 def _place(users: DataFrame, blocks: int) -> tuple[DataFrame, NDArray[np.int64]]:
+    users = users.persist(StorageLevel.MEMORY_AND_DISK)
     buckets = bucket_count(users.count())
     schema = "user string, name binary, bucket int, block int"
 
@@ -126,6 +131,7 @@ def _place(users: DataFrame, blocks: int) -> tuple[DataFrame, NDArray[np.int64]]
     counts = np.zeros(blocks, np.int64)
     for row in placed.groupBy("block").count().collect():
         counts[row["block"]] = row["count"]
+    users.unpersist()
     return placed, np.concatenate([[0], np.cumsum(counts)])
 
 

@@ -1,6 +1,5 @@
 """Alternating least squares by Spark's own MLlib, on implicit feedback or on ratings."""
 
-import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from pyspark.sql import functions as F
 from batch.engines import Progress
 from batch.engines.implicit_als import diverged
 from batch.spark.blocks import Model, View, factors, kept
-from batch.spark.ids import PAIRS_PER_BLOCK
+from batch.spark.ids import block_count
 
 Feedback = Literal["implicit", "explicit"]
 
@@ -72,7 +71,7 @@ class MllibALS:
         pairs, mean = _measure(frame)
         _keep_checkpoints(frame.sparkSession.sparkContext)
         try:
-            model = self._als(_blocks(frame, pairs)).fit(self._rated(frame, mean))
+            model = self._als(block_count(frame.sparkSession, pairs)).fit(self._rated(frame, mean))
         except (PySparkException, Py4JError) as error:
             if "SingularMatrixException" not in str(error):
                 raise
@@ -129,11 +128,6 @@ def _keep_checkpoints(context: SparkContext) -> None:
     local = str(context.master).startswith("local")
     if local and context.getCheckpointDir() is None:
         context.setCheckpointDir((Path(SparkFiles.getRootDirectory()) / "checkpoints").as_uri())
-
-
-def _blocks(frame: DataFrame, pairs: int) -> int:
-    parallel = frame.sparkSession.sparkContext.defaultParallelism
-    return max(parallel, math.ceil(pairs / PAIRS_PER_BLOCK))
 
 
 def _broken(factors: DataFrame) -> bool:

@@ -55,8 +55,8 @@ class Cluster:
     indexed: Indexed
     documents: Iterable[bytes]
     learner: Learner
-    cache_url: str
-    stack: ExitStack = field(default_factory=ExitStack)
+    cache_url: str = field(repr=False)
+    stack: ExitStack
     """What stays on the cluster until it is closed."""
 
     @property

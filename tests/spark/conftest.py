@@ -6,7 +6,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.errors import BadSettings
-from batch.spark.session import require, session
+from batch.spark.java import require
+from batch.spark.session import session
 from tests.spark.cluster import QUICK
 
 SMALL = {

@@ -256,7 +256,7 @@ WRONG_USE: Mapping[str, tuple[list[str], str]] = {
     ),
     "no setting of Spark": (
         ["--engine", "spark", "--conf", "master=local"],
-        "--conf must be spark.<name>=<value>, not 'master=local'",
+        "--conf must be spark.<name>=<value>, not 'master' ...",
     ),
     "patience": (
         ["--engine", "spark", "--conf", "spark.larder.executorWaitSeconds=long"],

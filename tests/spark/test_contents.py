@@ -25,7 +25,7 @@ from batch.pipeline import Walk
 from batch.progress import Lines
 from batch.publish import Shelves
 from batch.spark.contents import ClusterContents, Target, Written
-from batch.spark.session import translated
+from batch.spark.failures import translated
 from batch.topk import Lists
 from tests.batch.pairs import interactions
 from tests.generations import MANIFEST, Found, keys_of, read_back

@@ -67,7 +67,6 @@ class ClusterSuite(EngineSuite):
     """The suite for one of the learners, with few iterations."""
 
     als: str
-    whole_mb: int | None = None
     breaking = {"alpha": 1e39}
     converged = {"iterations": 6}
     fitted: dict[Any, Factors] | None
@@ -78,7 +77,7 @@ class ClusterSuite(EngineSuite):
 
     def engine(self, **settings: Any) -> OnCluster:
         chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
-        return OnCluster(self.spark, learner(whole_mb=self.whole_mb, **chosen), self.fitted)
+        return OnCluster(self.spark, learner(whole_mb=None, **chosen), self.fitted)
 
     def test_the_same_seed_gives_the_same_bytes(self) -> None:
         self.fitted = None
@@ -87,11 +86,6 @@ class ClusterSuite(EngineSuite):
 
 class TestBlocked(ClusterSuite):
     als = "blocked"
-
-
-class TestShipped(ClusterSuite):
-    als = "blocked"
-    whole_mb = 0
 
 
 class TestMllib(ClusterSuite):

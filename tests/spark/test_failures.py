@@ -21,7 +21,7 @@ from batch.errors import BadSettings, LostLock
 from batch.generations import Generations
 from batch.publish import Shelves
 from batch.spark.contents import Target
-from batch.spark.session import translated
+from batch.spark.failures import translated
 from batch.topk import Lists
 from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, environment, wait_until

@@ -79,7 +79,7 @@ def test_items_are_numbered_as_on_one_machine(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize(
     "users, blocks",
-    [(1, 2), (81, 2), (81, 5), (500, 3), (7, 7)],
+    [(1, 2), (81, 2), (81, 6), (500, 4), (7, 8)],
     ids=["one user", "two buckets", "more blocks than buckets", "uneven", "one bucket"],
 )
 def test_users_are_dense_by_block_and_bucket_and_a_bucket_is_in_one_block(
@@ -125,7 +125,7 @@ def test_each_pair_has_the_block_of_its_user_and_of_its_item_and_each_item_its_c
     assert indexed.counts.tolist() == np.bincount(item).tolist() == [200, 200] + [1] * 60
     assert (len(indexed.starts), indexed.starts[-1]) == (indexed.blocks + 1, 200)
     assert (len(indexed.item_starts), indexed.item_starts[-1]) == (indexed.blocks + 1, 62)
-    assert indexed.blocks == 5
+    assert indexed.blocks == 6
 
 
 def test_the_same_pairs_in_another_order_and_number_of_blocks_get_the_same_numbers(
@@ -136,7 +136,7 @@ def test_the_same_pairs_in_another_order_and_number_of_blocks_get_the_same_numbe
         one = index(frame, stack)
         monkeypatch.setattr(ids, "PAIRS_PER_BLOCK", 300)
         other = index(frame.orderBy("weight", ascending=False).repartition(5), stack)
-        assert (one.blocks, other.blocks) == (2, 3)
+        assert (one.blocks, other.blocks) == (2, 4)
         assert users_of(one)["user"] == users_of(other)["user"]
         assert (one.items, one.counts.tolist()) == (other.items, other.counts.tolist())
         assert named(one) == named(other)

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from batch.errors import BadSettings
 from batch.interactions import PRESETS, BadInteractions, Interactions, Layout, Report, load
 from batch.interactions.files import PART_HEAD
+from batch.spark.failures import translated
 from batch.spark.read import read
 from tests.batch.test_interactions import nasty_text, parquet, write
 
@@ -286,7 +287,7 @@ class TestFiles:
         assert "\n" not in str(caught.value)
 
     def test_an_unknown_file_system_is_a_wrong_setting(self, spark: SparkSession) -> None:
-        with pytest.raises(BadSettings, match="Spark lacks what reads"):
+        with pytest.raises(BadSettings, match="Spark lacks what reads"), translated():
             by_spark(spark, "klingon://host/a.csv")
 
     def test_a_name_that_spark_skips_is_told(self, spark: SparkSession, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -17,8 +18,18 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import errors
-from batch.errors import BadInteractions, BadSettings, CacheUnavailable, JobFailed, OutOfMemory
-from batch.spark.session import package, session, translated
+from batch.errors import (
+    BadInteractions,
+    BadSettings,
+    CacheUnavailable,
+    ClusterUnavailable,
+    JobFailed,
+    OutOfMemory,
+)
+from batch.spark import java
+from batch.spark.failures import translated
+from batch.spark.package import package
+from batch.spark.session import session, settings_of
 from tests.servers import environment
 from tests.spark.cluster import QUICK, StandaloneCluster
 
@@ -26,13 +37,14 @@ HOUSE = Path(__file__).parents[2]
 
 
 def python(
-    program: str, folder: Path, variables: dict[str, str] | None = None
+    program: str, folder: Path, variables: dict[str, str] | None = None, given: str = ""
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program in an empty folder, as a user's own process would."""
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=folder,
         env={**environment(variables), "PYTHONPATH": str(HOUSE)},
+        input=given,
         capture_output=True,
         text=True,
         timeout=300,
@@ -46,6 +58,7 @@ from batch.spark.session import session
 
 CONF = {"spark.master": "local[1]", "spark.driver.memory": "1g"}
 CONF["spark.sql.shuffle.partitions"] = "3"
+CONF["spark.driver.extraJavaOptions"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 def seen(_):
     from threadpoolctl import threadpool_info
@@ -97,18 +110,39 @@ def test_a_run_prints_nothing_of_its_own_and_leaves_nothing_behind(tmp_path: Pat
     assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.usefixtures("java")
-def test_the_log_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
-    program = """
+WITH_SECRETS = """
+import json, subprocess, sys
+import psutil
 from batch.spark.session import session
-with session({"spark.master": "local[1]", "spark.driver.memory": "1g"}, "info"):
-    pass
+
+secrets = json.loads(sys.stdin.read())
+with session({"spark.master": "local[1]", "spark.driver.memory": "1g", **secrets}, "info") as spark:
+    context = spark.sparkContext
+    java = psutil.Process(context._gateway.proc.pid)
+    found = {
+        "reached": all(context.getConf().get(key) == value for key, value in secrets.items()),
+        "hadoop": context._jsc.hadoopConfiguration().get("fs.s3a.secret.key") == "hush-0",
+        "command": java.cmdline(),
+    }
+print(json.dumps(found))
 """
-    done = python(program, tmp_path)
-    assert done.returncode == 0
+
+
+@pytest.mark.usefixtures("java")
+def test_the_log_is_there_when_it_is_asked_for_and_nothing_shows_a_secret(tmp_path: Path) -> None:
+    names = ["hadoop.fs.s3a.secret.key", "hadoop.fs.s3a.access.key", "ssl.keyPassword"]
+    names += ["hadoop.fs.azure.account.key.shop.dfs.core.windows.net", "my.TOKEN", "a.credential"]
+    secrets = {f"spark.{name}": f"hush-{number}" for number, name in enumerate(names)}
+    done = python(WITH_SECRETS, tmp_path, given=json.dumps(secrets))
+    assert done.returncode == 0, done.stderr
     assert "INFO SparkContext: Running Spark version" in done.stderr
+    assert "hush" not in done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert "spark.driver.memory=1g" in found["command"], "it is Java, with what is no secret"
+    assert found["reached"] and found["hadoop"]
 
 
+SMALLEST = {"spark.master": "local[1]", "spark.driver.extraJavaOptions": " ".join(QUICK)}
 REFUSED = """
 import sys
 {before}
@@ -183,7 +217,7 @@ def test_a_session_that_cannot_start_says_why(
 def test_a_driver_out_of_memory_names_the_setting(tmp_path: Path) -> None:
     said = refused(
         tmp_path,
-        conf='{"spark.master": "local[1]", "spark.driver.memory": "512m"}',
+        conf=repr({**SMALLEST, "spark.driver.memory": "512m"}),
         inside="spark.range(4).selectExpr('array_repeat(id, 400000000) a').rdd.count()",
     )
     assert said.startswith("OutOfMemory ")
@@ -206,11 +240,29 @@ def test_settings_reach_a_running_session_and_are_taken_back(spark: SparkSession
 
 
 def test_a_setting_that_comes_too_late_is_refused(spark: SparkSession) -> None:
-    with (
-        pytest.raises(BadSettings, match=r"spark\.driver\.memory cannot change .*'1g' there, '2g'"),
-        session({"spark.driver.memory": "2g"}),
-    ):
+    with pytest.raises(BadSettings) as raised, session({"spark.driver.memory": "2345m"}):
         pass
+    assert str(raised.value) == (
+        "spark.driver.memory cannot change in a Spark session that runs already, and has another "
+        "value there: set it where that one is started"
+    )
+
+
+@pytest.mark.parametrize(
+    ("master", "page"), [("local[2]", "false"), ("spark://127.0.0.1:7077", "false"), ("yarn", None)]
+)
+def test_the_web_page_is_off_on_this_machine_alone(
+    spark: SparkSession, master: str, page: str | None
+) -> None:
+    assert settings_of({"spark.master": master}).get("spark.ui.enabled") == page
+    asked = settings_of({"spark.master": master, "spark.ui.enabled": "true"})
+    assert asked.get("spark.ui.enabled") == "true"
+
+
+def test_a_process_that_does_not_end_is_killed() -> None:
+    process = subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE)
+    java.end(process, 0.1)
+    assert process.returncode == -signal.SIGKILL
 
 
 def wrong_row(_: Any) -> None:
@@ -253,7 +305,7 @@ def mapped(work: Callable[[Any], Any]) -> Callable[[SparkSession], Any]:
 FAILURES: dict[str, tuple[Callable[[SparkSession], Any], type[errors.LarderError], str]] = {
     "ours": (mapped(wrong_row), BadInteractions, r"row 7: no user; found ''"),
     "ours, caused by another": (
-        lambda spark: spark.range(3).mapInArrow(wrong_rows, "a long").collect(),
+        lambda spark: spark.range(0, 3, 1, 1).mapInArrow(wrong_rows, "a long").collect(),
         CacheUnavailable,
         r"127\.0\.0\.1:1 refuses: is it running\?",
     ),
@@ -265,7 +317,7 @@ FAILURES: dict[str, tuple[Callable[[SparkSession], Any], type[errors.LarderError
     ),
     "Python killed": (mapped(crash), OutOfMemory, ".*Python worker exited .*memoryOverhead=.*"),
     "Arrow killed": (
-        lambda spark: spark.range(3).mapInArrow(crashing, "a long").toPandas(),
+        lambda spark: spark.range(0, 3, 1, 1).mapInArrow(crashing, "a long").toPandas(),
         OutOfMemory,
         ".*Python worker exited unexpectedly.*",
     ),
@@ -291,7 +343,7 @@ FAILURES: dict[str, tuple[Callable[[SparkSession], Any], type[errors.LarderError
     ),
     "storage away": (
         lambda spark: spark.read.csv("hdfs://127.0.0.1:1/file.csv"),
-        errors.ClusterUnavailable,
+        ClusterUnavailable,
         r"the Spark cluster or its storage does not answer \(Connection refused\)",
     ),
     "no such column": (
@@ -324,6 +376,40 @@ def test_a_failure_of_spark_is_one_sentence_of_ours(
     assert len(str(raised.value)) < 500
     assert re.fullmatch(sentence, str(raised.value)), str(raised.value)
     assert capfd.readouterr().err == ""
+
+
+LOST = "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: "
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (LOST + "worker lost: Not receiving heartbeat for 60 seconds", ClusterUnavailable),
+        (LOST + "Command exited with code 1", ClusterUnavailable),
+        (LOST + "Command exited with code 52", OutOfMemory),
+        (LOST + "Command exited with code 137", OutOfMemory),
+        (LOST + "Container marked as failed. Exit status: 143. Diagnostics: ", OutOfMemory),
+        (LOST + "Container from a bad node. Exit code is 137", OutOfMemory),
+        (LOST + "Container killed by YARN for exceeding limits", OutOfMemory),
+        (LOST + "The executor exited (SIGKILL, possible container OOM)", OutOfMemory),
+        (LOST + "Remote RPC client disassociated. Memory limit", OutOfMemory),
+        ("FetchFailed(BlockManagerId(1, 127.0.0.1, 7337, None), shuffleId=0)", ClusterUnavailable),
+        (
+            "org.apache.spark.shuffle.MetadataFetchFailedException: Missing an output location "
+            "for shuffle 0 partition 1",
+            ClusterUnavailable,
+        ),
+    ],
+)
+def test_executors_that_are_lost_are_no_lack_of_memory_unless_spark_says_so(
+    said: str, kind: type[errors.LarderError]
+) -> None:
+    """In the words of Spark's sources; transient, or not."""
+    text = f"Job aborted due to stage failure: Task 0 in stage 1.0 failed 4 times: {said}\nmemory"
+    with pytest.raises(kind) as raised, translated():
+        raise py4j.protocol.Py4JError(text)
+    assert type(raised.value) is kind
+    assert "\n" not in str(raised.value)
 
 
 def test_every_error_that_spark_or_py4j_raises_is_translated() -> None:
@@ -425,4 +511,4 @@ def test_executors_of_a_cluster_run_the_code_that_was_shipped(tmp_path: Path) ->
         assert app_file.endswith("larder-shipped.zip/app/__init__.py")
         assert not has_flask
     assert kind == "OutOfMemory"
-    assert "ExecutorLostFailure" in sentence and "spark.executor.memoryOverhead" in sentence
+    assert "exited with code 137" in sentence and "spark.executor.memoryOverhead" in sentence

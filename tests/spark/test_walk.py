@@ -186,7 +186,7 @@ def test_both_publish_the_same(
     assert found.document_bytes == expected.document_bytes
 
 
-@pytest.mark.parametrize("blocks", [3, 7])
+@pytest.mark.parametrize("blocks", [6, 14])
 def test_the_sample_is_of_a_thousand_users_of_all_blocks(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, blocks: int
 ) -> None:

@@ -19,7 +19,6 @@ from batch.spark.read import rejects as folders
 from batch.spark.read.rows import ABOUT
 from batch.spark.read.source import Source, open_source
 from batch.spark.read.storage import Storage, readable
-from batch.spark.session import translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def read(
     BadSettings when something else is there; BadInteractions when the input cannot be read, when
     the rejects are more than the share `max_rejects`, or when no pair is left.
     """
-    with translated(), readable(uri):
+    with readable(uri):
         folder = None if rejects is None else Storage(spark, rejects)
         if folder is not None:
             folders.check(folder, Storage(spark, uri))
