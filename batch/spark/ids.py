@@ -21,7 +21,7 @@ from app.contracts.recommendations import bucket_count, bucket_of, field
 from batch.spark.blocks import View, balanced
 
 PAIRS_PER_BLOCK = 1_000_000
-"""How many pairs a task works on at a time: 20 MB, and as many rows of factors at the most."""
+"""How many pairs a thread of a task works on: 20 MB, and as many rows of factors at the most."""
 
 _PLACED = pa.schema(
     [("user", pa.string()), ("name", pa.binary()), ("bucket", pa.int32()), ("block", pa.int32())]
@@ -100,9 +100,11 @@ def index(frame: DataFrame, stack: ExitStack) -> Indexed:
 
 
 def block_count(spark: SparkSession, pairs: int) -> int:
-    """Cut pairs into blocks: as many for each core."""
-    cores = spark.sparkContext.defaultParallelism
-    return cores * math.ceil(pairs / PAIRS_PER_BLOCK / cores)
+    """Cut pairs into blocks: as many for each task that runs at a time, larger for more cpus."""
+    context = spark.sparkContext
+    threads = int(context.getConf().get("spark.task.cpus") or 1)
+    tasks = max(1, context.defaultParallelism // threads)
+    return tasks * math.ceil(pairs / (PAIRS_PER_BLOCK * threads) / tasks)
 
 
 def _place(users: DataFrame, blocks: int) -> tuple[DataFrame, NDArray[np.int64]]:

@@ -1,18 +1,20 @@
 """How a refresh by Spark grows with data and cores: the other half of ``make bench-spark``.
 
-The whole command, unjudged, on a real standalone cluster of this machine, workers of one core each
-with a process for itself, over generated pairs; the seconds are those that the command tells of
-its steps. Memory is the most that was seen, pages shared by processes counted once: of the driver
-(Python and Java), and of the executors (Java and their Python workers).
+The whole command, unjudged, on a real standalone cluster with a worker for each core; driver, cache
+and executors share those cores and no other. Generated pairs; the seconds are those that the
+command tells of its steps. Memory is the most that was seen, pages shared by processes counted
+once: of the driver (Python and Java), and of the executors (Java and their Python workers).
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,12 +59,24 @@ def main() -> None:
             users, items = int(USERS * scale), int(ITEMS * scale)
             path = data.generated(users, items, PAIRS_PER_USER, Path(folder))
             for cores in given.cores:
-                runs.append(_run(path, Run(scale, cores), given.factors, given.iterations))
+                with _only(cores):
+                    runs.append(_run(path, Run(scale, cores), given.factors, given.iterations))
                 print(_row(runs[-1]), file=sys.stderr, flush=True)
     head = ["scale", "cores", "pairs", *STEPS, "all, s", "driver MB", "executors MB"]
     print(report.table(head, map(_row, runs)))
     _draw(runs, given.plot)
     print(f"drawn in {given.plot}")
+
+
+@contextmanager
+def _only(cores: int) -> Iterator[None]:
+    """Let everything that is started meanwhile run on so many cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _run(path: Path, found: Run, factors: int, iterations: int) -> Run:
@@ -89,7 +103,7 @@ def _run(path: Path, found: Run, factors: int, iterations: int) -> Run:
             found.driver = max(found.driver, _memory(_tree(process.pid)))
             workers = [each for worker in cluster.workers for each in worker.children(True)]
             found.executors = max(found.executors, _memory(workers))
-            time.sleep(0.3)
+            time.sleep(1)
         found.total = time.perf_counter() - started
         said.seek(0)
         text = said.read()

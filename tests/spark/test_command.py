@@ -260,7 +260,7 @@ WRONG_USE: Mapping[str, tuple[list[str], str]] = {
     ),
     "patience": (
         ["--engine", "spark", "--conf", "spark.larder.executorWaitSeconds=long"],
-        "spark.larder.executorWaitSeconds must be a number of seconds, not 'long'",
+        "spark.larder.executorWaitSeconds must be a number of seconds",
     ),
 }
 
