@@ -110,7 +110,8 @@ def _launch(conf: Mapping[str, str], log_level: str, folder: Path) -> Any:
 
     (folder / "log4j2.properties").write_text(_LOG.format(level=log_level))
     option = f"-Dlog4j2.configurationFile={(folder / 'log4j2.properties').as_uri()}"
-    os.environ["SPARK_SUBMIT_OPTS"] = f"{option} {os.environ.get('SPARK_SUBMIT_OPTS', '')}".strip()
+    inherited = os.environ.get("SPARK_SUBMIT_OPTS", "")
+    os.environ["SPARK_SUBMIT_OPTS"] = f"{inherited} {option}".strip()  # of two, the last one counts
     shown = [(key, value) for key, value in conf.items() if not _SECRET.search(key)]
     with (folder / "said").open("w+") as said:
         try:
