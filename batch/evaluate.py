@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from batch.errors import BadSettings
 from batch.topk import BLOCK, Lists
 
 Hits = NDArray[np.bool_]
@@ -111,6 +112,18 @@ class Tally:
             users=self.users,
             k=k,
         )
+
+
+def relevant(seen: csr_matrix, held_out: csr_matrix) -> csr_matrix:
+    """What to judge by: what is also seen can not be recommended and does not count."""
+    left: csr_matrix = held_out - held_out.multiply(seen.astype(bool))
+    left.eliminate_zeros()
+    return left
+
+
+def nothing_to_judge() -> BadSettings:
+    """The error when nothing is left to judge by."""
+    return BadSettings("nothing to judge by: every held-out pair is also among those to train on")
 
 
 def evaluate(

@@ -1,6 +1,7 @@
 """The generations of a namespace: list them, point at one, delete one exactly."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
@@ -190,14 +191,19 @@ class Generations:
             )
             if not done:
                 return False
-            keys = manifest.keys(space)
-            while batch := list(islice(keys, _DELETES_AT_A_TIME)):
-                pipeline = self._client.pipeline(transaction=False)
-                for key in batch:
-                    pipeline.unlink(key)
-                pipeline.execute()
+            unlink(self._client, manifest.keys(space))
             self._client.hdel(space.generations, manifest.generation)
         return True
+
+
+def unlink(client: Client, keys: Iterable[str]) -> None:
+    """Delete keys without blocking the server."""
+    remaining = iter(keys)
+    while batch := list(islice(remaining, _DELETES_AT_A_TIME)):
+        pipeline = client.pipeline(transaction=False)
+        for key in batch:
+            pipeline.unlink(key)
+        pipeline.execute()
 
 
 def _lost(manifest: Manifest) -> LostLock:

@@ -9,13 +9,20 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.engines import Engine, Factors
-from batch.errors import BadSettings
-from batch.evaluate import evaluate
+from batch.evaluate import evaluate, nothing_to_judge, relevant
 from batch.interactions import Interactions
 from batch.pipeline import Holdout, Progress, Quality, check_k
 from batch.publish import LocalContents
 from batch.split import hold_out
-from batch.topk import Lists, most_popular, most_similar, popularity, recommend, unit_rows
+from batch.topk import (
+    Lists,
+    most_popular,
+    most_similar,
+    popular_list,
+    popularity,
+    recommend,
+    unit_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,12 @@ class OneMachine:
         factors = _fit(self.model, seen, "train on all", progress)
         share = popularity(seen)
         unit = unit_rows(factors.items)
-        nothing_seen = csr_matrix(np.zeros((1, self.items), np.float32))
         return LocalContents(
             users=self.loaded.users,
             items=self.loaded.items,
             user_lists=lambda users: recommend(factors, share, seen, users, k),
             similar_lists=lambda items: most_similar(unit, items, k),
-            popular=most_popular(share, nothing_seen, k),
+            popular=popular_list(share, k),
             documents=self.documents,
         )
 
@@ -80,13 +86,9 @@ def judge(
     """
     check_k(k)
     seen = train.matrix()
-    relevant = held_out.matrix()
-    relevant = relevant - relevant.multiply(seen.astype(bool))
-    relevant.eliminate_zeros()
-    if not relevant.nnz:
-        raise BadSettings(
-            "nothing to judge by: every held-out pair is also among those to train on"
-        )
+    wanted = relevant(seen, held_out.matrix())
+    if not wanted.nnz:
+        raise nothing_to_judge()
     factors = _fit(engine, seen, "train", progress)
     share = popularity(seen)
     measured = []
@@ -95,13 +97,13 @@ def judge(
         ("evaluate most-popular", lambda users: most_popular(share, seen[users], k)),
     ]
     for name, make in makers:
-        with progress.step(name, int(np.count_nonzero(np.diff(relevant.indptr))), "users") as done:
+        with progress.step(name, int(np.count_nonzero(np.diff(wanted.indptr))), "users") as done:
 
             def lists_of(users: NDArray[np.int64]) -> Lists:
                 done(len(users))
                 return make(users)
 
-            measured.append(evaluate(lists_of, relevant, share, k))
+            measured.append(evaluate(lists_of, wanted, share, k))
     model, popular = measured
     return Quality(model, popular)
 

@@ -111,6 +111,11 @@ def most_popular(share: NDArray[np.float32], seen: csr_matrix, k: int, threads: 
     return best_unseen(ones, share[:, np.newaxis], seen, k, threads)
 
 
+def popular_list(share: NDArray[np.float32], k: int) -> Lists:
+    """The one list of whoever has seen nothing; share: (items,), see ``popularity``."""
+    return most_popular(share, csr_matrix(np.zeros((1, len(share)), np.float32)), k)
+
+
 def recommend(
     factors: Factors,
     share: NDArray[np.float32],

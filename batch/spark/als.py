@@ -78,7 +78,8 @@ class BlockedALS:
             mine, fixed = self._step(halves[0], users, mine, fixed, stack)
             theirs, fixed = self._step(halves[1], items, theirs, fixed, stack)
             progress(iteration + 1)
-        return Model(mine, np.concatenate(theirs.collect()))
+        whole = fixed.whole.value if fixed.whole is not None else np.concatenate(theirs.collect())
+        return Model(mine, whole)
 
     def _step(
         self, half: "_Half", side: Side, factors: "RDD[Matrix]", fixed: Fixed, stack: ExitStack

@@ -22,7 +22,7 @@ from app.contracts.recommendations import SAMPLE_SIZE, Manifest, Namespace, enco
 from batch.cache import Client, connect, translated
 from batch.engines import Factors
 from batch.errors import LostLock
-from batch.generations import Generations
+from batch.generations import Generations, unlink
 from batch.publish import (
     Parts,
     Progress,
@@ -34,7 +34,7 @@ from batch.publish import (
 )
 from batch.spark.blocks import Model, cpus
 from batch.spark.ids import Indexed
-from batch.topk import Lists, most_popular, most_similar, recommend, unit_rows
+from batch.topk import Lists, most_similar, popular_list, recommend, unit_rows
 
 _SAMPLE = 64
 _SIMILAR_AT_A_TIME = 100
@@ -51,14 +51,6 @@ class Shelf:
     fullest: tuple[str, int] | None
     sample: list[tuple[str, int]]
     """Some keys, with the CRC-32 of what they hold."""
-
-
-def _delete(client: Client, keys: list[str]) -> None:
-    with translated():
-        pipeline = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.unlink(key)
-        pipeline.execute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,8 @@ class Target:
         if manifest is not None and manifest.state == "writing":
             return
         if manifest is None or manifest.state == "deleting":  # else a twin of this task wrote them
-            _delete(client, keys)
+            with translated():
+                unlink(client, keys)
         raise LostLock(f"generation {self.manifest.generation} was given up")
 
     def count(self, shelf: Shelf) -> int:
@@ -166,8 +159,7 @@ class ClusterContents:
         self, client: Client, namespace: Namespace, manifest: Manifest, progress: Progress
     ) -> Written:
         target = Target(self.cache_url, namespace, manifest)
-        nothing_seen = csr_matrix(np.zeros((1, len(self.share)), np.float32))
-        popular = most_popular(self.share, nothing_seen, self.k)
+        popular = popular_list(self.share, self.k)
         common = write_common(
             client, namespace, manifest.generation, popular, self._sample(), self.documents
         )

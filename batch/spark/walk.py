@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from operator import add
 from typing import Any, Protocol
 
@@ -15,15 +16,14 @@ from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
 from batch.engines import Factors
-from batch.errors import BadSettings
-from batch.evaluate import Tally, resamples, tally
+from batch.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
 from batch.pipeline import Holdout, Progress, Quality
 from batch.ratings import Sums
 from batch.spark.blocks import Matrix, Model, View, cpus, kept, matrices
 from batch.spark.contents import ClusterContents
 from batch.spark.ids import Indexed
 from batch.spark.split import check_both, hold_out
-from batch.topk import BLOCK, most_popular, recommend
+from batch.topk import BLOCK, Lists, most_popular, recommend
 
 
 class Learner(Protocol):
@@ -132,13 +132,13 @@ def judge(
         train, held_out = frame.where(~F.col("held_out")), frame.where("held_out")
         view = _gathered(indexed, train, progress, stack)
         starts, items = indexed.starts, len(indexed.items)
-        relevant = matrices(held_out, F.col("block"), "user", "item", starts, items)
-        pairs = kept(view.users.rows.zip(relevant).map(_unseen), stack)
+        others = matrices(held_out, F.col("block"), "user", "item", starts, items)
+        pairs = kept(
+            view.users.rows.zip(others).map(lambda pair: (pair[0], relevant(*pair))), stack
+        )
         judged = pairs.map(lambda pair: int(np.count_nonzero(np.diff(pair[1].indptr)))).sum()
         if not judged:
-            raise BadSettings(
-                "nothing to judge by: every held-out pair is also among those to train on"
-            )
+            raise nothing_to_judge()
         model = _fit(learner, view, "train", progress, stack)
         return _measured(view, pairs, model, judged, learner.rates, k, progress, stack)
 
@@ -157,38 +157,22 @@ def _measured(
     share = view.popularity()
     sent = view.frame.sparkSession.sparkContext.broadcast((model.items, share))
     stack.callback(sent.destroy)
-    times = resamples(judged)
 
-    def personal(block: int, found: Iterable[Any]) -> Iterator[Tally]:
+    def personal(seen: csr_matrix, users: Matrix, rows: NDArray[np.int64]) -> Lists:
         items, share = sent.value
-        for (seen, relevant), users in found:
-            factors, threads = Factors(users, items), cpus()
-            yield tally(
-                lambda rows: recommend(factors, share, seen, rows, k, threads),
-                relevant,
-                k,
-                times,
-                np.random.default_rng(block),
-            )
+        return recommend(Factors(users, items), share, seen, rows, k, cpus())
 
-    def popular(block: int, found: Iterable[Any]) -> Iterator[Tally]:
+    def popular(seen: csr_matrix, users: None, rows: NDArray[np.int64]) -> Lists:
         _, share = sent.value
-        for seen, relevant in found:
-            threads = cpus()
-            yield tally(
-                lambda rows: most_popular(share, seen[rows], k, threads),
-                relevant,
-                k,
-                times,
-                np.random.default_rng(block),
-            )
+        return most_popular(share, seen[rows], k, cpus())
 
     with_users = pairs.zip(model.users)
     measured = []
-    for name, tallies in (
-        ("evaluate the model", with_users.mapPartitionsWithIndex(personal)),
-        ("evaluate most-popular", pairs.mapPartitionsWithIndex(popular)),
+    for name, blocks, make in (
+        ("evaluate the model", with_users, personal),
+        ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
     ):
+        tallies = blocks.mapPartitionsWithIndex(_tallied(make, k, resamples(judged)))
         with progress.step(name, judged, "users") as done:
             measured.append(tallies.treeReduce(add).metrics(share, k))
             done(judged)
@@ -199,22 +183,27 @@ def _measured(
     return Quality(ours, popularity, errors.treeReduce(add).metrics())
 
 
-def _unseen(pair: tuple[csr_matrix, csr_matrix]) -> tuple[csr_matrix, csr_matrix]:
-    """What is also in train can not be recommended and does not count."""
-    seen, held_out = pair
-    relevant = held_out - held_out.multiply(seen.astype(bool))
-    relevant.eliminate_zeros()
-    return seen, relevant
+def _tallied(
+    make: Callable[[csr_matrix, Any, NDArray[np.int64]], Lists], k: int, times: int
+) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
+    """What a task does with each block of users, whose lists ``make`` makes."""
+
+    def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
+        for (seen, wanted), users in found:
+            rng = np.random.default_rng(block)
+            yield tally(partial(make, seen, users), wanted, k, times, rng)
+
+    return some
 
 
 def _errors(
     pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, share: NDArray[np.float32]
 ) -> Sums:
     """How far the predicted ratings are from those held out, where user and item are known."""
-    seen, relevant = pair
+    seen, wanted = pair
     total = Sums()
     for first in range(0, len(users), BLOCK):
-        part = relevant[first : first + BLOCK].tocoo()
+        part = wanted[first : first + BLOCK].tocoo()
         rows = part.row + first
         known = (np.diff(seen.indptr)[rows] > 0) & (share[part.col] > 0)
         rows, columns = rows[known], part.col[known]
