@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test loadtest redis-7 java-17 lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test test-containers loadtest redis-7 java-17 kustomize podman lock lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -17,9 +17,12 @@ demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE
 	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
 
 test: $(VENV)/.test  ## the whole suite, against real servers
-	@$(WITH_JAVA) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(WITH_JAVA) $(WITH_KUSTOMIZE) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-loadtest: $(VENV)/.loadtest  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
+test-containers: $(VENV)/.containers podman  ## the images, compose.yaml and the pods of k8s/, run for real (root; Debian's podman)
+	@$(WITH_KUSTOMIZE) $(BIN)/python -m pytest tests/containers $(PYTEST_ARGS)
+
+loadtest: $(VENV)/.stack  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
 	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
 	  $(if $(STRICT),--strict) $(LOADTEST_ARGS)
 
@@ -45,6 +48,15 @@ bench-spark: $(VENV)/.test  ## Spark beside implicit; growth with data and cores
 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+
+# Versions and hashes of what the images install, for the Python that they have.
+lock: $(VENV)/.lock  ## choose anew which versions the images install (commit what it changes)
+	$(LOCK) --output-file app/requirements.txt
+	$(LOCK) --extra batch --output-file batch/requirements.txt
+	$(LOCK) --extra spark --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
+	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt
+LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-header --no-annotate \
+  --python-version 3.13 --python-platform linux
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .import_linter_cache
@@ -81,6 +93,30 @@ $(JAVA_17)/home/bin/java: | $(VENV)/bin/python
 	  find usr/lib/jvm -lname '/etc/java-17-openjdk/*' | while read -r each; do ln -sf "$$PWD$$(readlink $$each)" $$each || exit 1; done && \
 	  ln -sfn usr/lib/jvm/java-17-openjdk-* home && home/bin/java -version 2>/dev/null || { \
 	  echo "Could not fetch Java 17 by apt-get: the tests of Spark are skipped. Install a Java 17 or newer, or set JAVA_HOME." >&2; exit 1; }
+
+# What runs containers, as Debian has it; the tests bring its settings.
+PODMAN = podman runc netavark aardvark-dns iptables catatonit mmdebstrap haproxy
+podman:  ## install podman and what the tests of containers need, from Debian's packages (root)
+	@dpkg -s $(PODMAN) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(PODMAN) >/dev/null; } || { \
+	  echo "Containers are tested on Debian as root; could not install there: $(PODMAN)" >&2; exit 1; }
+
+# kustomize 5, as Debian 13 has it, for the tests of k8s/ where no kubectl has one: unpacked, not installed. On an older
+# Debian it comes from the same mirror; where there is no Debian, by Go.
+KUSTOMIZE = $(VENV)/kustomize
+WITH_KUSTOMIZE = kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]' || $(MAKE) --no-print-directory kustomize;
+kustomize: $(BIN)/kustomize  ## fetch a kustomize 5 for the tests, from Debian's packages (root, for apt-get update) or by Go
+$(BIN)/kustomize: | $(VENV)/bin/python
+	@echo "Fetching kustomize into $(KUSTOMIZE) ..."
+	@mkdir -p $(KUSTOMIZE)/lists && { cd $(KUSTOMIZE) && apt-get update -qq && \
+	  mirror=$$(apt-get indextargets --format '$$(REPO_URI)' 'Component: main' | grep -m 1 '/debian/$$') && \
+	  echo "deb $$mirror trixie main" >sources.list && \
+	  apt="apt-get -qq -o Dir::Etc::SourceList=$$PWD/sources.list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=$$PWD/lists \
+	    -o Dir::Cache=$$PWD -o APT::Sandbox::User=root" && \
+	  $$apt update && $$apt download kustomize && dpkg -x kustomize_*.deb . && rm -r kustomize_*.deb lists && \
+	  ln -sf ../kustomize/usr/bin/kustomize ../bin/; } 2>/dev/null || \
+	  GOBIN=$(abspath $(BIN)) go install sigs.k8s.io/kustomize/kustomize/v5@v5.6.0 2>/dev/null || { \
+	  echo "Could not fetch kustomize by apt-get or Go: the tests of k8s/ are skipped. Install kubectl 1.27 or newer." >&2; exit 1; }
 
 $(VENV)/.%: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing larder[$*] into $(VENV) (about a minute the first time) ..."

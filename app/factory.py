@@ -1,6 +1,7 @@
 """The only place that picks the concrete parts of the API and puts them together."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from werkzeug.routing import BaseConverter
@@ -9,6 +10,9 @@ from app.api import generation, health, items, problems, recommendations, users
 from app.cache import Cache
 from app.direct import Direct
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.metrics import Metrics
 
 LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 """Like gunicorn's own lines, which stand between these."""
@@ -31,7 +35,9 @@ def create_app(settings: Settings | None = None, cache: Cache | None = None) -> 
         settings = Settings.from_environment()
     if cache is None:
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
-        cache = Cache(settings)
+    metrics = _metrics() if settings.metrics else None
+    if cache is None:
+        cache = metrics.cache(settings) if metrics else Cache(settings)
         cache.start()
     app = Flask(__name__, static_folder=None)
     app.config["LARDER"] = settings
@@ -41,7 +47,16 @@ def create_app(settings: Settings | None = None, cache: Cache | None = None) -> 
     app.url_map.merge_slashes = False
     for module in (recommendations, items, users, generation, health):
         app.register_blueprint(module.bp)
+    app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     problems.register(app)
     direct = Direct(app.wsgi_app, cache, settings.max_age_seconds)
     app.wsgi_app = direct  # type: ignore[method-assign]
+    if metrics:
+        metrics.register(app)
     return app
+
+
+def _metrics() -> "Metrics | None":
+    from app.metrics import of_this_worker  # here, so that the library is loaded only when on
+
+    return of_this_worker()

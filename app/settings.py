@@ -56,6 +56,9 @@ class Settings:
         0, "How long a client may reuse an answer without asking again.", 0, 86_400
     )
     max_body_bytes: int = _setting(131_072, "The largest request body taken.", 1_024, 10_485_760)
+    metrics: bool = _setting(
+        False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
+    )
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
     threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)

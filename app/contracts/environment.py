@@ -18,6 +18,7 @@ SERVING = frozenset(
         "LOG_LEVEL",
         "MAX_AGE_SECONDS",
         "MAX_BODY_BYTES",
+        "METRICS",
         "NAMESPACE",
         "NEAR_CACHE_USERS",
         "THREADS",

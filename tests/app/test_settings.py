@@ -25,6 +25,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_NEAR_CACHE_USERS": "0",
         "LARDER_MAX_AGE_SECONDS": "60",
         "LARDER_MAX_BODY_BYTES": "2048",
+        "LARDER_METRICS": "true",
         "LARDER_BIND": "0.0.0.0:80",
         "LARDER_WORKERS": "3",
         "LARDER_THREADS": "5",
@@ -34,7 +35,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert set(texts) == {variable(each) for each in fields(Settings)}
     settings = Settings.from_environment(texts)
     found = {variable(each): str(getattr(settings, each.name)) for each in fields(Settings)}
-    assert found == {**texts, "LARDER_USER_SAMPLE": "True"}
+    assert found == {**texts, "LARDER_METRICS": "True", "LARDER_USER_SAMPLE": "True"}
 
 
 @pytest.mark.parametrize("each", fields(Settings), ids=lambda each: str(each.name))

@@ -92,7 +92,13 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         route = stack.enter_context(Gunicorn("tests.bench.floors:without_direct()", **api))
         sync = stack.enter_context(Gunicorn("-k sync app.wsgi:app", **api))
         gevent = stack.enter_context(Gunicorn("-k gevent app.wsgi:app", **api))
-        others = {"Flask route": route, "sync worker": sync, "gevent worker": gevent}
+        counting = stack.enter_context(Gunicorn("app.wsgi:app", metrics="true", **api))
+        others = {
+            "with metrics": counting,
+            "Flask route": route,
+            "sync worker": sync,
+            "gevent worker": gevent,
+        }
         for each in (warm, cold, *others.values()):
             wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
         yield _cases(bare, flask, warm, cold, others), server

@@ -11,6 +11,8 @@ from app.contracts import environment
 HOUSE = Path(__file__).parents[2]
 TOP = {
     ".ci",
+    ".dockerignore",
+    ".dockerignore",
     ".gitignore",
     "CHANGELOG.md",
     "LICENSE",
@@ -18,6 +20,7 @@ TOP = {
     "README.md",
     "app",
     "batch",
+    "compose.yaml",
     "k8s",
     "loadtest",
     "pyproject.toml",

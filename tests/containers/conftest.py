@@ -1,0 +1,113 @@
+"""Images that are built once, a network and a cache of their own, a published generation."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.containers.engine import Container, Engine
+from tests.containers.images import VALKEY, build_all, tag
+from tests.containers.pods import Demo, known_secret
+from tests.k8s import manifests
+
+NEEDED = ("podman", "runc", "mmdebstrap", "catatonit", "haproxy")
+_MEASURED: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Podman. Where it cannot run, the tests fail: somebody asked for them by name."""
+    missing = [name for name in NEEDED if not shutil.which(name)]
+    assert not missing, f"not installed: {', '.join(missing)}; run make test-containers"
+    assert os.geteuid() == 0, "containers are tested as root"
+    return Engine(tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="session")
+def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """All images, built of the work tree; the seconds that each took."""
+    return build_all(engine, tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def network(engine: Engine) -> Iterator[str]:
+    """A network of this run."""
+    name = f"larder-test-{os.getpid()}"
+    engine("network", "create", name)
+    yield name
+    engine("network", "rm", "--force", name)
+
+
+@pytest.fixture(scope="session")
+def demo(engine: Engine) -> Iterator[Demo]:
+    """The demo overlay; podman knows its Secret."""
+    found = Demo(manifests.load("demo"))
+    known_secret(engine, found.secret)
+    yield found
+    engine("secret", "rm", "larder-cache")
+
+
+@pytest.fixture(scope="session")
+def cache(
+    engine: Engine,
+    images: dict[str, float],
+    network: str,
+    demo: Demo,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Container]:
+    """The demo's cache, empty, under the name that the Secret's URLs give it."""
+    with demo.cache(engine, VALKEY, network, tmp_path_factory.mktemp("cache")) as started:
+        yield started
+
+
+Refresh = Callable[..., Container]
+
+
+@pytest.fixture(scope="session")
+def refresh(engine: Engine, images: dict[str, float], network: str, demo: Demo) -> Refresh:
+    """Makes a container of the refresh, with the settings of the demo's CronJob."""
+
+    def make(
+        *arguments: str, image: str = "larder-batch", memory: str = "2g", **variables: str
+    ) -> Container:
+        settings = {**demo.settings("larder-refresh"), "LARDER_CACHE_URL": demo.url("batch-url")}
+        return Container(
+            engine,
+            tag(image),
+            *(arguments or ("refresh",)),
+            options=[f"--network={network}", f"--memory={memory}", f"--memory-swap={memory}"],
+            variables={**settings, **variables},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def published(cache: Container, refresh: Refresh) -> Container:
+    """The cache with the films published."""
+    with refresh() as job:
+        assert job.wait() == 0, job.logs
+    return cache
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that containers may be shown; pytest's own are closed to their users."""
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def measured() -> Callable[[str], None]:
+    """Takes a line that is printed at the end of the run."""
+    return _MEASURED.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _MEASURED:
+        terminalreporter.section("measured")
+        for line in _MEASURED:
+            terminalreporter.write_line(line)

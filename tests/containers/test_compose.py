@@ -1,0 +1,92 @@
+"""compose.yaml, by podman-compose: the whole system on a laptop."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.containers.engine import Engine, EngineFailed
+from tests.containers.images import HOUSE
+from tests.servers import free_port, wait_until
+
+Compose = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def compose(engine: Engine, images: dict[str, float], port: int) -> Iterator[Compose]:
+    """Runs podman-compose in a project of this run; afterwards nothing of it is left."""
+    program = str(Path(sys.executable).with_name("podman-compose"))
+    project = f"larder-test-{os.getpid()}"
+
+    def run(*arguments: str) -> str:
+        done = engine.run(
+            program,
+            f"--project-name={project}",
+            f"--file={HOUSE / 'compose.yaml'}",
+            *arguments,
+            variables={"PORT": str(port), "LOCUST_PORT": str(free_port())},
+        )
+        if done.returncode:
+            raise EngineFailed(f"compose {arguments}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    yield run
+    run("--profile=locust", "--profile=loadtest", "down", "--volumes", "--timeout=20")
+
+
+@pytest.fixture(scope="module")
+def up(compose: Compose, port: int) -> str:
+    """The URL of the system, with its lists published."""
+    compose("up", "--detach", "cache")  # this podman cannot wait for a dependency's health
+    compose("up", "--detach")
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: all(_source(url) == "personal" for _ in range(20)), 60)  # all workers
+    return url
+
+
+def test_up_refreshes_and_answers(up: str) -> None:
+    answer = requests.get(f"{up}/recommendations/15?n=3", timeout=5).json()
+    assert answer["source"] == "personal"
+    assert all("title" in film for film in answer["recommendations"])
+
+
+def test_it_listens_on_loopback_only(up: str, port: int) -> None:
+    """The cache's port is not published at all."""
+    listening = [each.laddr for each in psutil.net_connections("tcp") if each.status == "LISTEN"]
+    addresses = {each.port: each.ip for each in listening if each}
+    assert addresses[port] == "127.0.0.1"
+    assert not {6379, 8089} & set(addresses)
+
+
+def test_the_load_test_passes_through_the_containers(up: str, compose: Compose) -> None:
+    asked = "slo --url http://api:8000 --duration 10".split()
+    said = compose("--profile=loadtest", "run", "--rm", "loadtest", *asked)
+    assert "GREEN" in said
+
+
+def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose) -> None:
+    compose("restart", "cache")
+    wait_until(lambda: _is_whole(up))
+
+
+def _is_whole(url: str) -> bool:
+    ready = requests.get(f"{url}/health/ready", timeout=5).json()
+    return ready["status"] == "ready" and not ready["degraded"]
+
+
+def _source(url: str) -> str | None:
+    """Where the list of a known user comes from; None as long as there is none."""
+    with contextlib.suppress(requests.ConnectionError):
+        answer: dict[str, str] = requests.get(f"{url}/recommendations/15", timeout=5).json()
+        return answer.get("source")
+    return None

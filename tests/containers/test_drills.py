@@ -1,0 +1,154 @@
+"""Bad days under load: pods of the rendered Deployment, a balancer, 90 requests a second.
+
+What a cluster does is done by hand, in its order: a new pod takes part when it is ready; one that
+goes first loses its place, then has preStop's seconds, then SIGTERM, then its time of grace.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.containers.balancer import Balancer
+from tests.containers.engine import Container, Engine
+from tests.containers.load import Load
+from tests.containers.pods import Demo, Pod
+from tests.servers import wait_until
+
+Measured = Callable[[str], None]
+NAMES = ("a", "b", "c", "d")
+
+
+@dataclass
+class Service:
+    """Pods behind a balancer."""
+
+    demo: Demo
+    balancer: Balancer
+    pods: dict[str, Pod]
+    cold_starts: list[float] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """Start a pod; requests go to it when it is ready."""
+        began = time.monotonic()
+        self.pods[name].start()
+        wait_until(self.pods[name].ready)
+        self.cold_starts.append(time.monotonic() - began)
+        self.balancer.add(name)
+
+    def remove(self, name: str) -> int:
+        """Take a pod away as Kubernetes does; its exit code."""
+        self.balancer.remove(name)
+        time.sleep(self.demo.pre_stop_seconds)
+        return self.pods[name].stop()
+
+
+@pytest.fixture
+def service(
+    engine: Engine, published: Container, network: str, demo: Demo, folder: Path
+) -> Iterator[Service]:
+    """Two pods that answer; two more can be added."""
+    pods = {name: Pod(engine, demo, network, f"larder-api-{name}") for name in NAMES}
+    with ExitStack() as left:
+        ports = {name: pod.port for name, pod in pods.items()}
+        balancer = left.enter_context(Balancer(folder, ports))
+        for pod in pods.values():
+            left.push(pod)
+        service = Service(demo, balancer, pods)
+        service.add("a")
+        service.add("b")
+        yield service
+
+
+@pytest.fixture
+def load(engine: Engine, folder: Path) -> Callable[[str, int], Load]:
+    reports = folder / "report"
+    reports.mkdir()
+    return lambda url, seconds: Load(engine, url, seconds, reports)
+
+
+def test_a_pod_has_the_rights_that_the_manifest_gives_it(
+    service: Service, engine: Engine, measured: Measured
+) -> None:
+    pod = service.pods["a"]
+    assert requests.get(f"{pod.url}/recommendations/15", timeout=5).json()["source"] == "personal"
+    status = pod.execute("cat", "/proc/1/status").stdout
+    assert "Uid:\t10001\t10001\t10001\t10001" in status
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    assert pod.execute("touch", "/opt/new").returncode != 0
+    measured(f"pod: ready {max(service.cold_starts):.1f} s after its start (the slower of two)")
+
+
+def test_a_rolling_restart_loses_no_request(
+    service: Service, load: Callable[[str, int], Load], measured: Measured
+) -> None:
+    with load(service.balancer.url, 45) as running:
+        for old, new in (("a", "c"), ("b", "d")):
+            service.add(new)
+            assert service.remove(old) == 0
+        lost, asked = _lost(running.figures())
+    measured(f"rolling restart: {sum(lost.values())} of {asked} requests lost {dict(lost)}")
+    assert not lost
+
+
+def test_sigterm_loses_no_request(
+    service: Service, load: Callable[[str, int], Load], measured: Measured
+) -> None:
+    """A node that is drained: the pod goes, its neighbour stays."""
+    with load(service.balancer.url, 20) as running:
+        time.sleep(4)
+        assert service.remove("a") == 0
+        lost, asked = _lost(running.figures())
+    measured(f"SIGTERM: {sum(lost.values())} of {asked} requests lost {dict(lost)}")
+    assert not lost
+
+
+def test_kill_9_of_a_pod_costs_only_its_connections(
+    service: Service, load: Callable[[str, int], Load], measured: Measured
+) -> None:
+    with load(service.balancer.url, 20) as running:
+        time.sleep(4)
+        service.pods["a"].kill()
+        lost, asked = _lost(running.figures())
+    measured(
+        f"kill -9 of one of two pods: {sum(lost.values())} of {asked} requests lost {dict(lost)}"
+    )
+    assert set(lost) <= {"no answer"}
+    assert sum(lost.values()) < asked / 10
+
+
+def test_kill_9_of_the_cache_loses_no_list(
+    service: Service,
+    published: Container,
+    load: Callable[[str, int], Load],
+    measured: Measured,
+) -> None:
+    """Without it lists are popular ones and say so; only for similar items nothing stands in."""
+    with load(service.balancer.url, 20) as running:
+        time.sleep(4)
+        published.kill()
+        time.sleep(3)
+        published.again()
+        lost, asked = _lost(running.figures())
+    wait_until(lambda: not service.pods["a"].degraded())
+    degraded, similar = lost.pop("degraded answer"), lost.pop("status 503 in place of 200", 0)
+    measured(
+        f"kill -9 of the cache, back after 3 s: {sum(lost.values())} of {asked} requests lost "
+        f"{dict(lost)}, {degraded} degraded, {similar} of similar items refused with 503"
+    )
+    assert not lost
+    assert similar < degraded / 5
+
+
+def _lost(figures: dict[str, Any]) -> tuple["Counter[str]", int]:
+    """What went wrong, by name, before, in and after the measured time; requests measured."""
+    (step,) = figures["steps"]
+    return Counter(figures["errors"]), int(step["requests"])

@@ -1,0 +1,77 @@
+"""The image of the job: its exit codes are those that the CronJob's policy reads."""
+
+from collections.abc import Callable
+
+from tests.containers.conftest import Refresh
+from tests.containers.engine import Container
+from tests.servers import wait_until
+
+FILMS = "/opt/larder/demo/ratings.csv"
+Measured = Callable[[str], None]
+
+
+def generations(refresh: Refresh) -> str:
+    """What is published, as ``larder generations`` tells it."""
+    with refresh("generations") as asked:
+        assert asked.wait() == 0, asked.logs
+        return asked.logs
+
+
+def test_what_it_publishes_is_there(published: Container, refresh: Refresh) -> None:
+    assert "live" in generations(refresh)
+
+
+def test_bad_input_is_terminal(published: Container, refresh: Refresh) -> None:
+    before = generations(refresh)
+    with refresh("refresh", "/opt/larder/demo/nowhere.csv") as job:
+        assert job.wait() == 2
+        assert "nowhere.csv" in job.logs
+    assert generations(refresh) == before
+
+
+def test_a_model_that_is_not_good_enough_is_terminal(
+    published: Container, refresh: Refresh
+) -> None:
+    before = generations(refresh)
+    with refresh("refresh", FILMS, LARDER_MIN_NDCG="0.99") as job:
+        assert job.wait() == 2
+    assert generations(refresh) == before
+
+
+def test_a_cache_that_is_away_is_transient(images: object, refresh: Refresh) -> None:
+    with refresh("refresh", FILMS, LARDER_CACHE_URL="redis://127.0.0.1:1/0") as job:
+        assert job.wait() == 75
+        assert "127.0.0.1:1" in job.logs
+
+
+def test_too_little_memory_kills_it_and_loses_nothing(
+    published: Container, refresh: Refresh
+) -> None:
+    before = generations(refresh)
+    with refresh("refresh", FILMS, LARDER_FACTORS="4096", memory="180m") as job:
+        assert job.wait() == 137
+    assert generations(refresh) == before
+
+
+def test_a_stopped_job_says_so(published: Container, refresh: Refresh) -> None:
+    before = generations(refresh)
+    with refresh("refresh", FILMS, LARDER_ITERATIONS="1000") as job:
+        wait_until(lambda: "100,004 pairs" in job.logs)
+        assert job.stop() == 143
+    assert generations(refresh) == before
+
+
+def test_the_image_with_spark_publishes_too(published: Container, refresh: Refresh) -> None:
+    before = generations(refresh)
+    with refresh(
+        "refresh",
+        "--engine=spark",
+        "--holdout=0",
+        "--force",
+        "--conf=spark.ui.enabled=false",
+        image="larder-batch-spark",
+        LARDER_FACTORS="16",
+        LARDER_ITERATIONS="2",
+    ) as job:
+        assert job.wait() == 0, job.logs
+    assert generations(refresh) != before

