@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers loadtest redis-7 java-17 kustomize podman lock lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test test-containers loadtest redis-7 java-17 kustomize promtool podman lock lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,14 @@ $(JAVA_17)/home/bin/java: | $(VENV)/bin/python
 	  find usr/lib/jvm -lname '/etc/java-17-openjdk/*' | while read -r each; do ln -sf "$$PWD$$(readlink $$each)" $$each || exit 1; done && \
 	  ln -sfn usr/lib/jvm/java-17-openjdk-* home && home/bin/java -version 2>/dev/null || { \
 	  echo "Could not fetch Java 17 by apt-get: the tests of Spark are skipped. Install a Java 17 or newer, or set JAVA_HOME." >&2; exit 1; }
+
+# Prometheus' own tool, as Debian has it, for the tests of the alerts: unpacked, not installed.
+promtool: $(BIN)/promtool  ## fetch promtool for the tests from Debian's packages (root, for apt-get update)
+$(BIN)/promtool: | $(VENV)/bin/python
+	@mkdir -p $(VENV)/promtool && cd $(VENV)/promtool && apt-get update -qq && \
+	  apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb && \
+	  ln -sf ../promtool/usr/bin/promtool ../bin/ || { \
+	  echo "Could not fetch promtool by apt-get: the tests of the alerts are skipped." >&2; exit 1; }
 
 # What runs containers, as Debian has it; the tests bring its settings.
 PODMAN = podman runc netavark aardvark-dns iptables catatonit mmdebstrap haproxy

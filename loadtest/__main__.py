@@ -51,10 +51,14 @@ def _stop(number: int, frame: object) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line; public so that a test can hold the README against it."""
-    made = argparse.ArgumentParser("python -m loadtest", description="Does the promise hold?")
+    made = argparse.ArgumentParser(
+        "python -m loadtest", description="Does the promise hold?", allow_abbrev=False
+    )
     commands = made.add_subparsers(dest="command", required=True)
     for name, sentence in _SENTENCES.items():
-        _add_scenario(commands.add_parser(name, help=sentence, description=sentence), name)
+        _add_scenario(
+            commands.add_parser(name, help=sentence, description=sentence, allow_abbrev=False), name
+        )
     compare = commands.add_parser(
         "compare", help="lay the graphs of several reports over each other"
     )

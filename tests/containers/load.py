@@ -18,7 +18,7 @@ class Load:
         self._folder = folder
         folder.chmod(0o777)  # the image's user is not ours
         asked = ["slo", "--url", url, "--users", str(USERS), "--duration", str(seconds)]
-        self._container = Container(
+        self.container = Container(
             engine,
             tag("larder-loadtest"),
             *asked,
@@ -27,16 +27,16 @@ class Load:
         )
 
     def __enter__(self) -> Self:
-        self._container.start()
-        wait_until(lambda: "running slo" in self._container.logs)
+        self.container.start()
+        wait_until(lambda: "running slo" in self.container.logs)
         return self
 
     def figures(self) -> dict[str, Any]:
         """Wait for the end; what was measured."""
-        code = self._container.wait()
-        assert code in (0, 1), self._container.logs
+        code = self.container.wait()
+        assert code in (0, 1), self.container.logs
         found: dict[str, Any] = json.loads((self._folder / "figures.json").read_text())
         return found
 
     def __exit__(self, *raised: object) -> None:
-        self._container.__exit__(*raised)
+        self.container.__exit__(*raised)

@@ -15,6 +15,7 @@ from tests.containers.images import HOUSE
 from tests.servers import free_port, wait_until
 
 Compose = Callable[..., str]
+PROJECT = f"larder-test-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +24,24 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def compose(engine: Engine, images: dict[str, float], port: int) -> Iterator[Compose]:
+def locust_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def compose(
+    engine: Engine, images: dict[str, float], port: int, locust_port: int
+) -> Iterator[Compose]:
     """Runs podman-compose in a project of this run; afterwards nothing of it is left."""
     program = str(Path(sys.executable).with_name("podman-compose"))
-    project = f"larder-test-{os.getpid()}"
 
     def run(*arguments: str) -> str:
         done = engine.run(
             program,
-            f"--project-name={project}",
+            f"--project-name={PROJECT}",
             f"--file={HOUSE / 'compose.yaml'}",
             *arguments,
-            variables={"PORT": str(port), "LOCUST_PORT": str(free_port())},
+            variables={"PORT": str(port), "LOCUST_PORT": str(locust_port)},
         )
         if done.returncode:
             raise EngineFailed(f"compose {arguments}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
@@ -60,18 +67,28 @@ def test_up_refreshes_and_answers(up: str) -> None:
     assert all("title" in film for film in answer["recommendations"])
 
 
-def test_it_listens_on_loopback_only(up: str, port: int) -> None:
+def test_it_listens_on_loopback_only(up: str, engine: Engine, port: int) -> None:
     """The cache's port is not published at all."""
-    listening = [each.laddr for each in psutil.net_connections("tcp") if each.status == "LISTEN"]
-    addresses = {each.port: each.ip for each in listening if each}
-    assert addresses[port] == "127.0.0.1"
-    assert not {6379, 8089} & set(addresses)
+    listed = engine("ps", "--filter", f"name={PROJECT}", "--format", "{{.Names}} {{.Ports}}")
+    published = dict(line.partition(" ")[::2] for line in listed.splitlines())
+    assert published == {
+        f"{PROJECT}_cache_1": "",
+        f"{PROJECT}_api_1": f"127.0.0.1:{port}->8000/tcp",
+    }
+    assert _listening()[port] == "127.0.0.1"
 
 
 def test_the_load_test_passes_through_the_containers(up: str, compose: Compose) -> None:
     asked = "slo --url http://api:8000 --duration 10".split()
     said = compose("--profile=loadtest", "run", "--rm", "loadtest", *asked)
     assert "GREEN" in said
+
+
+def test_locusts_page_is_for_this_machine_only(up: str, compose: Compose, locust_port: int) -> None:
+    compose("--profile=locust", "up", "--detach", "locust")
+    url = f"http://127.0.0.1:{locust_port}"
+    wait_until(lambda: _page(url) == 200)
+    assert _listening()[locust_port] == "127.0.0.1"
 
 
 def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose) -> None:
@@ -82,6 +99,18 @@ def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose) -> No
 def _is_whole(url: str) -> bool:
     ready = requests.get(f"{url}/health/ready", timeout=5).json()
     return ready["status"] == "ready" and not ready["degraded"]
+
+
+def _listening() -> dict[int, str]:
+    """Port -> address of all that listens on this machine."""
+    found = [each.laddr for each in psutil.net_connections("tcp") if each.status == "LISTEN"]
+    return {each.port: each.ip for each in found if each}
+
+
+def _page(url: str) -> int | None:
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(url, timeout=5).status_code
+    return None
 
 
 def _source(url: str) -> str | None:

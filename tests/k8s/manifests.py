@@ -119,8 +119,13 @@ class Overlay:
 def _pods_inside(config: Object) -> list[Object]:
     """The pod templates that Spark's driver makes executors of."""
     texts = (config.get("data") or {}).values()
-    found = [yaml.safe_load(text) for text in texts if "kind: Pod\n" in text]
+    found = [_parsed(text) for text in texts if "kind: Pod\n" in text]
     return [each for each in found if isinstance(each, dict) and each.get("kind") == "Pod"]
+
+
+@cache
+def _parsed(text: str) -> Any:
+    return yaml.safe_load(text)
 
 
 def title(found: Object) -> str:

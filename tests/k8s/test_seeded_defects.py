@@ -530,6 +530,13 @@ DEFECTS = [
         "spark",
     ),
     Defect(
+        spark.executors_are_as_spark_is_told,
+        "ConfigMap larder-spark",
+        "data/executor.yaml",
+        text("      resources:", "      ports: [{containerPort: 7079}]\n      resources:"),
+        "spark",
+    ),
+    Defect(
         spark.the_driver_opens_the_ports_that_it_is_told,
         REFRESH,
         f"{IN_JOB}/containers/0/ports/0/containerPort",

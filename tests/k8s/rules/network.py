@@ -122,11 +122,12 @@ def ways(overlay: Overlay, direction: str) -> set[Way]:
         each.component: Place(each.component, "10.2.0.1", _namespace(overlay), each.labels)
         for each in overlay.workloads()
     }
+    doors = list(product(_ports(overlay), ("TCP", "UDP")))
     others = [*ours.values(), *OTHERS, *(_double(each) for each in ours.values())]
     found = (
         (own.name, other.name, f"{port}/{protocol}")
         for own, other in product(ours.values(), others)
-        for port, protocol in product(_ports(overlay), ("TCP", "UDP"))
+        for port, protocol in doors
         if _lets(policies, direction, own, other, port, protocol)
     )
     return {way if direction == "Egress" else (way[1], way[0], way[2]) for way in found}
