@@ -1,4 +1,4 @@
-"""The ``larder`` command, or one sentence where only the API is installed."""
+"""The ``larder`` command, or one sentence where something that it needs is not installed."""
 
 import sys
 
@@ -12,6 +12,10 @@ def main() -> None:
             f"error: {error.name} is not installed: only the API is. Start it with "
             f"'gunicorn -c python:app.gunicorn_conf app.wsgi:app', or install 'larder[batch]'"
         )
+    except ImportError as error:
+        if "libgomp" not in str(error):
+            raise
+        sys.exit(f"error: {error}: install it (Debian and Ubuntu: apt-get install libgomp1)")
     except KeyboardInterrupt:
         sys.exit(130)
     run()

@@ -74,7 +74,7 @@ def walk(port: int, once: bool) -> None:
 
 def _larder(arguments: list[str], environment: dict[str, str]) -> None:
     print(f"$ larder {' '.join(arguments)}")
-    command = [sys.executable, "-m", "batch.cli", *arguments]
+    command = [sys.executable, "-m", "batch", *arguments]
     code = subprocess.run(command, env=environment).returncode
     if code:
         raise DemoFailed(f"the refresh ended with exit code {code}; its message is above")
@@ -84,7 +84,7 @@ def _larder(arguments: list[str], environment: dict[str, str]) -> None:
 def _serving(port: int, environment: dict[str, str]) -> Iterator[str]:
     """The API in a session of its own, so that Ctrl-C reaches only this process, which stops it."""
     print(f"\n$ larder serve --bind 127.0.0.1:{port}")
-    command = [sys.executable, "-m", "batch.cli", "serve", "--bind", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "batch", "serve", "--bind", f"127.0.0.1:{port}"]
     quiet = {**environment, "LARDER_LOG_LEVEL": "warning"}
     api = subprocess.Popen(command, env=quiet, start_new_session=True)
     try:
