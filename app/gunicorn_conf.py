@@ -27,7 +27,7 @@ loglevel = _settings.log_level
 accesslog = None  # one line per request costs more than the request; the proxy in front has it
 keepalive = 75
 timeout = 30
-# A connection that is kept alive, idle, keeps a worker from ending for as long as this.
+# What is being answered has this long to end; connections that are kept alive, idle, two seconds.
 graceful_timeout = 5 + _settings.cache_timeout_ms // 1000
 control_socket_disable = True  # it would be written under $HOME, which a read-only root refuses
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -83,10 +83,15 @@ def _renew(lock: Lock, released: Event, every_seconds: float) -> None:
 
 
 def _release(lock: Lock) -> None:
-    try:
-        lock.release()
-    except (LockError, *CACHE_ERRORS):
-        return  # lost or out of reach: the lease ends by itself
+    """Twice, as a signal may have left the connection unusable; else the lease ends by itself."""
+    for _ in range(2):
+        try:
+            lock.release()
+        except LockError:
+            return  # lost
+        except CACHE_ERRORS:
+            continue
+        return
 
 
 def _who(client: Client, namespace: Namespace) -> str:

@@ -13,6 +13,18 @@ from tests.servers import Cluster, Server
 
 _NUMBERS = count(1)
 
+_CLUSTERS = ("test_command.py", "test_failures.py", "test_session.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Three groups, which ``make test`` runs beside each other: Spark leaves cores idle."""
+    for item in items:
+        group = "all others"
+        if "spark" in item.path.parts:
+            group = "clusters" if item.path.name in _CLUSTERS else "spark"
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:

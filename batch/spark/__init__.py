@@ -7,6 +7,7 @@ be. The rules of the single machine run unchanged on the executors::
       java      the extra and Java present? starts and ends Spark's Java, keeps its log
       package   the zip of our code for executors
       failures  Spark's errors as ours
+    executor  what a pod on Kubernetes runs, told by Spark what to be
     read      a URI -> checked rows -> merged pairs, wrong rows set aside
     ids       numbers for items and users
     split     hold out

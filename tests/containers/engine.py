@@ -6,6 +6,7 @@ Its settings come with us, so that it runs where there is no systemd and no unif
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,15 @@ default_ulimits = []
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+tmp_dir = "{run}/libpod"
 [network]
 network_backend = "netavark"
+"""
+STORAGE = """\
+[storage]
+driver = "overlay"
+graphroot = "{images}"
+runroot = "{run}/storage"
 """
 STOP_SECONDS = 40
 
@@ -29,12 +37,21 @@ class EngineFailed(Exception):
 
 
 class Engine:
-    """Podman with settings of its own."""
+    """Podman with settings, images and secrets of its own: the machine's stay as they are.
+
+    folder: for this run. The images stay in the virtual environment for the next one.
+    """
 
     def __init__(self, folder: Path) -> None:
-        settings = folder / "containers.conf"
-        settings.write_text(SETTINGS)
-        self.environment = {**os.environ, "CONTAINERS_CONF": str(settings)}
+        places = {"run": "/run/larder-tests", "images": Path(sys.prefix, "containers").resolve()}
+        settings, storage = folder / "containers.conf", folder / "storage.conf"
+        settings.write_text(SETTINGS.format(**places))
+        storage.write_text(STORAGE.format(**places))
+        self.environment = {
+            **os.environ,
+            "CONTAINERS_CONF": str(settings),
+            "CONTAINERS_STORAGE_CONF": str(storage),
+        }
 
     def __call__(self, *arguments: str, given: str | None = None) -> str:
         """Run a command; what it printed. Raises EngineFailed."""

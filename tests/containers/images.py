@@ -57,9 +57,9 @@ def tag(name: str) -> str:
 
 def build_all(engine: Engine, folder: Path) -> dict[str, float]:
     """Build all images; the seconds that each took."""
-    if not engine.has(BASE):
+    if not engine.has(BASE) and engine.run("podman", "pull", BASE).returncode:
         make_base(engine, folder)
-    if not engine.has(VALKEY):
+    if not engine.has(VALKEY) and engine.run("podman", "pull", VALKEY).returncode:
         engine(
             "build",
             "--format=docker",

@@ -88,7 +88,7 @@ class Api:
     """The API server of an overlay's namespace, with one node.
 
     secrets: what the team makes, by name and key. asked: how often each request was; refused: what
-    was not answered with 2xx; created: the pods, as they were asked for.
+    was neither done nor not there; created: the pods, as they were asked for.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class Api:
 
 
 def _admit(pod: Object) -> None:
-    """Raises Refused for what the schema does not know, for a name twice, for what is not restricted."""
+    """Raises Refused for what the schema does not know, a name twice, or rights."""
     for minor in MINORS:
         try:
             validate(pod, minor, strict=True)
@@ -257,7 +257,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._send(*api.answer(request, body))
         except Refused as refused:
-            api.refused.append(f"{request}: {refused}")
+            if refused.code != 404:  # Spark asks once more for what it has deleted
+                api.refused.append(f"{request}: {refused}")
             status = {"apiVersion": "v1", "kind": "Status", "status": "Failure"}
             told = {"message": str(refused), "reason": refused.reason, "code": refused.code}
             self._send(refused.code, {**status, **told})

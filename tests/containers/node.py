@@ -20,7 +20,7 @@ SERVER = "kubernetes.default.svc"
 """What pods call the API server."""
 IDENTITY = "/var/run/secrets/kubernetes.io/serviceaccount"
 GRACE_SECONDS = 5
-FIRST_ADDRESS = 101
+FIRST_ADDRESS = 201
 """Of those that podman gives out last."""
 
 
@@ -83,8 +83,8 @@ class Pods:
 class Node:
     """Makes a container of each pod, tells how it ends, removes it.
 
-    contents: of a kind and a name, what that ConfigMap or Secret holds; identity: of an account, the
-    folder with its token.
+    contents: of a kind and a name, what that ConfigMap or Secret holds; identity: of an account,
+    the folder with its token.
     """
 
     def __init__(

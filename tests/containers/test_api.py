@@ -88,7 +88,7 @@ def test_what_is_being_answered_is_answered_before_it_ends(
         engine("pause", published.id)
         try:
             asked = [pool.submit(_ask, api.url, user) for user in range(20, 24)]
-            time.sleep(0.1)  # they are being answered, each after 250 ms at the least
+            wait_until(lambda: _connections(api) == 4)  # each is answered after 250 ms at the least
             assert not any(each.done() for each in asked)
             ended = pool.submit(api.stop)
             assert [each.result() for each in asked] == [200] * 4
@@ -120,6 +120,12 @@ def test_its_memory_stays_in_the_limit_of_the_manifest(
 def _processes(api: Container) -> list[psutil.Process]:
     first = psutil.Process(api.pid)
     return [first, *first.children(recursive=True)]
+
+
+def _connections(api: Container) -> int:
+    """How many callers the workers have taken."""
+    taken = [each for worker in _processes(api)[1:] for each in worker.net_connections("tcp")]
+    return sum(each.status == "ESTABLISHED" and each.laddr.port == 8000 for each in taken)
 
 
 def _ask(url: str, user: int) -> int:

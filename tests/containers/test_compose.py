@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -35,7 +36,7 @@ def compose(
     """Runs podman-compose in a project of this run; afterwards nothing of it is left."""
     program = str(Path(sys.executable).with_name("podman-compose"))
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, codes: Sequence[int] = (0,)) -> str:
         done = engine.run(
             program,
             f"--project-name={PROJECT}",
@@ -43,7 +44,7 @@ def compose(
             *arguments,
             variables={"PORT": str(port), "LOCUST_PORT": str(locust_port)},
         )
-        if done.returncode:
+        if done.returncode not in codes:
             raise EngineFailed(f"compose {arguments}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
         return done.stdout
 
@@ -54,7 +55,6 @@ def compose(
 @pytest.fixture(scope="module")
 def up(compose: Compose, port: int) -> str:
     """The URL of the system, with its lists published."""
-    compose("up", "--detach", "cache")  # this podman cannot wait for a dependency's health
     compose("up", "--detach")
     url = f"http://127.0.0.1:{port}"
     wait_until(lambda: all(_source(url) == "personal" for _ in range(20)), 60)  # all workers
@@ -69,6 +69,7 @@ def test_up_refreshes_and_answers(up: str) -> None:
 
 def test_it_listens_on_loopback_only(up: str, engine: Engine, port: int) -> None:
     """The cache's port is not published at all."""
+    wait_until(lambda: f"{PROJECT}_refresh_1" not in engine("ps", "--format={{.Names}}"))
     listed = engine("ps", "--filter", f"name={PROJECT}", "--format", "{{.Names}} {{.Ports}}")
     published = dict(line.partition(" ")[::2] for line in listed.splitlines())
     assert published == {
@@ -79,9 +80,10 @@ def test_it_listens_on_loopback_only(up: str, engine: Engine, port: int) -> None
 
 
 def test_the_load_test_passes_through_the_containers(up: str, compose: Compose) -> None:
+    """Its verdict on the speed is not ours: this machine may be busy."""
     asked = "slo --url http://api:8000 --duration 10".split()
-    said = compose("--profile=loadtest", "run", "--rm", "loadtest", *asked)
-    assert "GREEN" in said
+    said = compose("--profile=loadtest", "run", "--rm", "loadtest", *asked, codes=(0, 1))
+    assert re.search(r"failed +0.00%", said), said
 
 
 def test_locusts_page_is_for_this_machine_only(up: str, compose: Compose, locust_port: int) -> None:

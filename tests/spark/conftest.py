@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from batch.errors import BadSettings
 from batch.spark.java import require
 from batch.spark.session import session
-from tests.spark.cluster import QUICK
+from tests.spark.cluster import QUICK, StandaloneCluster
 
 SMALL = {
     "spark.master": "local[2,4]",
@@ -33,3 +33,18 @@ def spark(java: None) -> Iterator[SparkSession]:
     """One session for all tests of Spark: two cores, four partitions after a shuffle."""
     with session(SMALL) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def _standalone(
+    java: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StandaloneCluster]:
+    with StandaloneCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def two_workers(_standalone: StandaloneCluster) -> StandaloneCluster:
+    """The one standalone cluster of all tests; a worker that a test killed is there again."""
+    _standalone.replace_the_dead()
+    return _standalone

@@ -1,5 +1,6 @@
 """``larder ... --engine spark`` as its user or a scheduler runs it: output, exit code, answers."""
 
+import contextlib
 import json
 import re
 import signal
@@ -133,34 +134,51 @@ def test_a_refresh_says_what_it_does_and_the_api_answers_from_it(
     assert not seen & {each["item"] for each in found["recommendations"]}
 
 
-@pytest.mark.usefixtures("java")
 def test_the_options_of_spark_are_variables_too(
-    films: Path, tmp_path: Path, client: Any, where: dict[str, str]
+    spark: SparkSession,
+    films: Path,
+    tmp_path: Path,
+    client: Any,
+    where: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Settings in LARDER_CONF stand apart by spaces."""
-    conf = "spark.master=local[1] spark.driver.memory=1g spark.sql.shuffle.partitions=1"
+    """Settings in LARDER_CONF stand apart by spaces; one that the session has may be said again."""
+    conf = f"spark.master={spark.sparkContext.master} spark.sql.shuffle.partitions=1"
     chosen = {"engine": "spark", "conf": conf, "als": "mllib", "feedback": "explicit"}
+    for name, value in {**chosen, **where, "rejects": str(tmp_path / "rejects")}.items():
+        monkeypatch.setenv(f"LARDER_{name.upper()}", value)
     less = ["--preset", "ml-latest", "--factors", "4", "--iterations", "2"]
-    done = larder(tmp_path, "refresh", films, *less, *UNJUDGED, **chosen, **where)
-    assert done.returncode == 0, done.stderr
+    cli.main(["refresh", str(films), *less, *UNJUDGED], standalone_mode=False)
     made = Generations(client, Namespace(where["namespace"])).live_manifest()
     assert made is not None and made.engine == "spark"
     assert (made.settings["als"], made.settings["feedback"]) == ("mllib", "explicit")
+    monkeypatch.setenv("LARDER_CONF", f"{conf} spark.driver.memory=3g")
+    with pytest.raises(BadSettings, match="^spark.driver.memory cannot change"):
+        cli.main(["refresh", str(films)], standalone_mode=False)
 
 
-@pytest.mark.usefixtures("java")
-def test_an_evaluation_is_printed_and_written(films: Path, tmp_path: Path) -> None:
+def test_an_evaluation_is_printed_and_written(
+    spark: SparkSession,
+    films: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     head, *rows = films.read_text().splitlines()
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     for path, part in ((train, rows[1::2]), (test, rows[::2])):
         path.write_text("\n".join([head, *part]) + "\n")
-    preset = ["--preset", "ml-latest", "--json", str(tmp_path / "quality.json")]
+    preset = ["--preset", "ml-latest", "--rejects", str(tmp_path / "rejects")]
+    to = ["--json", str(tmp_path / "quality.json"), "--engine", "spark"]
     inputs = ["--train", str(train), "--test", str(test)]
-    done = larder(tmp_path, "evaluate", *inputs, *preset, *SPARK, *QUICKLY)
-    assert done.returncode == 0, done.stderr
-    assert not [line for line in done.stderr.splitlines() if not STAGE.fullmatch(line)]
+    with caplog.at_level("INFO"):
+        cli.main(["evaluate", *inputs, *preset, *to, *QUICKLY], standalone_mode=False)
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    assert caplog.messages
+    assert not [line for line in caplog.messages if not STAGE.fullmatch(line)]
     found = json.loads((tmp_path / "quality.json").read_text())
-    assert f"nDCG@10       {found['model']['ndcg']:.4f}" in done.stdout
+    assert f"nDCG@10       {found['model']['ndcg']:.4f}" in printed.out
     assert found["ratings"] is None
     assert found["model"]["users"] == 60
 
@@ -327,7 +345,8 @@ def test_ctrl_c_ends_all_of_it_at_once(films: Path, tmp_path: Path, own_server: 
         wait_until(lambda: trains(client) or process.poll() is not None, 120)
         children = process.children(recursive=True)
         for each in [process, *children]:
-            each.send_signal(signal.SIGINT)
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended by itself meanwhile
+                each.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         assert process.returncode == 128 + signal.SIGINT, said
         assert said.endswith("error: stopped by SIGINT\n")

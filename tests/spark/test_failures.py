@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +30,7 @@ from tests.spark.cluster import QUICK, StandaloneCluster
 
 USERS, ITEMS, EACH, BLOCKS = 4000, 200, 8, 4
 MODEL = ("--factors", "8", "--iterations", "3", "--holdout", "0", "--force")
+SHORT = ("--iterations", "1")  # where nobody compares the lists
 CONF = {
     "spark.driver.memory": "1g",
     "spark.executor.memory": "512m",
@@ -107,18 +109,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def started(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
-    with StandaloneCluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def two_workers(started: StandaloneCluster) -> StandaloneCluster:
-    started.replace_the_dead()
-    return started
-
-
-@pytest.fixture(scope="module")
 def here(pairs: Path, spark: SparkSession, server: Server) -> Callable[..., Manifest]:
     """What this machine alone publishes of the same pairs, cut into as many blocks."""
 
@@ -147,11 +137,22 @@ def same(one: Manifest, other: Manifest) -> bool:
     return (one.fingerprint, one.checksum) == (other.fingerprint, other.checksum)
 
 
-def hold_the_write(refresh: Refresh, client: Any, namespace: Namespace) -> None:
-    """Let neighbours of items be written; return when both executors wait to write users."""
+def hold_the_write(
+    refresh: Refresh,
+    cluster: StandaloneCluster,
+    client: Any,
+    namespace: Namespace,
+    masters: Sequence[Any] = (),
+) -> None:
+    """Let neighbours of items be written; return when all executors wait to write users.
+
+    masters: a client of each, where the cache has several.
+    """
+    nodes = masters or [client]
     refresh.until(lambda: has_neighbours(client, namespace))
-    client.execute_command("CLIENT", "PAUSE", 120_000, "WRITE")
-    refresh.until(lambda: waiting(client) >= 2)
+    for node in nodes:
+        node.execute_command("CLIENT", "PAUSE", 120_000, "WRITE")
+    refresh.until(lambda: cluster.all_use(waiting(nodes)))
 
 
 def has_neighbours(client: Any, namespace: Namespace) -> bool:
@@ -162,27 +163,39 @@ def has_neighbours(client: Any, namespace: Namespace) -> bool:
     )
 
 
-def waiting(client: Any) -> int:
-    """How many clients the server keeps from writing a bucket."""
-    return sum(each["cmd"] == "hset" and "b" in each["flags"] for each in client.client_list())
+def waiting(nodes: Sequence[Any]) -> set[int]:
+    """The ports of the clients that these servers keep from writing a bucket."""
+    clients = [each for node in nodes for each in node.client_list()]
+    held = [each for each in clients if each["cmd"] == "hset" and "b" in each["flags"]]
+    return {int(each["addr"].rpartition(":")[2]) for each in held}
 
 
-def let_writes_go(client: Any) -> None:
-    client.execute_command("CLIENT", "UNPAUSE")
+def let_writes_go(nodes: Sequence[Any]) -> None:
+    for node in nodes:
+        node.execute_command("CLIENT", "UNPAUSE")
 
 
-def test_a_cluster_publishes_to_six_nodes_what_one_machine_publishes(
+def test_a_worker_killed_while_it_writes_to_six_nodes_changes_nothing(
     two_workers: StandaloneCluster, pairs: Path, namespace: Namespace, here: Callable[..., Manifest]
 ) -> None:
-    with Cluster(replicas=1) as six:
-        with Refresh(pairs, two_workers.url, six.url, namespace) as refresh:
-            assert refresh.end() == 0, refresh.said
+    """What a cluster publishes to a cluster is what one machine publishes to one server."""
+    with (
+        Cluster(replicas=1) as six,
+        Refresh(pairs, two_workers.url, six.url, namespace) as refresh,
+        ExitStack() as stack,
+    ):
+        masters = [stack.enter_context(redis.Redis.from_url(node.url)) for node in six.nodes[:3]]
         nodes: Any = redis.RedisCluster(host="127.0.0.1", port=six.nodes[0].port)
-        with nodes:
-            published = live(nodes, namespace)
-            items = [f"i{number:03}" for number in range(ITEMS)]
-            found = read_back(nodes, namespace, published, NAMES, items)
-            nodes.disconnect_connection_pools()
+        stack.callback(nodes.disconnect_connection_pools)
+        stack.enter_context(nodes)
+        hold_the_write(refresh, two_workers, nodes, namespace, masters)
+        two_workers.kill_worker()
+        let_writes_go(masters)
+        assert refresh.end() == 0, refresh.said
+        published = live(nodes, namespace)
+        items = [f"i{number:03}" for number in range(ITEMS)]
+        found = read_back(nodes, namespace, published, NAMES, items)
+        assert len(Generations(nodes, namespace).all()) == 1
     assert same(published, here())
     assert len(found.users) == USERS
     for number, user in enumerate(NAMES):
@@ -190,66 +203,34 @@ def test_a_cluster_publishes_to_six_nodes_what_one_machine_publishes(
         assert all(item in own for item, _ in found.users[user]), user
 
 
-def test_a_worker_killed_in_training_changes_nothing(
-    two_workers: StandaloneCluster,
-    pairs: Path,
-    own_server: Server,
-    namespace: Namespace,
-    here: Callable[..., Manifest],
-) -> None:
-    """By blocks, so that what tasks have sent each other is lost too."""
-    by_block = ("--whole-mb", "0", "--iterations", "4")
-    with (
-        redis.Redis.from_url(own_server.url) as client,
-        Refresh(pairs, two_workers.url, own_server.url, namespace, *by_block) as refresh,
-    ):
-        refresh.until(lambda: "gather:" in refresh.said)
-        before = two_workers.shuffled()
-        refresh.until(lambda: two_workers.shuffled() > before + 2 * BLOCKS)
-        two_workers.kill_worker(-1)
-        assert "train on all:" not in refresh.said, "killed too late"
-        assert refresh.end() == 0, refresh.said
-        assert same(live(client, namespace), here(*by_block))
-
-
-def test_a_worker_killed_in_the_write_changes_nothing(
-    two_workers: StandaloneCluster,
-    pairs: Path,
-    own_server: Server,
-    namespace: Namespace,
-    here: Callable[..., Manifest],
-) -> None:
-    with (
-        redis.Redis.from_url(own_server.url) as client,
-        Refresh(pairs, two_workers.url, own_server.url, namespace) as refresh,
-    ):
-        hold_the_write(refresh, client, namespace)
-        two_workers.kill_worker(-1)
-        let_writes_go(client)
-        assert refresh.end() == 0, refresh.said
-        assert same(live(client, namespace), here())
-        assert len(Generations(client, namespace).all()) == 1
-
-
-def test_a_cache_that_is_away_for_a_moment_is_written_all_the_same(
+def test_a_worker_killed_in_training_and_a_cache_away_for_a_moment_change_nothing(
     two_workers: StandaloneCluster,
     pairs: Path,
     tmp_path: Path,
     namespace: Namespace,
     here: Callable[..., Manifest],
 ) -> None:
-    """Longer than a client tries again: the tasks fail, and Spark repeats them."""
+    """By blocks, so that what tasks have sent each other is lost too.
+
+    The cache is away for longer than a client tries again: the tasks fail, and Spark repeats them.
+    """
+    by_block = ("--whole-mb", "0", "--iterations", "4")
     with (
         Server(tmp_path, appendonly="yes") as kept,
         redis.Redis.from_url(kept.url) as client,
-        Refresh(pairs, two_workers.url, kept.url, namespace) as refresh,
+        Refresh(pairs, two_workers.url, kept.url, namespace, *by_block) as refresh,
     ):
-        hold_the_write(refresh, client, namespace)
+        refresh.until(lambda: "gather:" in refresh.said)
+        before = two_workers.shuffled()
+        refresh.until(lambda: two_workers.shuffled() > before + 2 * BLOCKS)
+        two_workers.kill_worker()
+        assert "train on all:" not in refresh.said, "killed too late"
+        hold_the_write(refresh, two_workers, client, namespace)
         kept.kill()
         time.sleep(4)
         kept.start()
         assert refresh.end() == 0, refresh.said
-        assert same(live(client, namespace), here())
+        assert same(live(client, namespace), here(*by_block))
 
 
 def test_a_cache_that_stays_away_is_transient_and_nothing_is_half_published(
@@ -258,11 +239,11 @@ def test_a_cache_that_stays_away_is_transient_and_nothing_is_half_published(
     with (
         Server(tmp_path, appendonly="yes") as kept,
         redis.Redis.from_url(kept.url) as client,
-        Refresh(pairs, two_workers.url, kept.url, namespace) as refresh,
+        Refresh(pairs, two_workers.url, kept.url, namespace, *SHORT) as refresh,
     ):
         old = publish_by_hand(client, namespace)
         before = keys_of(client, namespace)
-        hold_the_write(refresh, client, namespace)
+        hold_the_write(refresh, two_workers, client, namespace)
         kept.kill()
         assert refresh.end() == 75, refresh.said
         assert "cannot be used now" in refresh.last_words and "see that it runs" in refresh.said
@@ -283,7 +264,7 @@ def test_an_executor_without_memory_names_the_setting_to_change(
     two_workers: StandaloneCluster, pairs: Path, own_server: Server, namespace: Namespace
 ) -> None:
     """Python has too little of it."""
-    little = ("--conf", "spark.executor.pyspark.memory=300m")
+    little = ("--conf", "spark.executor.pyspark.memory=300m", "--conf", "spark.task.maxFailures=1")
     with Refresh(pairs, two_workers.url, own_server.url, namespace, *little) as refresh:
         assert refresh.end() == 2, refresh.said
     assert "ran out of memory" in refresh.last_words, refresh.said
@@ -304,11 +285,11 @@ def test_a_cluster_without_a_free_worker_is_transient(
     two_workers: StandaloneCluster, pairs: Path, server: Server, namespace: Namespace
 ) -> None:
     much = ("--conf", "spark.executor.memory=64g")
-    wait = ("--conf", "spark.larder.executorWaitSeconds=3")
+    wait = ("--conf", "spark.larder.executorWaitSeconds=1")
     with Refresh(pairs, two_workers.url, server.url, namespace, *much, *wait) as refresh:
         assert refresh.end() == 75, refresh.said
     assert refresh.said == (
-        f"error: {two_workers.url} gave this run no executor within 3 s: see that it has workers "
+        f"error: {two_workers.url} gave this run no executor within 1 s: see that it has workers "
         "that are up, with free cores and the memory of --conf spark.executor.memory=...; "
         "--conf spark.larder.executorWaitSeconds=... waits longer\n"
     )
@@ -319,14 +300,14 @@ def test_a_run_that_is_stopped_while_it_writes_leaves_nothing(
 ) -> None:
     with (
         redis.Redis.from_url(own_server.url) as client,
-        Refresh(pairs, two_workers.url, own_server.url, namespace) as refresh,
+        Refresh(pairs, two_workers.url, own_server.url, namespace, *SHORT) as refresh,
     ):
         old = publish_by_hand(client, namespace)
         before = keys_of(client, namespace)
-        hold_the_write(refresh, client, namespace)
+        hold_the_write(refresh, two_workers, client, namespace)
         children = refresh.process.children(recursive=True)
         refresh.process.send_signal(signal.SIGTERM)
-        let_writes_go(client)
+        let_writes_go([client])
         assert refresh.end() == 128 + signal.SIGTERM
         assert refresh.last_words == "error: stopped by SIGTERM"
         psutil.wait_procs(children, timeout=10)

@@ -224,7 +224,7 @@ class TestFiles:
         [
             ("a.csv", b""),
             ("a.csv", b"\n\r\n"),
-            ("a.csv.gz", gzip.compress(b"")),
+            ("a.csv.gz", gzip.compress(b"", mtime=0)),
             ("a.csv", b"user,item\n"),
             ("a.csv", b"user,item,weight\na,x,0\n"),
             ("a.csv", b"who,item\n1,2\n"),
@@ -276,7 +276,7 @@ class TestFiles:
         ("name", "data"),
         [
             ("a.csv.gz", b"user,item\na,x\n"),
-            ("a.csv.gz", gzip.compress(b"user,item\na,x\n" * 99_999)[:-99]),
+            ("a.csv.gz", gzip.compress(b"user,item\na,x\n" * 99_999, mtime=0)[:-99]),
             ("a.parquet", b""),
             ("a.parquet", b"PAR1 not really PAR1"),
             ("a.parquet", b"user,item\na,x\n"),

@@ -479,25 +479,23 @@ except LarderError as error:
 """
 
 
-@pytest.mark.usefixtures("java")
-def test_executors_of_a_cluster_run_the_code_that_was_shipped(tmp_path: Path) -> None:
+def test_executors_of_a_cluster_run_the_code_that_was_shipped(
+    two_workers: StandaloneCluster,
+) -> None:
     """Those that join late too; one that is killed is an error that names the settings."""
-    with (
-        StandaloneCluster(tmp_path) as cluster,
-        subprocess.Popen(
-            [sys.executable, "-c", ON_A_CLUSTER, cluster.url, " ".join(QUICK)],
-            env={**environment(), "PYTHONPATH": str(HOUSE)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as driver,
-    ):
+    with subprocess.Popen(
+        [sys.executable, "-c", ON_A_CLUSTER, two_workers.url, " ".join(QUICK)],
+        env={**environment(), "PYTHONPATH": str(HOUSE)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as driver:
         assert driver.stdin and driver.stdout and driver.stderr
         shipped = json.loads(driver.stdout.readline())
-        cluster.kill_worker(0)
-        cluster.kill_worker(1)
-        cluster.add_worker()
+        two_workers.kill_worker()
+        two_workers.kill_worker()
+        two_workers.add_worker()
         driver.stdin.write("\n")
         driver.stdin.flush()
         late = json.loads(driver.stdout.readline())

@@ -17,6 +17,7 @@ PRODUCTION = {
     "ConfigMap larder-population": {"users.txt"},
     "Secret larder-api-tls": {"tls.crt", "tls.key"},
     "Secret larder-cache": {"api-url", "batch-url"},
+    "ConfigMap larder-cache-ca": {"ca.crt"},
 }
 TEAM = {"production": PRODUCTION, "spark": PRODUCTION}
 """What the README tells a team to make before it applies an overlay."""

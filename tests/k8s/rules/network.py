@@ -61,7 +61,7 @@ class Place:
 
 
 OTHERS = (
-    Place("ingress", "10.1.0.1", "ingress"),
+    Place("ingress", "10.1.0.1", "ingress-nginx"),
     Place("monitoring", "10.1.0.2", "monitoring"),
     Place("stranger", "10.1.0.3", "elsewhere", {"k8s-app": "kube-dns"}),
     Place("dns", "10.1.0.4", "kube-system", {"k8s-app": "kube-dns"}),
