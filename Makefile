@@ -103,7 +103,7 @@ $(BIN)/promtool: | $(VENV)/bin/python
 	  echo "Could not fetch promtool by apt-get: the tests of the alerts are skipped." >&2; exit 1; }
 
 # What runs containers, as Debian has it; the tests bring its settings.
-PODMAN = podman runc netavark aardvark-dns iptables catatonit mmdebstrap haproxy
+PODMAN = podman runc netavark aardvark-dns iptables catatonit mmdebstrap haproxy openssl
 podman:  ## install podman and what the tests of containers need, from Debian's packages (root)
 	@dpkg -s $(PODMAN) >/dev/null 2>&1 || { test "$$(id -u)" = 0 && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(PODMAN) >/dev/null; } || { \

@@ -135,7 +135,8 @@ class Api:
         if kind == "Secret":
             return self._secrets[name]
         found = self._overlay.get(kind, name)
-        assert found, f"there is no {kind} {name}"
+        if not found:
+            raise LookupError(f"there is no {kind} {name}")
         return dict(found["data"])
 
     def __enter__(self) -> Self:

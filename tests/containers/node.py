@@ -212,7 +212,7 @@ class Node:
             folder = self._folder / _uid(pod) / mount["name"]
             folder.mkdir(parents=True)
             if "configMap" in volume:
-                for key, text in self._contents("ConfigMap", volume["configMap"]["name"]).items():
+                for key, text in self._files(volume["configMap"]).items():
                     (folder / key).write_text(text)
             else:
                 assert "emptyDir" in volume, f"the stand-in does not understand {volume}"
@@ -222,6 +222,15 @@ class Node:
         if pod["spec"].get("automountServiceAccountToken") is not False:
             identity = self._identity(pod["spec"]["serviceAccountName"])
             yield f"--volume={identity}:{IDENTITY}:ro"
+
+    def _files(self, source: Object) -> dict[str, str]:
+        """Those of a ConfigMap; none of one that is optional and not there."""
+        try:
+            return self._contents("ConfigMap", source["name"])
+        except LookupError:
+            if not source.get("optional"):
+                raise
+            return {}
 
 
 def _uid(pod: Object) -> str:

@@ -17,6 +17,12 @@ def generations(refresh: Refresh) -> str:
         return asked.logs
 
 
+def prunes(refresh: Refresh) -> bool:
+    """Whether nobody holds the lock; what dead runs left is removed."""
+    with refresh("prune") as job:
+        return job.wait() == 0
+
+
 def test_what_it_publishes_is_there(published: Container, refresh: Refresh) -> None:
     assert "live" in generations(refresh)
 
@@ -51,6 +57,7 @@ def test_too_little_memory_kills_it_and_loses_nothing(
     with refresh("refresh", FILMS, LARDER_FACTORS="4096", memory="180m") as job:
         assert job.wait() == 137
     assert generations(refresh) == before
+    wait_until(lambda: prunes(refresh), 60)  # the lock of the dead expires within 30 seconds
 
 
 def test_a_stopped_job_says_so(published: Container, refresh: Refresh) -> None:
