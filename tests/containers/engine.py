@@ -47,6 +47,7 @@ class Engine:
         settings, storage = folder / "containers.conf", folder / "storage.conf"
         settings.write_text(SETTINGS.format(**places))
         storage.write_text(STORAGE.format(**places))
+        self._folder = folder
         self.environment = {
             **os.environ,
             "CONTAINERS_CONF": str(settings),
@@ -66,6 +67,7 @@ class Engine:
         """Run any program with podman's settings; at most 15 minutes."""
         return subprocess.run(
             command,
+            cwd=self._folder,  # podman's monitor leaves a file where a container ran out of memory
             env={**self.environment, **(variables or {})},
             input=given,
             capture_output=True,
