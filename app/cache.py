@@ -216,7 +216,7 @@ class Cache:
         try:
             self._follow()
         except CACHE_ERRORS as error:
-            self._set_unreachable(_no_answer(error))
+            self._set_unreachable(_no_answer(error), error)
         except BrokenRecord as error:
             self._unreadable(error)
         except Exception as error:  # a watcher that ended would leave the worker deaf for good
@@ -284,9 +284,11 @@ class Cache:
             log.info("the cache is reachable")
         self._problem = ""
 
-    def _set_unreachable(self, problem: str) -> None:
+    def _set_unreachable(self, problem: str, cause: Exception | None = None) -> None:
+        """The cause, such as a certificate that is not trusted, is for the log; callers get less."""
         if problem != self._problem:
-            log.warning("%s; serving what is in memory until it is back", problem)
+            more = f": {cause}" if cause else ""
+            log.warning("%s; serving what is in memory until it is back%s", problem, more)
         self._problem = problem
 
 

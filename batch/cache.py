@@ -44,6 +44,7 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
     options: dict[str, Any] = {
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
+        "driver_info": None,  # no CLIENT SETINFO: Redis 7.0 has no such right to give
         "retry": Retry(ExponentialBackoff(cap=1.0, base=0.2), 3),
     }
     with translated(where):

@@ -103,5 +103,5 @@ def _words_of_help(module: str, *arguments: str) -> list[str]:
 def _without_tools(text: str) -> str:
     """The README without the options of other programs."""
     text = re.sub(r"^spark-submit (.*\\\n)*.*", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^docker .*", "", text, flags=re.MULTILINE)
+    text = re.sub(r"docker compose [^`\n]*", "", text)
     return text.replace("mypy --strict", "").replace("`--build-arg", "")

@@ -87,7 +87,9 @@ class Cache:
 
     def client(self, user: str, password: str) -> Any:
         once = Retry(NoBackoff(), 0)  # a wrong password is tried again otherwise
-        return redis.Redis(port=self.port, username=user, password=password, retry=once)
+        return redis.Redis(
+            port=self.port, username=user, password=password, retry=once, driver_info=None
+        )
 
     @property
     def has_parts(self) -> bool:
@@ -99,7 +101,7 @@ class Cache:
 
     def as_user(self, user: str) -> Any:
         """A client with the URL of the overlay's Secret."""
-        return redis.Redis.from_url(self.url(user))
+        return redis.Redis.from_url(self.url(user), driver_info=None)
 
 
 def _answers(client: Any) -> bool:

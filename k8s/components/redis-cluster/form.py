@@ -39,7 +39,9 @@ def _connect(address: str, url: str) -> Any:
     host, port = address.rsplit(":", 1)
     who = urlsplit(url)
     name, password = unquote(who.username or ""), unquote(who.password or "")
-    return redis.Redis(host, int(port), username=name or None, password=password or None)
+    return redis.Redis(
+        host, int(port), username=name or None, password=password or None, driver_info=None
+    )
 
 
 def _answers(client: Any) -> bool:
