@@ -285,7 +285,7 @@ class Cache:
         self._problem = ""
 
     def _set_unreachable(self, problem: str, cause: Exception | None = None) -> None:
-        """The cause, such as a certificate that is not trusted, is for the log; callers get less."""
+        """The cause, such as a certificate that nobody trusts, is for the log; callers get less."""
         if problem != self._problem:
             more = f": {cause}" if cause else ""
             log.warning("%s; serving what is in memory until it is back%s", problem, more)
