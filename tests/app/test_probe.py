@@ -16,10 +16,14 @@ from tests.servers import Gunicorn, Server, environment, free_port, wait_until
 SPACE = Namespace("probe")
 
 
-@pytest.fixture(scope="module")
-def api(server: Server) -> Iterator[Gunicorn]:
+@pytest.fixture(scope="module", autouse=True)
+def published(server: Server) -> None:
     with redis.Redis.from_url(server.url) as client:
         publish_by_hand(client, SPACE)
+
+
+@pytest.fixture(scope="module")
+def api(server: Server, published: None) -> Iterator[Gunicorn]:
     with Gunicorn("app.wsgi:app", cache_url=server.url, namespace=SPACE.name) as started:
         yield started
 
