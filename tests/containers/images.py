@@ -8,22 +8,14 @@ import os
 import subprocess
 import sys
 import time
-from configparser import ConfigParser
 from pathlib import Path
 
 from tests.containers.engine import Engine, EngineFailed
+from tests.k8s.manifests import HOUSE
+from tests.k8s.rules.pods import BUILT, version
 
-HOUSE = Path(__file__).parents[2]
 BASE = "debian:trixie-slim"
 VALKEY = "valkey/valkey:8.1"
-IMAGES = {
-    "larder-api": ("app/Dockerfile", None),
-    "larder-batch": ("batch/Dockerfile", "implicit"),
-    "larder-batch-spark": ("batch/Dockerfile", "spark"),
-    "larder-loadtest": ("loadtest/Dockerfile", None),
-}
-"""Name -> Dockerfile and its target."""
-
 # A slim image has no manuals, and its apt keeps nothing that it fetched.
 SLIM = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 APT = """\
@@ -44,13 +36,6 @@ CMD ["valkey-server"]
 """
 
 
-def version() -> str:
-    """Ours, which is the tag of the images."""
-    setup = ConfigParser()
-    setup.read(HOUSE / "setup.cfg")
-    return setup["metadata"]["version"]
-
-
 def tag(name: str) -> str:
     return f"{name}:{version()}"
 
@@ -68,12 +53,12 @@ def build_all(engine: Engine, folder: Path) -> dict[str, float]:
             "-",
             given=VALKEY_DOCKERFILE,
         )
-    return {name: build(engine, name, HOUSE) for name in IMAGES}
+    return {name: build(engine, name, HOUSE) for name in BUILT}
 
 
 def build(engine: Engine, name: str, source: Path) -> float:
     """Build an image as its Dockerfile says; the seconds that it took."""
-    dockerfile, target = IMAGES[name]
+    dockerfile, target = BUILT[name]
     targets = [f"--target={target}"] if target else []
     began = time.monotonic()
     engine(

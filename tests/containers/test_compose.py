@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.containers.engine import Engine, EngineFailed
-from tests.containers.images import HOUSE
+from tests.k8s.manifests import HOUSE
 from tests.servers import free_port, wait_until
 
 Compose = Callable[..., str]

@@ -95,7 +95,7 @@ def test_a_rolling_restart_loses_no_request(
             service.add(new)
             assert service.remove(old) == 0
         lost, asked = _lost(running.figures())
-    measured(f"rolling restart: {sum(lost.values())} of {asked} requests lost {dict(lost)}")
+    measured(f"rolling restart: {_told(lost, asked)}")
     assert not lost
 
 
@@ -107,7 +107,7 @@ def test_sigterm_loses_no_request(
         time.sleep(4)
         assert service.remove("a") == 0
         lost, asked = _lost(running.figures())
-    measured(f"SIGTERM: {sum(lost.values())} of {asked} requests lost {dict(lost)}")
+    measured(f"SIGTERM: {_told(lost, asked)}")
     assert not lost
 
 
@@ -118,9 +118,7 @@ def test_kill_9_of_a_pod_costs_only_its_connections(
         time.sleep(4)
         service.pods["a"].kill()
         lost, asked = _lost(running.figures())
-    measured(
-        f"kill -9 of one of two pods: {sum(lost.values())} of {asked} requests lost {dict(lost)}"
-    )
+    measured(f"kill -9 of one of two pods: {_told(lost, asked)}")
     assert set(lost) <= {"no answer"}
     assert sum(lost.values()) <= USERS / 2  # a connection of each caller that it served
 
@@ -142,8 +140,8 @@ def test_kill_9_of_the_cache_loses_no_list(
     degraded = lost.pop("degraded answer", 0)
     similar = lost.pop("status 503 in place of 200", 0)
     measured(
-        f"kill -9 of the cache, back after 3 s: {sum(lost.values())} of {asked} requests lost "
-        f"{dict(lost)}, {degraded} degraded, {similar} of similar items refused with 503"
+        f"kill -9 of the cache, back after 3 s: {_told(lost, asked)}, {degraded} degraded, "
+        f"{similar} of similar items refused with 503"
     )
     assert degraded > similar
     assert not lost
@@ -153,3 +151,7 @@ def _lost(figures: dict[str, Any]) -> tuple["Counter[str]", int]:
     """What went wrong, by name, before, in and after the measured time; requests measured."""
     (step,) = figures["steps"]
     return Counter(figures["errors"]), int(step["requests"])
+
+
+def _told(lost: "Counter[str]", asked: int) -> str:
+    return f"{sum(lost.values())} of {asked} requests lost {dict(lost)}"

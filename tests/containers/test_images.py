@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.containers.engine import Container, Engine
-from tests.containers.images import BASE, HOUSE, IMAGES, build, tag, version
+from tests.containers.images import BASE, build, tag
+from tests.k8s.manifests import HOUSE
+from tests.k8s.rules.pods import BUILT, version
 
 Measured = Callable[[str], None]
 API_MEGABYTES = 120
 SECRETS = ("PASSWORD", "SECRET", "TOKEN", "LARDER_CACHE_URL")
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", BUILT)
 def test_an_image_runs_as_nobody_in_particular_and_says_what_it_is(
     engine: Engine, images: dict[str, float], name: str
 ) -> None:
