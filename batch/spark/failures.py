@@ -1,9 +1,11 @@
 """What goes wrong in Spark, as errors of ours: one sentence, never a page of Java."""
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from batch import errors
 from batch.errors import (
@@ -16,6 +18,7 @@ from batch.errors import (
 )
 
 _GONE = "Java hung up"
+_UNANSWERED = r"An error occurred while calling \S+"  # py4j, when nothing came back
 _STOPPED = "SparkContext was shut ?down|stopped SparkContext"
 _ROOM = (
     "give executors more by --conf spark.executor.memory=... (Java) or --conf "
@@ -87,25 +90,26 @@ def translated() -> Iterator[None]:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    try:
-        with _no_pages():
+    with no_pages():
+        try:
             yield
-    except (PySparkException, Py4JError) as error:
-        raise _ours(_text(error)) from error
-    except ConnectionError as error:
-        if not _from_py4j(error):
-            raise
-        raise _ours(_GONE) from error
+        except (PySparkException, Py4JError) as error:
+            raise _ours(_text(error)) from error
+        except ConnectionError as error:
+            if not _from_py4j(error):
+                raise
+            raise _ours(_GONE) from error
 
 
 @contextmanager
-def _no_pages() -> Iterator[None]:
-    """Stop pyspark from showing a page of Java before it raises the same."""
+def no_pages() -> Iterator[None]:
+    """Stop pyspark and py4j from showing a page before they raise the same."""
     from pyspark.logger import PySparkLogger
 
     names = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
     loggers = [PySparkLogger.getLogger(name) for name in names]
     before = [logger.disabled for logger in loggers]
+    logging.root.addFilter(_is_not_py4j)
     try:
         for logger in loggers:
             logger.disabled = True
@@ -115,6 +119,12 @@ def _no_pages() -> Iterator[None]:
     finally:
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
+        logging.root.removeFilter(_is_not_py4j)
+
+
+def _is_not_py4j(record: logging.LogRecord) -> bool:
+    """False for what py4j logs by the root logger: its traceback when Java hangs up."""
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _from_py4j(error: BaseException) -> bool:
@@ -132,7 +142,8 @@ def _text(error: Exception) -> str:
 
     try:
         text = str(error)
-        return _GONE if isinstance(error, Py4JNetworkError) or _ends(text) else text
+        gone = isinstance(error, Py4JNetworkError) or re.fullmatch(_UNANSWERED, text)
+        return _GONE if gone or _ends(text) else text
     except (Py4JError, OSError):  # a Java error is asked for its text
         return _GONE
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch.errors import BadSettings, ClusterUnavailable
 from batch.spark import java
-from batch.spark.failures import translated
+from batch.spark.failures import no_pages, translated
 from batch.spark.package import is_local, ship
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _started(conf: Mapping[str, str], log_level: str) -> "Iterator[SparkSession]
 def _stop(spark: "SparkSession") -> None:
     from py4j.protocol import Py4JError
 
-    with warnings.catch_warnings():
+    with no_pages(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unable to cleanly shutdown Spark JVM process")
         try:
             spark.stop()

@@ -224,6 +224,28 @@ def test_a_driver_out_of_memory_names_the_setting(tmp_path: Path) -> None:
     assert "--conf spark.driver.memory=..." in said
 
 
+HUNG_UP = """
+        from threading import Timer
+        gateway = spark.sparkContext._gateway
+        {unread}
+        Timer(1, gateway.proc.kill).start()
+        spark._jvm.java.lang.Thread.sleep(60000)
+"""
+UNREAD = (
+    "Timer(0.5, gateway._gateway_client.get_thread_connection().socket.sendall, [b'x']).start()"
+)
+
+
+@pytest.mark.usefixtures("java")
+@pytest.mark.parametrize("unread", ["", UNREAD], ids=["closed", "reset"])
+def test_a_driver_that_is_killed_is_one_sentence(unread: str, tmp_path: Path) -> None:
+    inside = HUNG_UP.format(unread=unread).strip()
+    assert refused(tmp_path, conf=repr(SMALLEST), inside=inside) == (
+        "OutOfMemory Spark's driver process ended (Java hung up), most likely out of memory: give "
+        "it more by --conf spark.driver.memory=..."
+    )
+
+
 def test_a_session_that_runs_already_is_used_and_left_running(spark: SparkSession) -> None:
     with session({}) as same:
         assert same.sparkContext is spark.sparkContext
