@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,14 +70,23 @@ def refresh(engine: Engine, images: dict[str, float], network: str, demo: Demo) 
     """Makes a container of the refresh, with the settings of the demo's CronJob."""
 
     def make(
-        *arguments: str, image: str = "larder-batch", memory: str = "2g", **variables: str
+        *arguments: str,
+        image: str = "larder-demo",
+        memory: str = "2g",
+        options: Sequence[str] = (),
+        **variables: str,
     ) -> Container:
         settings = {**demo.settings("larder-refresh"), "LARDER_CACHE_URL": demo.url("batch-url")}
         return Container(
             engine,
             tag(image),
             *(arguments or ("refresh",)),
-            options=[f"--network={network}", f"--memory={memory}", f"--memory-swap={memory}"],
+            options=[
+                f"--network={network}",
+                f"--memory={memory}",
+                f"--memory-swap={memory}",
+                *options,
+            ],
             variables={**settings, **variables},
         )
 

@@ -12,12 +12,15 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
+from batch.datasets.movielens import SMALL
 from tests.containers.engine import Engine
 from tests.containers.images import tag
 from tests.k8s.manifests import Object, dig
 
 SERVER = "kubernetes.default.svc"
 """What pods call the API server."""
+FILMS = "/films"
+"""Where all pods find them, as they would find a team's storage."""
 IDENTITY = "/var/run/secrets/kubernetes.io/serviceaccount"
 GRACE_SECONDS = 5
 FIRST_ADDRESS = 201
@@ -179,6 +182,7 @@ class Node:
         yield from _rights(container)
         yield from (f"--env={name}={value}" for name, value in given.items())
         yield from self._volumes(pod, container)
+        yield f"--volume={SMALL}:{FILMS}:ro"
         if "command" in container:
             yield f"--entrypoint={json.dumps(container['command'])}"
         yield tag(container["image"].rpartition("/")[2].partition(":")[0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from batch.datasets.movielens import SMALL
 from tests.containers.conftest import Refresh
 from tests.containers.engine import Container
 from tests.servers import wait_until
@@ -77,6 +78,7 @@ def test_the_image_with_spark_publishes_too(published: Container, refresh: Refre
         "--force",
         "--conf=spark.ui.enabled=false",
         image="larder-batch-spark",
+        options=[f"--volume={SMALL}:/opt/larder/demo:ro"],
         LARDER_FACTORS="16",
         LARDER_ITERATIONS="2",
     ) as job:

@@ -16,6 +16,7 @@ import pytest
 from tests.containers.conftest import Refresh
 from tests.containers.engine import Container, Engine
 from tests.containers.kubernetes import Api
+from tests.containers.node import FILMS
 from tests.containers.pods import Demo
 from tests.containers.wire import Wire
 from tests.k8s.manifests import Object, Overlay, dig, load
@@ -23,14 +24,14 @@ from tests.servers import wait_until
 
 Measured = Callable[[str], None]
 TENANT = "on-kubernetes"
-FILMS = {
-    "LARDER_INTERACTIONS": "/opt/larder/demo/ratings.csv",
+SETTINGS = {
+    "LARDER_INTERACTIONS": f"{FILMS}/ratings.csv",
     "LARDER_ITERATIONS": "3",
     "LARDER_NAMESPACE": TENANT,
     "LARDER_PRESET": "ml-latest",
     "LARDER_REJECTS": "/tmp/rejects",
 }
-"""What a team says of its own data; these are in the image."""
+"""What a team says of its own data."""
 PORTS = {7078, 7079}
 """Of driver and executors."""
 MEGABYTE = 1e6
@@ -41,7 +42,7 @@ PATIENCE_SECONDS = 400
 def overlay() -> Overlay:
     found = Overlay("spark", deepcopy(load("spark").objects))
     (settings,) = [each for each in found.of("ConfigMap") if "LARDER_INTERACTIONS" in each["data"]]
-    settings["data"] |= FILMS
+    settings["data"] |= SETTINGS
     return found
 
 

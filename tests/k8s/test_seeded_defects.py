@@ -507,6 +507,9 @@ DEFECTS = [
         "data/LARDER_INTERACTIONS",
         "/opt/larder/demo/rating.csv",
     ),
+    Defect(
+        jobs.files_lie_in_volumes, REFRESH, f"{IN_JOB}/containers/0/image", "larder-batch:0.1.0"
+    ),
     # The refresh on Spark
     Defect(
         spark.roles_are_bound_to_accounts_that_exist,

@@ -13,6 +13,7 @@ BUILT = {
     "larder-api": ("app/Dockerfile", ""),
     "larder-batch": ("batch/Dockerfile", "implicit"),
     "larder-batch-spark": ("batch/Dockerfile", "spark"),
+    "larder-demo": ("batch/Dockerfile", "demo"),
     "larder-loadtest": ("loadtest/Dockerfile", ""),
 }
 """Our images, the Dockerfile that each is built by, and its stage there."""
