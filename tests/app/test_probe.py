@@ -69,10 +69,13 @@ def test_an_api_without_lists_is_not_healthy(server: Server) -> None:
 
 def test_an_api_that_hangs_is_not_healthy(api: Gunicorn) -> None:
     assert api._process is not None
-    everyone = [psutil.Process(api._process.pid), *psutil.Process(api._process.pid).children()]
-    for each in everyone:
-        each.suspend()
+    master = psutil.Process(api._process.pid)
+    master.suspend()
+    wait_until(lambda: master.status() == psutil.STATUS_STOPPED)  # it starts no more workers
+    everyone = [master, *master.children()]
     try:
+        for each in everyone:
+            each.suspend()
         done = asked(api.url.removeprefix("http://"))
     finally:
         for each in everyone:
