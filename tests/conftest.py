@@ -13,16 +13,20 @@ from tests.servers import Cluster, Server
 
 _NUMBERS = count(1)
 
-_CLUSTERS = ("test_command.py", "test_failures.py", "test_session.py")
+_OF_THEIR_OWN = {
+    "test_command.py": "sessions",
+    "test_session.py": "sessions",
+    "test_failures.py": "failures",
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Three groups, which ``make test`` runs beside each other: Spark leaves cores idle."""
+    """Four groups, which ``make test`` runs beside each other: Spark leaves cores idle."""
     for item in items:
         group = "all others"
         if "spark" in item.path.parts:
-            group = "clusters" if item.path.name in _CLUSTERS else "spark"
+            group = _OF_THEIR_OWN.get(item.path.name, "spark")
         item.add_marker(pytest.mark.xdist_group(group))
 
 
