@@ -17,7 +17,7 @@ demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE
 	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
 
 test: $(VENV)/.test  ## the whole suite, against real servers
-	@$(WITH_JAVA) $(WITH_KUSTOMIZE) $(BIN)/python -m pytest --numprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	@$(WITH_JAVA) $(WITH_KUSTOMIZE) $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-containers: $(VENV)/.containers podman  ## the images, compose.yaml and the pods of k8s/, run for real (root; Debian's podman)
 	@$(WITH_KUSTOMIZE) $(BIN)/python -m pytest tests/containers $(PYTEST_ARGS)

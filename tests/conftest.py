@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,21 +14,22 @@ from tests.servers import Cluster, Server
 
 _NUMBERS = count(1)
 
-_OF_THEIR_OWN = {
-    "test_command.py": "sessions",
-    "test_session.py": "sessions",
-    "test_failures.py": "failures",
-}
+_LONGEST = ("test_failures.py", "test_command.py", "test_session.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Four groups, which ``make test`` runs beside each other: Spark leaves cores idle."""
+    """Groups for the processes of ``make test``: a file of Spark, or a folder; the longest first."""
+    items.sort(key=_turn)
     for item in items:
-        group = "all others"
-        if "spark" in item.path.parts:
-            group = _OF_THEIR_OWN.get(item.path.name, "spark")
-        item.add_marker(pytest.mark.xdist_group(group))
+        folder, file = item.path.relative_to(Path(__file__).parent).parts[:2]
+        item.add_marker(pytest.mark.xdist_group(file if folder == "spark" else folder))
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    name = item.path.name
+    of_spark = item.path.parent.name == "spark"
+    return not of_spark, _LONGEST.index(name) if of_spark and name in _LONGEST else len(_LONGEST)
 
 
 @pytest.fixture(scope="session")
