@@ -8,7 +8,7 @@ until the watcher has reached it again, so that nobody waits for a time-out twic
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any, Protocol
 
@@ -217,12 +217,22 @@ class Cache:
             self._follow()
         except CACHE_ERRORS as error:
             self._set_unreachable(_no_answer(error), error)
+            if isinstance(error, redis.exceptions.RedisClusterException):
+                self._connect_again()
         except BrokenRecord as error:
             self._unreadable(error)
         except Exception as error:  # a watcher that ended would leave the worker deaf for good
             if self._problem != _no_answer(error):
                 log.error("the cache answered what nobody expected", exc_info=error)
             self._set_unreachable(_no_answer(error))
+
+    def _connect_again(self) -> None:
+        """Ask the URL for the cluster: its client knows addresses, and may have lost them all."""
+        with suppress(*CACHE_ERRORS):
+            found = self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
+            lost, self._client = self._client, found
+            if lost is not None:
+                lost.close()
 
     def _follow(self) -> None:
         if self._client is None:

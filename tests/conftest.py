@@ -19,7 +19,7 @@ _LONGEST = ("test_failures.py", "test_command.py", "test_session.py")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for the processes of ``make test``: a file of Spark, or a folder; the longest first."""
+    """A group for a process of ``make test``: a file of Spark, or a folder; the longest first."""
     items.sort(key=_turn)
     for item in items:
         folder, file = item.path.relative_to(Path(__file__).parent).parts[:2]

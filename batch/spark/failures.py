@@ -37,6 +37,16 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
         BadSettings,
         "Spark lacks what reads {}: name its package by --conf spark.jars.packages=...",
     ),
+    (
+        r"(Spark context stopped while waiting for backend)",
+        JobFailed,
+        "Spark got no executor ({}): --spark-log warn shows what the cluster said",
+    ),
+    (
+        r"(invalid null input: name)",
+        BadSettings,
+        "Spark needs a user that has a name ({}): give this user id one in /etc/passwd",
+    ),
     (r"Could not parse Master URL: '?(.*?)'?$", BadSettings, "no such Spark master: {!r}"),
     (
         r"(StackOverflowError)",

@@ -20,7 +20,7 @@ from app.near_cache import NearCache, Remembered
 from app.settings import Settings
 from tests.app.api import watching
 from tests.generations import publish_by_hand
-from tests.servers import Server, free_port, wait_until
+from tests.servers import Cluster, Server, free_port, wait_until
 
 FIRST = "20260101T000000Z-0001"
 SECOND = "20260101T000001Z-0002"
@@ -75,6 +75,32 @@ def _lie(connection: socket.socket, answer: bytes, after_seconds: float) -> None
             connection.sendall(answer)
     except OSError:
         return  # the other side has had enough
+
+
+def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url() -> None:
+    """As when all pods of a cache are made anew: its name leads to other addresses."""
+    clusters = [Cluster(), Cluster()]
+
+    def by_name(url: str, timeout_ms: int) -> Any:
+        return connect(clusters[0].url, timeout_ms)
+
+    with clusters[0], clusters[1]:
+        for each in clusters:
+            with redis.RedisCluster(host="127.0.0.1", port=each.nodes[0].port) as client:
+                publish_by_hand(client, Namespace("shop"), FIRST)
+                client.disconnect_connection_pools()
+        settings = Settings("redis+cluster://cache", namespace="shop", watch_interval_ms=50)
+        cache = Cache(settings, by_name)
+        cache.poll()
+        generation = cache.live()
+        for node in clusters.pop(0).nodes:
+            node.kill()
+        cache.poll()
+        assert not cache.reachable
+        cache.poll()
+        (found,), degraded = cache.users(generation, ["u1"])
+        assert found is not None and not degraded
+        cache.stop()
 
 
 class TestErrors:

@@ -154,6 +154,7 @@ class Container:
 
 
 RESTRICTED = (
+    "--passwd=false",  # Kubernetes and Docker name no user either
     "--read-only",
     "--read-only-tmpfs=false",
     "--tmpfs=/tmp:rw,size=64m,mode=1777",

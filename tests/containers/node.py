@@ -176,7 +176,7 @@ class Node:
         (container,) = pod["spec"]["containers"]
         given = self._variables(pod, container, address)
         user = dig(pod, "spec.securityContext.runAsUser")
-        yield from ("--detach", f"--network={self._network}", f"--ip={address}")
+        yield from ("--detach", "--passwd=false", f"--network={self._network}", f"--ip={address}")
         yield from (f"--hostname={pod['metadata']['name'][-63:]}", f"--user={user}:{user}")
         yield f"--add-host={SERVER}:{self.gateway}"
         yield from _rights(container)

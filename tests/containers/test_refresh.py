@@ -69,18 +69,26 @@ def test_a_stopped_job_says_so(published: Container, refresh: Refresh) -> None:
     assert generations(refresh) == before
 
 
-def test_the_image_with_spark_publishes_too(published: Container, refresh: Refresh) -> None:
-    before = generations(refresh)
-    with refresh(
-        "refresh",
-        "--engine=spark",
-        "--holdout=0",
-        "--force",
-        "--conf=spark.ui.enabled=false",
+def on_spark(refresh: Refresh, *options: str) -> Container:
+    arguments = ("refresh", "--engine=spark", "--holdout=0", "--force")
+    return refresh(
+        *arguments,
         image="larder-batch-spark",
-        options=[f"--volume={SMALL}:/opt/larder/demo:ro"],
+        options=[f"--volume={SMALL}:/opt/larder/demo:ro", *options],
         LARDER_FACTORS="16",
         LARDER_ITERATIONS="2",
-    ) as job:
+    )
+
+
+def test_the_image_with_spark_publishes_too(published: Container, refresh: Refresh) -> None:
+    before = generations(refresh)
+    with on_spark(refresh) as job:
         assert job.wait() == 0, job.logs
     assert generations(refresh) != before
+
+
+def test_spark_says_that_its_user_needs_a_name(published: Container, refresh: Refresh) -> None:
+    """As on clusters that give every namespace user ids of its own."""
+    with on_spark(refresh, "--user=54321:54321") as job:
+        assert job.wait() == 2, job.logs
+        assert "Spark needs a user that has a name" in job.logs
