@@ -8,7 +8,7 @@ until the watcher has reached it again, so that nobody waits for a time-out twic
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, Protocol
 
@@ -199,10 +199,16 @@ class Cache:
         try:
             yield client
         except CACHE_ERRORS as error:
-            if not self._in_cluster and not isinstance(error, redis.ResponseError):
+            if self._is_away(error):
                 self._set_unreachable(_no_answer(error))
                 self._wake.set()
             raise CacheUnavailable(_no_answer(error)) from error
+
+    def _is_away(self, error: Exception) -> bool:
+        """Whether nobody answers, of a cluster none of its nodes."""
+        if self._in_cluster:
+            return isinstance(error, redis.exceptions.RedisClusterException)
+        return not isinstance(error, redis.ResponseError)
 
     def _watch(self) -> None:
         while not self._ended:
@@ -217,8 +223,6 @@ class Cache:
             self._follow()
         except CACHE_ERRORS as error:
             self._set_unreachable(_no_answer(error), error)
-            if isinstance(error, redis.exceptions.RedisClusterException):
-                self._connect_again()
         except BrokenRecord as error:
             self._unreadable(error)
         except Exception as error:  # a watcher that ended would leave the worker deaf for good
@@ -226,18 +230,17 @@ class Cache:
                 log.error("the cache answered what nobody expected", exc_info=error)
             self._set_unreachable(_no_answer(error))
 
-    def _connect_again(self) -> None:
-        """Ask the URL for the cluster: its client knows addresses, and may have lost them all."""
-        with suppress(*CACHE_ERRORS):
-            found = self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
-            lost, self._client = self._client, found
-            if lost is not None:
-                lost.close()
-
     def _follow(self) -> None:
+        name: bytes | None
         if self._client is None:
-            self._client = self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
-        name: bytes | None = self._client.get(self._namespace.live)
+            self._client = self._open()
+        try:
+            name = self._client.get(self._namespace.live)
+        except redis.exceptions.RedisClusterException as error:
+            # No address that the client knows is right: the URL may lead to others.
+            self._set_unreachable(_no_answer(error), error)
+            self._client = self._open()
+            name = self._client.get(self._namespace.live)
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
             self._set_unreachable("the cache lost its data: run 'larder refresh' again")
@@ -246,6 +249,9 @@ class Cache:
             self._live = self._load(self._client, name.decode(errors="replace"))
             log.info("serving generation %s", self._name_of_live())
         self._set_reachable()
+
+    def _open(self) -> Client:
+        return self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
 
     def _name_of_live(self) -> str | None:
         return self._live.manifest.generation if self._live else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,14 +21,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A group for a process of ``make test``: a file of Spark, or a folder; the longest first."""
     items.sort(key=_turn)
     for item in items:
-        folder, file = item.path.relative_to(Path(__file__).parent).parts[:2]
+        folder, file = item.path.parts[-2:]
         item.add_marker(pytest.mark.xdist_group(file if folder == "spark" else folder))
 
 
 def _turn(item: pytest.Item) -> tuple[bool, int]:
-    name = item.path.name
-    of_spark = item.path.parent.name == "spark"
-    return not of_spark, _LONGEST.index(name) if of_spark and name in _LONGEST else len(_LONGEST)
+    folder, file = item.path.parts[-2:]
+    of_spark = folder == "spark"
+    return not of_spark, _LONGEST.index(file) if of_spark and file in _LONGEST else len(_LONGEST)
 
 
 @pytest.fixture(scope="session")

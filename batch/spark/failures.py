@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from batch import errors
@@ -38,11 +39,6 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
         "Spark lacks what reads {}: name its package by --conf spark.jars.packages=...",
     ),
     (
-        r"(Spark context stopped while waiting for backend)",
-        JobFailed,
-        "Spark got no executor ({}): --spark-log warn shows what the cluster said",
-    ),
-    (
         r"(invalid null input: name)",
         BadSettings,
         "Spark needs a user that has a name ({}): give this user id one in /etc/passwd",
@@ -59,6 +55,11 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
         rf"(All masters are unresponsive|Master removed our application: \w+|{_STOPPED})",
         ClusterUnavailable,
         "the Spark cluster gave the run up ({}): see that it has workers that are free",
+    ),
+    (
+        r"(Spark context stopped while waiting for backend)",
+        ClusterUnavailable,
+        "Spark got no executor ({}): --spark-log warn shows what the cluster said",
     ),
     (
         r"(OutOfMemoryError|MemoryError|cannot allocate memory|failed to map segment|"
@@ -93,9 +94,9 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
 def translated() -> Iterator[None]:
     """Raise Spark's and py4j's errors as ours; for whoever lends a session, while Java runs.
 
-    An error of ours from an executor comes out as what it was. Else BadInteractions: no such
-    input; BadSettings: no such master, unknown file system; ClusterUnavailable: given up by the
-    cluster, or executors lost; OutOfMemory; JobFailed: the first line of any other cause.
+    An error of ours from an executor comes out as what it was. Else what ``_MEANINGS`` says of it:
+    BadInteractions, BadSettings, ClusterUnavailable or OutOfMemory; JobFailed: the first line of
+    any other cause.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -119,7 +120,8 @@ def no_pages() -> Iterator[None]:
     names = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
     loggers = [PySparkLogger.getLogger(name) for name in names]
     before = [logger.disabled for logger in loggers]
-    logging.root.addFilter(_is_not_py4j)
+    quiet = partial(_is_not_py4j)  # an object of its own: calls may lie within each other
+    logging.root.addFilter(quiet)
     try:
         for logger in loggers:
             logger.disabled = True
@@ -129,7 +131,7 @@ def no_pages() -> Iterator[None]:
     finally:
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
-        logging.root.removeFilter(_is_not_py4j)
+        logging.root.removeFilter(quiet)
 
 
 def _is_not_py4j(record: logging.LogRecord) -> bool:

@@ -6,7 +6,7 @@ import socket
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Thread
 from typing import Any
 
@@ -89,18 +89,18 @@ def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url() -> Non
             with redis.RedisCluster(host="127.0.0.1", port=each.nodes[0].port) as client:
                 publish_by_hand(client, Namespace("shop"), FIRST)
                 client.disconnect_connection_pools()
-        settings = Settings("redis+cluster://cache", namespace="shop", watch_interval_ms=50)
-        cache = Cache(settings, by_name)
-        cache.poll()
-        generation = cache.live()
-        for node in clusters.pop(0).nodes:
-            node.kill()
-        cache.poll()
-        assert not cache.reachable
-        cache.poll()
-        (found,), degraded = cache.users(generation, ["u1"])
-        assert found is not None and not degraded
-        cache.stop()
+        cache = Cache(Settings("redis+cluster://cache", namespace="shop"), by_name)
+        with ExitStack() as stack:
+            stack.callback(cache.stop)
+            cache.poll()
+            generation = cache.live()
+            for node in clusters.pop(0).nodes:
+                node.kill()
+            assert cache.users(generation, ["u1"]) == ([None], True)
+            assert not cache.reachable, "who asks next does not wait for addresses that are gone"
+            cache.poll()
+            (found,), degraded = cache.users(generation, ["u1"])
+            assert found is not None and not degraded
 
 
 class TestErrors:
@@ -113,9 +113,13 @@ class TestErrors:
         assert len(errors) > 30
         assert [each for each in errors if not issubclass(each, CACHE_ERRORS)] == []
 
+    @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
     @pytest.mark.parametrize("lie", LIES)
-    def test_a_server_that_lies_stops_neither_the_start_nor_the_watcher(self, lie: str) -> None:
+    def test_a_server_that_lies_stops_neither_the_start_nor_the_watcher(
+        self, lie: str, scheme: str
+    ) -> None:
         with lying(LIES[lie]) as url:
+            url = url.replace("redis", scheme, 1)
             cache = Cache(Settings(cache_url=url, watch_interval_ms=50))
             started = time.monotonic()
             cache.start()

@@ -71,14 +71,13 @@ def test_an_api_that_hangs_is_not_healthy(api: Gunicorn) -> None:
     assert api._process is not None
     master = psutil.Process(api._process.pid)
     master.suspend()
-    wait_until(lambda: master.status() == psutil.STATUS_STOPPED)  # it starts no more workers
-    everyone = [master, *master.children()]
     try:
-        for each in everyone:
-            each.suspend()
+        wait_until(lambda: master.status() == psutil.STATUS_STOPPED)  # it starts no more workers
+        for worker in master.children():
+            worker.suspend()
         done = asked(api.url.removeprefix("http://"))
     finally:
-        for each in everyone:
+        for each in [master, *master.children()]:
             each.resume()
     assert done.returncode == 1
     assert "timed out" in done.stdout

@@ -172,7 +172,7 @@ class Node:
             self.pods.put("DELETED", pod)
 
     def _words(self, pod: Object, address: str) -> Iterator[str]:
-        """The arguments of ``podman run`` that do what the pod says."""
+        """The arguments of ``podman run`` that do what the pod says, and bring the films."""
         (container,) = pod["spec"]["containers"]
         given = self._variables(pod, container, address)
         user = dig(pod, "spec.securityContext.runAsUser")

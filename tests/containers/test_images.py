@@ -54,6 +54,18 @@ def test_the_image_of_the_api_has_nothing_that_the_api_does_not_need(
         assert json.loads(asked.logs) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "films"), [("larder-batch", 0), ("larder-batch-spark", 0), ("larder-demo", 1)]
+)
+def test_only_the_image_of_the_demo_has_films(
+    engine: Engine, images: dict[str, float], name: str, films: int
+) -> None:
+    program = "from pathlib import Path; print(len([*Path('/opt').rglob('ratings.csv')]))"
+    with Container(engine, tag(name), "-c", program, options=["--entrypoint=python3"]) as asked:
+        assert asked.wait() == 0, asked.logs
+        assert int(asked.logs) == films
+
+
 @pytest.mark.parametrize(("name", "wing"), [("larder-api", "app"), ("larder-batch", "batch")])
 def test_a_change_of_our_code_changes_only_the_last_layer(
     engine: Engine,

@@ -7,7 +7,8 @@ from tests.containers.conftest import Refresh
 from tests.containers.engine import Container
 from tests.servers import wait_until
 
-FILMS = "/opt/larder/demo/ratings.csv"
+DEMO = "/opt/larder/demo"
+RATINGS = f"{DEMO}/ratings.csv"
 Measured = Callable[[str], None]
 
 
@@ -30,7 +31,7 @@ def test_what_it_publishes_is_there(published: Container, refresh: Refresh) -> N
 
 def test_bad_input_is_terminal(published: Container, refresh: Refresh) -> None:
     before = generations(refresh)
-    with refresh("refresh", "/opt/larder/demo/nowhere.csv") as job:
+    with refresh("refresh", f"{DEMO}/nowhere.csv") as job:
         assert job.wait() == 2
         assert "nowhere.csv" in job.logs
     assert generations(refresh) == before
@@ -40,13 +41,13 @@ def test_a_model_that_is_not_good_enough_is_terminal(
     published: Container, refresh: Refresh
 ) -> None:
     before = generations(refresh)
-    with refresh("refresh", FILMS, LARDER_MIN_NDCG="0.99") as job:
+    with refresh("refresh", RATINGS, LARDER_MIN_NDCG="0.99") as job:
         assert job.wait() == 2
     assert generations(refresh) == before
 
 
 def test_a_cache_that_is_away_is_transient(images: object, refresh: Refresh) -> None:
-    with refresh("refresh", FILMS, LARDER_CACHE_URL="redis://127.0.0.1:1/0") as job:
+    with refresh("refresh", RATINGS, LARDER_CACHE_URL="redis://127.0.0.1:1/0") as job:
         assert job.wait() == 75
         assert "127.0.0.1:1" in job.logs
 
@@ -55,7 +56,7 @@ def test_too_little_memory_kills_it_and_loses_nothing(
     published: Container, refresh: Refresh
 ) -> None:
     before = generations(refresh)
-    with refresh("refresh", FILMS, LARDER_FACTORS="4096", memory="180m") as job:
+    with refresh("refresh", RATINGS, LARDER_FACTORS="4096", memory="180m") as job:
         assert job.wait() == 137
     assert generations(refresh) == before
     wait_until(lambda: prunes(refresh), 60)  # the lock of the dead expires within 30 seconds
@@ -63,18 +64,19 @@ def test_too_little_memory_kills_it_and_loses_nothing(
 
 def test_a_stopped_job_says_so(published: Container, refresh: Refresh) -> None:
     before = generations(refresh)
-    with refresh("refresh", FILMS, LARDER_ITERATIONS="1000") as job:
+    with refresh("refresh", RATINGS, LARDER_ITERATIONS="1000") as job:
         wait_until(lambda: "100,004 pairs" in job.logs)
         assert job.stop() == 143
     assert generations(refresh) == before
 
 
 def on_spark(refresh: Refresh, *options: str) -> Container:
+    """A refresh of the image with Spark; the films are not in it."""
     arguments = ("refresh", "--engine=spark", "--holdout=0", "--force")
     return refresh(
         *arguments,
         image="larder-batch-spark",
-        options=[f"--volume={SMALL}:/opt/larder/demo:ro", *options],
+        options=[f"--volume={SMALL}:{DEMO}:ro", *options],
         LARDER_FACTORS="16",
         LARDER_ITERATIONS="2",
     )

@@ -1,6 +1,7 @@
 """The session is quiet, leaves nothing behind, has our code everywhere, fails in one sentence."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -432,6 +433,34 @@ def test_executors_that_are_lost_are_no_lack_of_memory_unless_spark_says_so(
         raise py4j.protocol.Py4JError(text)
     assert type(raised.value) is kind
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Spark context stopped while waiting for backend", ClusterUnavailable),
+        ("invalid null input: name", BadSettings),
+        ("SparkContext was shut down", ClusterUnavailable),
+    ],
+)
+def test_a_context_that_does_not_come_up_says_why(
+    said: str, kind: type[errors.LarderError]
+) -> None:
+    text = f"An error occurred while calling None.JavaSparkContext.\n: java.lang.Exception: {said}"
+    with pytest.raises(kind), translated():
+        raise py4j.protocol.Py4JError(text)
+
+
+def test_py4j_stays_quiet_around_a_session_that_is_lent(caplog: pytest.LogCaptureFixture) -> None:
+    """Which is translated within: here and there py4j is not heard, afterwards it is again."""
+    page = logging.LogRecord("root", logging.ERROR, py4j.protocol.__file__, 1, "a page", None, None)
+    before = list(logging.root.filters)
+    with translated():
+        with translated():
+            pass
+        logging.root.handle(page)
+    assert not caplog.records
+    assert logging.root.filters == before
 
 
 def test_every_error_that_spark_or_py4j_raises_is_translated() -> None:
