@@ -236,9 +236,8 @@ class Cache:
             self._client = self._open()
         try:
             name = self._client.get(self._namespace.live)
-        except redis.exceptions.RedisClusterException as error:
-            # No address that the client knows is right: the URL may lead to others.
-            self._set_unreachable(_no_answer(error), error)
+        except redis.exceptions.RedisClusterException:
+            # At no address that the client knows is a node: the URL may lead to others.
             self._client = self._open()
             name = self._client.get(self._namespace.live)
         if name is None and self._live is not None:
