@@ -150,6 +150,7 @@ def hold_the_write(
     """
     nodes = masters or [client]
     refresh.until(lambda: has_neighbours(client, namespace))
+    client.persist(namespace.lock)  # nobody can renew it meanwhile, on a busy machine for too long
     for node in nodes:
         node.execute_command("CLIENT", "PAUSE", 120_000, "WRITE")
     refresh.until(lambda: cluster.all_use(waiting(nodes)))

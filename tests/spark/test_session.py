@@ -440,7 +440,6 @@ def test_executors_that_are_lost_are_no_lack_of_memory_unless_spark_says_so(
     [
         ("Spark context stopped while waiting for backend", ClusterUnavailable),
         ("invalid null input: name", BadSettings),
-        ("SparkContext was shut down", ClusterUnavailable),
     ],
 )
 def test_a_context_that_does_not_come_up_says_why(
