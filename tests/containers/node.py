@@ -16,6 +16,7 @@ from batch.datasets.movielens import SMALL
 from tests.containers.engine import Engine
 from tests.containers.images import tag
 from tests.k8s.manifests import Object, dig
+from tests.k8s.rules.pods import image_name
 
 SERVER = "kubernetes.default.svc"
 """What pods call the API server."""
@@ -185,7 +186,7 @@ class Node:
         yield f"--volume={SMALL}:{FILMS}:ro"
         if "command" in container:
             yield f"--entrypoint={json.dumps(container['command'])}"
-        yield tag(container["image"].rpartition("/")[2].partition(":")[0])
+        yield tag(image_name(container))
         for word in container.get("args", []):
             for name, value in given.items():
                 word = word.replace(f"$({name})", value)

@@ -20,6 +20,7 @@ from batch.errors import Terminal, Transient
 from loadtest.__main__ import parser
 from tests.k8s.manifests import Object, Overlay, Workload, dig, title
 from tests.k8s.rules.configuration import variables
+from tests.k8s.rules.pods import image_name
 
 PATHS = ("LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS")
 DEMO = PurePosixPath("/opt/larder/demo")
@@ -118,7 +119,7 @@ def _expand(word: str, given: dict[str, str]) -> str:
 
 
 def _misunderstood(container: Object, words: list[str], given: dict[str, str]) -> str:
-    image = _image(container)
+    image = image_name(container)
     if "command" in container:
         return "" if _runs_a_file(container["command"]) else f"runs {container['command']}"
     if image in ("larder-batch", "larder-batch-spark", "larder-demo"):
@@ -126,11 +127,6 @@ def _misunderstood(container: Object, words: list[str], given: dict[str, str]) -
     if image == "larder-loadtest":
         return _refused_by_loadtest(words)
     return f"gunicorn takes no {words}" if image == "larder-api" and words else ""
-
-
-def _image(container: Object) -> str:
-    """Its name, without a registry and a tag."""
-    return str(container.get("image", "")).rpartition("/")[2].partition(":")[0]
 
 
 def _runs_a_file(command: list[str]) -> bool:
@@ -178,7 +174,7 @@ def files_lie_in_volumes(overlay: Overlay) -> Iterator[str]:
         for name, text in named:
             path = PurePosixPath(text)
             mounted = any(path.is_relative_to(mount) for mount in mounts)
-            demo = _image(container) == "larder-demo" and _is_demo(path)
+            demo = image_name(container) == "larder-demo" and _is_demo(path)
             if path.is_absolute() and not mounted and not demo:
                 yield f"{workload.name}: {name} is {path}, which lies in no volume"
 

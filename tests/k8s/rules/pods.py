@@ -98,7 +98,7 @@ def images_are_ours_or_known(overlay: Overlay) -> Iterator[str]:
     """Ours are built by a Dockerfile here and carry the version of setup.cfg."""
     for workload, container in overlay.containers():
         image = container.get("image", "")
-        ours = _is_built(_image(container)) and image.endswith(f":{version()}")
+        ours = _is_built(image_name(container)) and image.endswith(f":{version()}")
         if not ours and image not in FETCHED:
             yield f"{workload.name}: image {image!r} of {container['name']} is not built here"
 
@@ -108,14 +108,14 @@ def pods_run_as_the_user_of_their_image(overlay: Overlay) -> Iterator[str]:
     for workload in overlay.workloads():
         user = dig(workload.spec, "securityContext.runAsUser")
         for container in workload.containers():
-            path, _ = BUILT.get(_image(container), ("", ""))
+            path, _ = BUILT.get(image_name(container), ("", ""))
             users = re.findall(r"^USER (\d+)", (HOUSE / path).read_text(), re.M) if path else []
             if str(user) not in (users or [str(user)]):
                 yield f"{workload.name}: runs as {user}, the user of its image is {users[-1]}"
 
 
-def _image(container: Object) -> str:
-    """Its name, without registry and tag."""
+def image_name(container: Object) -> str:
+    """The name of its image, without registry and tag."""
     return str(container.get("image", "")).rpartition("/")[2].partition(":")[0]
 
 
