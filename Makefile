@@ -14,7 +14,7 @@ help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
-	@$(BIN)/python -m batch.demo --port $(PORT) $(if $(ONCE),--once)
+	@$(BIN)/python -m batch.command.demo --port $(PORT) $(if $(ONCE),--once)
 
 test: $(VENV)/.test  ## the whole suite, against real servers
 	@$(WITH_JAVA) $(WITH_KUSTOMIZE) $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)

@@ -9,7 +9,7 @@
     |-- NothingPublished   503
     `-- CacheUnavailable   503
 
-Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.api.problems``.
+Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``.
 """
 
 

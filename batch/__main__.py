@@ -4,13 +4,13 @@ import sys
 
 
 def main() -> None:
-    """Run ``batch.cli`` when its packages are there."""
+    """Run ``batch.command.cli`` when its packages are there."""
     try:
-        from batch.cli import main as run
+        from batch.command.cli import main as run
     except ModuleNotFoundError as error:
         sys.exit(
-            f"error: {error.name} is not installed: only the API is. Start it with "
-            f"'gunicorn -c python:app.gunicorn_conf app.wsgi:app', or install 'larder[batch]'"
+            f"error: {error.name} is not installed: only the API is. Start it with 'gunicorn "
+            f"-c python:app.http.gunicorn_conf app.http.wsgi:app', or install 'larder[batch]'"
         )
     except ImportError as error:
         if "libgomp" not in str(error):

@@ -18,9 +18,9 @@ from app.contracts.recommendations import (
     encode_document,
     field,
 )
-from batch.lock import hold
-from batch.publish import LocalContents, publish
-from batch.topk import Lists
+from batch.generations.lock import hold
+from batch.generations.publish import LocalContents, publish
+from batch.recommendations.topk import Lists
 
 MANIFEST = Manifest(
     generation="20260101T000000Z-0001",

@@ -134,7 +134,7 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     """Run the ``larder`` command as a user would, without the tester's own LARDER_ variables."""
     return subprocess.run(
-        [sys.executable, "-m", "batch.cli", *arguments],
+        [sys.executable, "-m", "batch.command.cli", *arguments],
         env=environment(variables),
         capture_output=True,
         text=True,
@@ -156,7 +156,13 @@ class Gunicorn:
 
     def __init__(self, application: str, **settings: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._command = ["-m", "gunicorn", "-c", "python:app.gunicorn_conf", *application.split()]
+        self._command = [
+            "-m",
+            "gunicorn",
+            "-c",
+            "python:app.http.gunicorn_conf",
+            *application.split(),
+        ]
         self._variables = {
             "LARDER_BIND": self.url.removeprefix("http://"),
             **{f"LARDER_{name.upper()}": value for name, value in settings.items()},
@@ -198,4 +204,4 @@ class Api(Gunicorn):
 
     def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
         super().__init__("", cache_url=cache_url, namespace=namespace, **settings)
-        self._command = ["-m", "batch.cli", "serve"]
+        self._command = ["-m", "batch.command.cli", "serve"]

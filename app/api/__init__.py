@@ -4,7 +4,7 @@ from typing import cast
 
 from flask import current_app
 
-from app.cache import Cache
+from app.recommendations.cache import Cache
 
 
 def cache() -> Cache:

@@ -6,7 +6,7 @@ answer may be better the next moment: it has no ETag and nobody may keep it.
 
 from flask import Response, current_app, request
 
-from app.generation import Generation
+from app.recommendations.generation import Generation
 
 
 def matches(generation: Generation) -> bool:

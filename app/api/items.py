@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 from app.api import cache, freshness
 from app.api.parameters import length, path_identifier
 from app.errors import UnknownItem
-from app.generation import quoted
+from app.recommendations.generation import quoted
 
 bp = Blueprint("items", __name__)
 

@@ -16,10 +16,10 @@ import redis
 from numpy.typing import NDArray
 
 from app.contracts.recommendations import Namespace, bucket_count, bucket_of, field
-from batch import report
-from batch.lock import hold
-from batch.publish import encode_lists, publish
-from batch.topk import Lists
+from batch.command import report
+from batch.generations.lock import hold
+from batch.generations.publish import encode_lists, publish
+from batch.recommendations.topk import Lists
 from tests.generations import contents
 from tests.servers import Server
 

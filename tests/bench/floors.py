@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response
 
-from app.direct import Direct
-from app.factory import create_app
+from app.api.direct import Direct
+from app.http.factory import create_app
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

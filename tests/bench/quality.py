@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from batch import report
-from batch.engines.implicit_als import ImplicitALS
+from batch.command import report
+from batch.command.bars import Lines
 from batch.interactions import Interactions, Layout
-from batch.one_machine import judge
-from batch.progress import Lines
-from batch.split import stratified
+from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.one_machine import judge
+from batch.recommendations.split import stratified
 from tests.bench import data
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -20,15 +20,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import Namespace, encode_document
-from batch import report
-from batch.cache import Client, connect
-from batch.engines import Factors
-from batch.engines.implicit_als import ImplicitALS
+from batch.command import report
+from batch.command.bars import Lines
+from batch.generations.connect import Client, connect
 from batch.interactions import Interactions
-from batch.one_machine import OneMachine
-from batch.pipeline import Gate, Holdout, refresh
-from batch.progress import Lines
-from batch.topk import BLOCK, best_unseen
+from batch.recommendations.engines import Factors
+from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.one_machine import OneMachine
+from batch.recommendations.pipeline import Gate, Holdout, refresh
+from batch.recommendations.topk import BLOCK, best_unseen
 from tests.bench import data
 from tests.servers import Server
 

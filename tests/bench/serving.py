@@ -21,7 +21,7 @@ from pathlib import Path
 
 import redis
 
-from batch import report
+from batch.command import report
 from batch.datasets.movielens import SMALL
 from tests.servers import Api, Gunicorn, Server, run, wait_until
 
@@ -90,9 +90,9 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
         api = {"cache_url": server.url, "namespace": "default", **settings}
         route = stack.enter_context(Gunicorn("tests.bench.floors:without_direct()", **api))
-        sync = stack.enter_context(Gunicorn("-k sync app.wsgi:app", **api))
-        gevent = stack.enter_context(Gunicorn("-k gevent app.wsgi:app", **api))
-        counting = stack.enter_context(Gunicorn("app.wsgi:app", metrics="true", **api))
+        sync = stack.enter_context(Gunicorn("-k sync app.http.wsgi:app", **api))
+        gevent = stack.enter_context(Gunicorn("-k gevent app.http.wsgi:app", **api))
+        counting = stack.enter_context(Gunicorn("app.http.wsgi:app", metrics="true", **api))
         others = {
             "with metrics": counting,
             "Flask route": route,

@@ -22,14 +22,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.recommendations import Namespace
-from batch import report
-from batch.engines.implicit_als import ImplicitALS
-from batch.generations import Generations
-from batch.spark.als import BlockedALS
-from batch.spark.blocks import View, cpus, factors
-from batch.spark.ids import index
+from batch.command import report
+from batch.generations.registry import Generations
+from batch.recommendations.cluster.als import BlockedALS
+from batch.recommendations.cluster.blocks import View, cpus, factors
+from batch.recommendations.cluster.ids import index
+from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.topk import BLOCK, best_unseen
 from batch.spark.session import session
-from batch.topk import BLOCK, best_unseen
 from tests.bench import data
 from tests.servers import Server, run
 

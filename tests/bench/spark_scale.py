@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from batch import report
+from batch.command import report
 from tests.bench import data
 from tests.servers import Server, environment
 from tests.spark.cluster import StandaloneCluster
@@ -90,7 +90,15 @@ def _run(path: Path, found: Run, factors: int, iterations: int) -> Run:
         conf += f" spark.sql.shuffle.partitions={4 * found.cores}"
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "batch.cli", "refresh", str(path), "--engine", "spark"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "batch.command.cli",
+                    "refresh",
+                    str(path),
+                    "--engine",
+                    "spark",
+                ),
                 *("--holdout", "0", "--force", "--cache-url", server.url),
                 *("--factors", str(factors), "--iterations", str(iterations)),
             ],

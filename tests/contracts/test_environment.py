@@ -8,7 +8,7 @@ import pytest
 
 from app.contracts.environment import BATCH, SERVING, unknown
 from app.settings import Settings, variable
-from batch.cli import cli
+from batch.command.cli import cli
 
 
 def test_serving_knows_exactly_the_settings_of_the_api() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.cache import Cache
 from app.contracts.environment import BATCH, SERVING
 from app.contracts.recommendations import Namespace
-from app.factory import create_app
+from app.http.factory import create_app
+from app.recommendations.cache import Cache
 from app.settings import Settings, variable
-from batch.cli import cli
+from batch.command.cli import cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

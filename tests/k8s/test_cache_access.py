@@ -21,8 +21,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.contracts.recommendations import Namespace
-from batch.cache import connect
-from batch.lock import hold
+from batch.generations.connect import connect
+from batch.generations.lock import hold
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
 from tests.servers import Api, environment, free_port, run, wait_until

@@ -12,12 +12,12 @@ from pyspark.sql import DataFrame, SparkSession
 from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import encode_document
-from batch.engines import Factors
 from batch.interactions import Interactions, Report
-from batch.one_machine import OneMachine
-from batch.spark.blocks import Model, View, balanced
-from batch.spark.ids import Indexed, index
-from batch.spark.walk import Cluster
+from batch.recommendations.cluster.blocks import Model, View, balanced
+from batch.recommendations.cluster.ids import Indexed, index
+from batch.recommendations.cluster.walk import Cluster
+from batch.recommendations.engines import Factors
+from batch.recommendations.one_machine import OneMachine
 
 NOTHING_READ = Report(files=1, rows=0, rejected={}, merged=0, zero=0)
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 
-from batch.engines import Factors
-from batch.engines.implicit_als import ImplicitALS
-from batch.spark.als import BlockedALS, numbers
-from batch.spark.blocks import View
+from batch.recommendations.cluster.als import BlockedALS, numbers
+from batch.recommendations.cluster.blocks import View
+from batch.recommendations.engines import Factors
+from batch.recommendations.engines.implicit_als import ImplicitALS
 from tests.spark.frames import factors_of, pairs_of, sparse, view_of
 
 MODEL = ImplicitALS(factors=5, iterations=2)

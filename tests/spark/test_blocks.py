@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix, vstack
 
-from batch.spark.blocks import View, balanced, factors, matrices
-from batch.topk import popularity
+from batch.recommendations.cluster.blocks import View, balanced, factors, matrices
+from batch.recommendations.topk import popularity
 from tests.spark.frames import pairs_of, sparse
 
 STARTS = np.array([0, 0, 3, 3, 20, 23])

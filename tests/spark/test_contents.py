@@ -18,15 +18,15 @@ from app.contracts.recommendations import (
     bucket_count,
     chunk_count,
 )
-from batch.cache import Client
+from batch.command.bars import Lines
 from batch.errors import CacheUnavailable, LostLock
-from batch.generations import Generations
-from batch.pipeline import Walk
-from batch.progress import Lines
-from batch.publish import Shelves
-from batch.spark.contents import ClusterContents, Target, Written
+from batch.generations.connect import Client
+from batch.generations.publish import Shelves
+from batch.generations.registry import Generations
+from batch.recommendations.cluster.contents import ClusterContents, Target, Written
+from batch.recommendations.pipeline import Walk
+from batch.recommendations.topk import Lists
 from batch.spark.failures import translated
-from batch.topk import Lists
 from tests.batch.pairs import interactions
 from tests.generations import MANIFEST, Found, keys_of, read_back
 from tests.servers import Server

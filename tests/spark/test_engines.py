@@ -9,14 +9,14 @@ import pytest
 from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 
-from batch.engines import Factors
 from batch.errors import BadSettings
-from batch.spark.als import BlockedALS
-from batch.spark.learners import learner
-from batch.spark.mllib import MllibALS
-from batch.spark.walk import Learner
-from tests.batch.engine_suite import ITEMS, USERS, EngineSuite, fit, matrix
+from batch.recommendations.cluster.als import BlockedALS
+from batch.recommendations.cluster.learners import learner
+from batch.recommendations.cluster.mllib import MllibALS
+from batch.recommendations.cluster.walk import Learner
+from batch.recommendations.engines import Factors
 from tests.batch.pairs import checkerboard
+from tests.batch.recommendations.engine_suite import ITEMS, USERS, EngineSuite, fit, matrix
 from tests.spark.frames import factors_of, view_of
 
 QUICK = {"factors": 4, "iterations": 3}

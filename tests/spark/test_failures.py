@@ -17,13 +17,13 @@ import redis
 from pyspark.sql import SparkSession
 
 from app.contracts.recommendations import Manifest, Namespace
-from batch import cli
+from batch.command import cli
 from batch.errors import BadSettings, LostLock
-from batch.generations import Generations
-from batch.publish import Shelves
-from batch.spark.contents import Target
+from batch.generations.publish import Shelves
+from batch.generations.registry import Generations
+from batch.recommendations.cluster.contents import Target
+from batch.recommendations.topk import Lists
 from batch.spark.failures import translated
-from batch.topk import Lists
 from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, environment, wait_until
 from tests.spark.cluster import QUICK, StandaloneCluster
@@ -53,7 +53,15 @@ class Refresh:
         self._log = pairs.parent / f"{namespace.name}.log"
         conf = {**CONF, "spark.master": master}
         settings = [part for each in conf.items() for part in ("--conf", "=".join(each))]
-        command = [sys.executable, "-m", "batch.cli", "refresh", str(pairs), "--engine", "spark"]
+        command = [
+            sys.executable,
+            "-m",
+            "batch.command.cli",
+            "refresh",
+            str(pairs),
+            "--engine",
+            "spark",
+        ]
         command += ["--cache-url", cache_url, "--namespace", namespace.name]
         command += ["--rejects", str(pairs.parent / "rejects"), *MODEL, *settings, *more]
         with self._log.open("w") as log:
@@ -118,7 +126,9 @@ def here(pairs: Path, spark: SparkSession, server: Server) -> Callable[..., Mani
         arguments = ["refresh", str(pairs), "--engine", "spark", "--cache-url", server.url]
         arguments += ["--namespace", alone.name, "--rejects", str(pairs.parent / "rejects")]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("batch.spark.ids.PAIRS_PER_BLOCK", USERS * EACH // BLOCKS)
+            patch.setattr(
+                "batch.recommendations.cluster.ids.PAIRS_PER_BLOCK", USERS * EACH // BLOCKS
+            )
             cli.cli.main([*arguments, *MODEL, *more], standalone_mode=False)
         with redis.Redis.from_url(server.url) as client:
             return live(client, alone)

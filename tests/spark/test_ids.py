@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from app.contracts.recommendations import bucket_count, bucket_of, field
-from batch.spark import ids
-from batch.spark.ids import Indexed, index
+from batch.recommendations.cluster import ids
+from batch.recommendations.cluster.ids import Indexed, index
 from tests.spark.frames import gathered, users_of
 
 ODD = [

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
 from batch.datasets import movielens
-from batch.engines import Factors
 from batch.errors import BadInteractions, NotGoodEnough
-from batch.evaluate import evaluate
 from batch.interactions import PRESETS, Interactions
-from batch.pipeline import Quality
-from batch.ratings import RatingMetrics, Sums
-from batch.spark.mllib import DEFAULTS, MllibALS
-from batch.split import Split, stratified
-from batch.topk import best_unseen, most_popular, popularity, recommend
+from batch.recommendations.cluster.mllib import DEFAULTS, MllibALS
+from batch.recommendations.engines import Factors
+from batch.recommendations.evaluate import evaluate
+from batch.recommendations.pipeline import Quality
+from batch.recommendations.ratings import RatingMetrics, Sums
+from batch.recommendations.split import Split, stratified
+from batch.recommendations.topk import best_unseen, most_popular, popularity, recommend
 from tests.batch.pairs import checkerboard, interactions, missing
 from tests.bench.data import FETCHED, loaded
 

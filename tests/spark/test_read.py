@@ -18,7 +18,7 @@ from batch.interactions import PRESETS, BadInteractions, Interactions, Layout, R
 from batch.interactions.files import PART_HEAD
 from batch.spark.failures import translated
 from batch.spark.read import read
-from tests.batch.test_interactions import nasty_text, parquet, write
+from tests.batch.interactions.test_interactions import nasty_text, parquet, write
 
 RATINGS = Path(__file__).parents[2] / "batch/datasets/ml-latest-small/ratings.csv"
 

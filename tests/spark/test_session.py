@@ -484,7 +484,9 @@ def test_the_package_holds_code_alone_and_needs_no_flask(tmp_path: Path) -> None
     package(tmp_path / "larder.zip")
     with ZipFile(tmp_path / "larder.zip") as archive:
         names = archive.namelist()
-    assert {"batch/publish.py", "batch/spark/session.py", "app/__init__.py"} <= set(names)
+    assert {"batch/generations/publish.py", "batch/spark/session.py", "app/__init__.py"} <= set(
+        names
+    )
     assert {name for name in names if name.startswith("app/")} == {
         "app/__init__.py",
         "app/py.typed",
@@ -506,8 +508,9 @@ from batch.errors import LarderError
 from batch.spark.session import session
 
 def seen(_):
-    import app.contracts.recommendations, batch.interactions, batch.publish, batch.topk
-    return [batch.__file__, batch.publish.__file__, app.__file__, "flask" in sys.modules]
+    import app.contracts.recommendations, batch.interactions, batch.recommendations.topk
+    from batch.generations import publish
+    return [batch.__file__, publish.__file__, app.__file__, "flask" in sys.modules]
 
 def kill(_):
     psutil.Process().parent().parent().kill()  # the worker's Python, its daemon, the executor

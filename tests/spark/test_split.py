@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from batch import split
 from batch.errors import BadSettings
 from batch.interactions import Interactions
-from batch.pipeline import Holdout
-from batch.spark.split import check_both, hold_out
+from batch.recommendations import split
+from batch.recommendations.cluster.split import check_both, hold_out
+from batch.recommendations.pipeline import Holdout
 from tests.batch.pairs import interactions, pairs
 from tests.spark.frames import numbered_frame
 

@@ -11,18 +11,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.recommendations import Namespace, decode_sample
-from batch import one_machine, pipeline
-from batch.engines.implicit_als import ImplicitALS
+from batch.command.bars import Lines
 from batch.errors import BadSettings
-from batch.evaluate import PER_USER
 from batch.interactions import Interactions
-from batch.pipeline import Gate, Holdout, Quality
-from batch.progress import Lines
-from batch.spark import ids
-from batch.spark.als import BlockedALS
-from batch.spark.ids import index
-from batch.spark.split import hold_out
-from batch.spark.walk import Cluster, judge
+from batch.recommendations import one_machine, pipeline
+from batch.recommendations.cluster import ids
+from batch.recommendations.cluster.als import BlockedALS
+from batch.recommendations.cluster.ids import index
+from batch.recommendations.cluster.split import hold_out
+from batch.recommendations.cluster.walk import Cluster, judge
+from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.evaluate import PER_USER
+from batch.recommendations.pipeline import Gate, Holdout, Quality
 from tests.generations import read_back
 from tests.servers import Server
 from tests.spark.frames import KnownOnCluster, both_walks, drawn, frame_of, gathered, shop

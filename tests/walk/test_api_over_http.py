@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from app.contracts.recommendations import Namespace
-from batch.generations import Generations
+from batch.generations.registry import Generations
 from tests.app.wire import get, kept_alive, open_socket, send
 from tests.generations import publish_by_hand
 from tests.servers import Api, Server, wait_until

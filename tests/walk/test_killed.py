@@ -18,9 +18,9 @@ import redis
 
 from app.contracts.recommendations import Manifest, Namespace
 from batch.errors import Locked
-from batch.generations import Generations
-from batch.lock import hold
-from batch.publish import publish
+from batch.generations.lock import hold
+from batch.generations.publish import publish
+from batch.generations.registry import Generations
 from tests.generations import contents, keys_of, publish_by_hand, read_back
 from tests.servers import Server, wait_until
 

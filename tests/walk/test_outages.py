@@ -12,9 +12,9 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from app.cache import Cache
 from app.contracts.recommendations import Namespace
-from app.factory import create_app
+from app.http.factory import create_app
+from app.recommendations.cache import Cache
 from app.settings import Settings
 from tests.app.wire import Answer, get, send
 from tests.generations import publish_by_hand

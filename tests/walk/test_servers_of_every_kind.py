@@ -15,12 +15,12 @@ import pytest
 import redis
 
 from app.contracts.recommendations import Namespace
-from batch.cache import connect
 from batch.errors import CacheUnavailable, Locked
-from batch.generations import Generations
-from batch.lock import hold
-from batch.publish import publish
-from batch.topk import Lists
+from batch.generations.connect import connect
+from batch.generations.lock import hold
+from batch.generations.publish import publish
+from batch.generations.registry import Generations
+from batch.recommendations.topk import Lists
 from tests.generations import contents, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, free_port, run, wait_until
 

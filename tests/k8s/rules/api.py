@@ -57,7 +57,7 @@ def the_api_has_time_to_end(overlay: Overlay) -> Iterator[str]:
 @cache
 def _graceful_timeout(settings: frozenset[tuple[str, str]]) -> int:
     """The seconds that gunicorn gives to requests in flight; 0 when the settings are wrong."""
-    program = "import app.gunicorn_conf; print(app.gunicorn_conf.graceful_timeout)"
+    program = "import app.http.gunicorn_conf; print(app.http.gunicorn_conf.graceful_timeout)"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(dict(settings)), capture_output=True
     )

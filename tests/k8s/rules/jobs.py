@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 import click
 from cronsim import CronSim, CronSimError
 
-from batch.cli import cli
+from batch.command.cli import cli
 from batch.datasets.movielens import SMALL
 from batch.errors import Terminal, Transient
 from loadtest.__main__ import parser

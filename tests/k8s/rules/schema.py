@@ -7,14 +7,14 @@ from functools import cache
 
 from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
-import app.metrics
+import app.http.metrics
 from tests.k8s.manifests import COMPONENT, Overlay, dig, title
 from tests.k8s.rules.configuration import variables
 from tests.k8s.rules.selection import served
 
 MINORS = ("1.31", "1.37")
 """The oldest and the newest that we support."""
-METRICS = frozenset(re.findall(r"^    (larder_\w+)", app.metrics.__doc__ or "", re.MULTILINE))
+METRICS = frozenset(re.findall(r"^    (larder_\w+)", app.http.metrics.__doc__ or "", re.MULTILINE))
 CUSTOM = {
     ("monitoring.coreos.com/v1", "PrometheusRule"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),

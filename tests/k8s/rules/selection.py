@@ -6,8 +6,8 @@ from functools import cache
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from app.cache import Cache
-from app.factory import create_app
+from app.http.factory import create_app
+from app.recommendations.cache import Cache
 from app.settings import Settings
 from tests.k8s.manifests import COMPONENT, NAME, Object, Overlay, Workload, dig, title
 

@@ -1,0 +1,63 @@
+"""The only place that picks the concrete parts of the API and puts them together."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from werkzeug.routing import BaseConverter
+
+from app.api import generation, health, items, recommendations, users
+from app.api.direct import Direct
+from app.http import problems
+from app.recommendations.cache import Cache
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.http.metrics import Metrics
+
+LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
+"""Like gunicorn's own lines, which stand between these."""
+
+
+class IdConverter(BaseConverter):
+    """Any id in a path: slashes, line breaks and all."""
+
+    regex = r"(?s:.+)"
+    part_isolating = False
+
+
+def create_app(settings: Settings | None = None, cache: Cache | None = None) -> Flask:
+    """Make the API: settings from the environment and a started cache unless they are given.
+
+    Call it in the process that will answer: it starts a thread and opens connections, and neither
+    survives a fork.
+    """
+    if settings is None:
+        settings = Settings.from_environment()
+    if cache is None:
+        logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
+    metrics = _metrics() if settings.metrics else None
+    if cache is None:
+        cache = metrics.cache(settings) if metrics else Cache(settings)
+        cache.start()
+    app = Flask(__name__, static_folder=None)
+    app.config["LARDER"] = settings
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.extensions["larder"] = cache
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False
+    for module in (recommendations, items, users, generation, health):
+        app.register_blueprint(module.bp)
+    app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
+    problems.register(app)
+    direct = Direct(app.wsgi_app, cache, settings.max_age_seconds)
+    app.wsgi_app = direct  # type: ignore[method-assign]
+    if metrics:
+        metrics.register(app)
+    return app
+
+
+def _metrics() -> "Metrics | None":
+    from app.http.metrics import of_this_worker  # here, so that the library is loaded only when on
+
+    return of_this_worker()

@@ -1,0 +1,249 @@
+"""What the API counts for Prometheus: ``GET /metrics``, where ``LARDER_METRICS`` is true::
+
+    larder_requests_total{route,method,status}
+    larder_request_duration_seconds{route}           a histogram
+    larder_degraded_answers_total
+    larder_cache_reachable                           1, or 0 when one worker does not reach it
+    larder_generation_created_timestamp_seconds      the oldest that a worker serves, 0 for none
+    larder_build_info{version}
+
+gunicorn's workers share nothing, so each counts in files of its own and the one that is asked adds
+up those of all. ``app.http.gunicorn_conf`` keeps the folder and numbers the workers; a new worker
+takes the number of a dead one and goes on in its files, so that nothing is lost and nothing piles
+up.
+
+No label comes from a client. Nothing imports this module, or the library, while metrics are off.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.core import InfoMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from app.recommendations.cache import Cache
+from app.recommendations.generation import Generation
+from app.recommendations.near_cache import Remembered
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PATH = "/metrics"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The library's own variable: where the files are. It is set in a worker, once it has its files."""
+
+FILES = {"counter": 128 * 1024, "histogram": 64 * 1024, "gauge_livemin": 4096}
+"""The files of a worker, as the library names them, and bytes for all that they may ever hold."""
+
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+ROUTES = {
+    "/recommendations": "recommendations_batch",
+    "/users/sample": "sample",
+    "/generation": "generation",
+    "/health/live": "health",
+    "/health/ready": "health",
+}
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+log = logging.getLogger("larder.metrics")
+
+
+def share(folder: str, worker: int) -> None:
+    """Count in the folder, as the worker of that number; no other that lives may have it.
+
+    Raises OSError when the files can not be made.
+    """
+    os.environ.pop(FOLDER, None)
+    for kind, size in FILES.items():
+        _reserve(Path(folder, f"{kind}_{worker}.db"), size)
+    values.ValueClass = values.MultiProcessValue(lambda: worker)
+    os.environ[FOLDER] = folder
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make a file without holes: to write into one on a full file system ends the process."""
+    if not path.exists():
+        part = path.with_suffix(".part")  # whoever reads the folder takes what ends in .db
+        with part.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+        part.rename(path)
+
+
+def of_this_worker() -> "Metrics | None":
+    """The metrics of this process; None when it has no files for them."""
+    if FOLDER in os.environ:
+        return Metrics(os.environ[FOLDER])
+    log.error("no metrics: gunicorn gave this process no folder for them")
+    return None
+
+
+def route_of(path: str) -> str:
+    """The name of the route that answers a path, ``other`` for a path that none answers."""
+    if path.startswith("/recommendations/"):
+        return "recommendations"
+    if path.startswith("/items/") and path.endswith("/similar"):
+        return "similar"
+    return ROUTES.get(path, "other")
+
+
+class Metrics:
+    """What this worker counts, and the page that tells of all workers."""
+
+    def __init__(self, folder: str) -> None:
+        self._registry = CollectorRegistry()
+        MultiProcessCollector(self._registry, folder)
+        self._registry.register(_Build())
+        self._requests = Counter(
+            "larder_requests", "Requests answered.", ("route", "method", "status"), registry=None
+        )
+        self._durations = Histogram(
+            "larder_request_duration_seconds",
+            "Time that the application took for an answer.",
+            ("route",),
+            registry=None,
+            buckets=BUCKETS,
+        )
+        self._degraded = Counter(
+            "larder_degraded_answers", "Answers made without the cache.", registry=None
+        )
+        self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+
+    def cache(self, settings: Settings) -> Cache:
+        """A reader that tells these metrics how it fares."""
+        return CountedCache(settings, self)
+
+    def register(self, app: Flask) -> None:
+        """Count what the application answers from now on, and answer its ``metrics`` endpoint."""
+        app.wsgi_app = Counting(app.wsgi_app, self)  # type: ignore[method-assign]
+        app.view_functions["metrics"] = self._page
+
+    def count(self, path: str, method: str, status: str, seconds: float) -> None:
+        """One more request. Never raises."""
+        try:
+            labels = route_of(path), method if method in METHODS else "other", status
+            requests, durations = self._known.get(labels) or self._meet(labels)
+            requests.inc()
+            durations.observe(seconds)
+        except Exception:  # whatever it is, the answer is more important
+            log.exception("a request was not counted")
+
+    def count_degraded(self) -> None:
+        """One more answer that was made without the cache."""
+        self._degraded.inc()
+
+    def look(self, reachable: bool, live: Generation | None) -> None:
+        """Note whether the cache is reachable, and which generation is served."""
+        self._reachable.set(reachable)
+        self._created.set(_seconds(live.manifest.published_at) if live else 0)
+
+    # Made when there is something to tell: a gauge begins with 0, which would be an alarm.
+    @cached_property
+    def _reachable(self) -> Gauge:
+        return _least("larder_cache_reachable", "Whether every worker reaches the cache.")
+
+    @cached_property
+    def _created(self) -> Gauge:
+        return _least(
+            "larder_generation_created_timestamp_seconds",
+            "When the oldest generation that a worker serves was published; 0 without one.",
+        )
+
+    def _meet(self, labels: tuple[str, str, str]) -> tuple[Counter, Histogram]:
+        """The library finds a label's numbers slowly, so those that were met are at hand."""
+        met = self._requests.labels(*labels), self._durations.labels(labels[0])
+        self._known[labels] = met
+        return met
+
+    def _page(self) -> Response:
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except TypeError:  # the library's, for a version that is no number
+            encode, content_type = choose_encoder("")
+        response = Response(encode(self._registry), content_type=content_type)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+class Counting:
+    """WSGI middleware around all others; it sees every request but those for the metrics."""
+
+    def __init__(self, application: "WSGIApplication", metrics: Metrics) -> None:
+        self._application = application
+        self._metrics = metrics
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == PATH:
+            return self._application(environ, start_response)
+        status = "500"
+
+        def start(line: str, *others: Any) -> Any:
+            nonlocal status
+            status = line[:3]
+            return start_response(line, *others)
+
+        started = perf_counter()
+        try:
+            return self._application(environ, start)
+        finally:
+            seconds = perf_counter() - started
+            self._metrics.count(path, environ["REQUEST_METHOD"], status, seconds)
+
+
+class CountedCache(Cache):
+    """The reader, which tells the metrics how it fares."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(settings)
+        self._metrics = metrics
+
+    def poll(self) -> None:
+        super().poll()
+        self._metrics.look(self.reachable, self._live)
+
+    def users(
+        self, generation: Generation, users: Sequence[str]
+    ) -> tuple[list[Remembered | None], bool]:
+        found, degraded = super().users(generation, users)
+        if degraded:
+            self._metrics.count_degraded()
+        return found, degraded
+
+
+class _Build(Collector):
+    def collect(self) -> Iterable[InfoMetricFamily]:
+        yield InfoMetricFamily("larder_build", "The release.", {"version": _version()})
+
+
+def _version() -> str:
+    try:
+        return version("larder")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _least(name: str, text: str) -> Gauge:
+    """A gauge that shows the least of what the living workers say."""
+    return Gauge(name, text, registry=None, multiprocess_mode="livemin")
+
+
+def _seconds(moment: str) -> float:
+    """Unix seconds of an ISO 8601 text; 0 for any other, which is as good as unknown."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return 0.0

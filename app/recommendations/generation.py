@@ -1,0 +1,110 @@
+"""The live generation as one worker holds it: what every answer is rendered from.
+
+A user's record comes from the cache, one round trip each. All else is here: the item documents,
+as the bytes that go on the wire (packed chunks, about the size of the catalogue's JSON), and the
+popular list.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json import JSONEncoder
+
+from app.contracts.recommendations import (
+    CHUNK_SIZE,
+    BrokenRecord,
+    Manifest,
+    decode_record,
+    document,
+)
+from app.recommendations.near_cache import NearCache, Remembered
+
+MAX_REMEMBERED_BYTES = 8192
+"""Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
+
+OPENINGS_AT_HAND = 16_384
+"""So many unpacked documents, some MB of typical ones, spare most of the unpacking."""
+
+RENDERING = 1
+"""Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
+
+
+Opening = Callable[[int], bytes]
+"""Gives the document of an item without its closing brace, so that a score can follow."""
+
+
+def openings(chunks: Sequence[bytes]) -> Opening:
+    """Find documents in their chunks; those of the items asked for most lately are at hand.
+
+    The function raises BrokenRecord for an item that the chunks do not hold.
+    """
+
+    @lru_cache(maxsize=OPENINGS_AT_HAND)
+    def opening(item: int) -> bytes:
+        chunk, position = divmod(item, CHUNK_SIZE)
+        if chunk >= len(chunks):
+            raise BrokenRecord(f"a record names item {item}, beyond the last document")
+        return document(chunks[chunk], position)[:-1]
+
+    return opening
+
+
+_ENCODER = JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each call
+
+
+def quoted(text: str) -> bytes:
+    """A text as JSON."""
+    return _ENCODER.encode(text).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """An immutable generation: a request that holds one can not see a mixture of two."""
+
+    manifest: Manifest
+    opening: Opening
+    popular: Remembered
+    near: NearCache
+
+    @property
+    def etag(self) -> str:
+        """Within a generation and a version of the rendering, the answer of a URL never changes."""
+        return f"{self.manifest.generation}-{RENDERING}"
+
+    def answer(self, user: str, found: Remembered | None, n: int, degraded: bool) -> bytes:
+        """The JSON answer for a user: the n best of what was found, or of what is popular."""
+        if found is None:
+            return self._answer(user, b"popular", self.render(self.popular, n), degraded)
+        return self._answer(user, b"personal", self.render(found, n), degraded)
+
+    def no_answer(self, user: str, degraded: bool) -> bytes:
+        """The JSON answer for a stranger for whom nothing popular is wanted."""
+        return self._answer(user, b"none", b"[]", degraded)
+
+    def _answer(self, user: str, source: bytes, entries: bytes, degraded: bool) -> bytes:
+        return b'{"user":%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
+            quoted(user),
+            self.manifest.generation.encode(),
+            source,
+            entries,
+            b',"degraded":true' if degraded else b"",
+        )
+
+    def render(self, remembered: Remembered, n: int) -> bytes:
+        """The first n entries of a record as a JSON array of documents with their scores.
+
+        Raises BrokenRecord when an entry names an item that the generation does not have.
+        """
+        length, rendered = remembered.rendered
+        if length != n:
+            entries = decode_record(remembered.record)[:n]
+            rendered = (
+                b"["
+                + b",".join(
+                    [b'%s,"score":%.4g}' % (self.opening(item), score) for item, score in entries]
+                )
+                + b"]"
+            )
+            if len(rendered) <= MAX_REMEMBERED_BYTES:
+                remembered.rendered = (n, rendered)
+        return rendered

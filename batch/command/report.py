@@ -1,0 +1,127 @@
+"""What a run tells people: tables of plain text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from app.contracts.recommendations import Manifest
+from batch.command.size import Figure
+from batch.interactions import Interactions, Report
+from batch.interactions.items import Items
+from batch.recommendations.evaluate import PER_USER, Metrics
+from batch.recommendations.pipeline import Quality
+from batch.recommendations.ratings import RatingMetrics
+
+SHOWN = 10
+"""How many columns that are not used are named."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def quality(measured: Quality) -> str:
+    """The model beside most-popular, with the 95 % intervals over users."""
+    model, popular = measured.model, measured.popular
+    names = {"ndcg": "nDCG", "map": "MAP", "precision": "precision", "recall": "recall"}
+    rows = [
+        [
+            f"{names[name]}@{model.k}",
+            f"{getattr(model, name):.4f}",
+            _interval(model, name),
+            f"{getattr(popular, name):.4f}",
+            _interval(popular, name),
+        ]
+        for name in PER_USER
+    ]
+    for name in ("coverage", "popularity"):
+        rows.append([name, f"{getattr(model, name):.4f}", "", f"{getattr(popular, name):.4f}", ""])
+    head = ["", "model", "95 % interval", "most popular", "95 % interval"]
+    lines = [table(head, rows), f"({model.users:,} users judged)"]
+    if measured.ratings is not None:
+        lines.append(_ratings(measured.ratings))
+    return "\n".join(lines)
+
+
+def _ratings(found: RatingMetrics) -> str:
+    return (
+        f"predicted ratings of {found.pairs:,} pairs: RMSE {found.rmse:.4f}, MAE {found.mae:.4f}, "
+        f"R2 {found.r2:.4f}, explained variance {found.explained_variance:.4f}"
+    )
+
+
+def _interval(metrics: Metrics, name: str) -> str:
+    low, high = metrics.intervals[name]
+    return f"{low:.4f}-{high:.4f}"
+
+
+def interactions(found: Report, users: int, items: int) -> str:
+    """What the input held and what became of it."""
+    return (
+        f"{found.rows:,} rows in {found.files:,} file(s): {found.pairs:,} pairs of "
+        f"{users:,} users and {items:,} items; "
+        f"{found.merged:,} merged, {found.zero:,} of weight 0 left out, "
+        f"{_rejected(found.rejected)}"
+    )
+
+
+def details(loaded: Interactions) -> str:
+    """Which columns were used and which were not, and what range their values have."""
+    report, period = loaded.report, loaded.period()
+    used = ", ".join(
+        role if role == column else f"{role} ({column})" for role, column in report.used.items()
+    )
+    unused = ", ".join(report.unused[:SHOWN]) or "none"
+    more = f" and {len(report.unused) - SHOWN} more" if len(report.unused) > SHOWN else ""
+    weights = f"{loaded.weight.min():,g} to {loaded.weight.max():,g}"
+    first_met = f"first met from {period[0]} to {period[1]}" if period else "no timestamps"
+    return f"columns used: {used}; not used: {unused}{more}\npairs: weights {weights}; {first_met}"
+
+
+def _rejected(counts: Mapping[str, int]) -> str:
+    reasons = [f"\n  {count:,} x {reason}" for reason, count in sorted(counts.items())]
+    return f"{sum(counts.values()):,} rejected{''.join(reasons)}"
+
+
+def items(loaded: Items, known: Sequence[str]) -> str:
+    """How many items have a document, and what was wrong with the file."""
+    described = sum(1 for item in known if item in loaded.texts)
+    counts = loaded.report
+    return (
+        f"{counts.rows:,} rows of items in {counts.files:,} file(s): documents for "
+        f"{described:,} of {len(known):,} items; {counts.replaced:,} replaced, "
+        f"{_rejected(counts.rejected)}"
+    )
+
+
+def generations(manifests: Iterable[Manifest], live: str | None) -> str:
+    """The generations of a namespace, the newest first."""
+    rows = []
+    for each in sorted(manifests, key=lambda manifest: manifest.generation, reverse=True):
+        ndcg = each.metrics.get("model", {}).get("ndcg")
+        rows.append(
+            [
+                each.generation,
+                "live" if each.generation == live else each.state,
+                f"{each.users:,}",
+                f"{each.items:,}",
+                str(each.k),
+                f"{ndcg:.4f}" if ndcg is not None else "-",
+                "yes" if each.forced else "no",
+            ]
+        )
+    return table(["generation", "state", "users", "items", "k", "nDCG", "forced"], rows)
+
+
+def sizes(needs: Iterable[Figure]) -> str:
+    """What a deployment needs, each figure with its formula."""
+    rows = [[each.name, f"{each.amount:,.1f} {each.unit}", each.formula] for each in needs]
+    width = max(len(row[1]) for row in rows)
+    return "\n".join(f"{name:28}{amount:>{width}}   = {how}" for name, amount, how in rows)

@@ -1,0 +1,163 @@
+"""What a deployment will need, before it is made: cache memory, API cores and memory, network.
+
+Each figure is a formula over measured constants; the README names the commands that measure them.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.contracts.recommendations import ENTRY_BYTES, PLAIN_ID_BYTES, field
+
+DIGEST_BYTES = len(field("x" * (PLAIN_ID_BYTES + 1)))
+PACKED_LIMIT = 64
+"""Longest value that a server packs by default (hash-max-listpack-value)."""
+
+PACKED_OVERHEAD = 5.5
+"""Bytes that a server adds to id and record in a packed bucket, its share of the key included."""
+LOOSE_OVERHEAD = 57.0
+"""The same in a bucket that is not packed, because records are longer than the limit."""
+DOCUMENT_OVERHEAD = 6.0
+"""Bytes that a document costs beside its own."""
+CACHE_HEADROOM = 1.25
+"""For buffers of connections, fragmentation, and the copy on write of a snapshot."""
+
+COLD_CPU_US = 200.0
+"""Processor time of the API for a request with one round trip (make bench-serving, CPU us)."""
+UTILIZATION = 0.5
+"""Of a core, so that a burst or a lost instance does not queue."""
+WORKER_MB = 45.0
+"""Resident memory of an API worker without documents."""
+MAX_REMEMBERED_BYTES = 8192
+"""Longer answers are not kept (``app.recommendations.generation``)."""
+NEAR_ANSWER_OVERHEAD = 400.0
+"""Bytes that an answer in the near cache costs beside its text."""
+
+HEADER_BYTES = 420.0
+"""Headers of a request and its answer, both ways."""
+ENTRY_TEXT_BYTES = 18.0
+"""What the score and the punctuation add to each document in an answer."""
+ROUND_TRIP_BYTES = 110.0
+"""Of a lookup in the cache beside the record, both ways."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be served. ``id_bytes`` and ``document_bytes`` are averages of UTF-8 and JSON.
+
+    generations: kept at once, the one being written included; copies: of the cache's data, replicas
+    included; near_users: kept in each worker's near cache.
+    """
+
+    users: int
+    items: int
+    k: int = 10
+    requests_per_second: float = 180.0
+    id_bytes: float = 10.0
+    document_bytes: float = 100.0
+    generations: int = 4
+    copies: int = 2
+    near_users: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One need: what, how much, in which unit, and how it comes about."""
+
+    name: str
+    amount: float
+    unit: str
+    formula: str
+
+
+def member_bytes(id_bytes: float, k: int) -> float:
+    """Memory of one list of k in the cache, in bytes, under a server's default settings."""
+    stored = id_bytes if id_bytes <= PLAIN_ID_BYTES else DIGEST_BYTES
+    record = ENTRY_BYTES * k
+    return stored + record + (PACKED_OVERHEAD if record <= PACKED_LIMIT else LOOSE_OVERHEAD)
+
+
+def generation_bytes(plan: Plan) -> float:
+    """Memory of one generation in the cache: lists, similar items, documents."""
+    member = member_bytes(plan.id_bytes, plan.k)
+    item = member + plan.document_bytes + DOCUMENT_OVERHEAD
+    return plan.users * member + plan.items * item
+
+
+def figures(plan: Plan) -> Iterator[Figure]:
+    """Yield every need of the plan, each with its formula."""
+    yield from _of_the_cache(plan)
+    yield from _of_the_api(plan)
+    yield from _of_the_network(plan)
+
+
+def _of_the_cache(plan: Plan) -> Iterator[Figure]:
+    member = member_bytes(plan.id_bytes, plan.k)
+    generation = generation_bytes(plan)
+    yield Figure(
+        "one generation in the cache",
+        generation / 1e6,
+        "MB",
+        f"{plan.users:,} users x {member:.1f} B + {plan.items:,} items x "
+        f"({member:.1f} + {plan.document_bytes:.0f} + {DOCUMENT_OVERHEAD:.0f}) B",
+    )
+    yield Figure(
+        "cache memory (maxmemory)",
+        generation * plan.generations * CACHE_HEADROOM / 1e6,
+        "MB",
+        f"{plan.generations} generations x {CACHE_HEADROOM} headroom",
+    )
+    yield Figure(
+        "cache memory, all copies",
+        generation * plan.generations * CACHE_HEADROOM * plan.copies / 1e6,
+        "MB",
+        f"x {plan.copies} copies (primary and replicas)",
+    )
+
+
+def _of_the_api(plan: Plan) -> Iterator[Figure]:
+    cores = plan.requests_per_second * COLD_CPU_US / 1e6 / UTILIZATION
+    workers = max(2, math.ceil(cores))
+    yield Figure(
+        "API cores",
+        cores,
+        "cores",
+        f"{plan.requests_per_second:,.0f} requests/s x {COLD_CPU_US:.0f} us / "
+        f"{UTILIZATION:.0%} busy, none answered near",
+    )
+    yield Figure("API workers", workers, "processes", "one a core, 2 at least")
+    worker = (
+        WORKER_MB
+        + 2 * plan.items * (plan.document_bytes + 4) / 1e6
+        + plan.near_users
+        * (min(_answer_bytes(plan), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD)
+        / 1e6
+    )
+    yield Figure(
+        "memory of one API worker",
+        worker,
+        "MB",
+        f"{WORKER_MB:.0f} MB + 2 x documents (old and new while changing) + "
+        f"{plan.near_users:,} near answers",
+    )
+
+
+def _of_the_network(plan: Plan) -> Iterator[Figure]:
+    answer = _answer_bytes(plan)
+    yield Figure(
+        "network to callers",
+        plan.requests_per_second * (answer + HEADER_BYTES) * 8 / 1e6,
+        "Mbit/s",
+        f"{plan.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
+    )
+    trip = ENTRY_BYTES * plan.k + ROUND_TRIP_BYTES
+    yield Figure(
+        "network to the cache",
+        plan.requests_per_second * trip * 8 / 1e6,
+        "Mbit/s",
+        f"{plan.requests_per_second:,.0f} x {trip:,.0f} B, none answered near",
+    )
+
+
+def _answer_bytes(plan: Plan) -> float:
+    return plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)

@@ -1,0 +1,255 @@
+"""Executors make lists and write them straight into the cache; the driver only counts.
+
+Each block of users is a range of buckets, so every bucket is one command of one task. A task that
+Spark repeats, or runs twice, leaves the same bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark import RDD, Broadcast, SparkContext
+from pyspark.sql import functions as F
+from scipy.sparse import csr_matrix
+
+from app.contracts.recommendations import SAMPLE_SIZE, Manifest, Namespace, encode_sample
+from batch.errors import LostLock
+from batch.generations.connect import Client, connect, translated
+from batch.generations.publish import (
+    Parts,
+    Progress,
+    Shelves,
+    expect,
+    read_back,
+    write_buckets,
+    write_common,
+)
+from batch.generations.registry import Generations, unlink
+from batch.recommendations.cluster.blocks import Model, cpus
+from batch.recommendations.cluster.ids import Indexed
+from batch.recommendations.engines import Factors
+from batch.recommendations.topk import Lists, most_similar, popular_list, recommend, unit_rows
+
+_SAMPLE = 64
+_SIMILAR_AT_A_TIME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What one task wrote: a range of the buckets of users or of items."""
+
+    of_users: bool
+    buckets: range
+    members: int
+    checksum: int
+    fullest: tuple[str, int] | None
+    sample: list[tuple[str, int]]
+    """Some keys, with the CRC-32 of what they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where tasks write, and what they must know of the generation."""
+
+    cache_url: str = field(repr=False)  # it may hold a password
+    namespace: Namespace
+    manifest: Manifest
+
+    def key(self, of_users: bool, bucket: int) -> str:
+        space = self.namespace
+        name = space.user_bucket if of_users else space.similar_bucket
+        return name(self.manifest.generation, bucket)
+
+    def write(
+        self, of_users: bool, buckets: range, shelves: Shelves, lists_of: Callable[[Any], Lists]
+    ) -> Shelf:
+        """Write some buckets. Raises CacheUnavailable, or LostLock when nobody wants them."""
+        parts = Parts()
+        keys = [self.key(of_users, bucket) for bucket in buckets]
+        with closing(connect(self.cache_url)) as client:
+            wanted = partial(self._wanted, client, keys)
+            wanted(0)
+            write_buckets(client, keys, shelves, lists_of, parts, wanted)
+        some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
+        return Shelf(of_users, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
+
+    def _wanted(self, client: Client, keys: list[str], done: int) -> None:
+        """A task may outlive its run: stop, and leave nothing in a generation that was deleted."""
+        manifest = Generations(client, self.namespace).find(self.manifest.generation)
+        if manifest is not None and manifest.state == "writing":
+            return
+        if manifest is None or manifest.state == "deleting":  # else a twin of this task wrote them
+            with translated():
+                unlink(client, keys)
+        raise LostLock(f"generation {self.manifest.generation} was given up")
+
+    def count(self, shelf: Shelf) -> int:
+        """How many members the buckets of a shelf hold now."""
+        total = 0
+        with closing(connect(self.cache_url)) as client, translated():
+            for first in range(0, len(shelf.buckets), 1000):
+                pipeline = client.pipeline(transaction=False)
+                for bucket in shelf.buckets[first : first + 1000]:
+                    pipeline.hlen(self.key(shelf.of_users, bucket))
+                total += sum(pipeline.execute())
+        return total
+
+
+class Written:
+    """What all tasks, and the driver, wrote of a generation."""
+
+    def __init__(self, context: SparkContext, target: Target, common: Parts) -> None:
+        self._context, self._target, self._common = context, target, common
+        self.shelves: list[Shelf] = []
+
+    @property
+    def fullest(self) -> tuple[str, int] | None:
+        found = [shelf.fullest for shelf in self.shelves if shelf.fullest is not None]
+        return max(found, key=itemgetter(1), default=None)
+
+    @property
+    def document_bytes(self) -> int:
+        return self._common.document_bytes
+
+    @property
+    def checksum(self) -> int:
+        return self._common.checksum + sum(shelf.checksum for shelf in self.shelves)
+
+    def verify(self, client: Client) -> None:
+        """Let tasks ask for the size of every bucket; read a sample of them back here."""
+        self._common.verify(client)
+        shelves = self._context.parallelize(self.shelves, len(self.shelves))
+        for shelf, found in zip(self.shelves, shelves.map(self._target.count).collect()):
+            expect(
+                f"{self._target.key(shelf.of_users, shelf.buckets.start)} and the buckets up to "
+                f"{shelf.buckets.stop}",
+                "members",
+                shelf.members,
+                found,
+            )
+        samples = [each for shelf in self.shelves for each in shelf.sample]
+        for key, checksum in samples[:: max(1, len(samples) // _SAMPLE)]:
+            expect(key, "checksum", checksum, read_back(client, key, is_hash=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterContents:
+    """A ``publish.Contents`` whose lists executors make and write.
+
+    seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; share:
+    (items,), see ``topk.popularity``; stack: what is sent to executors is deleted when it closes.
+    """
+
+    indexed: Indexed
+    seen: "RDD[csr_matrix]"
+    model: Model
+    share: NDArray[np.float32]
+    documents: Iterable[bytes]
+    cache_url: str = field(repr=False)
+    k: int
+    stack: ExitStack
+
+    def write(
+        self, client: Client, namespace: Namespace, manifest: Manifest, progress: Progress
+    ) -> Written:
+        target = Target(self.cache_url, namespace, manifest)
+        popular = popular_list(self.share, self.k)
+        common = write_common(
+            client, namespace, manifest.generation, popular, self._sample(), self.documents
+        )
+        written = Written(self.seen.context, target, common)
+        for shelves in (self._similar(target), self._users(target)):
+            found = shelves.collect()
+            written.shelves += found
+            progress(sum(shelf.members for shelf in found))
+        return written
+
+    def _sample(self) -> bytes:
+        each = max(1, SAMPLE_SIZE // self.indexed.blocks)  # one too many would halve the sample
+        some = self.indexed.users.where(F.col("row") < each).select("user").toArrow()
+        return encode_sample(some["user"].to_pylist())
+
+    def _similar(self, target: Target) -> "RDD[Shelf]":
+        """The neighbours of the items, some buckets a task."""
+        count, k = target.manifest.similar_buckets, self.k
+        shelves = Shelves.of(self.indexed.items, count)
+        ranges = [
+            range(first, min(first + _SIMILAR_AT_A_TIME, count))
+            for first in range(0, count, _SIMILAR_AT_A_TIME)
+        ]
+        parts = [(buckets, shelves.part(buckets)) for buckets in ranges]
+        sent = self._send(unit_rows(self.model.items))
+
+        def write(part: tuple[range, Shelves]) -> Shelf:
+            buckets, here = part
+            threads = cpus()
+            return target.write(
+                False, buckets, here, lambda items: most_similar(sent.value, items, k, threads)
+            )
+
+        return self.seen.context.parallelize(parts, len(parts)).map(write)
+
+    def _users(self, target: Target) -> "RDD[Shelf]":
+        """The lists of the users, a block a task."""
+        sent, k = self._send((self.model.items, self.share)), self.k
+        ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
+
+        def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
+            items, share = sent.value
+            buckets, threads = ranges[block], cpus()
+            for (seen, users), (names, numbers) in found:
+                bounds = np.searchsorted(numbers, np.arange(buckets.start, buckets.stop + 1))
+                shelves = Shelves(names, np.arange(len(names)), bounds.tolist())
+                factors = Factors(users, items)
+                yield target.write(
+                    True,
+                    buckets,
+                    shelves,
+                    lambda rows: recommend(factors, share, seen, rows, k, threads),
+                )
+
+        return self.seen.zip(self.model.users).zip(self._names()).mapPartitionsWithIndex(write)
+
+    def _names(self) -> "RDD[tuple[NDArray[np.object_], NDArray[np.int32]]]":
+        """The names of each block's users, and the bucket of each, in order."""
+        users = self.indexed.users.select("block", "row", "name", "bucket")
+        placed = users.repartitionById(self.indexed.blocks, F.col("block"))
+        schema = "names array<binary>, buckets binary"
+
+        def unpack(found: Iterable[Any]) -> Iterator[tuple[NDArray[np.object_], Any]]:
+            ((names, buckets),) = list(found) or [([], b"")]  # all of it, or the worker ends
+            shelved = np.array([*map(bytes, names), None], np.object_)[:-1]  # of objects, if empty
+            yield shelved, np.frombuffer(buckets, np.int32)
+
+        return placed.mapInArrow(_names, schema).rdd.mapPartitions(unpack)
+
+    def _send(self, value: Any) -> "Broadcast[Any]":
+        sent = self.seen.context.broadcast(value)
+        self.stack.callback(sent.destroy)
+        return sent
+
+
+def reach(context: SparkContext, cache_url: str) -> None:
+    """Let an executor connect to the cache. Raises CacheUnavailable or BadSettings."""
+
+    def connected(url: str) -> bool:
+        with closing(connect(url)) as client:
+            return bool(client.ping())
+
+    context.parallelize([cache_url], 1).map(connected).collect()
+
+
+def _names(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """One row for the whole block."""
+    given = list(batches)
+    if given:
+        table = pa.Table.from_batches(given).sort_by("row")
+        buckets = table["bucket"].to_numpy().astype(np.int32).tobytes()
+        columns = [pa.array([table["name"].to_pylist()]), pa.array([buckets])]
+        yield pa.RecordBatch.from_arrays(columns, names=["names", "buckets"])

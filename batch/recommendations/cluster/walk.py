@@ -1,0 +1,235 @@
+"""The walk on a cluster: what ``pipeline.refresh`` asks for, answered by Spark jobs."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from operator import add
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark import RDD
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from scipy.sparse import csr_matrix
+
+from batch.progress import Progress
+from batch.recommendations.cluster.blocks import Matrix, Model, View, cpus, kept, matrices
+from batch.recommendations.cluster.contents import ClusterContents
+from batch.recommendations.cluster.ids import Indexed
+from batch.recommendations.cluster.split import check_both, hold_out
+from batch.recommendations.engines import Factors
+from batch.recommendations.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
+from batch.recommendations.pipeline import Holdout, Quality
+from batch.recommendations.ratings import Sums
+from batch.recommendations.topk import BLOCK, Lists, most_popular, recommend
+
+
+class Learner(Protocol):
+    """Whatever learns factors from pairs on a cluster."""
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations a fit takes."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The hyper-parameters, as the manifest records them."""
+
+    @property
+    def rates(self) -> bool:
+        """Whether a score predicts a rating."""
+
+    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Model:
+        """Learn; what the model needs on the cluster stays until the stack is closed.
+
+        progress: called with the number of iterations done. Raises NotGoodEnough.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A ``pipeline.Walk``; documents: one JSON object per item, in order."""
+
+    indexed: Indexed
+    documents: Iterable[bytes]
+    learner: Learner
+    cache_url: str = field(repr=False)
+    stack: ExitStack
+    """What stays on the cluster until it is closed."""
+
+    @property
+    def users(self) -> int:
+        return self.indexed.user_count
+
+    @property
+    def items(self) -> int:
+        return len(self.indexed.items)
+
+    @property
+    def interactions(self) -> int:
+        return int(self.indexed.counts.sum())
+
+    @property
+    def engine(self) -> str:
+        return "spark"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.learner.settings
+
+    def fingerprint(self) -> str:
+        """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.
+
+        Not that of one machine, which hashes pairs in order. Numbers of users follow from their
+        ids; blocks, of which a larger cluster makes more, have no part in it.
+        """
+        frame = self.indexed.frame
+        told = [name for name in ("user", "item", "weight", "timestamp") if name in frame.columns]
+        sums = [
+            *frame.agg(*_sums_of_hashes(told)).collect()[0],
+            *self.indexed.users.agg(*_sums_of_hashes(["user"])).collect()[0],
+        ]
+        items = hashlib.blake2b("\0".join(self.indexed.items).encode(), digest_size=16)
+        items.update(" ".join(sums).encode())
+        return items.hexdigest()
+
+    def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
+        with ExitStack() as stack:
+            with progress.step("hold out", self.interactions, "pairs") as done:
+                frame = hold_out(self.indexed.frame, holdout).persist()
+                stack.callback(frame.unpersist)
+                check_both(frame, holdout)
+                done(self.interactions)
+            return judge(self.indexed, frame, self.learner, k, progress)
+
+    def train(self, k: int, progress: Progress) -> ClusterContents:
+        view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
+        model = _fit(self.learner, view, "train on all", progress, self.stack)
+        return ClusterContents(
+            self.indexed,
+            view.users.rows,
+            model,
+            view.popularity(),
+            self.documents,
+            self.cache_url,
+            k,
+            self.stack,
+        )
+
+
+def _sums_of_hashes(columns: Sequence[str]) -> list[Column]:
+    hashes = (F.xxhash64(F.lit(seed), *columns) for seed in (1, 2))
+    return [F.sum(each.cast("decimal(38,0)")).cast("string") for each in hashes]
+
+
+def judge(
+    indexed: Indexed, frame: DataFrame, learner: Learner, k: int, progress: Progress
+) -> Quality:
+    """Fit the learner on one part and measure it, beside most-popular, on what is ``held_out``."""
+    with ExitStack() as stack:
+        train, held_out = frame.where(~F.col("held_out")), frame.where("held_out")
+        view = _gathered(indexed, train, progress, stack)
+        starts, items = indexed.starts, len(indexed.items)
+        others = matrices(held_out, F.col("block"), "user", "item", starts, items)
+        pairs = kept(
+            view.users.rows.zip(others).map(lambda pair: (pair[0], relevant(*pair))), stack
+        )
+        judged = pairs.map(lambda pair: int(np.count_nonzero(np.diff(pair[1].indptr)))).sum()
+        if not judged:
+            raise nothing_to_judge()
+        model = _fit(learner, view, "train", progress, stack)
+        return _measured(view, pairs, model, judged, learner.rates, k, progress, stack)
+
+
+def _measured(
+    view: View,
+    pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
+    model: Model,
+    judged: int,
+    rates: bool,
+    k: int,
+    progress: Progress,
+    stack: ExitStack,
+) -> Quality:
+    """pairs: of each block of users, what they have seen and what was held out."""
+    share = view.popularity()
+    sent = view.frame.sparkSession.sparkContext.broadcast((model.items, share))
+    stack.callback(sent.destroy)
+
+    def personal(seen: csr_matrix, users: Matrix, rows: NDArray[np.int64]) -> Lists:
+        items, share = sent.value
+        return recommend(Factors(users, items), share, seen, rows, k, cpus())
+
+    def popular(seen: csr_matrix, users: None, rows: NDArray[np.int64]) -> Lists:
+        _, share = sent.value
+        return most_popular(share, seen[rows], k, cpus())
+
+    with_users = pairs.zip(model.users)
+    measured = []
+    for name, blocks, make in (
+        ("evaluate the model", with_users, personal),
+        ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
+    ):
+        tallies = blocks.mapPartitionsWithIndex(_tallied(make, k, resamples(judged)))
+        with progress.step(name, judged, "users") as done:
+            measured.append(tallies.treeReduce(add).metrics(share, k))
+            done(judged)
+    ours, popularity = measured
+    if not rates:
+        return Quality(ours, popularity)
+    errors = with_users.map(lambda found: _errors(*found, *sent.value))
+    return Quality(ours, popularity, errors.treeReduce(add).metrics())
+
+
+def _tallied(
+    make: Callable[[csr_matrix, Any, NDArray[np.int64]], Lists], k: int, times: int
+) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
+    """What a task does with each block of users, whose lists ``make`` makes."""
+
+    def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
+        for (seen, wanted), users in found:
+            rng = np.random.default_rng(block)
+            yield tally(partial(make, seen, users), wanted, k, times, rng)
+
+    return some
+
+
+def _errors(
+    pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, share: NDArray[np.float32]
+) -> Sums:
+    """How far the predicted ratings are from those held out, where user and item are known."""
+    seen, wanted = pair
+    total = Sums()
+    for first in range(0, len(users), BLOCK):
+        part = wanted[first : first + BLOCK].tocoo()
+        rows = part.row + first
+        known = (np.diff(seen.indptr)[rows] > 0) & (share[part.col] > 0)
+        rows, columns = rows[known], part.col[known]
+        predicted = np.einsum("pf,pf->p", users[rows], items[columns])
+        total += Sums.of(part.data[known], predicted)
+    return total
+
+
+def _gathered(indexed: Indexed, frame: DataFrame, progress: Progress, stack: ExitStack) -> View:
+    pairs = frame.count()
+    with progress.step("gather", pairs, "pairs") as done:
+        view = indexed.view(frame, stack)
+        view.users.rows.count()
+        view.items.rows.count()
+        done(pairs)
+    return view
+
+
+def _fit(learner: Learner, view: View, name: str, progress: Progress, stack: ExitStack) -> Model:
+    with progress.step(name, learner.iterations, "iterations") as advance:
+        done = 0
+
+        def tell(iterations: int) -> None:
+            nonlocal done
+            advance(iterations - done)
+            done = iterations
+
+        return learner.fit(view, tell, stack)

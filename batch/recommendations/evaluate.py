@@ -1,0 +1,240 @@
+"""How good a model's lists are, and the gate that stops a bad model before anything is published.
+
+Full ranking over the whole catalogue, no sampled negatives (Krichene & Rendle, KDD 2020, show why).
+The lists that are judged come from the code that makes the lists that are served.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from batch.errors import BadSettings
+from batch.recommendations.topk import BLOCK, Lists
+
+Hits = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+PerUser = NDArray[np.float64]
+
+_DRAWS = 10**6
+"""How many draws are in memory at a time."""
+
+
+def precision(hits: Hits, relevant: Counts) -> PerUser:
+    """P@k = hits / k. Manning, Raghavan & Schuetze, Introduction to IR (2008), section 8.4.
+
+    hits: (users, k), whether each entry was held out; relevant: (users,), how many were held out.
+    The other metrics take the same.
+    """
+    return np.asarray(hits.mean(axis=1))
+
+
+def recall(hits: Hits, relevant: Counts) -> PerUser:
+    """R@k = hits / relevant. Manning et al., section 8.3."""
+    return np.asarray(hits.sum(axis=1) / relevant)
+
+
+def average_precision(hits: Hits, relevant: Counts) -> PerUser:
+    """AP@k = sum over hits at rank i of P@i, / relevant; its mean is MAP. Manning et al., 8.4."""
+    ranks = np.arange(1, hits.shape[1] + 1)
+    return np.asarray((hits * hits.cumsum(axis=1) / ranks).sum(axis=1) / relevant)
+
+
+def ndcg(hits: Hits, relevant: Counts) -> PerUser:
+    """nDCG@k = DCG / ideal DCG, DCG = sum over hits at rank i of 1 / log2(i + 1).
+
+    The ideal list has min(relevant, k) hits in front. Jaervelin & Kekaelaeinen, TOIS 20(4), 2002.
+    """
+    discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
+    ideal = np.concatenate(([0.0], np.cumsum(discounts)))
+    return np.asarray((hits * discounts).sum(axis=1) / ideal[np.minimum(relevant, hits.shape[1])])
+
+
+PER_USER: dict[str, Callable[[Hits, Counts], PerUser]] = {
+    "ndcg": ndcg,
+    "map": average_precision,
+    "precision": precision,
+    "recall": recall,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One model's quality at k. ``coverage``: the share of the catalogue that appears in any list.
+
+    ``popularity``: the mean share of users who have a recommended item. ``intervals``: metric ->
+    [low, high], the 95 % bootstrap interval over users.
+    """
+
+    ndcg: float
+    map: float
+    precision: float
+    recall: float
+    coverage: float
+    popularity: float
+    intervals: dict[str, list[float]]
+    users: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over some users, which add up over all of them, in whatever order.
+
+    sums: (metrics,), those of ``PER_USER``; recommended: (items,), in how many lists each item is;
+    resampled: see ``resample``.
+    """
+
+    users: int
+    sums: NDArray[np.float64]
+    recommended: NDArray[np.int64]
+    resampled: NDArray[np.float64]
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.users + other.users,
+            self.sums + other.sums,
+            self.recommended + other.recommended,
+            self.resampled + other.resampled,
+        )
+
+    def metrics(self, popularity: NDArray[np.float32], k: int) -> Metrics:
+        """What the sums over all users come to; popularity: (items,)."""
+        means = (self.sums / max(self.users, 1)).tolist()
+        ends = intervals(self.resampled).T.tolist()
+        return Metrics(
+            **dict(zip(PER_USER, means, strict=True)),
+            coverage=float(np.count_nonzero(self.recommended) / len(popularity)),
+            popularity=float(self.recommended @ popularity / max(self.recommended.sum(), 1)),
+            intervals=dict(zip(PER_USER, ends, strict=True)),
+            users=self.users,
+            k=k,
+        )
+
+
+def relevant(seen: csr_matrix, held_out: csr_matrix) -> csr_matrix:
+    """What to judge by: what is also seen can not be recommended and does not count."""
+    left: csr_matrix = held_out - held_out.multiply(seen.astype(bool))
+    left.eliminate_zeros()
+    return left
+
+
+def nothing_to_judge() -> BadSettings:
+    """The error when nothing is left to judge by."""
+    return BadSettings("nothing to judge by: every held-out pair is also among those to train on")
+
+
+def evaluate(
+    recommend: Callable[[NDArray[np.int64]], Lists],
+    held_out: csr_matrix,
+    popularity: NDArray[np.float32],
+    k: int,
+    seed: int = 0,
+) -> Metrics:
+    """Judge the lists that ``recommend`` makes for the users who have something held out.
+
+    recommend: user indices -> Lists; held_out: (users, items); popularity: (items,).
+    """
+    times = resamples(int(np.count_nonzero(np.diff(held_out.indptr))))
+    return tally(recommend, held_out, k, times, np.random.default_rng(seed)).metrics(popularity, k)
+
+
+def tally(
+    recommend: Callable[[NDArray[np.int64]], Lists],
+    held_out: csr_matrix,
+    k: int,
+    times: int,
+    rng: np.random.Generator,
+) -> Tally:
+    """Sum up, over those of some users who have something held out, how good their lists are.
+
+    recommend, held_out: see ``evaluate``; times: how often to resample.
+    """
+    users = np.flatnonzero(np.diff(held_out.indptr))
+    total = Tally(
+        0,
+        np.zeros(len(PER_USER)),
+        np.zeros(held_out.shape[1], np.int64),
+        np.zeros((times, 1 + len(PER_USER))),
+    )
+    for first in range(0, len(users), BLOCK):
+        block = users[first : first + BLOCK]
+        total += _tally(recommend(block), held_out[block], k, times, rng)
+    return total
+
+
+def _tally(
+    lists: Lists, held_out: csr_matrix, k: int, times: int, rng: np.random.Generator
+) -> Tally:
+    relevant = np.diff(held_out.indptr).astype(np.int64)
+    hits = _hits(lists, held_out, k)
+    values = np.column_stack([metric(hits, relevant) for metric in PER_USER.values()])
+    recommended = np.bincount(lists.items[lists.filled], minlength=held_out.shape[1])
+    return Tally(len(lists), values.sum(axis=0), recommended, resample(values, times, rng))
+
+
+def resamples(users: int) -> int:
+    """How often to resample: fewer beyond 50,000 users, where the interval is narrow."""
+    return int(np.clip(5 * 10**7 // max(users, 1), 100, 1000))
+
+
+def resample(
+    values: NDArray[np.float64], times: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the rows with replacement; per draw, how many rows and their sums: (times, 1 + columns).
+
+    values: (users, columns). Each row comes as often as a Poisson variable of mean 1 says, so that
+    every part of the rows can be drawn from by itself and the sums of the parts added: Chamandy et
+    al., Estimating Uncertainty for Massive Data Streams, Google (2012), section 3.
+    """
+    columns = np.column_stack([np.ones(len(values)), values])
+    at_a_time = max(1, _DRAWS // max(len(values), 1))
+    return np.concatenate(
+        [
+            rng.poisson(1.0, (min(at_a_time, times - first), len(values))) @ columns
+            for first in range(0, times, at_a_time)
+        ]
+    )
+
+
+def intervals(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 95 % percentile interval of each column's mean, shape (2, columns).
+
+    Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
+    """
+    drawn = resampled[resampled[:, 0] > 0]
+    return np.asarray(np.percentile(drawn[:, 1:] / drawn[:, :1], [2.5, 97.5], axis=0))
+
+
+def _hits(lists: Lists, held_out: csr_matrix, k: int) -> Hits:
+    """(users, k): whether each entry of the lists was held out."""
+    hits = np.zeros((len(lists), k), bool)
+    rows = np.repeat(np.arange(len(lists)), lists.items.shape[1]).reshape(lists.items.shape)
+    wanted = np.asarray(held_out[rows.ravel(), lists.items.ravel()] != 0).reshape(rows.shape)
+    hits[:, : lists.items.shape[1]] = wanted & lists.filled
+    return hits
+
+
+def gate(
+    model: Metrics, popular: Metrics, min_ndcg: float, live_ndcg: float | None, max_drop: float
+) -> list[str]:
+    """Give every reason why the model must not be published; none when it may be.
+
+    live_ndcg: that of the live generation at the same k, or None; max_drop: the largest share of
+    it that may be lost.
+    """
+    reasons = []
+    if model.ndcg <= popular.ndcg:
+        reasons.append(
+            f"nDCG@{model.k} {model.ndcg:.4f} does not beat most-popular's {popular.ndcg:.4f}"
+        )
+    if model.ndcg < min_ndcg:
+        reasons.append(f"nDCG@{model.k} {model.ndcg:.4f} is below --min-ndcg {min_ndcg:g}")
+    if live_ndcg is not None and model.ndcg < live_ndcg * (1 - max_drop):
+        reasons.append(
+            f"nDCG@{model.k} {model.ndcg:.4f} is more than {max_drop:.0%} under the live "
+            f"generation's {live_ndcg:.4f} (--max-drop)"
+        )
+    return reasons

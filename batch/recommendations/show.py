@@ -1,0 +1,52 @@
+"""Read one user's list back from the cache, through the contract, as the API would."""
+
+from collections.abc import Iterator
+
+from app.contracts.recommendations import (
+    CHUNK_SIZE,
+    Manifest,
+    Namespace,
+    bucket_of,
+    decode_record,
+    document,
+    field,
+)
+from batch.errors import BadSettings, CacheUnavailable, UnknownGeneration
+from batch.generations.connect import Client, translated
+from batch.generations.registry import Generations
+
+
+def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
+    """Say whose list it is, then each item's document with its score, best first.
+
+    Raises UnknownGeneration when nothing is live, CacheUnavailable, BrokenRecord, or BadSettings
+    when the user is no Unicode text.
+    """
+    manifest = Generations(client, namespace).live_manifest()
+    if manifest is None:
+        raise UnknownGeneration(f"nothing is live in namespace {namespace.name!r}: run refresh")
+    name = manifest.generation
+    try:
+        member = field(user)
+    except UnicodeEncodeError as error:
+        raise BadSettings(f"a user id is UTF-8, not {user!r}") from error
+    key = namespace.user_bucket(name, bucket_of(member, manifest.user_buckets))
+    with translated():
+        record: bytes | None = client.hget(key, member)
+        personal = record is not None
+        if record is None:
+            record = client.get(namespace.popular(name))
+        if record is None:
+            raise CacheUnavailable(
+                f"generation {name} is live but not there any more; does the cache evict keys "
+                f"(maxmemory-policy)? run refresh"
+            )
+        yield f"{user!r} in generation {name}: {'personal' if personal else 'popular'}"
+        for item, score in decode_record(record):
+            yield f"{score:8.4f}  {_document(client, namespace, manifest, item)}"
+
+
+def _document(client: Client, namespace: Namespace, manifest: Manifest, item: int) -> str:
+    number, position = divmod(item, CHUNK_SIZE)
+    chunk: bytes = client.get(namespace.chunk(manifest.generation, number)) or b""
+    return document(chunk, position).decode()

@@ -1,0 +1,162 @@
+"""The best unseen items of each user, in blocks; the neighbours of each item; what is popular.
+
+What is evaluated and what is served both come from ``best_unseen``.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from implicit.cpu.topk import topk
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from batch.recommendations.engines import Factors
+
+BLOCK = 8192
+"""Users at a time: memory is a block's lists and 100 rows of scores a thread."""
+
+_NOTHING = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Top-k lists of several users, best first.
+
+    items: (lists, k) int32 item indices; scores: (lists, k) float32; lengths: (lists,) int32, how
+    many entries of each row count. What lies behind a row's length has no meaning.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    lengths: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def filled(self) -> NDArray[np.bool_]:
+        """(lists, k): which entries count."""
+        return np.arange(self.items.shape[1]) < self.lengths[:, np.newaxis]
+
+
+def best_unseen(
+    user_factors: NDArray[np.float32],
+    item_factors: NDArray[np.float32],
+    seen: csr_matrix,
+    k: int,
+    threads: int = 0,
+) -> Lists:
+    """Find each user's k items of highest inner product among those that the user has not seen.
+
+    user_factors: (users, factors); item_factors: (items, factors); seen: (users, items), whose
+    stored entries are excluded whatever their value. A user with fewer than k unseen items gets a
+    shorter list. Equal scores are in the order of the item indices; which of the items that tie
+    for the last place get in is the same every time, but not always those of lowest index. The
+    last bits of a score depend on its user's place among the users, as BLAS rounds there.
+    """
+    users, items = seen.shape
+    k = min(k, items)
+    if users == 0 or k == 0:
+        empty = np.zeros((users, k))
+        return Lists(empty.astype(np.int32), empty.astype(np.float32), np.zeros(users, np.int32))
+    rows = _Rows(seen.indptr, seen.indices)
+    with threadpool_limits(1, user_api="blas"):  # topk has threads of its own
+        found, scores = topk(
+            item_factors, user_factors, k, filter_query_items=rows, num_threads=threads
+        )
+    order = np.lexsort((found, -scores), axis=1)
+    found = np.take_along_axis(found, order, axis=1)
+    scores = np.take_along_axis(scores, order, axis=1)
+    return Lists(found, scores, (scores > _NOTHING).sum(axis=1, dtype=np.int32))
+
+
+def most_similar(
+    item_factors: NDArray[np.float32], chosen: NDArray[np.int64], k: int, threads: int = 0
+) -> Lists:
+    """Find the k other items of highest cosine to each chosen item; only cosines above 0 count.
+
+    item_factors: (items, factors), rows of length 1 or 0 (see ``unit_rows``).
+    """
+    itself = csr_matrix(
+        (np.ones(len(chosen), np.float32), chosen, np.arange(len(chosen) + 1)),
+        shape=(len(chosen), len(item_factors)),
+    )
+    lists = best_unseen(item_factors[chosen], item_factors, itself, k, threads)
+    alike = (lists.filled & (lists.scores > 0)).sum(axis=1, dtype=np.int32)
+    return Lists(lists.items, lists.scores, alike)
+
+
+def unit_rows(factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each row to length 1; a row of zeros stays. In float32 a small row has no length."""
+    lengths = np.linalg.norm(factors.astype(np.float64), axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    return np.asarray(factors / lengths, np.float32)
+
+
+def popularity(seen: csr_matrix) -> NDArray[np.float32]:
+    """The share of users who have each item, shape (items,)."""
+    counts = np.bincount(seen.indices, minlength=seen.shape[1])
+    return (counts / max(seen.shape[0], 1)).astype(np.float32)
+
+
+def most_popular(share: NDArray[np.float32], seen: csr_matrix, k: int, threads: int = 0) -> Lists:
+    """Find the k most popular items that each user has not seen.
+
+    share: (items,), see ``popularity``; seen: (users, items). Popularity is a model of one factor,
+    so that the exclusion and the order of ties are those of ``best_unseen``.
+    """
+    ones = np.ones((seen.shape[0], 1), np.float32)
+    return best_unseen(ones, share[:, np.newaxis], seen, k, threads)
+
+
+def popular_list(share: NDArray[np.float32], k: int) -> Lists:
+    """The one list of whoever has seen nothing; share: (items,), see ``popularity``."""
+    return most_popular(share, csr_matrix(np.zeros((1, len(share)), np.float32)), k)
+
+
+def recommend(
+    factors: Factors,
+    share: NDArray[np.float32],
+    seen: csr_matrix,
+    users: NDArray[np.int64],
+    k: int,
+    threads: int = 0,
+) -> Lists:
+    """Make the lists of some users as they are served: personal, or popular for strangers.
+
+    share: (items,), see ``popularity``; seen: (all users, items); users: their indices. A user
+    with nothing in ``seen`` is a stranger: there is nothing that the factors could know of them.
+    """
+    rows = seen[users]
+    lists = best_unseen(factors.users[users], factors.items, rows, k, threads)
+    strangers = np.flatnonzero(np.diff(rows.indptr) == 0)
+    if not len(strangers):
+        return lists
+    popular = most_popular(share, rows[strangers], k, threads)
+    for mine, theirs in zip(
+        (lists.items, lists.scores, lists.lengths),
+        (popular.items, popular.scores, popular.lengths),
+        strict=True,
+    ):
+        mine[strangers] = theirs
+    return lists
+
+
+class _Row(NamedTuple):
+    indices: NDArray[np.int32]
+
+
+class _Rows:
+    """The rows of a CSR matrix as ``topk`` asks for them, without making a matrix for each.
+
+    scipy's own ``matrix[row]`` took as long as the products and the selection together.
+    """
+
+    def __init__(self, indptr: NDArray[np.int32], indices: NDArray[np.int32]) -> None:
+        self._indptr = indptr.tolist()
+        self._indices = indices
+
+    def __getitem__(self, row: int) -> _Row:
+        return _Row(self._indices[self._indptr[row] : self._indptr[row + 1]])

@@ -1,0 +1,33 @@
+"""The API in this process, over a real server; the watcher looks when a test says so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+
+from app.contracts.recommendations import Namespace
+from app.http.factory import create_app
+from app.recommendations.cache import Cache
+from app.settings import Settings
+from tests.servers import Server
+
+
+@contextmanager
+def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Cache]:
+    """A cache that has looked once and has no thread."""
+    cache = Cache(Settings(cache_url=server.url, namespace=namespace.name, **settings))
+    cache.poll()
+    try:
+        yield cache
+    finally:
+        cache.stop()
+
+
+@contextmanager
+def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
+    """The API over such a cache."""
+    with watching(server, namespace, **settings) as cache:
+        yield create_app(
+            Settings(cache_url=server.url, namespace=namespace.name, **settings), cache
+        )

@@ -1,0 +1,608 @@
+"""The command as a user or a scheduler runs it: a process, its output, its exit code."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import redis
+
+from app.contracts import environment
+from app.contracts.recommendations import Namespace
+from batch.command.cli import cli
+from batch.errors import BadSettings
+from batch.generations.lock import hold
+from batch.generations.registry import Generations
+from tests import servers
+from tests.batch.pairs import checkerboard, missing
+from tests.servers import Server, wait_until
+
+FILMS = Path(__file__).parents[3] / "batch" / "datasets" / "ml-latest-small" / "ratings.csv"
+NAMES = sorted(cli.commands)
+OPTIONS = [
+    (name, parameter)
+    for name in NAMES
+    for parameter in cli.commands[name].params
+    if isinstance(parameter, click.Option)
+]
+Done = subprocess.CompletedProcess[str]
+
+
+def larder(*arguments: str | Path, **variables: str) -> Done:
+    """Run the command; whatever happens, nobody must read a traceback."""
+    done = servers.run(*map(str, arguments), variables=prefixed(variables))
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def prefixed(variables: Mapping[str, str]) -> dict[str, str]:
+    return {f"LARDER_{name.upper()}": value for name, value in variables.items()}
+
+
+def write(path: Path, pairs: list[tuple[int, int]], *extra: str) -> Path:
+    lines = ["user,item", *(f"u{user},i{item}" for user, item in pairs), *extra]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def refused(done: Done, *sentences: str, code: int = 2) -> None:
+    """It ended with that code, one error, and these words in it."""
+    assert done.returncode == code, done.stderr
+    assert len(re.findall("^error: ", done.stderr, re.MULTILINE)) == 1
+    for sentence in sentences:
+        assert sentence in done.stderr
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("cli") / "board.csv", checkerboard())
+
+
+@pytest.fixture
+def where(server: Server, namespace: Namespace) -> dict[str, str]:
+    """The variables that lead to this test's own namespace."""
+    return {"cache_url": server.url, "namespace": namespace.name}
+
+
+def live(client: Any, where: Mapping[str, str]) -> str | None:
+    return Generations(client, Namespace(where["namespace"])).live()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_of_each_command_says_what_every_option_is_for(name: str) -> None:
+    command = cli.commands[name]
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]} has no help"
+
+
+@pytest.mark.parametrize(
+    "name, option", OPTIONS, ids=[f"{name} {option.opts[0]}" for name, option in OPTIONS]
+)
+def test_every_option_is_also_a_variable_that_the_house_knows(
+    name: str, option: click.Option
+) -> None:
+    prefix = "LARDER_SIZE_" if name == "size" else "LARDER_"
+    assert option.envvar == prefix + option.opts[0].lstrip("-").replace("-", "_").upper()
+    assert option.envvar in environment.BATCH
+
+
+def test_the_house_knows_no_variable_that_no_command_reads() -> None:
+    read = {option.envvar for _, option in OPTIONS} | {"LARDER_INTERACTIONS"}
+    assert environment.BATCH == read
+
+
+def test_the_help_lists_the_commands_in_whole_sentences() -> None:
+    done = larder("--help")
+    assert done.returncode == 0
+    for name in NAMES:
+        assert re.search(rf"^  {name} +[A-Z].*[^.][.]$", done.stdout, re.MULTILINE), name
+    assert larder("refresh", "-h").stdout.startswith("Usage: larder refresh [OPTIONS] INTERACTIONS")
+
+
+def test_an_option_is_taken_from_its_variable(board: Path, where: dict[str, str]) -> None:
+    done = larder(
+        "refresh",
+        interactions=str(board),
+        k="3",
+        holdout="0",
+        force="1",
+        header="yes",
+        iterations="2",
+        items_id_column="",
+        **where,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "top 3" in done.stdout
+    assert "train on all: 2 iterations" in done.stderr
+
+
+def test_the_command_line_wins_over_the_variable(board: Path, where: dict[str, str]) -> None:
+    done = larder("refresh", board, "--k", "4", "--no-force", k="3", force="1", **where)
+    assert done.returncode == 0, done.stderr
+    assert "top 4" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong, hint",
+    [("iteration", "did you mean LARDER_ITERATIONS?"), ("zzz", "see larder --help")],
+)
+def test_a_misspelt_variable_is_an_error_with_a_suggestion(
+    board: Path, wrong: str, hint: str
+) -> None:
+    done = larder("check", board, **{wrong: "3"})
+    refused(done, f"unknown setting LARDER_{wrong.upper()}: ", hint)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("refresh",),
+        ("refresh", "x", "--itms", "y"),
+        ("refresh", "x", "--k", "ten"),
+        ("refresh", "x", "--k", "0"),
+        ("refresh", "x", "--min-ndcg", "nan"),
+        ("refresh", "x", "--max-drop", "nan"),
+        ("refresh", "x", "--alpha", "inf"),
+        ("refresh", "x", "--regularization", "nan"),
+        ("refresh", "x", "--holdout", "1"),
+        ("refresh", "x", "--max-rejects", "nan"),
+        ("refresh", "x", "--keep", "1"),
+        ("evaluate", "--train", "x"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_value_is_a_wrong_use(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(click.UsageError):
+        cli.main(list(arguments), standalone_mode=False)
+
+
+@pytest.mark.parametrize("arguments", [(), ("shw",), ("refresh", "x", "--k", "ten")])
+def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, ...]) -> None:
+    done = larder(*arguments)
+    assert done.returncode == 2
+    assert "Usage: larder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("--holdout", "0"), "add --force"),
+        (("--after", "yesterday"), "--after must be a date such as 2026-01-31, not 'yesterday'"),
+        (("--namespace", "A B"), "namespace must be"),
+        (("--cache-url", "http://x"), "--cache-url must be redis://"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_is_read(
+    arguments: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(BadSettings, match=re.escape(sentence)):
+        cli.main(["refresh", "/no/such/file", *arguments], standalone_mode=False)
+
+
+def test_a_cache_that_is_away_is_transient_and_told_before_anything_is_read() -> None:
+    away = f"redis://:secret@127.0.0.1:{servers.free_port()}/0"
+    done = larder("refresh", "/no/such/file", cache_url=away)
+    refused(done, "cannot be used now", code=75)
+    assert "secret" not in done.stderr
+    refused(larder("generations", cache_url=away), "cannot be used now", code=75)
+
+
+def test_a_run_that_finds_another_one_is_transient(
+    board: Path, client: Any, namespace: Namespace, where: dict[str, str]
+) -> None:
+    with hold(client, namespace):
+        done = larder("refresh", board, **where)
+    refused(done, f"is being refreshed by process {os.getpid()} on", code=75)
+
+
+@pytest.mark.parametrize("command", ["refresh", "check"])
+def test_bad_input_is_terminal(command: str, tmp_path: Path, where: dict[str, str]) -> None:
+    variables = where if command == "refresh" else {}
+    refused(larder(command, tmp_path / "none.csv", **variables), "none.csv")
+    (tmp_path / "columns.csv").write_text("customer,item\n1,2\n")
+    refused(larder(command, tmp_path / "columns.csv", **variables), "'user'", "'customer'")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("--split", "chronological"), "--timestamp-column"),
+        (("--after", "2026-01-31"), "--timestamp-column"),
+        (("--alpha", "1e39"), "training failed"),
+        (("--min-ndcg", "1"), "below --min-ndcg 1"),
+    ],
+)
+def test_what_cannot_be_judged_or_is_not_good_enough_publishes_nothing(
+    board: Path, client: Any, where: dict[str, str], arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = larder("refresh", board, *arguments, **where)
+    refused(done, sentence)
+    assert "Warning" not in done.stderr
+    assert live(client, where) is None
+
+
+def test_a_model_that_popularity_beats_publishes_nothing(
+    tmp_path: Path, client: Any, where: dict[str, str]
+) -> None:
+    """Nothing but popularity is in these data: who has what is chance."""
+    rng = np.random.default_rng(1)
+    liked = rng.random((300, 40)) < np.geomspace(0.5, 0.02, 40)
+    pairs = [(user, item) for user, item in np.argwhere(liked).tolist()]
+    done = larder("refresh", write(tmp_path / "chance.csv", pairs), **where)
+    refused(done, "does not beat most-popular's", "Nothing was published; --force")
+    assert re.search(r"nDCG@10 +0[.]\d{4} +", done.stdout), "it shows what it judged by"
+    assert not list(client.scan_iter(f"larder:1:*{where['namespace']}*"))
+
+
+def test_one_user_of_one_item_can_be_published_unjudged(
+    tmp_path: Path, where: dict[str, str]
+) -> None:
+    one = write(tmp_path / "one.csv", [(0, 0)])
+    refused(larder("refresh", one, **where), "--holdout 0 --force")
+    assert larder("refresh", one, "--holdout", "0", "--force", **where).returncode == 0
+    shown = larder("show", "u0", **where).stdout.splitlines()
+    assert shown[1:] == ["(empty: this user has had every item)"]
+    assert '{"item":"i0"}' in larder("show", "somebody", **where).stdout
+
+
+def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> None:
+    first, second = (larder("refresh", board, "--k", k, **where) for k in ("3", "4"))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    one, two = (
+        re.findall("published generation (.*?): 40 users, 20 items, top [34]", done.stdout)[0]
+        for done in (first, second)
+    )
+    assert live(client, where) == two
+
+    listed = larder("generations", **where)
+    assert [line.split()[:5] for line in listed.stdout.splitlines()[1:]] == [
+        [two, "live", "40", "20", "4"],
+        [one, "complete", "40", "20", "3"],
+    ]
+
+    shown = larder("show", "u7", **where).stdout.splitlines()
+    assert shown[0] == f"'u7' in generation {two}: personal"
+    assert len(shown) == 5
+    assert f'{{"item":"i{missing(7)}"}}' in shown[1]
+    assert "popular" in larder("show", "stranger", **where).stdout
+
+    rolled = larder("rollback", **where)
+    assert (rolled.returncode, live(client, where)) == (0, one)
+    assert one in rolled.stdout
+    refused(larder("rollback", **where), "cannot roll back to an older good generation")
+    refused(larder("rollback", "nonsense", **where), "cannot roll back to nonsense", two)
+    assert larder("rollback", two, **where).returncode == 0
+    assert live(client, where) == two
+
+    assert larder("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
+
+
+def test_an_empty_namespace_says_so(where: dict[str, str]) -> None:
+    listed = larder("generations", **where)
+    assert listed.stdout == f"nothing is published in namespace {where['namespace']!r}\n"
+    assert listed.returncode == 0
+    refused(larder("show", "u", **where), "nothing is live in namespace", "run refresh")
+    refused(larder("rollback", **where), "live is nothing, published are: none")
+
+
+def test_what_is_no_text_is_refused(where: dict[str, str]) -> None:
+    no_text = os.fsdecode(b"\xff")
+    refused(larder("rollback", no_text, **where), "cannot be written as utf-8")
+    assert larder("show", no_text, **where).returncode == 2
+
+
+def test_a_user_without_an_id_is_refused(where: dict[str, str]) -> None:
+    refused(larder("show", "", **where), "USER must be the id of a user, not ''")
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    done = larder("serve", "--bind", "127.0.0.1:99999")
+    assert done.returncode != 0
+    assert "not '127.0.0.1:99999'" in done.stderr
+
+
+def test_check_publishes_nothing_and_needs_no_cache(board: Path) -> None:
+    done = larder("check", board, cache_url="redis://127.0.0.1:1/0")
+    assert done.returncode == 0
+    assert "360 pairs of 40 users and 20 items" in done.stdout
+    assert "columns used: user, item; not used: none\n" in done.stdout
+    assert done.stdout.endswith("pairs: weights 1 to 1; no timestamps\n")
+
+
+@pytest.mark.parametrize("options", [("--user-column", "item"), ("--item-column", "user")])
+def test_users_and_items_are_two_columns(board: Path, options: tuple[str, str]) -> None:
+    refused(larder("check", board, *options), "--user-column and --item-column are both")
+
+
+@pytest.mark.parametrize(
+    "command, output",
+    [
+        ("check {in} --rejects {in}", "in.csv"),
+        ("check {in} --rejects {link}", "link.csv"),
+        ("check {in} --items {items} --rejects {items}", "items.csv"),
+        ("check {in} --items {beside} --rejects {out}", "out-items.csv"),
+        ("check {folder} --rejects {in}", "in.csv"),
+        ("refresh {in} --rejects {in}", "in.csv"),
+        ("evaluate --train {in} --test {items} --json {items}", "items.csv"),
+        ("evaluate --train {in} --test {items} --json {in}", "in.csv"),
+        ("evaluate --train {in} --test {beside} --rejects {out}", "out-test.csv"),
+    ],
+)
+def test_an_output_never_overwrites_an_input(tmp_path: Path, command: str, output: str) -> None:
+    names = {"in": "in.csv", "items": "items.csv", "link": "link.csv", "out": "out.csv"}
+    paths = {key: tmp_path / name for key, name in names.items()} | {"folder": tmp_path}
+    paths["beside"] = tmp_path / ("out-test.csv" if "--test" in command else "out-items.csv")
+    for key in ("in", "items", "beside"):
+        paths[key].write_text("neither users nor items\n")
+    paths["link"].symlink_to(paths["in"])
+    option = "--json" if "--json" in command else "--rejects"
+    done = larder(*(word.format(**paths) for word in command.split()))
+    refused(done, f"{option} {tmp_path / output} is the input itself: name another file")
+    for key in ("in", "items", "beside"):
+        assert paths[key].read_text() == "neither users nor items\n"
+
+
+def test_rejects_may_lie_among_the_files_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "in.csv", [(0, 0)], ",x")
+    for _ in range(2):
+        asked = ("check", tmp_path, "--rejects", tmp_path / "rejects.csv", "--max-rejects", "1")
+        done = larder(*asked)
+        assert done.returncode == 0, done.stderr
+        assert "2 rows in 1 file(s)" in done.stdout
+
+
+def test_check_finds_what_is_wrong_with_the_items(board: Path, tmp_path: Path) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("id,title,price\ni1,One,2\n,None,3\ni3,Three,4\n")
+    rejects = tmp_path / "rejects.csv"
+    asked = ("check", board, "--items", items, "--rejects", rejects)
+    refused(larder(*asked), "expected a column 'item', found 'id'")
+    refused(larder(*asked, items_id_column="id"), "1 of 3 rows are rejected", "rejects-items.csv")
+    assert "None,3" in (tmp_path / "rejects-items.csv").read_text()
+    done = larder(*asked, "--items-id-column", "id", "--max-rejects", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "expected documents for the 20 items of the interactions, found them for 2" in done.stderr
+    )
+    said = "3 rows of items in 1 file(s): documents for 2 of 20 items; 0 replaced, 1 rejected\n"
+    assert said + "  1 x missing item\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "refresh"])
+def test_items_that_match_nothing_are_terminal(
+    board: Path, tmp_path: Path, where: dict[str, str], command: str
+) -> None:
+    items = tmp_path / "items.csv"
+    items.write_text("item,title\n1,One\n")
+    refused(larder(command, board, "--items", items, **where), "found them for 0", "'i0'", "'1'")
+
+
+@pytest.fixture(scope="module")
+def held_out(board: Path) -> Path:
+    pairs = [(user, missing(user)) for user in range(40)]
+    return write(board.with_name("held-out.csv"), pairs)
+
+
+def test_evaluate_prints_and_writes_the_model_and_most_popular(
+    board: Path, held_out: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "metrics.json"
+    done = larder("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json", out)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(out.read_text())
+    assert written.keys() == {"model", "popular", "ratings"}
+    for part in (written["model"], written["popular"]):
+        assert {"ndcg", "map", "precision", "recall", "coverage"} <= part.keys()
+        assert (part["k"], part["users"]) == (5, 40)
+    assert written["model"]["ndcg"] == written["model"]["recall"] == 1.0
+    assert written["popular"]["ndcg"] < 0.5
+    assert re.search(r"nDCG@5 +1[.]0000 ", done.stdout)
+
+
+def test_the_same_evaluation_gives_the_same_bytes(
+    board: Path, held_out: Path, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    for out in (one, other):
+        larder("evaluate", "--train", board, "--test", held_out, "--json", out)
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("where_to", ["no/such/folder/x.json", "."])
+def test_a_json_file_that_cannot_be_written_is_told_before_any_training(
+    board: Path, held_out: Path, tmp_path: Path, where_to: str
+) -> None:
+    done = larder("evaluate", "--train", board, "--test", held_out, "--json", tmp_path / where_to)
+    refused(done, "--json ", " cannot be written: ")
+    assert "train" not in done.stdout + done.stderr.replace(str(tmp_path), "")
+
+
+def test_a_full_disk_is_told_in_a_sentence(board: Path, held_out: Path, tmp_path: Path) -> None:
+    evaluated = larder("evaluate", "--train", board, "--test", held_out, "--json", "/dev/full")
+    refused(evaluated, "--json /dev/full cannot be written: No space left on device")
+    rejected = write(tmp_path / "rejected.csv", checkerboard(), ",x")
+    checked = larder("check", rejected, "--rejects", "/dev/full")
+    assert checked.returncode == 0
+    assert "/dev/full: the rejects file cannot be written (No space left" in checked.stderr
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "batch.command.cli", "check", str(board)],
+            env=servers.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    refused(done, "No space left on device")
+
+
+def test_without_a_terminal_progress_is_plain_lines(board: Path, where: dict[str, str]) -> None:
+    done = larder("refresh", board, "--iterations", "3", **where)
+    steps = [line.rsplit(" in ", 1)[0] for line in done.stderr.splitlines()]
+    assert steps == [
+        "train: 3 iterations",
+        "evaluate the model: 40 users",
+        "evaluate most-popular: 40 users",
+        "train on all: 3 iterations",
+        "publish: 60 lists",
+    ]
+    assert "\r" not in done.stderr
+
+
+def test_on_a_terminal_progress_is_bars(board: Path, where: dict[str, str]) -> None:
+    shown = on_a_terminal(120, "refresh", board, "--iterations", "3", **where)
+    for step, total in (("train", 3), ("evaluate the model", 40), ("publish", 60)):
+        assert re.search(rf"\r{step} *:.* {total}/{total} ", shown), shown
+
+
+def test_on_a_terminal_without_a_width_progress_is_lines(
+    board: Path, where: dict[str, str]
+) -> None:
+    """As in a container with a terminal that nobody looks at; a bar would be as wide: nothing."""
+    shown = on_a_terminal(0, "refresh", board, "--iterations", "3", **where)
+    assert "train: 3 iterations in" in shown
+
+
+def on_a_terminal(columns: int, *arguments: str | Path, **variables: str) -> str:
+    """What the command shows on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (25, columns))
+    with subprocess.Popen(
+        [sys.executable, "-m", "batch.command.cli", *map(str, arguments)],
+        env=servers.environment(prefixed(variables)),
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = read_all(ours)
+    os.close(ours)
+    assert process.returncode == 0
+    return shown
+
+
+def read_all(terminal: int) -> str:
+    """Everything until the other side is closed, which Linux reports as an I/O error."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:
+            return shown.decode()
+
+
+def start(own_server: Server, *arguments: str | Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "batch.command.cli", *map(str, arguments)],
+        env=servers.environment({"LARDER_CACHE_URL": own_server.url}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stop_when(
+    ready: Callable[[], bool], process: "subprocess.Popen[str]", number: signal.Signals
+) -> str:
+    """Send the signal as soon as it is time; return what was said, once all of it ended well."""
+    with process:
+        wait_until(lambda: ready() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert said.endswith(f"error: stopped by {number.name}\n"), said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture
+def watching(own_server: Server) -> Any:
+    with redis.Redis.from_url(own_server.url) as client:
+        yield client
+
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+LONG = ("--preset", "ml-latest", "--iterations", "1000")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_run_that_is_stopped_while_it_reads_ends_in_order(
+    own_server: Server, watching: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    """It looks for the cache first, so its connection says that it reads now."""
+    large = tmp_path / "large.csv"
+    large.write_text("user,item\n" + "".join(f"u{n},i{n % 1000}\n" for n in range(1_500_000)))
+    alone = watching.info("clients")["connected_clients"]
+    process = start(own_server, "refresh", large)
+    stop_when(lambda: bool(watching.info("clients")["connected_clients"] > alone), process, number)
+    assert watching.dbsize() == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_run_that_is_stopped_while_it_trains_gives_its_lock_back(
+    own_server: Server, watching: Any, number: signal.Signals
+) -> None:
+    def prunes() -> bool:
+        """Its last question before it trains, asked under the lock."""
+        return any(each["cmd"] == "hgetall" for each in watching.client_list())
+
+    process = start(own_server, "refresh", FILMS, *LONG)
+    stop_when(prunes, process, number)
+    assert watching.dbsize() == 0, "neither a lock nor a key is left"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_run_that_is_stopped_while_it_publishes_leaves_nothing_half_published(
+    own_server: Server, watching: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The server stands still for a moment, so that the signal surely comes in between."""
+    many = tmp_path / "many.csv"
+    many.write_text("user,item\n" + "".join(f"u{n},i{n % 97}\n" for n in range(100_000)))
+    options = ("--holdout", "0", "--force", "--factors", "4", "--iterations", "1")
+    process = start(own_server, "refresh", many, *options)
+
+    def writes() -> bool:
+        if not watching.hlen(Namespace("default").generations):
+            return False
+        own_server.freeze()
+        return True
+
+    try:
+        wait_until(lambda: writes() or process.poll() is not None)
+        process.send_signal(number)
+    finally:
+        own_server.thaw()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert said.endswith(f"error: stopped by {number.name}\n")
+    assert "Traceback" not in said
+    space = Namespace("default")
+    assert not watching.exists(space.live) and not watching.exists(space.lock)
+    # Stopped in the very first command, it may leave its note of what it was about to write.
+    assert larder("prune", cache_url=own_server.url).returncode == 0
+    assert watching.dbsize() == 0
+
+
+def test_a_cache_that_dies_during_the_training_is_transient(
+    own_server: Server, watching: Any
+) -> None:
+    lock = Namespace("default").lock
+    arguments = ("refresh", FILMS, "--preset", "ml-latest", "--iterations", "3")
+    with start(own_server, *arguments) as process:
+        wait_until(lambda: bool(watching.exists(lock)) or process.poll() is not None)
+        own_server.kill()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "cannot be used now" in said
+    assert "Traceback" not in said

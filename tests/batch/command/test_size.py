@@ -1,0 +1,58 @@
+"""The estimates of ``larder size``, held against what real servers say at two sizes."""
+
+from uuid import UUID
+
+import pytest
+import redis
+
+from app.contracts.recommendations import Namespace
+from batch.command.size import Plan, figures, generation_bytes, member_bytes
+from tests.generations import publish_by_hand
+from tests.servers import Server, run
+
+ITEMS = [f"item {number:05}" for number in range(2_000)]
+DOCUMENT_BYTES = len('{"item":"item 00000","title":"Title of 1000"}')
+
+
+def _measured(users: list[str], k: int) -> float:
+    """Bytes that a server uses more for a generation, without what any server with clients has."""
+    sizes = []
+    for some in (users[:1], users):
+        with Server() as server, redis.Redis.from_url(server.url) as client:
+            before = client.info("memory")["used_memory"]
+            publish_by_hand(client, Namespace("size"), users=some, items=ITEMS[: len(some)], k=k)
+            sizes.append(client.info("memory")["used_memory"] - before)
+    return float(sizes[1] - sizes[0])
+
+
+@pytest.mark.parametrize("count", [10_000, 40_000])
+@pytest.mark.parametrize("k", [10, 20])
+def test_the_memory_of_a_generation_is_what_servers_use(count: int, k: int) -> None:
+    users = [str(UUID(int=number * 2**64 + 1)) for number in range(count)]
+    plan = Plan(users=count, items=len(ITEMS), k=k, id_bytes=36, document_bytes=DOCUMENT_BYTES)
+    assert generation_bytes(plan) == pytest.approx(_measured(users, k), rel=0.1)
+
+
+def test_a_list_too_long_to_be_packed_costs_more_than_its_bytes() -> None:
+    assert member_bytes(10, 11) - member_bytes(10, 10) > 6 * 5
+
+
+def test_every_figure_has_a_formula_and_grows_with_its_cause() -> None:
+    small = list(figures(Plan(users=1_000, items=100, requests_per_second=10)))
+    large = list(figures(Plan(users=9_000, items=900, requests_per_second=9_000)))
+    for before, after in zip(small, large, strict=True):
+        assert before.name == after.name and after.formula
+        assert after.amount > before.amount > 0
+
+
+def test_the_command_prints_them() -> None:
+    done = run("size", "--users", "1000000", "--items", "100000", "--rps", "500")
+    assert done.returncode == 0
+    for name in ("cache memory", "API cores", "network to callers"):
+        assert name in done.stdout
+
+
+def test_nobody_at_all_is_refused() -> None:
+    done = run("size", "--users", "0", "--items", "5")
+    assert done.returncode == 2
+    assert "--users" in done.stderr

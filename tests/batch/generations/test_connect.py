@@ -1,0 +1,191 @@
+"""A cache that cannot be used is one sentence and an exit code, and never shows a password."""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from batch.errors import BadSettings, CacheUnavailable
+from batch.generations.connect import connect, translated
+from tests.servers import Cluster, Server, free_port, run
+
+PASSWORD = "Tr0ub4dor"
+
+REDIS_ERRORS = [
+    error
+    for _, error in inspect.getmembers(redis.exceptions, inspect.isclass)
+    if issubclass(error, Exception)
+]
+
+
+@pytest.fixture
+def guarded(own_server: Server) -> Iterator[Server]:
+    """A server that asks for a password."""
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("requirepass", PASSWORD)
+    yield own_server
+
+
+@pytest.mark.parametrize("error", REDIS_ERRORS, ids=lambda error: error.__name__)
+def test_every_error_of_the_client_is_translated(error: Callable[[str], Exception]) -> None:
+    vain = issubclass(error, redis.exceptions.AuthenticationError)  # type: ignore[arg-type]
+    expected = BadSettings if vain else CacheUnavailable
+    with pytest.raises(expected, match="^the cache ") as raised, translated():
+        raise error("1 127.0.0.1:7000")
+    assert raised.value.exit_code == (2 if vain else 75)
+
+
+def test_the_errors_of_the_system_are_translated() -> None:
+    for error in (ConnectionResetError(), TimeoutError(), BrokenPipeError()):
+        with pytest.raises(CacheUnavailable), translated():
+            raise error
+
+
+def test_what_is_no_error_of_the_client_passes() -> None:
+    with pytest.raises(ZeroDivisionError), translated():
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "command not allowed when used memory > 'maxmemory'.",
+        "ERR Error running script (call to f_1): @user_script:5: @user_script: 5: -OOM command not "
+        "allowed when used memory > 'maxmemory'.",  # Redis 6.2
+    ],
+)
+def test_a_full_server_is_called_that(text: str) -> None:
+    with pytest.raises(CacheUnavailable, match="out of memory: raise its maxmemory"), translated():
+        raise redis.exceptions.ResponseError(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:6379",
+        "http://127.0.0.1:6379",
+        "REDIS://127.0.0.1",
+        "redis:/127.0.0.1",
+        "redis://127.0.0.1:no",
+        "redis://127.0.0.1:99999",
+        "redis://[::1",
+        "redis://127.0.0.1:6379#0",
+        "redis://127.0.0.1:6379?db=x",
+        "redis://127.0.0.1:6379?socket_timeout=soon",
+        "redis://",
+        "redis://127.0.0.1:6379/x",
+        "redis+cluster://",
+        "unix://",
+    ],
+)
+def test_what_is_no_url_of_a_cache_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(BadSettings, match="--cache-url"):
+        connect(url)
+
+
+def test_an_option_that_nothing_takes_is_a_wrong_setting(server: Server) -> None:
+    with pytest.raises(BadSettings, match="--cache-url redis://127.0.0.1:"):
+        connect(f"{server.url}?colour=red")
+
+
+def test_a_node_of_a_cluster_is_told_from_a_server(cluster: Cluster, server: Server) -> None:
+    with pytest.raises(BadSettings, match=r"write redis\+cluster:// in place of redis://"):
+        connect(cluster.nodes[1].url)
+    with pytest.raises(BadSettings, match=r"write redis:// in place of redis\+cluster://"):
+        connect(f"redis+cluster://127.0.0.1:{server.port}")
+
+
+def test_a_server_a_socket_and_a_cluster_can_be_opened(
+    server: Server, cluster: Cluster, tmp_path: Path
+) -> None:
+    for url in (server.url, server.url.removesuffix("/0"), f"{server.url}?protocol=2"):
+        client = connect(url)
+        assert client.ping()
+        client.close()
+    client = connect(cluster.url)
+    assert client.ping()
+    client.disconnect_connection_pools()
+    client.close()
+    with Server(unixsocket=str(tmp_path / "s")):
+        client = connect(f"unix://{tmp_path / 's'}?db=1")
+        assert client.ping()
+        client.close()
+
+
+def test_the_right_password_opens(guarded: Server) -> None:
+    for user in ("", "default"):
+        client = connect(guarded.url.replace("//", f"//{user}:{PASSWORD}@"))
+        assert client.ping()
+        client.close()
+
+
+SECRETS = [
+    "redis://:{p}@127.0.0.1:{closed}",
+    "redis://user:{p}@127.0.0.1:{closed}/0",
+    "rediss://user:{p}@127.0.0.1:{closed}/0",
+    "redis+cluster://:{p}@127.0.0.1:{closed}",
+    "redis://127.0.0.1:{closed}?password={p}",
+    "redis://127.0.0.1:{closed}?password={p}@x",
+    "redis://:{p}%2F%3F%23%40@127.0.0.1:{closed}",
+    "redis://:x@{p}@127.0.0.1:{closed}",
+    "redis://:x/{p}@127.0.0.1:{closed}",
+    "redis://:{p}/x@127.0.0.1:{closed}",
+    "redis://:{p}?x@127.0.0.1:{closed}",
+    "redis://:{p}#x@127.0.0.1:{closed}",
+    "redis://:{p}[x@127.0.0.1:{closed}",
+    "redis://user:{p}",
+    "redis://:{p}",
+    "redis://:{p}@127.0.0.1:no",
+    "redis://:{p}@127.0.0.1:99999",
+    "redis://:{p}@127.0.0.1:{closed}?db=x",
+    "redis://:{p}@[127.0.0.1:{closed}",
+    "http://:{p}@127.0.0.1",
+    "unix://user:{p}@/nowhere/socket",
+    "unix:///nowhere/socket?password={p}",
+    "redis://user:wrong-{p}@127.0.0.1:{guarded}",
+    "redis://:wrong-{p}@127.0.0.1:{guarded}",
+    "redis://:{p}@127.0.0.1:{guarded}/99",
+    "redis://:{p}@127.0.0.1:{guarded}?colour=red",
+    "redis+cluster://:{p}@127.0.0.1:{guarded}",
+    "redis+cluster://:wrong-{p}@127.0.0.1:{guarded}",
+]
+
+
+def test_no_message_shows_a_password(guarded: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)  # between its attempts
+    for shape in SECRETS:
+        url = shape.format(p=PASSWORD, closed=free_port(), guarded=guarded.port)
+        with pytest.raises((BadSettings, CacheUnavailable)) as raised:
+            connect(url, timeout_seconds=1)
+        assert PASSWORD not in str(raised.value), f"{shape}: {raised.value}"
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_server: Server) -> None:
+    own_server.freeze()
+    began = time.monotonic()
+    with pytest.raises(CacheUnavailable, match=f"redis://127.0.0.1:{own_server.port}/0 cannot"):
+        connect(own_server.url, timeout_seconds=0.2)
+    own_server.thaw()
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("command", ["prune", "show u"])
+def test_a_command_says_that_the_cache_is_away_and_to_try_again(command: str) -> None:
+    where = f"127.0.0.1:{free_port()}/0"
+    url = f"redis://:{PASSWORD}@{where}"
+    done = run(*command.split(), variables={"LARDER_CACHE_URL": url})
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr.startswith(f"error: redis://{where} cannot be used now (ConnectionError")
+    assert done.stderr.count("\n") == 1 and PASSWORD not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["generations", "rollback"])
+def test_a_command_says_that_the_url_is_wrong_and_not_to_try_again(command: str) -> None:
+    done = run(command, "--cache-url", f"redis://:{PASSWORD}/x@127.0.0.1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --cache-url must be redis://")
+    assert done.stderr.count("\n") == 1 and PASSWORD not in done.stderr

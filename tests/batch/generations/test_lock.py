@@ -1,0 +1,168 @@
+"""One refresh at a time: who holds the lock is named, and a dead holder's lock expires."""
+
+import json
+import os
+import re
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app.contracts.recommendations import Namespace
+from batch.errors import CacheUnavailable, Locked
+from batch.generations.lock import hold
+from tests.servers import Server, wait_until
+
+
+def test_the_second_is_told_who_holds_the_lock_since_when_and_for_how_long(
+    client: Any, namespace: Namespace
+) -> None:
+    moment = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    with hold(client, namespace, now=lambda: moment, lease_seconds=120):
+        with pytest.raises(Locked) as refused, hold(client, namespace):
+            pytest.fail("two hold one lock")
+    said = str(refused.value)
+    assert f"namespace {namespace.name!r} is being refreshed by process {os.getpid()}" in said
+    assert f"on {socket.gethostname()} since 2026-05-04T03:02:01+00:00" in said
+    seconds = re.search(r"(\d+) seconds until its lock expires", said)
+    assert seconds is not None and 100 <= int(seconds[1]) <= 120
+    assert refused.value.exit_code == 75
+
+
+def test_the_lock_is_free_after_use(client: Any, namespace: Namespace) -> None:
+    for _ in range(2):
+        with hold(client, namespace) as token:
+            assert client.get(namespace.lock) == token.encode()
+            assert json.loads(token)["pid"] == os.getpid()
+    assert not client.exists(namespace.lock)
+
+
+def test_the_lock_is_free_after_an_error(client: Any, namespace: Namespace) -> None:
+    with pytest.raises(ZeroDivisionError), hold(client, namespace):
+        raise ZeroDivisionError
+    assert not client.exists(namespace.lock)
+
+
+def test_two_namespaces_do_not_wait_for_each_other(client: Any, namespace: Namespace) -> None:
+    with hold(client, namespace), hold(client, Namespace(f"{namespace.name}-b")):
+        pass
+
+
+def test_the_lease_is_renewed_while_the_work_lasts(client: Any, namespace: Namespace) -> None:
+    with hold(client, namespace, lease_seconds=30) as token:
+        assert 25_000 < client.pttl(namespace.lock) <= 30_000
+    with hold(client, namespace, lease_seconds=0.6) as token:
+        for _ in range(3):  # three leases that would end, but for the renewal
+            client.pexpire(namespace.lock, 400)
+            wait_until(lambda: client.pttl(namespace.lock) > 410)
+        assert client.get(namespace.lock) == token.encode()
+
+
+def test_the_lock_of_a_dead_run_expires(client: Any, namespace: Namespace) -> None:
+    client.set(namespace.lock, '{"host":"gone","pid":7,"since":"2026-01-01"}', px=300)
+    with pytest.raises(Locked, match="process 7 on gone since 2026-01-01"):
+        hold(client, namespace).__enter__()
+    wait_until(lambda: not client.exists(namespace.lock))
+    with hold(client, namespace):
+        pass
+
+
+@pytest.mark.parametrize("text", ["maintenance", "1", "[]", "{}", b"\xff"])
+def test_a_lock_set_by_hand_keeps_every_run_away(
+    client: Any, namespace: Namespace, text: str | bytes
+) -> None:
+    client.set(namespace.lock, text)
+    with pytest.raises(Locked, match="refreshed by '.*when it is dead, delete larder:1:") as told:
+        hold(client, namespace).__enter__()
+    assert str(told.value).endswith(namespace.lock)
+
+
+def test_a_lock_that_another_took_over_is_neither_renewed_nor_released(
+    client: Any, namespace: Namespace
+) -> None:
+    with hold(client, namespace, lease_seconds=0.3):
+        client.set(namespace.lock, "another", px=1000)
+        wait_until(lambda: not client.exists(namespace.lock))  # not renewed
+        client.set(namespace.lock, "yet another")
+    assert client.get(namespace.lock) == b"yet another"
+
+
+def test_a_reply_that_was_lost_does_not_lock_a_run_out(client: Any, namespace: Namespace) -> None:
+    class Forgetful(redis.Redis):
+        """Sends each acquisition twice, as a retry after a lost reply does."""
+
+        def eval(self, *arguments: Any) -> Any:
+            super().eval(*arguments)
+            return super().eval(*arguments)
+
+    with Forgetful.from_url(f"redis://{_address(client)}") as twice, hold(twice, namespace):
+        assert client.exists(namespace.lock)
+
+
+def _address(client: Any) -> str:
+    where = client.connection_pool.connection_kwargs
+    return f"{where['host']}:{where['port']}"
+
+
+def test_a_full_server_can_still_be_locked(own_server: Server, namespace: Namespace) -> None:
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("maxmemory", 1)
+        with hold(client, namespace):
+            assert client.pttl(namespace.lock) > 0
+        assert not client.exists(namespace.lock)
+
+
+class Noting(redis.Redis):
+    """A client that notes what went wrong."""
+
+    errors: list[redis.RedisError]
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            self.errors.append(error)
+            raise
+
+
+def test_an_outage_shorter_than_the_lease_is_survived(
+    own_server: Server, namespace: Namespace
+) -> None:
+    once = Retry(NoBackoff(), 0)
+    client: Noting
+    with Noting.from_url(own_server.url, socket_timeout=0.2, retry=once) as client:
+        client.errors = []
+        with hold(client, namespace, lease_seconds=6) as token:
+            own_server.freeze()
+            wait_until(lambda: bool(client.errors))  # a renewal failed
+            own_server.thaw()
+            client.pexpire(namespace.lock, 5000)
+            wait_until(lambda: client.pttl(namespace.lock) > 5000)
+            assert client.get(namespace.lock) == token.encode()
+
+
+def test_a_server_that_is_gone_at_the_end_is_not_waited_for(
+    own_server: Server, namespace: Namespace
+) -> None:
+    with redis.Redis.from_url(own_server.url) as client, hold(client, namespace):
+        own_server.kill()
+
+
+def test_a_server_that_is_away_cannot_be_locked(own_server: Server, namespace: Namespace) -> None:
+    own_server.kill()
+    with redis.Redis.from_url(own_server.url) as client:
+        with pytest.raises(CacheUnavailable), hold(client, namespace):
+            pytest.fail("locked nothing")
+
+
+def test_a_cluster_is_locked_too(cluster_client: Any, namespace: Namespace) -> None:
+    with hold(cluster_client, namespace, lease_seconds=0.6):
+        cluster_client.pexpire(namespace.lock, 400)
+        wait_until(lambda: cluster_client.pttl(namespace.lock) > 410)
+        with pytest.raises(Locked), hold(cluster_client, namespace):
+            pytest.fail("two hold one lock")
+    assert not cluster_client.exists(namespace.lock)

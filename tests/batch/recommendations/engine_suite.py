@@ -1,0 +1,144 @@
+"""What every engine must do; a test class for an engine is a subclass that makes it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from batch.errors import NotGoodEnough
+from batch.recommendations.engines import Engine, Factors
+from batch.recommendations.topk import best_unseen, popularity, recommend
+from tests.batch.pairs import checkerboard, interactions, missing
+
+USERS, ITEMS = 40, 20
+
+
+def matrix(pairs: list[tuple[int, int]], weight: float = 1.0) -> csr_matrix:
+    made: csr_matrix = interactions(pairs).matrix() * np.float32(weight)
+    return made
+
+
+def fit(engine: Engine, weights: csr_matrix) -> Factors:
+    return engine.fit(weights, lambda iteration: None)
+
+
+def best(factors: Factors, seen: csr_matrix, k: int) -> NDArray[np.int32]:
+    return best_unseen(factors.users, factors.items, seen, k).items
+
+
+class EngineSuite:
+    """The tests; ``engine(**settings)`` is the engine with those settings and its own others."""
+
+    breaking: dict[str, float]
+    """Settings under which a fit overflows."""
+    converged: dict[str, int] = {}
+    """Settings under which a fit comes to its end, where those of ``engine()`` stop before."""
+
+    def engine(self, **settings: Any) -> Engine:
+        raise NotImplementedError
+
+    def test_the_item_that_the_checkerboard_leaves_out_comes_back_first(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS))
+        first = best(fit(self.engine(), weights), weights, 1)[:, 0]
+        assert first.tolist() == [missing(user, ITEMS) for user in range(USERS)]
+
+    def test_nothing_of_the_other_colour_is_close(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS))
+        factors = fit(self.engine(**self.converged), weights)
+        products = factors.users @ factors.items.T
+        same = np.add.outer(np.arange(USERS), np.arange(ITEMS)) % 2 == 0
+        assert products[same].min() > 0.3
+        assert np.abs(products[~same]).max() < 0.1
+
+    def test_the_same_seed_gives_the_same_bytes(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS))
+        one, again = (fit(self.engine(seed=7), weights) for _ in range(2))
+        assert one.users.tobytes() == again.users.tobytes()
+        assert one.items.tobytes() == again.items.tobytes()
+
+    def test_another_seed_gives_other_factors_but_the_same_answer(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS))
+        one, other = (fit(self.engine(seed=seed), weights) for seed in (7, 8))
+        assert one.items.tobytes() != other.items.tobytes()
+        assert best(one, weights, 1).tolist() == best(other, weights, 1).tolist()
+
+    def test_the_input_is_left_as_it_was(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS), 3.0)
+        before = weights.copy()
+        fit(self.engine(), weights)
+        for part in ("data", "indices", "indptr"):
+            assert getattr(weights, part).tobytes() == getattr(before, part).tobytes()
+
+    @pytest.mark.parametrize("weight", [1e-6, 0.5, 5.0, 1e6, 1e30])
+    def test_weights_that_are_all_alike_mean_the_same_whatever_they_are(
+        self, weight: float
+    ) -> None:
+        pairs = checkerboard(USERS, ITEMS)
+        ones = fit(self.engine(), matrix(pairs))
+        found = fit(self.engine(), matrix(pairs, weight))
+        expected = ones.users @ ones.items.T
+        assert found.users @ found.items.T == pytest.approx(expected, abs=1e-3)
+
+    def test_a_higher_weight_draws_more(self) -> None:
+        """Two pairs of items that never meet; users 8 and 9 have one of each."""
+        pairs = [(user, item) for user in range(4) for item in (0, 1)]
+        pairs += [(user, item) for user in range(4, 8) for item in (2, 3)]
+        pairs += [(user, item) for user in (8, 9) for item in (0, 2)]
+        weights = matrix(sorted(pairs))
+        weights[8, 0] = 20.0
+        weights[9, 2] = 20.0
+        assert best(fit(self.engine(), weights), weights, 1)[8:, 0].tolist() == [1, 3]
+
+    def test_factors_are_float32_rows_of_users_and_items(self) -> None:
+        factors = fit(self.engine(factors=6), matrix(checkerboard(USERS, ITEMS)))
+        assert (factors.users.shape, factors.items.shape) == ((USERS, 6), (ITEMS, 6))
+        assert [str(factors.users.dtype), str(factors.items.dtype)] == ["float32"] * 2
+        assert np.isfinite(factors.users).all() and np.isfinite(factors.items).all()
+
+    @pytest.mark.parametrize(
+        "pairs",
+        [[(0, 0)], [(0, item) for item in range(5)], [(user, 0) for user in range(5)]],
+        ids=["one user and one item", "one user", "one item"],
+    )
+    def test_one_user_or_one_item_is_enough(self, pairs: list[tuple[int, int]]) -> None:
+        weights = matrix(pairs)
+        factors = fit(self.engine(), weights)
+        assert (len(factors.users), len(factors.items)) == weights.shape
+        everyone = np.arange(weights.shape[0])
+        lists = recommend(factors, popularity(weights), weights, everyone, 10)
+        assert lists.lengths.tolist() == [0] * len(everyone), "everything was seen"
+
+    def test_more_factors_than_users_and_items_do_no_harm(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS))
+        first = best(fit(self.engine(factors=100), weights), weights, 1)[:, 0]
+        assert first.tolist() == [missing(user, ITEMS) for user in range(USERS)]
+
+    def test_users_and_items_without_interactions_have_finite_factors(self) -> None:
+        """As in training on a part, when all that is known of an item is held out."""
+        weights = matrix(checkerboard(USERS, ITEMS))
+        weights = csr_matrix(
+            (weights.data, weights.indices, np.append(weights.indptr, [weights.nnz] * 3)),
+            shape=(USERS + 3, ITEMS + 2),
+        )
+        factors = fit(self.engine(), weights)
+        assert np.isfinite(factors.users).all() and np.isfinite(factors.items).all()
+        first = best(factors, weights, 1)[:USERS, 0]
+        assert first.tolist() == [missing(user, ITEMS) for user in range(USERS)]
+
+    def test_progress_is_told_of_each_iteration(self) -> None:
+        told: list[int] = []
+        engine = self.engine(iterations=4)
+        engine.fit(matrix(checkerboard(USERS, ITEMS)), told.append)
+        assert told == [1, 2, 3, 4]
+        assert engine.iterations == 4
+
+    def test_a_fit_that_overflows_is_not_good_enough(self) -> None:
+        with pytest.raises(NotGoodEnough, match="training failed"):
+            fit(self.engine(**self.breaking), matrix(checkerboard(USERS, ITEMS)))
+
+    def test_the_settings_are_those_that_make_the_same_engine(self) -> None:
+        engine = self.engine(factors=6, seed=9)
+        assert engine.settings["factors"] == 6
+        assert self.engine(**engine.settings) == engine

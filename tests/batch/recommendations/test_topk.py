@@ -1,0 +1,260 @@
+"""The lists that are served, against brute force."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from batch.recommendations import topk
+from batch.recommendations.engines import Factors
+from batch.recommendations.topk import Lists, best_unseen, most_popular, most_similar, unit_rows
+
+Floats = NDArray[np.float32]
+
+
+def rows(lists: Lists) -> list[list[int]]:
+    return [
+        items[:length].tolist() for items, length in zip(lists.items, lists.lengths, strict=True)
+    ]
+
+
+def scores(lists: Lists) -> list[list[float]]:
+    return [row[:length].tolist() for row, length in zip(lists.scores, lists.lengths, strict=True)]
+
+
+def oracle(users: Floats, items: Floats, seen: csr_matrix, k: int) -> list[list[int]]:
+    """Score everything in double precision, strike out what was seen, sort."""
+    products = users.astype(np.float64) @ items.T.astype(np.float64)
+    unseen = np.asarray(seen.toarray() == 0)
+    return [
+        [
+            item
+            for item in np.argsort(-products[user], kind="stable").tolist()
+            if unseen[user, item]
+        ][:k]
+        for user in range(len(users))
+    ]
+
+
+def random_model(
+    users: int, items: int, factors: int = 8, seen_share: float = 0.3, seed: int = 0
+) -> tuple[Floats, Floats, csr_matrix]:
+    rng = np.random.default_rng(seed)
+    seen = csr_matrix((rng.random((users, items)) < seen_share).astype(np.float32))
+    return (
+        rng.normal(size=(users, factors)).astype(np.float32),
+        rng.normal(size=(items, factors)).astype(np.float32),
+        seen,
+    )
+
+
+def nothing(users: int, items: int) -> csr_matrix:
+    return csr_matrix(np.zeros((users, items), np.float32))
+
+
+def ones(rows: int, columns: int = 1) -> Floats:
+    return np.ones((rows, columns), np.float32)
+
+
+@pytest.mark.parametrize(
+    "users, items, k, seen_share",
+    [
+        (1, 1, 1, 0.0),
+        (1, 50, 10, 0.3),
+        (250, 50, 10, 0.3),  # three of topk's batches of a hundred
+        (100, 30, 30, 0.5),
+        (101, 7, 10, 0.9),  # k beyond the catalogue, and few with k unseen items
+        (300, 200, 1, 0.0),
+    ],
+)
+def test_the_lists_are_those_of_brute_force(
+    users: int, items: int, k: int, seen_share: float
+) -> None:
+    user_factors, item_factors, seen = random_model(users, items, seen_share=seen_share)
+    found = best_unseen(user_factors, item_factors, seen, k)
+    assert rows(found) == oracle(user_factors, item_factors, seen, k)
+    for user, (mine, theirs) in enumerate(zip(rows(found), scores(found), strict=True)):
+        assert np.allclose(theirs, item_factors[mine] @ user_factors[user], atol=1e-5)
+    assert [str(found.items.dtype), str(found.scores.dtype)] == ["int32", "float32"]
+    assert found.lengths.dtype == np.int32
+
+
+def test_what_was_seen_never_returns_however_little_it_weighs() -> None:
+    """The entries of `seen` count whatever their value, a stored zero included."""
+    seen = csr_matrix(
+        (np.array([1e-30, 0.0, -1.0], np.float32), ([0, 0, 0], [0, 1, 2])), shape=(1, 5)
+    )
+    found = best_unseen(ones(1), ones(5), seen, 5)
+    assert rows(found) == [[3, 4]]
+
+
+def test_fewer_unseen_items_than_k_give_a_shorter_list_without_sentinels() -> None:
+    seen = csr_matrix(np.array([[1, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0]], np.float32))
+    item_factors = np.array([[4], [3], [2], [1]], np.float32)
+    found = best_unseen(ones(3), item_factors, seen, 3)
+    assert rows(found) == [[2], [], [0, 1, 2]]
+    assert scores(found) == [[2.0], [], [4.0, 3.0, 2.0]]
+    assert found.filled.tolist() == [[True, False, False], [False] * 3, [True] * 3]
+
+
+def test_k_beyond_the_catalogue_gives_the_catalogue() -> None:
+    found = best_unseen(ones(2), np.array([[1], [2]], np.float32), nothing(2, 2), 1000)
+    assert rows(found) == [[1, 0], [1, 0]]
+
+
+def test_nobody_and_nothing_give_no_lists() -> None:
+    assert rows(best_unseen(ones(0, 2), ones(3, 2), nothing(0, 3), 5)) == []
+    assert rows(best_unseen(ones(2, 2), ones(0, 2), nothing(2, 0), 5)) == [
+        [],
+        [],
+    ]
+
+
+def test_negative_scores_are_scores() -> None:
+    """Only what was seen is left out; a bad item still comes before none."""
+    found = best_unseen(
+        ones(1),
+        np.array([[-1], [-3e38], [-2]], np.float32),
+        csr_matrix(np.array([[1, 0, 0]], np.float32)),
+        3,
+    )
+    assert rows(found) == [[2, 1]]
+
+
+def test_equal_scores_are_in_the_order_of_the_items() -> None:
+    tied = np.array([[1], [2], [1], [2], [1]], np.float32)
+    found = best_unseen(ones(1), tied, nothing(1, 5), 5)
+    assert rows(found) == [[1, 3, 0, 2, 4]]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_the_same_of_many_tied_items_get_in_whatever_the_threads(threads: int) -> None:
+    rng = np.random.default_rng(1)
+    tied = rng.integers(0, 3, size=(500, 1)).astype(np.float32)
+    seen = csr_matrix((rng.random((1000, 500)) < 0.1).astype(np.float32))
+    expected, found = (best_unseen(ones(1000), tied, seen, 10, n) for n in (0, threads))
+    assert rows(found) == rows(expected)
+    for mine, theirs in zip(rows(found), scores(found), strict=True):
+        assert theirs == [2.0] * 10
+        assert mine == sorted(mine)
+
+
+def test_a_block_gives_what_one_by_one_gives() -> None:
+    user_factors, item_factors, seen = random_model(333, 90, factors=32)
+    together = best_unseen(user_factors, item_factors, seen, 10)
+    alone = [
+        rows(best_unseen(user_factors[[user]], item_factors, seen[[user]], 10))[0]
+        for user in range(333)
+    ]
+    assert rows(together) == alone
+
+
+def test_the_lists_are_the_same_bytes_again_on_any_number_of_threads() -> None:
+    user_factors, item_factors, seen = random_model(1000, 400, factors=32)
+    first, *others = (
+        best_unseen(user_factors, item_factors, seen, 10, threads) for threads in (1, 1, 2, 5)
+    )
+    for other in others:
+        assert first.items.tobytes() == other.items.tobytes()
+        assert first.scores.tobytes() == other.scores.tobytes()
+
+
+def test_memory_is_that_of_the_lists_and_not_of_all_scores() -> None:
+    """20,000 users x 3,000 items would be 240 MB of scores at once."""
+    user_factors, item_factors, _ = random_model(20_000, 3_000, seen_share=0)
+    seen = csr_matrix((ones(1)[0], ([0], [0])), shape=(20_000, 3_000))
+
+    def peak(users: int) -> int:
+        tracemalloc.start()
+        best_unseen(user_factors[:users], item_factors, seen[:users], 10)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    list_bytes = 10 * (4 + 4)
+    working_copies = 6  # lexsort's order, the sorted copies, the negated scores
+    assert peak(20_000) - peak(10_000) < 10_000 * list_bytes * working_copies
+
+
+FACTORS = Factors(
+    users=np.array([[1, 0], [0, 1], [5, 5]], np.float32),
+    items=np.array([[1, 0], [0.5, 0], [0, 1], [0, 2]], np.float32),
+)
+SEEN = csr_matrix(np.array([[1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]], np.float32))
+
+
+def test_strangers_get_what_is_popular_and_others_their_own() -> None:
+    share = topk.popularity(SEEN)
+    found = topk.recommend(FACTORS, share, SEEN, np.array([2, 0, 1]), 2)
+    # User 2 has nothing: items 0, 2 and 3 have one user in three each. By the factors of a user
+    # with nothing item 3 would come first with a score of 10.
+    assert rows(found) == [[0, 2], [1, 2], [0, 1]]
+    assert scores(found)[0] == [pytest.approx(1 / 3)] * 2
+    assert scores(found)[1:] == [[0.5, 0.0], [0.0, 0.0]]
+
+
+def test_a_user_who_has_seen_everything_is_no_stranger() -> None:
+    seen = csr_matrix(np.ones((1, 4), np.float32))
+    assert rows(topk.recommend(FACTORS, topk.popularity(seen), seen, np.array([0]), 2)) == [[]]
+
+
+def test_popularity_is_the_share_of_users() -> None:
+    assert topk.popularity(SEEN).tolist() == [
+        pytest.approx(1 / 3),
+        0.0,
+        *[pytest.approx(1 / 3)] * 2,
+    ]
+    assert topk.popularity(nothing(0, 2)).tolist() == [0.0, 0.0]
+
+
+def test_most_popular_counts_users_and_not_weights_and_leaves_out_what_was_seen() -> None:
+    seen = csr_matrix(np.array([[9, 1, 0], [0, 1, 1], [0, 1, 1]], np.float32))
+    found = most_popular(topk.popularity(seen), seen, 3)
+    assert rows(found) == [[2], [0], [0]]
+    assert rows(most_popular(topk.popularity(seen), nothing(1, 3), 3)) == [[1, 2, 0]]
+
+
+def test_popular_items_with_no_users_still_fill_the_list() -> None:
+    share = np.array([0, 0.5, 0], np.float32)
+    assert rows(most_popular(share, nothing(1, 3), 3)) == [[1, 0, 2]]
+
+
+def test_an_item_is_never_similar_to_itself_and_only_what_is_alike_is() -> None:
+    unit = unit_rows(np.array([[2, 0], [3, 0.1], [0, 1], [-1, 0], [0, 0]], np.float32))
+    found = most_similar(unit, np.arange(5), 4)
+    # 0 and 1 are nearly parallel; 2 is at right angles to 0, a little towards 1; 3 is opposite;
+    # 4 has no direction
+    assert rows(found) == [[1], [0, 2], [1], [], []]
+    assert all(0 < score <= 1 for row in scores(found) for score in row[:1])
+
+
+def test_similar_items_are_those_of_brute_force() -> None:
+    _, factors, _ = random_model(1, 120, factors=6)
+    unit = unit_rows(factors)
+    double = factors.astype(np.float64)
+    cosines = double @ double.T / np.outer(*[np.linalg.norm(double, axis=1)] * 2)
+    np.fill_diagonal(cosines, -1)
+    expected = [
+        [other for other in np.argsort(-cosines[item]).tolist() if cosines[item, other] > 0][:10]
+        for item in range(120)
+    ]
+    found = most_similar(unit, np.arange(120), 10)
+    assert rows(found) == expected
+    chosen = np.array([60, 3])
+    assert rows(most_similar(unit, chosen, 10)) == [expected[60], expected[3]]
+
+
+def test_twins_find_each_other_however_long_they_are() -> None:
+    _, factors, _ = random_model(1, 120, factors=6)
+    factors[7] = 3 * factors[60]
+    assert rows(most_similar(unit_rows(factors), np.array([7, 60]), 1)) == [[60], [7]]
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-25, 1.0, 1e25, 1e38])
+def test_a_row_has_length_one_however_small_or_large_it_was(scale: float) -> None:
+    """The squares of such numbers are 0 or infinite in float32."""
+    unit = unit_rows(np.array([[0.3, 0.4], [0.0, 0.0]], np.float32) * np.float32(scale))
+    assert unit.dtype == np.float32
+    assert unit == pytest.approx(np.array([[0.6, 0.8], [0, 0]]), abs=1e-5)
