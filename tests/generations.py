@@ -11,12 +11,10 @@ from app.contracts.recommendations import (
     Manifest,
     Namespace,
     bucket_count,
-    bucket_of,
     chunk_count,
     decode_record,
     document,
     encode_document,
-    field,
 )
 from batch.generations.lock import hold
 from batch.generations.publish import LocalContents, publish
@@ -126,18 +124,10 @@ def read_back(
         assert stored is not None, f"{member!r} is not in {key}"
         return decode_record(stored)
 
-    def of_user(user: str) -> Entries:
-        bucket = bucket_of(field(user), manifest.user_buckets)
-        return record(namespace.user_bucket(name, bucket), field(user))
-
-    def of_item(item: str) -> Entries:
-        bucket = bucket_of(field(item), manifest.similar_buckets)
-        return record(namespace.similar_bucket(name, bucket), field(item))
-
     chunks = [client.get(namespace.chunk(name, number)) for number in range(manifest.chunks)]
     return Found(
-        users={user: of_user(user) for user in users},
-        similar={item: of_item(item) for item in items},
+        users={user: record(*manifest.user_place(namespace, user)) for user in users},
+        similar={item: record(*manifest.item_place(namespace, item)) for item in items},
         popular=decode_record(client.get(namespace.popular(name))),
         documents=[
             document(chunks[number // CHUNK_SIZE], number % CHUNK_SIZE)

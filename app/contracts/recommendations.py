@@ -1,6 +1,6 @@
 """What batch publishes and the API reads: the keys, the packed record, the documents, the manifest.
 
-A *namespace* holds immutable *generations*; one pointer says which of them is live::
+Of the generations of a namespace (``generations``) these are the keys of this kind::
 
     larder:1:{shop}:live                       string  name of the live generation
     larder:1:{shop}:generations                hash    generation -> manifest (JSON)
@@ -10,9 +10,6 @@ A *namespace* holds immutable *generations*; one pointer says which of them is l
     larder:1:shop:<generation>:items:<chunk>     string  the documents of 256 items
     larder:1:shop:<generation>:popular           string  record: what strangers get
     larder:1:shop:<generation>:sample            string  up to 1,000 user ids (JSON array)
-
-``1`` is SCHEMA. The braces keep the three control keys in one slot of a Redis Cluster, so that a
-script may read and move them together; the buckets carry no braces and spread over all slots.
 
 A *record* is k entries of six bytes, best first: item index (u32) and score (IEEE 754 half), both
 little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash.
@@ -24,18 +21,19 @@ A *chunk* holds the JSON documents of 256 consecutive items behind a table of 25
 that a reader finds one document without parsing the others.
 """
 
+import dataclasses
 import hashlib
 import json
 import math
-import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
-from typing import Any, NoReturn, Self, get_origin
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
-SCHEMA = 1
+from app.contracts import generations
+from app.contracts.generations import SCHEMA, BrokenRecord, Space
+
 BUCKET_SIZE = 80
 CHUNK_SIZE = 256
 MAX_ID_BYTES = 1024
@@ -45,64 +43,38 @@ SAMPLE_SIZE = 1000
 _ENTRY = struct.Struct("<Ie")
 ENTRY_BYTES = _ENTRY.size
 PLAIN_ID_BYTES = 16
-_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-class BrokenRecord(ValueError):
-    """Bytes that this schema did not write."""
+class Place(NamedTuple):
+    """Where a record is: the key of its bucket, and its field there."""
+
+    key: str
+    field: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Namespace:
-    """The key names of one tenant.
+class Namespace(Space["Manifest"]):
+    """The key names of one tenant's recommendations."""
 
-    Raises ValueError when the name is not 1-64 of ``a-z 0-9 . _ -``, beginning with a-z or 0-9.
-    """
+    infix: ClassVar[str] = ""
 
-    name: str
-
-    def __post_init__(self) -> None:
-        if not _NAMESPACE.fullmatch(self.name):
-            raise ValueError(
-                f"namespace must be 1-64 characters of a-z 0-9 . _ - and begin with a letter "
-                f"or digit, not {self.name!r}"
-            )
-
-    @property
-    def live(self) -> str:
-        return f"larder:{SCHEMA}:{{{self.name}}}:live"
-
-    @property
-    def generations(self) -> str:
-        return f"larder:{SCHEMA}:{{{self.name}}}:generations"
-
-    @property
-    def lock(self) -> str:
-        return f"larder:{SCHEMA}:{{{self.name}}}:lock"
+    def read(self, manifest: str | bytes) -> "Manifest":
+        return Manifest.from_json(manifest)
 
     def user_bucket(self, generation: str, bucket: int) -> str:
-        return self._part(generation, f"user:{bucket}")
+        return self.part(generation, f"user:{bucket}")
 
     def similar_bucket(self, generation: str, bucket: int) -> str:
-        return self._part(generation, f"similar:{bucket}")
+        return self.part(generation, f"similar:{bucket}")
 
     def chunk(self, generation: str, chunk: int) -> str:
-        return self._part(generation, f"items:{chunk}")
+        return self.part(generation, f"items:{chunk}")
 
     def popular(self, generation: str) -> str:
-        return self._part(generation, "popular")
+        return self.part(generation, "popular")
 
     def sample(self, generation: str) -> str:
-        return self._part(generation, "sample")
-
-    def _part(self, generation: str, part: str) -> str:
-        return f"larder:{SCHEMA}:{self.name}:{generation}:{part}"
-
-
-def generation_name(now: datetime, nonce: str) -> str:
-    """Name a new generation: UTC time to the millisecond and a nonce; names sort by time."""
-    utc = now.astimezone(UTC)
-    return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03}Z-{nonce}"
+        return self.part(generation, "sample")
 
 
 def field(identifier: str) -> bytes:
@@ -127,7 +99,10 @@ def bucket_of(name: bytes, buckets: int) -> int:
 
 
 def encode_record(entries: Iterable[tuple[int, float]]) -> bytes:
-    """Pack (item index, score) pairs, best first. Raises BrokenRecord for what does not fit."""
+    """Pack (item index, score) pairs, best first. Raises BrokenRecord for what does not fit.
+
+    It says what a record is. Batch packs whole arrays of them, and a test holds that to this.
+    """
     try:
         record = b"".join(_ENTRY.pack(item, score) for item, score in entries)
     except (struct.error, OverflowError) as error:
@@ -210,19 +185,12 @@ def document(chunk: bytes, position: int) -> bytes:
     return found
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"JSON has no {constant}")
-
-
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """All that is known of a generation: how to find its keys, and where it came from.
+class Manifest(generations.Manifest):
+    """How to find the keys of a generation of recommendations, and where it came from.
 
-    ``state`` is "writing" until everything is written and verified, then "complete"; "withdrawn"
-    once somebody rolled back from it; "deleting" while its keys go.
-    ``metrics`` are those of the held-out evaluation; empty when evaluation was skipped.
-    ``checksum`` is the sum of the CRC-32 of all parts, modulo 2**32. ``document_bytes`` is what
-    each API worker holds in memory, twice that while it changes to the next generation.
+    ``document_bytes`` is what each API worker holds in memory, twice that while it changes to the
+    next generation.
     """
 
     generation: str
@@ -231,8 +199,8 @@ class Manifest:
     items: int
     interactions: int
     k: int
-    user_buckets: int
-    similar_buckets: int
+    user_buckets: int = dataclasses.field(metadata={"low": 1})
+    similar_buckets: int = dataclasses.field(metadata={"low": 1})
     chunks: int
     engine: str
     settings: dict[str, Any]
@@ -246,41 +214,26 @@ class Manifest:
     document_bytes: int = 0
     schema: int = SCHEMA
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
+    def parts(self) -> Iterator[str]:
+        yield "popular"
+        yield "sample"
+        yield from (f"items:{chunk}" for chunk in range(self.chunks))
+        yield from (f"similar:{bucket}" for bucket in range(self.similar_buckets))
+        yield from (f"user:{bucket}" for bucket in range(self.user_buckets))
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a manifest. Raises BrokenRecord when this schema did not write it."""
-        try:
-            raw = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise BrokenRecord(f"a manifest is not JSON: {error}") from error
-        found = raw.get("schema") if isinstance(raw, dict) else raw
-        if not isinstance(raw, dict) or found != SCHEMA:
-            raise BrokenRecord(f"expected a manifest of schema {SCHEMA}, found {found!r}")
-        known = {each.name for each in fields(cls)}
-        try:
-            manifest = cls(**{name: value for name, value in raw.items() if name in known})
-        except TypeError as error:
-            raise BrokenRecord(f"a manifest lacks a field: {error}") from error
-        manifest._check()
-        return manifest
+    def user_place(self, namespace: Namespace, user: str) -> Place:
+        """Where the user's record is. Raises UnicodeEncodeError, see ``field``."""
+        name = field(user)
+        bucket = bucket_of(name, self.user_buckets)
+        return Place(namespace.user_bucket(self.generation, bucket), name)
 
-    def _check(self) -> None:
-        for each in fields(self):
-            value, kind = getattr(self, each.name), get_origin(each.type) or each.type
-            low = 1 if each.name.endswith("_buckets") else 0
-            if type(value) is not kind or (kind is int and value < low):
-                raise BrokenRecord(f"{each.name} of a manifest cannot be {value!r}")
+    def item_place(self, namespace: Namespace, item: str) -> Place:
+        """Where the record of the item's neighbours is. Raises as ``user_place`` does."""
+        name = field(item)
+        bucket = bucket_of(name, self.similar_buckets)
+        return Place(namespace.similar_bucket(self.generation, bucket), name)
 
-    def keys(self, namespace: Namespace) -> Iterator[str]:
-        """Every key of the generation, so that it can be checked and deleted exactly."""
-        yield namespace.popular(self.generation)
-        yield namespace.sample(self.generation)
-        for chunk in range(self.chunks):
-            yield namespace.chunk(self.generation, chunk)
-        for bucket in range(self.similar_buckets):
-            yield namespace.similar_bucket(self.generation, bucket)
-        for bucket in range(self.user_buckets):
-            yield namespace.user_bucket(self.generation, bucket)
+    def document_place(self, namespace: Namespace, item: int) -> tuple[str, int]:
+        """The chunk that holds the document of an item's index, and its position there."""
+        chunk, position = divmod(item, CHUNK_SIZE)
+        return namespace.chunk(self.generation, chunk), position

@@ -7,7 +7,7 @@ from flask import Flask, Response
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from app.contracts.recommendations import BrokenRecord
+from app.contracts.generations import BrokenRecord
 from app.errors import ServingError
 
 log = logging.getLogger("larder.api")

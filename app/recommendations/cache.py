@@ -17,14 +17,8 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
-from app.contracts.recommendations import (
-    BrokenRecord,
-    Manifest,
-    Namespace,
-    bucket_of,
-    decode_sample,
-    field,
-)
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import Manifest, Namespace, bucket_of, decode_sample, field
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.generation import Generation, openings
 from app.recommendations.near_cache import NearCache, Remembered

@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from json import JSONEncoder
 
-from app.contracts.recommendations import (
-    CHUNK_SIZE,
-    BrokenRecord,
-    Manifest,
-    decode_record,
-    document,
-)
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import CHUNK_SIZE, Manifest, decode_record, document
 from app.recommendations.near_cache import NearCache, Remembered
 
 MAX_REMEMBERED_BYTES = 8192

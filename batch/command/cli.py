@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 import click
 
 from app.contracts import environment
-from app.contracts.recommendations import MAX_K, BrokenRecord, Namespace
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import MAX_K, Namespace
 from batch.command import report, walks
 from batch.command.bars import for_this_terminal
 from batch.command.options import (

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
-from app.contracts.recommendations import BrokenRecord, Manifest, Namespace
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import Manifest, Namespace
 from batch.errors import LostLock, UnknownGeneration
 from batch.generations.connect import Client, translated
 

@@ -8,14 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from app.contracts.recommendations import (
-    MAX_K,
-    Manifest,
-    Namespace,
-    bucket_count,
-    chunk_count,
-    generation_name,
-)
+from app.contracts.generations import generation_name
+from app.contracts.recommendations import MAX_K, Manifest, Namespace, bucket_count, chunk_count
 from batch.errors import BadSettings, NotGoodEnough
 from batch.generations.connect import Client
 from batch.generations.lock import hold

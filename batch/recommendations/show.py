@@ -2,15 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.contracts.recommendations import (
-    CHUNK_SIZE,
-    Manifest,
-    Namespace,
-    bucket_of,
-    decode_record,
-    document,
-    field,
-)
+from app.contracts.recommendations import Manifest, Namespace, decode_record, document
 from batch.errors import BadSettings, CacheUnavailable, UnknownGeneration
 from batch.generations.connect import Client, translated
 from batch.generations.registry import Generations
@@ -27,12 +19,11 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
         raise UnknownGeneration(f"nothing is live in namespace {namespace.name!r}: run refresh")
     name = manifest.generation
     try:
-        member = field(user)
+        place = manifest.user_place(namespace, user)
     except UnicodeEncodeError as error:
         raise BadSettings(f"a user id is UTF-8, not {user!r}") from error
-    key = namespace.user_bucket(name, bucket_of(member, manifest.user_buckets))
     with translated():
-        record: bytes | None = client.hget(key, member)
+        record: bytes | None = client.hget(*place)
         personal = record is not None
         if record is None:
             record = client.get(namespace.popular(name))
@@ -47,6 +38,6 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
 
 
 def _document(client: Client, namespace: Namespace, manifest: Manifest, item: int) -> str:
-    number, position = divmod(item, CHUNK_SIZE)
-    chunk: bytes = client.get(namespace.chunk(manifest.generation, number)) or b""
+    key, position = manifest.document_place(namespace, item)
+    chunk: bytes = client.get(key) or b""
     return document(chunk, position).decode()

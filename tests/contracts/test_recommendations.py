@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
+from app.contracts.generations import SCHEMA, BrokenRecord, generation_name
 from app.contracts.recommendations import (
     BUCKET_SIZE,
     CHUNK_SIZE,
     MAX_ID_BYTES,
     MAX_K,
-    SCHEMA,
-    BrokenRecord,
     Manifest,
     Namespace,
     bucket_count,
@@ -26,7 +25,6 @@ from app.contracts.recommendations import (
     encode_document,
     encode_record,
     field,
-    generation_name,
 )
 
 NAME = "20260131T235959.000Z-ab12"
