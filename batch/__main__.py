@@ -4,9 +4,11 @@ import sys
 
 
 def main() -> None:
-    """Run ``batch.command.cli`` when its packages are there."""
+    """Run ``batch.command.cli``, which imports what a subcommand needs when it needs it."""
     try:
         from batch.command.cli import main as run
+
+        run()
     except ModuleNotFoundError as error:
         sys.exit(
             f"error: {error.name} is not installed: only the API is. Start it with 'gunicorn "
@@ -18,7 +20,6 @@ def main() -> None:
         sys.exit(f"error: {error}: install it (Debian and Ubuntu: apt-get install libgomp1)")
     except KeyboardInterrupt:
         sys.exit(130)
-    run()
 
 
 if __name__ == "__main__":

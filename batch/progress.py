@@ -4,11 +4,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+Advance = Callable[[int], None]
+"""Takes how much more was done."""
+
 
 class Progress(Protocol):
     """Shows how far a step of a run is."""
 
-    def step(
-        self, name: str, total: int, unit: str
-    ) -> AbstractContextManager[Callable[[int], None]]:
-        """Open a step; the function it gives takes how much more was done."""
+    def step(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """Open a step."""

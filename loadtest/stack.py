@@ -76,7 +76,7 @@ class Stack:
     def serving(self) -> Iterator[None]:
         """Run the API; it ends with the block."""
         with (self._folder / "api.log").open("wb") as log:
-            command = [sys.executable, "-m", "batch.command.cli", "serve"]
+            command = [sys.executable, "-m", "batch", "serve"]
             self._api = _start(command, self._environment, log)
             try:
                 self._wait_until_listening()
@@ -101,7 +101,7 @@ class Stack:
     def _larder(self, *arguments: str) -> None:
         """Run a command at low priority: in production it has cores of its own."""
         with (self._folder / "larder.log").open("ab") as log:
-            command = ["nice", "-n", "19", sys.executable, "-m", "batch.command.cli", *arguments]
+            command = ["nice", "-n", "19", sys.executable, "-m", "batch", *arguments]
             process = _start(command, self._environment, log)
             try:
                 code = process.wait()

@@ -17,7 +17,8 @@ from app.contracts.recommendations import (
     encode_document,
 )
 from batch.generations.lock import hold
-from batch.generations.publish import LocalContents, publish
+from batch.generations.publish import publish
+from batch.recommendations.lists import LocalContents
 from batch.recommendations.topk import Lists
 
 MANIFEST = Manifest(
@@ -40,7 +41,9 @@ MANIFEST = Manifest(
 )
 
 
-def contents(users: list[str], items: list[str], k: int = 3) -> tuple[Manifest, LocalContents]:
+def contents(
+    namespace: Namespace, users: list[str], items: list[str], k: int = 3
+) -> tuple[Manifest, LocalContents]:
     """User u's list is items u, u+1, u+2 ... (modulo), item i's neighbours i+1, i+2 ...
 
     The popular list is the first k items. Scores fall from 1.0 by 0.125.
@@ -69,6 +72,7 @@ def contents(users: list[str], items: list[str], k: int = 3) -> tuple[Manifest, 
         encode_document(item, f'{{"title":"Title of {n}"}}') for n, item in enumerate(items)
     ]
     return manifest, LocalContents(
+        namespace,
         users=users,
         items=items,
         user_lists=lists,
@@ -88,6 +92,7 @@ def publish_by_hand(
 ) -> Manifest:
     """Publish such a generation; by default users u0-u99 and items i0-i9."""
     manifest, made = contents(
+        namespace,
         users if users is not None else [f"u{n}" for n in range(100)],
         items if items is not None else [f"i{n}" for n in range(10)],
         k,

@@ -134,7 +134,7 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     """Run the ``larder`` command as a user would, without the tester's own LARDER_ variables."""
     return subprocess.run(
-        [sys.executable, "-m", "batch.command.cli", *arguments],
+        [sys.executable, "-m", "batch", *arguments],
         env=environment(variables),
         capture_output=True,
         text=True,
@@ -204,4 +204,4 @@ class Api(Gunicorn):
 
     def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
         super().__init__("", cache_url=cache_url, namespace=namespace, **settings)
-        self._command = ["-m", "batch.command.cli", "serve"]
+        self._command = ["-m", "batch", "serve"]

@@ -1,21 +1,40 @@
-"""The options of the ``larder`` command: names, ranges, defaults and a sentence each."""
+"""The options of the ``larder`` command: names, ranges, defaults and a sentence each.
+
+A group of options reaches its command as one typed object. Nothing heavy is imported here, so that
+``larder rollback`` and ``--help`` need no model library.
+"""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from app.contracts import environment
-from app.contracts.recommendations import MAX_K
+from app.contracts.recommendations import MAX_K, Namespace
 from batch.command.size import Plan
-from batch.interactions import PRESETS
-from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.errors import BadSettings
+from batch.interactions.layout import PRESETS
+from batch.interactions.reading import ItemsFile, Reading
+from batch.recommendations.terms import ALS_DEFAULTS, RULES, Gate, Holdout, Model, Terms
+from batch.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+PLAN = Plan(users=1, items=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Which cache, and whose part of it."""
+
+    url: str = field(repr=False)  # it may hold a password
+    namespace: Namespace
 
 
 class Finite(click.FloatRange):
@@ -28,10 +47,6 @@ class Finite(click.FloatRange):
         return number
 
 
-DEFAULT = ImplicitALS()
-PLAN = Plan(users=1, items=1)
-
-
 def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     """An option that is also the variable ``LARDER_<NAME>``."""
     variable = environment.PREFIX + name.split("/")[0].lstrip("-").replace("-", "_").upper()
@@ -40,22 +55,122 @@ def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     )
 
 
-def _default(name: str) -> str:
-    return f"[default: {getattr(DEFAULT, name):g}; MLlib has its own]"
+def group(
+    name: str, build: Callable[..., object], *given: Callable[[Command], Command]
+) -> Callable[[Command], Command]:
+    """Several options, shown in the order given, that a command takes as one object.
 
-
-def options(*group: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options as one decorator, shown in the order given."""
+    name: of the command's parameter; build: makes the object of the options' values.
+    """
 
     def decorate(command: Command) -> Command:
-        for each in reversed(group):
-            command = each(command)
-        return command
+        names: list[str] = []
+
+        @wraps(command)
+        def run(*arguments: Any, **values: Any) -> Any:
+            made = build(**{each: values.pop(each) for each in names})
+            return command(*arguments, **values, **{name: made})
+
+        parameters = run.__dict__.setdefault("__click_params__", [])
+        known = len(parameters)
+        for each in reversed(given):
+            run = each(run)
+        names.extend(parameter.name for parameter in parameters[known:])
+        return run  # type: ignore[return-value]
 
     return decorate
 
 
-layout_options = options(
+def _reading(
+    preset: str, delimiter: str | None, rejects: str | None, max_rejects: float, **columns: Any
+) -> Reading:
+    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **columns)
+    if layout.user_column == layout.item_column:
+        raise BadSettings(
+            f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
+        )
+    return Reading(preset, layout, rejects, max_rejects)
+
+
+def _items(
+    items: str | None,
+    items_id_column: str | None,
+    items_delimiter: str | None,
+    items_encoding: str | None,
+    document_columns: str | None,
+) -> ItemsFile | None:
+    if items is None:
+        return None
+    columns = [name.strip() for name in document_columns.split(",")] if document_columns else None
+    return ItemsFile(
+        Path(items),
+        items_id_column,
+        _delimiter(items_delimiter),
+        items_encoding,
+        None if columns is None else tuple(columns),
+    )
+
+
+def _terms(
+    k: int,
+    split: str,
+    holdout: float,
+    after: str | None,
+    min_ndcg: float,
+    max_drop: float,
+    force: bool,
+    keep: int,
+) -> Terms:
+    held_out = Holdout(split, holdout, _moment(after))
+    return Terms(k, held_out, Gate(min_ndcg, max_drop, force), keep)
+
+
+def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
+    """None: nothing was said of Spark."""
+    return SparkOptions.of(conf, spark_log or "off") if conf or spark_log else None
+
+
+def _cache(cache_url: str, namespace: str) -> Cache:
+    try:
+        return Cache(cache_url, Namespace(namespace))
+    except ValueError as error:
+        raise BadSettings(str(error)) from error
+
+
+def _plan(
+    id_bytes: float, document_bytes: float, rps: float, keep: int, replicas: int, **counts: int
+) -> Plan:
+    return Plan(
+        **counts,
+        requests_per_second=rps,
+        id_bytes=id_bytes,
+        document_bytes=document_bytes,
+        generations=keep + 1,
+        copies=replicas + 1,
+    )
+
+
+def _delimiter(text: str | None) -> str | None:
+    return "\t" if text == "\\t" else text
+
+
+def _moment(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadSettings(f"--after must be a date such as 2026-01-31, not {text!r}") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _default(name: str) -> str:
+    return f"[default: {getattr(ALS_DEFAULTS, name):g}; MLlib has its own]"
+
+
+reading_options = group(
+    "reading",
+    _reading,
     option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
     option("--user-column", help="The column of user ids.  [default: user]"),
     option("--item-column", help="The column of item ids.  [default: item]"),
@@ -78,7 +193,9 @@ layout_options = options(
     ),
 )
 
-items_options = options(
+items_options = group(
+    "items",
+    _items,
     option("--items", help="A file of items; its columns come with each answer."),
     option("--items-id-column", help="The column of item ids there.  [default: item]"),
     option("--items-delimiter", help="Between columns there.  [default: comma]"),
@@ -86,7 +203,9 @@ items_options = options(
     option("--document-columns", help="Only these columns, such as title,year.  [default: all]"),
 )
 
-engine_options = options(
+model_options = group(
+    "model",
+    Model,
     option(
         "--engine",
         type=click.Choice(["implicit", "spark"]),
@@ -116,12 +235,9 @@ engine_options = options(
     option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
-        default=DEFAULT.seed,
+        default=ALS_DEFAULTS.seed,
         help="Where chance starts: the same data and seed give the same model.",
     ),
-)
-
-spark_options = options(
     option(
         "--als",
         type=click.Choice(["blocked", "mllib"]),
@@ -135,16 +251,21 @@ spark_options = options(
         help="Whether to learn what users choose, or (by MLlib) how they rate it.",
     ),
     option(
-        "--conf",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A setting of Spark, such as spark.master=spark://host:7077; may come several times.",
-    ),
-    option(
         "--whole-mb",
         type=click.IntRange(0, 100_000),
         help="Factors of up to this size go to every executor whole, larger ones by blocks.  "
         "[default: 256]",
+    ),
+)
+
+spark_options = group(
+    "spark",
+    _spark,
+    option(
+        "--conf",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A setting of Spark, such as spark.master=spark://host:7077; may come several times.",
     ),
     option(
         "--spark-log",
@@ -153,7 +274,9 @@ spark_options = options(
     ),
 )
 
-cache_options = options(
+cache_options = group(
+    "cache",
+    _cache,
     option(
         "--cache-url",
         default="redis://127.0.0.1:6379/0",
@@ -169,8 +292,69 @@ keep_option = option(
     "--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay."
 )
 
+terms_options = group(
+    "terms",
+    _terms,
+    k_option,
+    option(
+        "--split",
+        type=click.Choice(RULES),
+        default="random",
+        help="What is held out: a share of each user's items at random, of each item's users at "
+        "random (stratified), or of each user's items the latest (chronological).",
+    ),
+    option(
+        "--holdout",
+        type=Finite(0, 1, max_open=True),
+        default=0.2,
+        help="The share of the interactions to judge the model on; 0 judges nothing.",
+    ),
+    option(
+        "--after",
+        help="Judge on what users first met on this date (ISO 8601) or later, in place of --split "
+        "and --holdout.",
+    ),
+    option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG."),
+    option(
+        "--max-drop",
+        type=Finite(0, 1),
+        default=0.1,
+        help="Publish no model whose nDCG is lower than the live one's by more than this share.",
+    ),
+    option("--force/--no-force", default=False, help="Publish whatever the gate says."),
+    keep_option,
+)
+
 
 def size_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     """An option of ``size``, whose variable says so: refresh has an ``--items`` of its own."""
     variable = f"{environment.PREFIX}SIZE_{name.lstrip('-').replace('-', '_').upper()}"
     return option(name, envvar=variable, **attributes)
+
+
+size_options = group(
+    "plan",
+    _plan,
+    size_option("--users", type=click.IntRange(1), required=True, help="How many users."),
+    size_option("--items", type=click.IntRange(1), required=True, help="How many items."),
+    size_option("--k", type=click.IntRange(1, MAX_K), default=PLAN.k, help="Items of a list."),
+    size_option(
+        "--rps",
+        type=Finite(0),
+        default=PLAN.requests_per_second,
+        help="Requests a second at peak.",
+    ),
+    size_option("--id-bytes", type=Finite(1), default=PLAN.id_bytes, help="Of an average id."),
+    size_option(
+        "--document-bytes",
+        type=Finite(0),
+        default=PLAN.document_bytes,
+        help="Of an average document.",
+    ),
+    size_option(
+        "--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay."
+    ),
+    size_option(
+        "--replicas", type=click.IntRange(0), default=1, help="Further copies of the cache."
+    ),
+)

@@ -1,30 +1,16 @@
 """What a run tells people: tables of plain text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from app.contracts.recommendations import Manifest
-from batch.command.size import Figure
-from batch.interactions import Interactions, Report
+from batch.command.table import table
 from batch.interactions.items import Items
+from batch.interactions.pairs import Interactions, Report
 from batch.recommendations.evaluate import PER_USER, Metrics
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import RatingMetrics
 
 SHOWN = 10
 """How many columns that are not used are named."""
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Align columns: the first to the left, the others to the right."""
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def quality(measured: Quality) -> str:
@@ -99,29 +85,3 @@ def items(loaded: Items, known: Sequence[str]) -> str:
         f"{described:,} of {len(known):,} items; {counts.replaced:,} replaced, "
         f"{_rejected(counts.rejected)}"
     )
-
-
-def generations(manifests: Iterable[Manifest], live: str | None) -> str:
-    """The generations of a namespace, the newest first."""
-    rows = []
-    for each in sorted(manifests, key=lambda manifest: manifest.generation, reverse=True):
-        ndcg = each.metrics.get("model", {}).get("ndcg")
-        rows.append(
-            [
-                each.generation,
-                "live" if each.generation == live else each.state,
-                f"{each.users:,}",
-                f"{each.items:,}",
-                str(each.k),
-                f"{ndcg:.4f}" if ndcg is not None else "-",
-                "yes" if each.forced else "no",
-            ]
-        )
-    return table(["generation", "state", "users", "items", "k", "nDCG", "forced"], rows)
-
-
-def sizes(needs: Iterable[Figure]) -> str:
-    """What a deployment needs, each figure with its formula."""
-    rows = [[each.name, f"{each.amount:,.1f} {each.unit}", each.formula] for each in needs]
-    width = max(len(row[1]) for row in rows)
-    return "\n".join(f"{name:28}{amount:>{width}}   = {how}" for name, amount, how in rows)

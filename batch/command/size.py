@@ -4,7 +4,7 @@ Each figure is a formula over measured constants; the README names the commands 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.contracts.recommendations import ENTRY_BYTES, PLAIN_ID_BYTES, field
@@ -161,3 +161,10 @@ def _of_the_network(plan: Plan) -> Iterator[Figure]:
 
 def _answer_bytes(plan: Plan) -> float:
     return plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)
+
+
+def text(needs: Iterable[Figure]) -> str:
+    """What a deployment needs, each figure with its formula."""
+    rows = [[each.name, f"{each.amount:,.1f} {each.unit}", each.formula] for each in needs]
+    width = max(len(row[1]) for row in rows)
+    return "\n".join(f"{name:28}{amount:>{width}}   = {how}" for name, amount, how in rows)

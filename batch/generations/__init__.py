@@ -1,0 +1,10 @@
+"""Publish anything: a generation is immutable, verified, and goes live by one pointer.
+
+Knows nothing of what a generation holds::
+
+    connect   a client of the cache, and its errors as ours
+    lock      one run at a time
+    registry  which generations there are, which is live; roll back, delete
+    parts     write keys of either kind, and verify them
+    publish   begin, write, verify, point
+"""

@@ -47,7 +47,7 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
         "driver_info": None,  # no CLIENT SETINFO: Redis 7.0 has no such right to give
         "retry": Retry(ExponentialBackoff(cap=1.0, base=0.2), 3),
     }
-    with translated(where):
+    with cache_errors(where):
         try:
             client = _open(url, options)
             client.ping()
@@ -80,7 +80,7 @@ def _in_cluster(client: Client) -> bool:
 
 
 @contextmanager
-def translated(where: str = "the cache") -> Iterator[None]:
+def cache_errors(where: str = "the cache") -> Iterator[None]:
     """Turn the client's errors into CacheUnavailable, or BadSettings where a retry is vain."""
     try:
         yield

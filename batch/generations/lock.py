@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Event, Thread
+from typing import Any
 
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from app.contracts.recommendations import Namespace
+from app.contracts.generations import Space
 from batch.errors import Locked
-from batch.generations.connect import CACHE_ERRORS, Client, translated
+from batch.generations.connect import CACHE_ERRORS, Client, cache_errors
 
 LEASE_SECONDS = 30.0
 
@@ -38,7 +39,7 @@ class _Lock(Lock):
 @contextmanager
 def hold(
     client: Client,
-    namespace: Namespace,
+    space: Space[Any],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     lease_seconds: float = LEASE_SECONDS,
 ) -> Iterator[str]:
@@ -56,13 +57,13 @@ def hold(
             "nonce": secrets.token_hex(8),
         }
     )
-    lock = _Lock(client, namespace.lock, timeout=lease_seconds, thread_local=False)
+    lock = _Lock(client, space.lock, timeout=lease_seconds, thread_local=False)
     released = Event()
     renewing = Thread(target=_renew, args=(lock, released, lease_seconds / 3), daemon=True)
     try:
-        with translated():
+        with cache_errors():
             if not lock.acquire(blocking=False, token=token):
-                raise Locked(_who(client, namespace))
+                raise Locked(_who(client, space))
         renewing.start()
         yield token
     finally:
@@ -94,12 +95,12 @@ def _release(lock: Lock) -> None:
         return
 
 
-def _who(client: Client, namespace: Namespace) -> str:
-    holder: bytes = client.get(namespace.lock) or b"a run that has just ended"
-    left = client.pttl(namespace.lock) / 1000
-    end = f"{left:.0f} seconds until its lock expires" if left > 0 else f"delete {namespace.lock}"
+def _who(client: Client, space: Space[Any]) -> str:
+    holder: bytes = client.get(space.lock) or b"a run that has just ended"
+    left = client.pttl(space.lock) / 1000
+    end = f"{left:.0f} seconds until its lock expires" if left > 0 else f"delete {space.lock}"
     return (
-        f"namespace {namespace.name!r} is being refreshed by {_named(holder)}; wait for it, or, "
+        f"namespace {space.name!r} is being refreshed by {_named(holder)}; wait for it, or, "
         f"when it is dead, {end}"
     )
 

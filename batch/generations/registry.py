@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
+from typing import Generic, TypeVar
 
-from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.generations import BrokenRecord, Manifest, Space
 from batch.errors import LostLock, UnknownGeneration
-from batch.generations.connect import Client, translated
+from batch.generations.connect import Client, cache_errors
 
 log = logging.getLogger("larder.generations")
 
@@ -44,43 +44,45 @@ PUBLISHED = ("complete", "withdrawn")
 
 _DELETES_AT_A_TIME = 500
 
+M = TypeVar("M", bound=Manifest)
 
-class Generations:
-    """What is published in one namespace.
+
+class Generations(Generic[M]):
+    """What is published of one kind in one namespace.
 
     Each step that could meet another process's step is one script on keys of one slot, so the
     pointer never names a generation that is being deleted. All methods raise CacheUnavailable.
     """
 
-    def __init__(self, client: Client, namespace: Namespace) -> None:
+    def __init__(self, client: Client, space: Space[M]) -> None:
         self._client = client
-        self._namespace = namespace
+        self._space = space
 
     def live(self) -> str | None:
         """The name of the live generation."""
-        with translated():
-            name: bytes | None = self._client.get(self._namespace.live)
+        with cache_errors():
+            name: bytes | None = self._client.get(self._space.live)
         return name.decode(errors="replace") if name is not None else None
 
-    def all(self) -> list[Manifest]:
+    def all(self) -> list[M]:
         """Every generation that can be read, oldest first, unfinished ones included."""
-        with translated():
-            entries: dict[bytes, bytes] = self._client.hgetall(self._namespace.generations)
+        with cache_errors():
+            entries: dict[bytes, bytes] = self._client.hgetall(self._space.generations)
         manifests = []
         for name in sorted(entries):
             try:
-                manifests.append(Manifest.from_json(entries[name]))
+                manifests.append(self._space.read(entries[name]))
             except BrokenRecord as error:
                 log.warning("left alone, for it cannot be read: generation %r: %s", name, error)
         return manifests
 
-    def find(self, name: str) -> Manifest | None:
+    def find(self, name: str) -> M | None:
         """The manifest of that generation, or None."""
-        with translated():
-            text: bytes | None = self._client.hget(self._namespace.generations, name)
-        return Manifest.from_json(text) if text is not None else None
+        with cache_errors():
+            text: bytes | None = self._client.hget(self._space.generations, name)
+        return self._space.read(text) if text is not None else None
 
-    def live_manifest(self) -> Manifest | None:
+    def live_manifest(self) -> M | None:
         """The manifest of the live generation; None when nothing readable is live."""
         name = self.live()
         try:
@@ -88,15 +90,15 @@ class Generations:
         except BrokenRecord:
             return None
 
-    def begin(self, manifest: Manifest) -> None:
+    def begin(self, manifest: M) -> None:
         """Note a generation down before its first key, so that what is left of it can be found."""
-        with translated():
-            self._client.hset(self._namespace.generations, manifest.generation, manifest.to_json())
+        with cache_errors():
+            self._client.hset(self._space.generations, manifest.generation, manifest.to_json())
 
     def prove(self, manifest: Manifest, token: str) -> None:
         """Raise LostLock when the lock is no longer the token's: another run may have pruned."""
-        with translated():
-            holder: bytes | None = self._client.get(self._namespace.lock)
+        with cache_errors():
+            holder: bytes | None = self._client.get(self._space.lock)
         if holder != token.encode():
             raise _lost(manifest)
 
@@ -105,8 +107,8 @@ class Generations:
 
         Raises LostLock when the lock is no longer the token's; then nothing has changed.
         """
-        space = self._namespace
-        with translated():
+        space = self._space
+        with cache_errors():
             done = self._client.eval(
                 _COMMIT,
                 3,
@@ -120,7 +122,7 @@ class Generations:
         if not done:
             raise _lost(manifest)
 
-    def roll_back(self, name: str | None = None) -> Manifest:
+    def roll_back(self, name: str | None = None) -> M:
         """Point at that generation, or at the newest good one older than the live one.
 
         The live one is marked as withdrawn: later runs do not roll back to it unless it is named.
@@ -138,8 +140,8 @@ class Generations:
         if live is not None and live.generation != target.generation:
             changed.append(replace(live, state="withdrawn"))
         texts = [text for each in changed for text in (each.generation, each.to_json())]
-        space = self._namespace
-        with translated():
+        space = self._space
+        with cache_errors():
             done = self._client.eval(
                 _POINT, 2, space.generations, space.live, target.generation, *texts
             )
@@ -147,7 +149,7 @@ class Generations:
             raise UnknownGeneration(f"generation {target.generation} was deleted just now")
         return changed[0]
 
-    def _older_than_live(self) -> Manifest | None:
+    def _older_than_live(self) -> M | None:
         live = self.live()
         older = [
             each
@@ -173,15 +175,15 @@ class Generations:
                 deleted.append(each.generation)
         return deleted
 
-    def delete(self, manifest: Manifest) -> bool:
+    def delete(self, manifest: M) -> bool:
         """Delete every key of a generation without blocking the server, unless it is live.
 
         It is marked first and forgotten last: nothing can point at it in between, and what was
         interrupted is done again by the next ``prune``.
         """
-        space = self._namespace
+        space = self._space
         condemned = replace(manifest, state="deleting")
-        with translated():
+        with cache_errors():
             done = self._client.eval(
                 _CONDEMN,
                 2,
@@ -207,7 +209,7 @@ def unlink(client: Client, keys: Iterable[str]) -> None:
         pipeline.execute()
 
 
-def _lost(manifest: Manifest) -> LostLock:
+def _lost(manifest: M) -> LostLock:
     return LostLock(
         f"generation {manifest.generation} was not published: this run lost its lock, "
         f"perhaps because the machine or the cache stood still; run it again"

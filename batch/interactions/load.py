@@ -23,7 +23,8 @@ from batch.errors import BadInteractions
 from batch.interactions.columns import Columns
 from batch.interactions.layout import Layout
 from batch.interactions.pairs import Interactions, Report
-from batch.interactions.rejects import beside, settle
+from batch.interactions.reading import beside
+from batch.interactions.rejects import settle
 from batch.interactions.table import Table, reading
 
 STEPS = 2.0**52
@@ -65,7 +66,8 @@ def load_pair(
     The rejects of the second go to a file of their own, with `-test` in its name.
     """
     one = load(train, layout, rejects=rejects, max_rejects=max_rejects)
-    other = load(test, layout, rejects=beside(rejects, "test"), max_rejects=max_rejects)
+    rejects_of_test = None if rejects is None else beside(rejects, "test")
+    other = load(test, layout, rejects=rejects_of_test, max_rejects=max_rejects)
     users = sorted({*one.users, *other.users})
     items = sorted({*one.items, *other.items})
     return one.among(users, items), other.among(users, items)

@@ -81,7 +81,7 @@ def settle(
     of right rows and the rejects by reason. Raises BadInteractions when these are more than the
     share `max_rejects`.
     """
-    good, found = judge(connection, checks, name, select)
+    good, found = judge_rows(connection, checks, name, select)
     is_listed = rejects is not None and _list(found, rejects)
     counts: Counter[str] = Counter()
     for reject in found:
@@ -94,7 +94,7 @@ def settle(
     return good, counts
 
 
-def judge(
+def judge_rows(
     connection: duckdb.DuckDBPyConnection,
     checks: Checks,
     name: str,
@@ -107,13 +107,6 @@ def judge(
     ).fetchall()[0]
     look = has_uncut or has_rejects or not good
     return good, _gather(connection, checks) if look else []
-
-
-def beside(rejects: Path | None, input_name: str) -> Path | None:
-    """Return the rejects file of a second input: `rejects.csv` makes `rejects-test.csv`."""
-    if rejects is None or not rejects.name:  # "." and "/" have no name and cannot be written to
-        return rejects
-    return rejects.with_stem(f"{rejects.stem}-{input_name}")
 
 
 def too_many(

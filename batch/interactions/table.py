@@ -2,7 +2,7 @@
 
 DuckDB was chosen after measuring: it reads CSV on all cores, keeps the rows that it cannot parse,
 groups more rows than fit in memory, and hands over NumPy arrays. Its exceptions, and those of
-Python's file reading, end here: `translated` turns them into ours.
+Python's file reading, end here: `reading_errors` turns them into ours.
 """
 
 import csv
@@ -201,19 +201,19 @@ def reading(path: Path, layout: Layout, work: Callable[[duckdb.DuckDBPyConnectio
 
     DuckDB gives up on a text that mixes kinds of newlines; then it gets a copy with one kind.
     """
-    with translated(path), database() as (connection, folder):
+    with reading_errors(path), database() as (connection, folder):
         table = open_table(connection, folder, path, layout)
         try:
             return work(connection, table)
         except duckdb.InvalidInputException as error:
             if not table.is_text or "invalid state" not in str(error):
                 raise
-    with translated(path), database() as (connection, folder):
+    with reading_errors(path), database() as (connection, folder):
         return work(connection, open_table(connection, folder, path, layout, one_newline=True))
 
 
 @contextmanager
-def translated(path: str | Path) -> Iterator[None]:
+def reading_errors(path: str | Path) -> Iterator[None]:
     """Turn what DuckDB and the file system raise into our errors."""
     try:
         yield

@@ -217,7 +217,7 @@ def _hits(lists: Lists, held_out: csr_matrix, k: int) -> Hits:
     return hits
 
 
-def gate(
+def reasons_against(
     model: Metrics, popular: Metrics, min_ndcg: float, live_ndcg: float | None, max_drop: float
 ) -> list[str]:
     """Give every reason why the model must not be published; none when it may be.

@@ -1,6 +1,7 @@
-"""The walk on one machine: arrays in memory, and an engine that fits them."""
+"""One machine: arrays in memory, and an engine that fits them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from batch.generations.publish import LocalContents
-from batch.interactions import Interactions
+from app.contracts.recommendations import Namespace
+from batch.interactions.load import load, load_pair
+from batch.interactions.pairs import Interactions, Report
+from batch.interactions.reading import Reading
 from batch.progress import Progress
-from batch.recommendations.engines import Engine, Factors
+from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
-from batch.recommendations.pipeline import Holdout, Quality, check_k
+from batch.recommendations.lists import LocalContents
+from batch.recommendations.pipeline import Quality
 from batch.recommendations.split import hold_out
+from batch.recommendations.terms import Holdout, check_k
 from batch.recommendations.topk import (
     Lists,
     most_popular,
@@ -28,19 +33,54 @@ from batch.recommendations.topk import (
 
 @dataclass(frozen=True, slots=True)
 class OneMachine:
-    """A ``pipeline.Walk``; documents: one JSON object per item of the interactions, in order."""
+    """A ``pipeline.Platform``."""
+
+    engine: Engine
+
+    @contextmanager
+    def candidate(
+        self, interactions: str, reading: Reading, progress: Progress
+    ) -> Iterator["LocalCandidate"]:
+        found = load(
+            interactions,
+            reading.layout,
+            rejects=reading.rejects_file,
+            max_rejects=reading.max_rejects,
+        )
+        yield LocalCandidate(found, self.engine)
+
+    @contextmanager
+    def trial(
+        self, train: str, test: str, reading: Reading, progress: Progress
+    ) -> Iterator["LocalTrial"]:
+        parts = load_pair(
+            train,
+            test,
+            reading.layout,
+            rejects=reading.rejects_file,
+            max_rejects=reading.max_rejects,
+        )
+        yield LocalTrial(*parts, self.engine)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCandidate:
+    """A ``pipeline.Candidate``."""
 
     loaded: Interactions
-    documents: Iterable[bytes]
     model: Engine
+
+    @property
+    def report(self) -> Report:
+        return self.loaded.report
 
     @property
     def users(self) -> int:
         return len(self.loaded.users)
 
     @property
-    def items(self) -> int:
-        return len(self.loaded.items)
+    def items(self) -> Sequence[str]:
+        return self.loaded.items
 
     @property
     def interactions(self) -> int:
@@ -61,54 +101,76 @@ class OneMachine:
         train, held_out = hold_out(
             self.loaded, holdout.split, holdout.share, holdout.seed, holdout.after
         )
-        return judge(train, held_out, self.model, k, progress)
+        return LocalTrial(train, held_out, self.model).judge(k, progress)
 
-    def train(self, k: int, progress: Progress) -> LocalContents:
+    def train(
+        self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
+    ) -> LocalContents:
         seen = self.loaded.matrix()
         factors = _fit(self.model, seen, "train on all", progress)
         share = popularity(seen)
         unit = unit_rows(factors.items)
         return LocalContents(
+            namespace,
             users=self.loaded.users,
             items=self.loaded.items,
             user_lists=lambda users: recommend(factors, share, seen, users, k),
             similar_lists=lambda items: most_similar(unit, items, k),
             popular=popular_list(share, k),
-            documents=self.documents,
+            documents=documents,
         )
 
 
-def judge(
-    train: Interactions, held_out: Interactions, engine: Engine, k: int, progress: Progress
-) -> Quality:
-    """Fit the engine on one part and measure it, beside most-popular, on the other.
+@dataclass(frozen=True, slots=True)
+class LocalTrial:
+    """A ``pipeline.Trial``; both parts share their ids."""
 
-    Both parts share their ids. What is also in train can not be recommended and does not count.
-    """
-    check_k(k)
-    seen = train.matrix()
-    wanted = relevant(seen, held_out.matrix())
-    if not wanted.nnz:
-        raise nothing_to_judge()
-    factors = _fit(engine, seen, "train", progress)
-    share = popularity(seen)
-    measured = []
-    makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
-        ("evaluate the model", lambda users: recommend(factors, share, seen, users, k)),
-        ("evaluate most-popular", lambda users: most_popular(share, seen[users], k)),
-    ]
-    for name, make in makers:
-        with progress.step(name, int(np.count_nonzero(np.diff(wanted.indptr))), "users") as done:
+    seen: Interactions
+    held_out: Interactions
+    engine: Engine
 
-            def lists_of(users: NDArray[np.int64]) -> Lists:
-                done(len(users))
-                return make(users)
+    @property
+    def reports(self) -> Sequence[Report]:
+        return self.seen.report, self.held_out.report
 
-            measured.append(evaluate(lists_of, wanted, share, k))
-    model, popular = measured
-    return Quality(model, popular)
+    @property
+    def users(self) -> int:
+        return len(self.seen.users)
+
+    @property
+    def items(self) -> Sequence[str]:
+        return self.seen.items
+
+    def judge(self, k: int, progress: Progress) -> Quality:
+        """Fit the engine on one part and measure it, beside most-popular, on the other.
+
+        What is also in the first part can not be recommended and does not count.
+        """
+        check_k(k)
+        seen = self.seen.matrix()
+        wanted = relevant(seen, self.held_out.matrix())
+        if not wanted.nnz:
+            raise nothing_to_judge()
+        factors = _fit(self.engine, seen, "train", progress)
+        share = popularity(seen)
+        measured = []
+        makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
+            ("evaluate the model", lambda users: recommend(factors, share, seen, users, k)),
+            ("evaluate most-popular", lambda users: most_popular(share, seen[users], k)),
+        ]
+        judged = int(np.count_nonzero(np.diff(wanted.indptr)))
+        for name, make in makers:
+            with progress.step(name, judged, "users") as advance:
+
+                def lists_of(users: NDArray[np.int64]) -> Lists:
+                    advance(len(users))
+                    return make(users)
+
+                measured.append(evaluate(lists_of, wanted, share, k))
+        model, popular = measured
+        return Quality(model, popular)
 
 
 def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Factors:
     with progress.step(name, engine.iterations, "iterations") as advance:
-        return engine.fit(weights, lambda iteration: advance(1))
+        return engine.fit(weights, advance)

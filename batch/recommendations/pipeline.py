@@ -1,56 +1,29 @@
-"""The walk: split, train, evaluate, gate, train on everything, topk, publish."""
+"""From interactions to a published generation: judge, gate, train on everything, publish."""
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from app.contracts.generations import generation_name
-from app.contracts.recommendations import MAX_K, Manifest, Namespace, bucket_count, chunk_count
-from batch.errors import BadSettings, NotGoodEnough
+from app.contracts.recommendations import Manifest, Namespace, bucket_count, chunk_count
+from batch.errors import NotGoodEnough
 from batch.generations.connect import Client
 from batch.generations.lock import hold
 from batch.generations.publish import Contents, publish
 from batch.generations.registry import Generations
+from batch.interactions.pairs import Report
+from batch.interactions.reading import Reading
 from batch.progress import Progress
-from batch.recommendations.evaluate import Metrics, gate
+from batch.recommendations.evaluate import Metrics, reasons_against
 from batch.recommendations.ratings import RatingMetrics
+from batch.recommendations.terms import Gate, Holdout, Terms
 
 log = logging.getLogger("larder.pipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class Holdout:
-    """How to judge: what share is held out by which rule (see ``split``); 0 judges nothing."""
-
-    split: str = "random"
-    share: float = 0.2
-    after: float | None = None
-    seed: int = 42
-
-    @property
-    def judges(self) -> bool:
-        """Whether anything is held out."""
-        return self.share > 0 or self.after is not None
-
-    @property
-    def settings(self) -> dict[str, str | float | int]:
-        """What was held out, as the manifest records it."""
-        if self.after is not None:
-            return {"after": self.after}
-        return {"split": self.split, "holdout": self.share, "holdout_seed": self.seed}
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What a model must reach to be published, unless forced."""
-
-    min_ndcg: float = 0.0
-    max_drop: float = 0.1
-    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +38,20 @@ class Quality:
     ratings: RatingMetrics | None = None
 
 
-class Walk(Protocol):
-    """The steps of the walk over certain interactions, by this machine or by a cluster."""
+class Candidate(Protocol):
+    """Interactions and an engine for them: what may become a generation."""
+
+    @property
+    def report(self) -> Report:
+        """What became of the input."""
 
     @property
     def users(self) -> int:
         """How many there are."""
 
     @property
-    def items(self) -> int:
-        """How many there are."""
+    def items(self) -> Sequence[str]:
+        """Their ids."""
 
     @property
     def interactions(self) -> int:
@@ -97,67 +74,108 @@ class Walk(Protocol):
         Raises BadSettings when the split does not fit the data, NotGoodEnough when the fit fails.
         """
 
-    def train(self, k: int, progress: Progress) -> Contents:
-        """Train on everything; what comes back makes the lists when it writes them."""
+    def train(
+        self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
+    ) -> Contents[Manifest]:
+        """Train on everything; what comes back makes the lists when it writes them.
+
+        documents: one JSON object per item, in order.
+        """
+
+
+class Trial(Protocol):
+    """Two inputs and an engine: to train on one and score on the other."""
+
+    @property
+    def reports(self) -> Sequence[Report]:
+        """What became of the inputs."""
+
+    @property
+    def users(self) -> int:
+        """How many there are in either input."""
+
+    @property
+    def items(self) -> Sequence[str]:
+        """The ids of those in either input."""
+
+    def judge(self, k: int, progress: Progress) -> Quality:
+        """See ``Candidate.judge``."""
+
+
+class Platform(Protocol):
+    """Where models are trained: this machine, or a Spark cluster."""
+
+    def candidate(
+        self, interactions: str, reading: Reading, progress: Progress
+    ) -> AbstractContextManager[Candidate]:
+        """Read the interactions. Raises BadInteractions or BadSettings."""
+
+    def trial(
+        self, train: str, test: str, reading: Reading, progress: Progress
+    ) -> AbstractContextManager[Trial]:
+        """Read both inputs. Raises BadInteractions or BadSettings."""
 
 
 def refresh(
-    walk: Walk,
+    candidate: Candidate,
+    documents: Iterable[bytes],
     client: Client,
     namespace: Namespace,
+    terms: Terms,
     progress: Progress,
-    k: int = 10,
-    holdout: Holdout = Holdout(),
-    limits: Gate = Gate(),
-    keep: int = 3,
     report: Callable[[Quality], None] = lambda quality: None,
 ) -> Manifest:
     """Judge a model on held-out interactions, train it on all of them and publish its lists.
 
-    Raises a Terminal error for bad data or a bad model, a Transient one when the cache cannot take
-    it; nothing is published then.
+    documents: one JSON object per item, in order. Raises a Terminal error for bad data or a bad
+    model, a Transient one when the cache cannot take it; nothing is published then.
     """
-    check_k(k)
-    check_holdout(holdout, limits)
+    terms.check()
     started = datetime.now(UTC)
     generations = Generations(client, namespace)
     with hold(client, namespace) as token:
-        generations.prune(keep)
-        quality = walk.judge(holdout, k, progress) if holdout.judges else None
+        generations.prune(terms.keep)
+        quality = _judged(candidate, terms, progress)
         if quality is not None:
             report(quality)
-        forced = _gate(quality, holdout, limits, generations.live_manifest())
-        contents = walk.train(k, progress)
-        manifest = _manifest(walk, k, holdout, quality, forced, started)
+        forced = _is_forced(quality, terms, generations.live_manifest())
+        contents = candidate.train(namespace, documents, terms.k, progress)
+        manifest = _manifest(candidate, terms, quality, forced, started)
         live = generations.live()
         with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
             published = publish(client, namespace, manifest, contents, token, advance)
-        generations.prune(keep, spared=live)
+        generations.prune(terms.keep, spared=live)
     return published
 
 
+def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
+    if not terms.holdout.judges:
+        return None
+    return candidate.judge(terms.holdout, terms.k, progress)
+
+
 def _manifest(
-    walk: Walk,
-    k: int,
-    holdout: Holdout,
+    candidate: Candidate,
+    terms: Terms,
     quality: Quality | None,
     forced: bool,
     started: datetime,
 ) -> Manifest:
+    items = len(candidate.items)
     return Manifest(
         generation=generation_name(started, secrets.token_hex(2)),
         state="writing",
-        users=walk.users,
-        items=walk.items,
-        interactions=walk.interactions,
-        k=k,
-        user_buckets=bucket_count(walk.users),
-        similar_buckets=bucket_count(walk.items),
-        chunks=chunk_count(walk.items),
-        engine=walk.engine,
-        settings={**walk.settings, **holdout.settings},
+        users=candidate.users,
+        items=items,
+        interactions=candidate.interactions,
+        k=terms.k,
+        user_buckets=bucket_count(candidate.users),
+        similar_buckets=bucket_count(items),
+        chunks=chunk_count(items),
+        engine=candidate.engine,
+        settings={**candidate.settings, **terms.holdout.settings},
         metrics=asdict(quality) if quality is not None else {},
-        fingerprint=walk.fingerprint(),
+        fingerprint=candidate.fingerprint(),
         forced=forced,
         code_version=_code_version(),
         started_at=started.isoformat(timespec="seconds"),
@@ -172,36 +190,22 @@ def _code_version() -> str:
         return "unknown"
 
 
-def check_k(k: int) -> None:
-    """Raise BadSettings for a list length that the contract does not take."""
-    if not 1 <= k <= MAX_K:
-        raise BadSettings(f"--k must be 1 to {MAX_K}, not {k}")
-
-
-def check_holdout(holdout: Holdout, limits: Gate) -> None:
-    """Raise BadSettings for a share that is none, or when nobody would judge, unless forced."""
-    if holdout.after is not None:
-        return
-    if not 0 <= holdout.share < 1:
-        raise BadSettings(f"--holdout must be 0 or more and less than 1, not {holdout.share:g}")
-    if not holdout.judges and not limits.force:
-        raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
-
-
-def _gate(quality: Quality | None, holdout: Holdout, limits: Gate, live: Manifest | None) -> bool:
+def _is_forced(quality: Quality | None, terms: Terms, live: Manifest | None) -> bool:
     """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
     if quality is None:
         return True
-    live_ndcg = _live_ndcg(live, holdout, quality.model.k)
-    reasons = "; ".join(
-        gate(quality.model, quality.popular, limits.min_ndcg, live_ndcg, limits.max_drop)
-    )
+    reasons = _reasons(quality, terms.gate, _live_ndcg(live, terms.holdout, quality.model.k))
     if not reasons:
         return False
-    if not limits.force:
+    if not terms.gate.force:
         raise NotGoodEnough(f"{reasons}. Nothing was published; --force publishes all the same")
     log.warning("--force: publishing although %s", reasons)
     return True
+
+
+def _reasons(quality: Quality, gate: Gate, live_ndcg: float | None) -> str:
+    model, popular = quality.model, quality.popular
+    return "; ".join(reasons_against(model, popular, gate.min_ndcg, live_ndcg, gate.max_drop))
 
 
 def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.contracts.recommendations import Manifest, Namespace, decode_record, document
 from batch.errors import BadSettings, CacheUnavailable, UnknownGeneration
-from batch.generations.connect import Client, translated
+from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
 
@@ -22,7 +22,7 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
         place = manifest.user_place(namespace, user)
     except UnicodeEncodeError as error:
         raise BadSettings(f"a user id is UTF-8, not {user!r}") from error
-    with translated():
+    with cache_errors():
         record: bytes | None = client.hget(*place)
         personal = record is not None
         if record is None:

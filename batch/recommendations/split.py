@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.errors import BadSettings
-from batch.interactions import Interactions
-
-RULES = ("random", "stratified", "chronological")
+from batch.interactions.pairs import Interactions
 
 Split = tuple[Interactions, Interactions]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from batch.recommendations.engines import Factors
+from batch.recommendations.engines.engine import Factors
 
 BLOCK = 8192
 """Users at a time: memory is a block's lists and 100 rows of scores a thread."""

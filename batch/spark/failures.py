@@ -91,7 +91,7 @@ _MEANINGS: tuple[tuple[str, type[LarderError], str], ...] = (
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def spark_errors() -> Iterator[None]:
     """Raise Spark's and py4j's errors as ours; for whoever lends a session, while Java runs.
 
     An error of ours from an executor comes out as what it was. Else what ``_MEANINGS`` says of it:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from batch.errors import BadSettings, ClusterUnavailable
 from batch.spark import java
-from batch.spark.failures import no_pages, translated
+from batch.spark.failures import no_pages, spark_errors
 from batch.spark.package import is_local, ship
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def session(conf: Mapping[str, str], log_level: str = "off") -> "Iterator[SparkS
 
     conf: Spark's own settings by name; they win over ours, over those of spark-submit and
     over spark-defaults.conf. log_level: "off", "error", "warn", "info" of Spark's log on stderr.
-    Raises BadSettings, or as ``translated`` says; errors raised inside are translated too.
+    Raises BadSettings, or as ``spark_errors`` says; errors raised inside are spark_errors too.
     """
     java.require()
     from pyspark import SparkContext
@@ -91,7 +91,7 @@ def _restored() -> Iterator[None]:
 def _borrowed(conf: Mapping[str, str]) -> "Iterator[SparkSession]":
     from pyspark.sql import SparkSession
 
-    with translated(), ExitStack() as stack:
+    with spark_errors(), ExitStack() as stack:
         spark = SparkSession.builder.getOrCreate()
         wanted = {**_SQL, **conf}
         before = {key: spark.conf.get(key, None) for key in wanted}
@@ -124,8 +124,8 @@ def _started(conf: Mapping[str, str], log_level: str) -> "Iterator[SparkSession]
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Errors are translated while Spark and Java still run: they are asked what happened.
-    with java.running(conf, log_level), ExitStack() as stack, translated():
+    # Errors are spark_errors while Spark and Java still run: they are asked what happened.
+    with java.running(conf, log_level), ExitStack() as stack, spark_errors():
         settings = settings_of(conf)
         _choose_python(settings)
         _reach(settings.get("spark.master") or "")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from batch.interactions import Interactions, Report
+from batch.interactions.pairs import Interactions, Report
 
 
 def interactions(

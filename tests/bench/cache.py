@@ -16,9 +16,10 @@ import redis
 from numpy.typing import NDArray
 
 from app.contracts.recommendations import Namespace, bucket_count, bucket_of, field
-from batch.command import report
+from batch.command.table import table
 from batch.generations.lock import hold
-from batch.generations.publish import encode_lists, publish
+from batch.generations.publish import publish
+from batch.recommendations.lists import encode_lists
 from batch.recommendations.topk import Lists
 from tests.generations import contents
 from tests.servers import Server
@@ -48,16 +49,16 @@ def main() -> None:
         mine, plain = statistics.median(ours), statistics.median(floor)
         speeds = [f"{mine:,.0f}", f"{plain:,.0f}", f"{mine / plain:.2f}"]
         rows.append([f"{len(users):,} {kind}", f"{size:.1f}", *speeds])
-    print(report.table(["ids", "bytes/user", "users/s", "plain HSET", "ratio"], rows))
+    print(table(["ids", "bytes/user", "users/s", "plain HSET", "ratio"], rows))
     print("targets: <= 100 bytes/user; >= 300,000 users/s or a ratio >= 0.5")
 
 
 def _publish(users: Sequence[str]) -> tuple[float, float]:
     """Seconds and bytes per user of publishing ready lists."""
-    manifest, made = contents(list(users), [f"item {number}" for number in range(ITEMS)], K)
+    space = Namespace("bench")
+    manifest, made = contents(space, list(users), [f"item {number}" for number in range(ITEMS)], K)
     ready = made.user_lists(np.arange(len(users)))
     with Server() as server, redis.Redis.from_url(server.url) as client:
-        space = Namespace("bench")
         before = client.info("memory")["used_memory"]
         with hold(client, space) as token:
             started = time.perf_counter()
@@ -79,7 +80,9 @@ class _Ready:
 
 def _plain(users: Sequence[str]) -> float:
     """Seconds of a plain pipelined HSET of the same fields and records, made before the clock."""
-    _, made = contents(list(users), [f"item {number}" for number in range(ITEMS)], K)
+    _, made = contents(
+        Namespace("bench"), list(users), [f"item {number}" for number in range(ITEMS)], K
+    )
     records = encode_lists(made.user_lists(np.arange(len(users))))
     names = [field(user) for user in users]
     count = bucket_count(len(users))

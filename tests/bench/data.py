@@ -7,7 +7,9 @@ import duckdb
 import numpy as np
 
 from batch.datasets import movielens
-from batch.interactions import PRESETS, Interactions, Layout, load
+from batch.interactions.layout import PRESETS, Layout
+from batch.interactions.load import load
+from batch.interactions.pairs import Interactions
 
 FETCHED = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "larder"
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from batch.command import report
 from batch.command.bars import Lines
-from batch.interactions import Interactions, Layout
+from batch.command.table import table
+from batch.interactions.layout import Layout
+from batch.interactions.pairs import Interactions
 from batch.recommendations.engines.implicit_als import ImplicitALS
-from batch.recommendations.one_machine import judge
+from batch.recommendations.one_machine import LocalTrial
 from batch.recommendations.split import stratified
 from tests.bench import data
 
@@ -46,7 +47,7 @@ def main() -> None:
             interactions = data.loaded(path, layout)
             rows.extend(_rows(name, interactions, 1 if name == "decklists" else arguments.splits))
     head = ["data", "pairs", "settings", "nDCG@10", "popular", "MAP@10", "P@10", "R@10", "coverage"]
-    print(report.table(head, rows))
+    print(table(head, rows))
 
 
 def _rows(name: str, interactions: Interactions, splits: int) -> list[list[str]]:
@@ -55,7 +56,9 @@ def _rows(name: str, interactions: Interactions, splits: int) -> list[list[str]]
         if label not in ("default", name):
             continue
         measured = [
-            judge(*stratified(interactions, 0.25, seed), ImplicitALS(**settings), 10, Lines())
+            LocalTrial(*stratified(interactions, 0.25, seed), ImplicitALS(**settings)).judge(
+                10, Lines()
+            )
             for seed in range(splits)
         ]
         means = [

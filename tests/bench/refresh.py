@@ -20,14 +20,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import Namespace, encode_document
-from batch.command import report
 from batch.command.bars import Lines
+from batch.command.table import table
 from batch.generations.connect import Client, connect
-from batch.interactions import Interactions
-from batch.recommendations.engines import Factors
+from batch.interactions.pairs import Interactions
+from batch.recommendations.engines.engine import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
-from batch.recommendations.one_machine import OneMachine
-from batch.recommendations.pipeline import Gate, Holdout, refresh
+from batch.recommendations.one_machine import LocalCandidate
+from batch.recommendations.pipeline import refresh
+from batch.recommendations.terms import Gate, Holdout, Terms
 from batch.recommendations.topk import BLOCK, best_unseen
 from tests.bench import data
 from tests.servers import Server
@@ -56,7 +57,7 @@ def main() -> None:
         engine = ImplicitALS(factors=arguments.factors)
         rows = [_memory(path, client, engine)]
         rows += _times(path, client, engine, arguments.rounds)
-        print(report.table(["", "ours", "floor", "ratio", "target"], rows))
+        print(table(["", "ours", "floor", "ratio", "target"], rows))
 
 
 def _memory(path: Path, client: Client, engine: ImplicitALS) -> list[str]:
@@ -102,14 +103,12 @@ def _times(path: Path, client: Client, engine: ImplicitALS, rounds: int) -> list
 def _refresh(path: Path, client: Client, engine: ImplicitALS) -> None:
     interactions = data.loaded(path)
     refresh(
-        OneMachine(interactions, map(encode_document, interactions.items), engine),
+        LocalCandidate(interactions, engine),
+        map(encode_document, interactions.items),
         client,
         Namespace("bench"),
+        Terms(K, Holdout(share=0), Gate(force=True), keep=2),
         Lines(),
-        k=K,
-        holdout=Holdout(share=0),
-        limits=Gate(force=True),
-        keep=2,
     )
 
 

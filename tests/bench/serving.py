@@ -21,7 +21,7 @@ from pathlib import Path
 
 import redis
 
-from batch.command import report
+from batch.command.table import table
 from batch.datasets.movielens import SMALL
 from tests.servers import Api, Gunicorn, Server, run, wait_until
 
@@ -199,7 +199,7 @@ def _print(cases: Sequence[Case], seen: Mapping[str, Sequence[Measured]]) -> Non
             ]
         )
     head = ["", "requests/s", "users/s", "of Flask", "CPU us", "p50 ms", "p99 ms", "errors"]
-    print(report.table(head, rows))
+    print(table(head, rows))
     print("(a batch's share is its users/s over those of warm single requests; CPU us is the")
     print("processor time of the API for one request, without load generator and cache)")
 

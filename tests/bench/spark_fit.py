@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.recommendations import Namespace
-from batch.command import report
+from batch.command.table import table
 from batch.generations.registry import Generations
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.blocks import View, cpus, factors
@@ -57,11 +57,9 @@ def main() -> None:
         conf = {"spark.master": f"local[{given.cores}]", "spark.driver.memory": "4g"}
         with session(conf) as spark, ExitStack() as stack:
             rows = _fits(spark, path, given, stack)
-        print(report.table(["", "seconds", "of implicit", "target"], rows))
+        print(table(["", "seconds", "of implicit", "target"], rows))
         print(
-            report.table(
-                ["engine", "nDCG@10", "95 % interval", "seconds"], _published(path, given.cores)
-            )
+            table(["engine", "nDCG@10", "95 % interval", "seconds"], _published(path, given.cores))
         )
 
 

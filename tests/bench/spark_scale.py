@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from batch.command import report
+from batch.command.table import table
 from tests.bench import data
 from tests.servers import Server, environment
 from tests.spark.cluster import StandaloneCluster
@@ -63,7 +63,7 @@ def main() -> None:
                     runs.append(_run(path, Run(scale, cores), given.factors, given.iterations))
                 print(_row(runs[-1]), file=sys.stderr, flush=True)
     head = ["scale", "cores", "pairs", *STEPS, "all, s", "driver MB", "executors MB"]
-    print(report.table(head, map(_row, runs)))
+    print(table(head, map(_row, runs)))
     _draw(runs, given.plot)
     print(f"drawn in {given.plot}")
 

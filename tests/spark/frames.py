@@ -12,12 +12,13 @@ from pyspark.sql import DataFrame, SparkSession
 from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import encode_document
-from batch.interactions import Interactions, Report
+from batch.interactions.pairs import Interactions, Report
 from batch.recommendations.cluster.blocks import Model, View, balanced
+from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.ids import Indexed, index
-from batch.recommendations.cluster.walk import Cluster
-from batch.recommendations.engines import Factors
-from batch.recommendations.one_machine import OneMachine
+from batch.recommendations.engines.engine import Factors
+from batch.recommendations.one_machine import LocalCandidate
+from batch.recommendations.pipeline import Candidate
 
 NOTHING_READ = Report(files=1, rows=0, rejected={}, merged=0, zero=0)
 
@@ -152,21 +153,25 @@ class KnownOnCluster:
         return spread(view.frame.sparkSession, self.factors, view.users.starts)
 
 
-def both_walks(
+def both_candidates(
     frame: DataFrame, cache_url: str, stack: ExitStack, rates: bool = False
-) -> tuple[OneMachine, Cluster]:
-    """The walks of one machine and of the cluster: the same pairs, numbers and factors.
+) -> tuple[LocalCandidate, ClusterCandidate]:
+    """Candidates of one machine and of a cluster: the same pairs, numbers and factors.
 
     frame: user, item (string), weight and, where known, timestamp.
     """
     indexed = index(frame, stack)
     made = gathered(indexed)
     factors = drawn(len(made.users), len(made.items))
-    documents = [encode_document(item) for item in made.items]
+    learner = KnownOnCluster(factors, rates)
     return (
-        OneMachine(made, documents, Known(factors)),
-        Cluster(indexed, documents, KnownOnCluster(factors, rates), cache_url, stack),
+        LocalCandidate(made, Known(factors)),
+        ClusterCandidate(made.report, indexed, learner, cache_url, stack),
     )
+
+
+def documents_of(candidate: Candidate) -> list[bytes]:
+    return [encode_document(item) for item in candidate.items]
 
 
 def shop(users: int = 130, items: int = 30, seed: int = 0) -> Interactions:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from batch.recommendations.cluster.als import BlockedALS, numbers
 from batch.recommendations.cluster.blocks import View
-from batch.recommendations.engines import Factors
+from batch.recommendations.engines.engine import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from tests.spark.frames import factors_of, pairs_of, sparse, view_of
 

@@ -316,7 +316,7 @@ def test_without_the_extra_the_command_says_what_to_install(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pyspark'] = None\n")
     done = subprocess.run(
-        [sys.executable, "-m", "batch.command.cli", "refresh", str(films), "--engine", "spark"],
+        [sys.executable, "-m", "batch", "refresh", str(films), "--engine", "spark"],
         env={
             **environment({f"LARDER_{name.upper()}": value for name, value in where.items()}),
             "PYTHONPATH": str(tmp_path),
@@ -334,7 +334,7 @@ def test_ctrl_c_ends_all_of_it_at_once(films: Path, tmp_path: Path, own_server: 
     to = ["--cache-url", own_server.url, "--rejects", str(tmp_path / "rejects")]
     much = ["--preset", "ml-latest", "--iterations", "1000", *UNJUDGED]
     process = psutil.Popen(
-        [sys.executable, "-m", "batch.command.cli", "refresh", str(films), *to, *SPARK, *much],
+        [sys.executable, "-m", "batch", "refresh", str(films), *to, *SPARK, *much],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

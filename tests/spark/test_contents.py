@@ -21,16 +21,16 @@ from app.contracts.recommendations import (
 from batch.command.bars import Lines
 from batch.errors import CacheUnavailable, LostLock
 from batch.generations.connect import Client
-from batch.generations.publish import Shelves
 from batch.generations.registry import Generations
-from batch.recommendations.cluster.contents import ClusterContents, Target, Written
-from batch.recommendations.pipeline import Walk
+from batch.recommendations.cluster.contents import ClusterContents, ClusterWritten, Side, Target
+from batch.recommendations.lists import Shelves
+from batch.recommendations.pipeline import Candidate
 from batch.recommendations.topk import Lists
-from batch.spark.failures import translated
+from batch.spark.failures import spark_errors
 from tests.batch.pairs import interactions
 from tests.generations import MANIFEST, Found, keys_of, read_back
 from tests.servers import Server
-from tests.spark.frames import both_walks, frame_of, shop
+from tests.spark.frames import both_candidates, documents_of, frame_of, shop
 
 K = 5
 
@@ -56,13 +56,11 @@ class Shop:
     namespace: Namespace
     manifest: Manifest
     contents: ClusterContents
-    written: Written
+    written: ClusterWritten
 
-    def write(self) -> Written:
-        with translated():
-            return self.contents.write(
-                self.client, self.namespace, self.manifest, lambda done: None
-            )
+    def write(self) -> ClusterWritten:
+        with spark_errors():
+            return self.contents.write(self.client, self.manifest, lambda done: None)
 
     def dumps(self) -> dict[str, bytes]:
         return {key: self.client.dump(key) for key in sorted(keys_of(self.client, self.namespace))}
@@ -72,11 +70,11 @@ class Shop:
 def written(spark: SparkSession, server: Server) -> Iterator[Shop]:
     namespace = Namespace("written-by-executors")
     with ExitStack() as stack, redis.Redis.from_url(server.url) as client:
-        _, walk = both_walks(frame_of(spark, shop(700)), server.url, stack)
-        manifest = manifest_of(walk.users, walk.items, K)
+        _, walk = both_candidates(frame_of(spark, shop(700)), server.url, stack)
+        manifest = manifest_of(walk.users, len(walk.items), K)
         Generations(client, namespace).begin(manifest)
-        contents = walk.train(K, Lines())
-        first = contents.write(client, namespace, manifest, lambda done: None)
+        contents = walk.train(namespace, documents_of(walk), K, Lines())
+        first = contents.write(client, manifest, lambda done: None)
         yield Shop(client, namespace, manifest, contents, first)
 
 
@@ -90,7 +88,7 @@ def test_writing_twice_leaves_the_same_bytes(written: Shop) -> None:
 
 
 def test_each_bucket_of_users_is_of_one_task(written: Shop) -> None:
-    shelves = [shelf for shelf in written.written.shelves if shelf.of_users]
+    shelves = [shelf for shelf in written.written.shelves if shelf.side is Side.USERS]
     assert len(shelves) == written.contents.indexed.blocks == 2
     assert sorted(bucket for shelf in shelves for bucket in shelf.buckets) == list(
         range(written.manifest.user_buckets)
@@ -137,9 +135,9 @@ def test_any_bucket_that_lost_something_is_noticed(
     assert_noticed(written, min(keys - sampled), damage)
 
 
-@pytest.mark.parametrize("of_users", [True, False], ids=["users", "items"])
-def test_a_record_that_changed_is_noticed_in_the_sample(written: Shop, of_users: bool) -> None:
-    shelf = next(shelf for shelf in written.written.shelves if shelf.of_users == of_users)
+@pytest.mark.parametrize("side", Side)
+def test_a_record_that_changed_is_noticed_in_the_sample(written: Shop, side: Side) -> None:
+    shelf = next(shelf for shelf in written.written.shelves if shelf.side is side)
     key, _ = shelf.sample[0]
     assert_noticed(written, key, change_record)
 
@@ -184,7 +182,7 @@ def test_a_task_stops_when_its_generation_is_deleted_while_it_writes(
     target = Target(server.url, namespace, manifest)
     shelves = Shelves.of([f"u{n}" for n in range(users)], manifest.user_buckets)
     with pytest.raises(LostLock, match="was given up"):
-        target.write(True, range(manifest.user_buckets), shelves, lists_of)
+        target.write(Side.USERS, range(manifest.user_buckets), shelves, lists_of)
     assert made < users / 2, "it stopped at the first question"
     assert keys_of(client, namespace) == {namespace.generations}, "what it wrote is gone again"
 
@@ -210,21 +208,23 @@ def test_lists_of_any_length_are_those_of_one_machine(
     k: int,
 ) -> None:
     with ExitStack() as stack:
-        alone, walk = both_walks(frame_of(spark, interactions(pairs)), server.url, stack)
-        walks: tuple[Walk, Walk] = (alone, walk)
+        alone, walk = both_candidates(frame_of(spark, interactions(pairs)), server.url, stack)
+        walks: tuple[Candidate, Candidate] = (alone, walk)
         found = []
         for number, each in enumerate(walks):
-            manifest = manifest_of(alone.users, alone.items, k, f"20260101T000000Z-000{number}")
+            manifest = manifest_of(
+                alone.users, len(alone.items), k, f"20260101T000000Z-000{number}"
+            )
             Generations(client, namespace).begin(manifest)
-            contents = each.train(k, Lines())
-            contents.write(client, namespace, manifest, lambda done: None).verify(client)
+            contents = each.train(namespace, documents_of(each), k, Lines())
+            contents.write(client, manifest, lambda done: None).verify(client)
             found.append(
                 read_back(client, namespace, manifest, alone.loaded.users, alone.loaded.items)
             )
     assert_alike(*found)
     seen = alone.loaded.matrix()
     for row, user in enumerate(alone.loaded.users):
-        unseen = alone.items - seen[row].nnz
+        unseen = len(alone.items) - seen[row].nnz
         assert len(found[1].users[user]) == min(k, unseen)
 
 

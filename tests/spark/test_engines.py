@@ -11,10 +11,11 @@ from scipy.sparse import csr_matrix
 
 from batch.errors import BadSettings
 from batch.recommendations.cluster.als import BlockedALS
+from batch.recommendations.cluster.candidate import Learner
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.cluster.mllib import MllibALS
-from batch.recommendations.cluster.walk import Learner
-from batch.recommendations.engines import Factors
+from batch.recommendations.engines.engine import Factors
+from batch.recommendations.terms import Model
 from tests.batch.pairs import checkerboard
 from tests.batch.recommendations.engine_suite import ITEMS, USERS, EngineSuite, fit, matrix
 from tests.spark.frames import factors_of, view_of
@@ -77,7 +78,7 @@ class ClusterSuite(EngineSuite):
 
     def engine(self, **settings: Any) -> OnCluster:
         chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
-        return OnCluster(self.spark, learner(whole_mb=None, **chosen), self.fitted)
+        return OnCluster(self.spark, learner(Model(**chosen)), self.fitted)
 
     def test_the_same_seed_gives_the_same_bytes(self) -> None:
         self.fitted = None
@@ -121,7 +122,7 @@ class TestMllib(ClusterSuite):
 def test_the_feedback_chooses_the_learner_unless_it_is_named(
     als: str | None, feedback: str, kind: type
 ) -> None:
-    made = learner(als, feedback, None, factors=7)
+    made = learner(Model(als=als, feedback=feedback, factors=7))
     assert isinstance(made, kind)
     assert made.settings["factors"] == 7
     assert made.rates == (feedback == "explicit")
@@ -129,10 +130,10 @@ def test_the_feedback_chooses_the_learner_unless_it_is_named(
 
 def test_the_blocked_solver_refuses_ratings() -> None:
     with pytest.raises(BadSettings, match="--als mllib"):
-        learner("blocked", "explicit", None)
+        learner(Model(als="blocked", feedback="explicit"))
 
 
 def test_the_size_up_to_which_factors_are_sent_whole_is_in_mebibytes() -> None:
-    made = learner("blocked", "implicit", 3)
+    made = learner(Model(als="blocked", whole_mb=3))
     assert isinstance(made, BlockedALS)
     assert made.whole_bytes == 3 * 2**20

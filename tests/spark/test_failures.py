@@ -19,11 +19,11 @@ from pyspark.sql import SparkSession
 from app.contracts.recommendations import Manifest, Namespace
 from batch.command import cli
 from batch.errors import BadSettings, LostLock
-from batch.generations.publish import Shelves
 from batch.generations.registry import Generations
-from batch.recommendations.cluster.contents import Target
+from batch.recommendations.cluster.contents import Side, Target
+from batch.recommendations.lists import Shelves
 from batch.recommendations.topk import Lists
-from batch.spark.failures import translated
+from batch.spark.failures import spark_errors
 from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, environment, wait_until
 from tests.spark.cluster import QUICK, StandaloneCluster
@@ -288,7 +288,7 @@ def test_a_stack_that_is_too_small_names_the_settings_to_change(spark: SparkSess
     for _ in range(20_000):
         made = made.coalesce(1)
     with pytest.raises(BadSettings, match=r"StackOverflowError.*--conf spark\.checkpoint\.dir="):
-        with translated():
+        with spark_errors():
             made.count()
 
 
@@ -354,7 +354,7 @@ def test_a_task_that_runs_twice_takes_nothing_from_what_was_published(
 
 
 def write_users(target: Target, lists: Callable[[Any], Lists]) -> None:
-    target.write(True, range(1), Shelves.of(["u0", "u1"], 1), lists)
+    target.write(Side.USERS, range(1), Shelves.of(["u0", "u1"], 1), lists)
 
 
 def some_lists(rows: Any) -> Lists:

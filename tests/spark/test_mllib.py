@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch.datasets import movielens
 from batch.errors import BadInteractions, NotGoodEnough
-from batch.interactions import PRESETS, Interactions
+from batch.interactions.layout import PRESETS
+from batch.interactions.pairs import Interactions
 from batch.recommendations.cluster.mllib import DEFAULTS, MllibALS
-from batch.recommendations.engines import Factors
+from batch.recommendations.engines.engine import Factors
 from batch.recommendations.evaluate import evaluate
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import RatingMetrics, Sums

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.errors import BadSettings
-from batch.interactions import PRESETS, BadInteractions, Interactions, Layout, Report, load
+from batch.errors import BadInteractions, BadSettings
 from batch.interactions.files import PART_HEAD
-from batch.spark.failures import translated
-from batch.spark.read import read
+from batch.interactions.layout import PRESETS, Layout
+from batch.interactions.load import load
+from batch.interactions.pairs import Interactions, Report
+from batch.spark.failures import spark_errors
+from batch.spark.read.load import read
 from tests.batch.interactions.test_interactions import nasty_text, parquet, write
 
 RATINGS = Path(__file__).parents[2] / "batch/datasets/ml-latest-small/ratings.csv"
@@ -293,7 +295,7 @@ class TestFiles:
         assert "\n" not in str(caught.value)
 
     def test_an_unknown_file_system_is_a_wrong_setting(self, spark: SparkSession) -> None:
-        with pytest.raises(BadSettings, match="Spark lacks what reads"), translated():
+        with pytest.raises(BadSettings, match="Spark lacks what reads"), spark_errors():
             by_spark(spark, "klingon://host/a.csv")
 
     def test_a_name_that_spark_skips_is_told(self, spark: SparkSession, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from batch.errors import (
     OutOfMemory,
 )
 from batch.spark import java
-from batch.spark.failures import translated
+from batch.spark.failures import spark_errors
 from batch.spark.package import package
 from batch.spark.session import session, settings_of
 from tests.servers import environment
@@ -392,7 +392,7 @@ def test_a_failure_of_spark_is_one_sentence_of_ours(
     name: str, spark: SparkSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
     work, kind, sentence = FAILURES[name]
-    with pytest.raises(kind) as raised, translated():
+    with pytest.raises(kind) as raised, spark_errors():
         work(spark)
     assert type(raised.value) is kind
     assert "\n" not in str(raised.value)
@@ -429,7 +429,7 @@ def test_executors_that_are_lost_are_no_lack_of_memory_unless_spark_says_so(
 ) -> None:
     """In the words of Spark's sources; transient, or not."""
     text = f"Job aborted due to stage failure: Task 0 in stage 1.0 failed 4 times: {said}\nmemory"
-    with pytest.raises(kind) as raised, translated():
+    with pytest.raises(kind) as raised, spark_errors():
         raise py4j.protocol.Py4JError(text)
     assert type(raised.value) is kind
     assert "\n" not in str(raised.value)
@@ -446,16 +446,16 @@ def test_a_context_that_does_not_come_up_says_why(
     said: str, kind: type[errors.LarderError]
 ) -> None:
     text = f"An error occurred while calling None.JavaSparkContext.\n: java.lang.Exception: {said}"
-    with pytest.raises(kind), translated():
+    with pytest.raises(kind), spark_errors():
         raise py4j.protocol.Py4JError(text)
 
 
 def test_py4j_stays_quiet_around_a_session_that_is_lent(caplog: pytest.LogCaptureFixture) -> None:
-    """Which is translated within: here and there py4j is not heard, afterwards it is again."""
+    """Which is spark_errors within: here and there py4j is not heard, afterwards it is again."""
     page = logging.LogRecord("root", logging.ERROR, py4j.protocol.__file__, 1, "a page", None, None)
     before = list(logging.root.filters)
-    with translated():
-        with translated():
+    with spark_errors():
+        with spark_errors():
             pass
         logging.root.handle(page)
     assert not caplog.records
@@ -475,7 +475,7 @@ def test_every_error_that_spark_or_py4j_raises_is_translated() -> None:
     "error", [OSError("disk full"), ConnectionResetError("the cache"), KeyError(1)]
 )
 def test_what_is_not_of_spark_passes(error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, translated():
+    with pytest.raises(type(error)) as raised, spark_errors():
         raise error
     assert raised.value is error
 

@@ -72,7 +72,7 @@ class MortalPipeline(redis.client.Pipeline):
 
 def work(url: str, namespace: Namespace, dies_after: int = 10**9) -> int:
     """Publish DEAD as a run does, until killed; returns how many commands it took."""
-    manifest, made = contents(USERS, ITEMS)
+    manifest, made = contents(namespace, USERS, ITEMS)
     client: Mortal
     with Mortal.from_url(url) as client:
         client.commands_left = dies_after

@@ -175,7 +175,7 @@ def test_what_a_dead_run_left_is_cleaned_up(opened: Any, namespace: Namespace) -
 def test_a_part_that_was_lost_stops_the_publication(opened: Any, namespace: Namespace) -> None:
     live = publish_by_hand(opened, namespace, NAMES[0])
     before = keys_of(opened, namespace)
-    manifest, made = contents([f"u{n}" for n in range(1000)], ["i0"])
+    manifest, made = contents(namespace, [f"u{n}" for n in range(1000)], ["i0"])
     manifest = replace(manifest, generation=NAMES[1])
 
     def lists(chosen: Any) -> Lists:

@@ -7,7 +7,7 @@ Spark schedules, keeps, and repeats what was lost.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from pyspark import RDD, Broadcast, StorageLevel
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Matrix, Model, Side, View, cpus, kept
 from batch.recommendations.engines.implicit_als import ImplicitALS, diverged
 from batch.recommendations.topk import BLOCK
@@ -62,7 +63,7 @@ class BlockedALS:
     def rates(self) -> bool:
         return False
 
-    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Model:
+    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Model:
         """Learn from both sides of the pairs.
 
         The same pairs and seed give the same factors whatever the number of blocks, but for
@@ -74,10 +75,10 @@ class BlockedALS:
         halves = _Half(solve, users, items, stack), _Half(solve, items, users, stack)
         mine, theirs = self._begin(users, 0), self._begin(items, users.size)
         fixed = self._fix(items, theirs, stack)
-        for iteration in range(self.iterations):
+        for _ in range(self.iterations):
             mine, fixed = self._step(halves[0], users, mine, fixed, stack)
             theirs, fixed = self._step(halves[1], items, theirs, fixed, stack)
-            progress(iteration + 1)
+            advance(1)
         whole = fixed.whole.value if fixed.whole is not None else np.concatenate(theirs.collect())
         return Model(mine, whole)
 

@@ -4,9 +4,10 @@ Each block of users is a range of buckets, so every bucket is one command of one
 Spark repeats, or runs twice, leaves the same bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -20,31 +21,37 @@ from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import SAMPLE_SIZE, Manifest, Namespace, encode_sample
 from batch.errors import LostLock
-from batch.generations.connect import Client, connect, translated
-from batch.generations.publish import (
-    Parts,
-    Progress,
+from batch.generations.connect import Client, cache_errors, connect
+from batch.generations.parts import SAMPLE, Hashes, Strings, expect
+from batch.generations.registry import Generations, unlink
+from batch.progress import Advance
+from batch.recommendations.cluster.blocks import Model, cpus
+from batch.recommendations.cluster.ids import Indexed
+from batch.recommendations.engines.engine import Factors
+from batch.recommendations.lists import (
+    ListsOf,
     Shelves,
-    expect,
-    read_back,
+    warn_of_loose_buckets,
     write_buckets,
     write_common,
 )
-from batch.generations.registry import Generations, unlink
-from batch.recommendations.cluster.blocks import Model, cpus
-from batch.recommendations.cluster.ids import Indexed
-from batch.recommendations.engines import Factors
-from batch.recommendations.topk import Lists, most_similar, popular_list, recommend, unit_rows
+from batch.recommendations.topk import most_similar, popular_list, recommend, unit_rows
 
-_SAMPLE = 64
 _SIMILAR_AT_A_TIME = 100
+
+
+class Side(Enum):
+    """Whose lists: those of users, or the neighbours of items."""
+
+    USERS = "users"
+    ITEMS = "items"
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one task wrote: a range of the buckets of users or of items."""
+    """What one task wrote: a range of the buckets of a side."""
 
-    of_users: bool
+    side: Side
     buckets: range
     members: int
     checksum: int
@@ -61,23 +68,22 @@ class Target:
     namespace: Namespace
     manifest: Manifest
 
-    def key(self, of_users: bool, bucket: int) -> str:
+    def keys(self, side: Side, buckets: range) -> list[str]:
+        """The keys of some buckets."""
         space = self.namespace
-        name = space.user_bucket if of_users else space.similar_bucket
-        return name(self.manifest.generation, bucket)
+        key = space.user_bucket if side is Side.USERS else space.similar_bucket
+        return [key(self.manifest.generation, bucket) for bucket in buckets]
 
-    def write(
-        self, of_users: bool, buckets: range, shelves: Shelves, lists_of: Callable[[Any], Lists]
-    ) -> Shelf:
+    def write(self, side: Side, buckets: range, shelves: Shelves, lists_of: ListsOf) -> Shelf:
         """Write some buckets. Raises CacheUnavailable, or LostLock when nobody wants them."""
-        parts = Parts()
-        keys = [self.key(of_users, bucket) for bucket in buckets]
+        parts = Hashes()
+        keys = self.keys(side, buckets)
         with closing(connect(self.cache_url)) as client:
             wanted = partial(self._wanted, client, keys)
             wanted(0)
             write_buckets(client, keys, shelves, lists_of, parts, wanted)
         some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
-        return Shelf(of_users, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
+        return Shelf(side, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
 
     def _wanted(self, client: Client, keys: list[str], done: int) -> None:
         """A task may outlive its run: stop, and leave nothing in a generation that was deleted."""
@@ -85,26 +91,20 @@ class Target:
         if manifest is not None and manifest.state == "writing":
             return
         if manifest is None or manifest.state == "deleting":  # else a twin of this task wrote them
-            with translated():
+            with cache_errors():
                 unlink(client, keys)
         raise LostLock(f"generation {self.manifest.generation} was given up")
 
     def count(self, shelf: Shelf) -> int:
         """How many members the buckets of a shelf hold now."""
-        total = 0
-        with closing(connect(self.cache_url)) as client, translated():
-            for first in range(0, len(shelf.buckets), 1000):
-                pipeline = client.pipeline(transaction=False)
-                for bucket in shelf.buckets[first : first + 1000]:
-                    pipeline.hlen(self.key(shelf.of_users, bucket))
-                total += sum(pipeline.execute())
-        return total
+        with closing(connect(self.cache_url)) as client:
+            return sum(Hashes.sizes_of(client, self.keys(shelf.side, shelf.buckets)))
 
 
-class Written:
+class ClusterWritten:
     """What all tasks, and the driver, wrote of a generation."""
 
-    def __init__(self, context: SparkContext, target: Target, common: Parts) -> None:
+    def __init__(self, context: SparkContext, target: Target, common: Strings) -> None:
         self._context, self._target, self._common = context, target, common
         self.shelves: list[Shelf] = []
 
@@ -114,28 +114,23 @@ class Written:
         return max(found, key=itemgetter(1), default=None)
 
     @property
-    def document_bytes(self) -> int:
-        return self._common.document_bytes
-
-    @property
     def checksum(self) -> int:
         return self._common.checksum + sum(shelf.checksum for shelf in self.shelves)
+
+    def completed(self, manifest: Manifest) -> Manifest:
+        return replace(manifest, document_bytes=sum(self._common.sizes))
 
     def verify(self, client: Client) -> None:
         """Let tasks ask for the size of every bucket; read a sample of them back here."""
         self._common.verify(client)
         shelves = self._context.parallelize(self.shelves, len(self.shelves))
         for shelf, found in zip(self.shelves, shelves.map(self._target.count).collect()):
-            expect(
-                f"{self._target.key(shelf.of_users, shelf.buckets.start)} and the buckets up to "
-                f"{shelf.buckets.stop}",
-                "members",
-                shelf.members,
-                found,
-            )
+            (first,) = self._target.keys(shelf.side, shelf.buckets[:1])
+            where = f"{first} and the buckets up to {shelf.buckets.stop}"
+            expect(where, "members", shelf.members, found)
         samples = [each for shelf in self.shelves for each in shelf.sample]
-        for key, checksum in samples[:: max(1, len(samples) // _SAMPLE)]:
-            expect(key, "checksum", checksum, read_back(client, key, is_hash=True))
+        for key, checksum in samples[:: max(1, len(samples) // SAMPLE)]:
+            expect(key, "checksum", checksum, Hashes.read_back(client, key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +141,7 @@ class ClusterContents:
     (items,), see ``topk.popularity``; stack: what is sent to executors is deleted when it closes.
     """
 
+    namespace: Namespace
     indexed: Indexed
     seen: "RDD[csr_matrix]"
     model: Model
@@ -155,19 +151,17 @@ class ClusterContents:
     k: int
     stack: ExitStack
 
-    def write(
-        self, client: Client, namespace: Namespace, manifest: Manifest, progress: Progress
-    ) -> Written:
-        target = Target(self.cache_url, namespace, manifest)
+    def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
+        space, name, common = self.namespace, manifest.generation, Strings()
         popular = popular_list(self.share, self.k)
-        common = write_common(
-            client, namespace, manifest.generation, popular, self._sample(), self.documents
-        )
-        written = Written(self.seen.context, target, common)
+        write_common(client, space, name, popular, self._sample(), self.documents, common)
+        target = Target(self.cache_url, space, manifest)
+        written = ClusterWritten(self.seen.context, target, common)
         for shelves in (self._similar(target), self._users(target)):
             found = shelves.collect()
             written.shelves += found
-            progress(sum(shelf.members for shelf in found))
+            advance(sum(shelf.members for shelf in found))
+        warn_of_loose_buckets(client, written.fullest, self.k)
         return written
 
     def _sample(self) -> bytes:
@@ -190,7 +184,7 @@ class ClusterContents:
             buckets, here = part
             threads = cpus()
             return target.write(
-                False, buckets, here, lambda items: most_similar(sent.value, items, k, threads)
+                Side.ITEMS, buckets, here, lambda items: most_similar(sent.value, items, k, threads)
             )
 
         return self.seen.context.parallelize(parts, len(parts)).map(write)
@@ -208,7 +202,7 @@ class ClusterContents:
                 shelves = Shelves(names, np.arange(len(names)), bounds.tolist())
                 factors = Factors(users, items)
                 yield target.write(
-                    True,
+                    Side.USERS,
                     buckets,
                     shelves,
                     lambda rows: recommend(factors, share, seen, rows, k, threads),

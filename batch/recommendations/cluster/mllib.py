@@ -15,9 +15,9 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Model, View, factors, kept
 from batch.recommendations.cluster.ids import block_count
-from batch.recommendations.engines import Progress
 from batch.recommendations.engines.implicit_als import diverged
 
 Feedback = Literal["implicit", "explicit"]
@@ -52,21 +52,21 @@ class MllibALS:
     def rates(self) -> bool:
         return self.feedback == "explicit"
 
-    def fit(self, view: View, progress: Progress, stack: ExitStack) -> Model:
+    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Model:
         """Learn from pairs, see ``learn``; the factors are kept until the stack is closed."""
-        users, items = self.learn(view.frame, progress)
+        users, items = self.learn(view.frame, advance)
         by_block = factors(users, view.users.starts, self.factors)
         whole = factors(items, view.items.starts, self.factors).collect()
         return Model(kept(by_block, stack), np.concatenate(whole))
 
-    def learn(self, frame: DataFrame, progress: Progress) -> tuple[DataFrame, DataFrame]:
+    def learn(self, frame: DataFrame, advance: Advance) -> tuple[DataFrame, DataFrame]:
         """Learn the factors of users and items: two frames of (id int, features array<float>).
 
         frame: user int, item int, weight (float, above 0), each pair once, persisted, as it is
         read more than once. The same frame, settings and seed in as many blocks give the same
         factors to rounding: Spark adds partial sums in the order in which tasks end. Many
         iterations on a cluster want spark.checkpoint.dir. MLlib does not say how far it is, so
-        progress is told of all iterations at the end. Raises NotGoodEnough when the fit fails.
+        advance is told of all iterations at the end. Raises NotGoodEnough when the fit fails.
         """
         pairs, mean = _measure(frame)
         _keep_checkpoints(frame.sparkSession.sparkContext)
@@ -78,7 +78,7 @@ class MllibALS:
             raise diverged("a user or item has no unique solution") from error
         if _broken(model.userFactors) or _broken(model.itemFactors):
             raise diverged("factors that are no finite numbers")
-        progress(self.iterations)
+        advance(self.iterations)
         return model.userFactors, model.itemFactors
 
     def _als(self, blocks: int) -> ALS:

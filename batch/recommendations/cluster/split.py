@@ -4,8 +4,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.interactions.pairs import moment
-from batch.recommendations.pipeline import Holdout
 from batch.recommendations.split import check, check_share, no_timestamps
+from batch.recommendations.terms import Holdout
 
 
 def hold_out(frame: DataFrame, holdout: Holdout) -> DataFrame:

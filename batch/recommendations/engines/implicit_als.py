@@ -9,24 +9,19 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from batch.errors import NotGoodEnough
-from batch.recommendations.engines import Factors, Progress
+from batch.progress import Advance
+from batch.recommendations.engines.engine import Factors
+from batch.recommendations.terms import ALS
 
 
 @dataclass(frozen=True, slots=True)
-class ImplicitALS:
+class ImplicitALS(ALS):
     """Hu, Koren & Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008.
 
     ``alpha`` is the confidence in an average interaction; what was not seen has confidence 1.
     ``regularization`` is relative: see ``penalty``. So one default fits ratings, counts and plain
     yes/no data, sparse and dense; the README tells how the defaults were chosen.
     """
-
-    factors: int = 128
-    regularization: float = 1.2
-    alpha: float = 6.0
-    iterations: int = 15
-    seed: int = 42
-    threads: int = 0
 
     @property
     def name(self) -> str:
@@ -68,7 +63,7 @@ class ImplicitALS:
             num_threads=self.threads,
         )
 
-    def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
+    def fit(self, weights: csr_matrix, advance: Advance) -> Factors:
         users = int(np.count_nonzero(np.diff(weights.indptr)))
         items = len(np.unique(weights.indices))
         with threadpool_limits(1, user_api="blas"):  # the solver has threads of its own
@@ -78,7 +73,7 @@ class ImplicitALS:
                     model.fit(
                         self.confidences(weights),
                         show_progress=False,
-                        callback=lambda iteration, seconds, loss: progress(iteration + 1),
+                        callback=lambda iteration, seconds, loss: advance(1),
                     )
             except ModelFitError as error:
                 raise diverged(str(error)) from error

@@ -29,8 +29,8 @@ from batch.interactions.columns import Columns
 from batch.interactions.files import Header
 from batch.interactions.layout import Layout
 from batch.interactions.load import STEPS
-from batch.interactions.rejects import CONTENT, Reject, judge
-from batch.interactions.table import Table, database, quoted, translated
+from batch.interactions.rejects import CONTENT, Reject, judge_rows
+from batch.interactions.table import Table, database, quoted, reading_errors
 from batch.spark.read.quotes import take_unclosed
 
 CHUNK = 1 << 26
@@ -123,7 +123,7 @@ def _chunks(pieces: Iterable[tuple[str, Data]]) -> Iterator[list[tuple[str, Data
 @contextmanager
 def _database(plan: Plan) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     task = TaskContext.get()
-    with translated(plan.name), database() as (connection, folder):
+    with reading_errors(plan.name), database() as (connection, folder):
         connection.execute(f"SET threads = {task.cpus() if task else 1}")
         connection.execute(f"SET memory_limit = '{ROOM}'")
         yield connection, folder
@@ -217,7 +217,7 @@ def _judged(connection: duckdb.DuckDBPyConnection, columns: Columns, lines: int)
 
 def _good(connection: duckdb.DuckDBPyConnection, columns: Columns) -> tuple[int, list[Reject]]:
     reason = columns.checks.reason
-    good, rejects = judge(
+    good, rejects = judge_rows(
         connection,
         columns.checks,
         "rows",

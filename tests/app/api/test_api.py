@@ -524,7 +524,7 @@ def test_documents_with_odd_texts_are_answered_as_they_are(
 
 def _publish_documents(client: Any, namespace: Namespace, texts: list[str]) -> None:
     items = [str(number) for number in range(len(texts))]
-    manifest, made = contents(["u0"], items, k=len(items))
+    manifest, made = contents(namespace, ["u0"], items, k=len(items))
     documents = [encode_document(*each) for each in zip(items, texts, strict=True)]
     with hold(client, namespace) as token:
         publish(client, namespace, manifest, replace(made, documents=documents), token)

@@ -438,7 +438,7 @@ def test_a_full_disk_is_told_in_a_sentence(board: Path, held_out: Path, tmp_path
     assert "/dev/full: the rejects file cannot be written (No space left" in checked.stderr
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "batch.command.cli", "check", str(board)],
+            [sys.executable, "-m", "batch", "check", str(board)],
             env=servers.environment(),
             stdout=full,
             stderr=subprocess.PIPE,
@@ -479,7 +479,7 @@ def on_a_terminal(columns: int, *arguments: str | Path, **variables: str) -> str
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (25, columns))
     with subprocess.Popen(
-        [sys.executable, "-m", "batch.command.cli", *map(str, arguments)],
+        [sys.executable, "-m", "batch", *map(str, arguments)],
         env=servers.environment(prefixed(variables)),
         stdout=theirs,
         stderr=theirs,
@@ -503,7 +503,7 @@ def read_all(terminal: int) -> str:
 
 def start(own_server: Server, *arguments: str | Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "batch.command.cli", *map(str, arguments)],
+        [sys.executable, "-m", "batch", *map(str, arguments)],
         env=servers.environment({"LARDER_CACHE_URL": own_server.url}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import environment
+from tests.servers import Server, environment
+
+HOUSE = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,7 @@ from tests.servers import environment
 def test_one_sentence_says_what_to_install(tmp_path: Path, source: str, said: str) -> None:
     (tmp_path / "implicit.py").write_text(source)
     done = subprocess.run(
-        [sys.executable, "-m", "batch", "generations"],
+        [sys.executable, "-m", "batch", "check", "films.csv"],
         env=environment({"PYTHONPATH": str(tmp_path)}),
         capture_output=True,
         text=True,
@@ -27,3 +29,32 @@ def test_one_sentence_says_what_to_install(tmp_path: Path, source: str, said: st
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+HEAVY = ("duckdb", "gunicorn", "implicit", "numpy", "pyspark", "redis", "scipy", "tqdm")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """So that it is there at once; benchmarks time it."""
+    program = (
+        "import sys; from batch.command.cli import cli; "
+        "cli.main(['refresh', '--help'], standalone_mode=False); "
+        f"print(sorted(set(sys.modules) & set({HEAVY})))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("command", ["rollback", "generations", "prune"])
+def test_an_emergency_needs_no_model_library(tmp_path: Path, server: Server, command: str) -> None:
+    for name in ("implicit", "numpy", "duckdb", "scipy"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the model library was imported')")
+    given = {"PYTHONPATH": f"{tmp_path}:{HOUSE}", "LARDER_CACHE_URL": server.url}
+    done = subprocess.run(
+        [sys.executable, "-m", "batch", command, "--namespace", "emergency"],
+        env=environment(given),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (2 if command == "rollback" else 0), done.stderr
+    assert "imported" not in done.stderr

@@ -6,6 +6,8 @@ import pytest
 
 from batch.command import report
 from batch.command.bars import Bars, Lines
+from batch.command.published import listing
+from batch.command.table import table
 from batch.recommendations.evaluate import Metrics
 from batch.recommendations.pipeline import Quality
 from tests.batch.pairs import interactions
@@ -28,7 +30,7 @@ def metrics(ndcg: float) -> Metrics:
 
 
 def test_a_table_is_aligned_and_has_no_blanks_at_line_ends() -> None:
-    assert report.table(["", "n"], [["apples", "7"], ["figs", "1234"]]) == (
+    assert table(["", "n"], [["apples", "7"], ["figs", "1234"]]) == (
         "           n\napples     7\nfigs    1234"
     )
 
@@ -93,7 +95,7 @@ def test_generations_are_listed_newest_first_with_the_live_one_marked() -> None:
         forced=True,
     )
     dead = replace(MANIFEST, generation="20260103T000000Z-0001")
-    lines = report.generations([one, dead, two], two.generation).splitlines()
+    lines = listing([one, dead, two], two.generation).splitlines()
     assert [line.split() for line in lines] == [
         ["generation", "state", "users", "items", "k", "nDCG", "forced"],
         [dead.generation, "writing", "0", "0", "3", "-", "no"],

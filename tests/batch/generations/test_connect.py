@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from batch.errors import BadSettings, CacheUnavailable
-from batch.generations.connect import connect, translated
+from batch.generations.connect import cache_errors, connect
 from tests.servers import Cluster, Server, free_port, run
 
 PASSWORD = "Tr0ub4dor"
@@ -33,19 +33,19 @@ def guarded(own_server: Server) -> Iterator[Server]:
 def test_every_error_of_the_client_is_translated(error: Callable[[str], Exception]) -> None:
     vain = issubclass(error, redis.exceptions.AuthenticationError)  # type: ignore[arg-type]
     expected = BadSettings if vain else CacheUnavailable
-    with pytest.raises(expected, match="^the cache ") as raised, translated():
+    with pytest.raises(expected, match="^the cache ") as raised, cache_errors():
         raise error("1 127.0.0.1:7000")
     assert raised.value.exit_code == (2 if vain else 75)
 
 
 def test_the_errors_of_the_system_are_translated() -> None:
     for error in (ConnectionResetError(), TimeoutError(), BrokenPipeError()):
-        with pytest.raises(CacheUnavailable), translated():
+        with pytest.raises(CacheUnavailable), cache_errors():
             raise error
 
 
 def test_what_is_no_error_of_the_client_passes() -> None:
-    with pytest.raises(ZeroDivisionError), translated():
+    with pytest.raises(ZeroDivisionError), cache_errors():
         raise ZeroDivisionError
 
 
@@ -58,7 +58,9 @@ def test_what_is_no_error_of_the_client_passes() -> None:
     ],
 )
 def test_a_full_server_is_called_that(text: str) -> None:
-    with pytest.raises(CacheUnavailable, match="out of memory: raise its maxmemory"), translated():
+    with pytest.raises(
+        CacheUnavailable, match="out of memory: raise its maxmemory"
+    ), cache_errors():
         raise redis.exceptions.ResponseError(text)
 
 

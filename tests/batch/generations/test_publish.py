@@ -25,8 +25,9 @@ from app.contracts.recommendations import (
 from batch.errors import CacheUnavailable, LostLock
 from batch.generations.connect import connect
 from batch.generations.lock import hold
-from batch.generations.publish import encode_lists, publish
+from batch.generations.publish import publish
 from batch.generations.registry import Generations
+from batch.recommendations.lists import encode_lists
 from batch.recommendations.topk import Lists
 from tests.generations import MANIFEST, contents, keys_of, publish_by_hand, read_back
 from tests.servers import Server, wait_until
@@ -64,7 +65,9 @@ def finish(
     generation: str = NEW,
 ) -> Manifest:
     """Publish users u0... and items i0-i9 under the name NEW, with something on the way."""
-    manifest, made = contents([f"u{n}" for n in range(users)], [f"i{n}" for n in range(10)], k)
+    manifest, made = contents(
+        namespace, [f"u{n}" for n in range(users)], [f"i{n}" for n in range(10)], k
+    )
     manifest = replace(manifest, generation=generation)
     with hold(client, namespace) as token:
         return publish(client, namespace, manifest, made, token, progress)
@@ -152,7 +155,7 @@ def test_odd_and_long_ids_keep_their_own_lists(client: Any, namespace: Namespace
 
 
 def test_the_manifest_is_published_complete(client: Any, namespace: Namespace) -> None:
-    manifest, made = contents(["u"], ["i"])
+    manifest, made = contents(namespace, ["u"], ["i"])
     moment = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
     with hold(client, namespace) as token:
         published = publish(client, namespace, manifest, made, token, now=lambda: moment)
@@ -211,7 +214,7 @@ def test_no_users_at_all_can_be_published(client: Any, namespace: Namespace) -> 
 
 def test_short_and_empty_lists_stay_short_and_empty(client: Any, namespace: Namespace) -> None:
     users = [f"u{n}" for n in range(200)]
-    manifest, made = contents(users, [f"i{n}" for n in range(10)], k=5)
+    manifest, made = contents(namespace, users, [f"i{n}" for n in range(10)], k=5)
 
     def shorter(chosen: Any) -> Lists:
         lists = made.user_lists(chosen)
@@ -261,7 +264,7 @@ def test_the_lists_are_asked_for_in_blocks_and_progress_adds_up(
     client: Any, namespace: Namespace
 ) -> None:
     users = [f"u{n}" for n in range(20_000)]
-    manifest, made = contents(users, ["i0", "i1"])
+    manifest, made = contents(namespace, users, ["i0", "i1"])
     asked: list[int] = []
     shown: list[int] = []
 

@@ -18,13 +18,13 @@ from tests.servers import Server, run
 NAMES = [f"2026010{n}T000000Z-000{n}" for n in range(1, 6)]
 
 
-def published(client: Any, namespace: Namespace, names: list[str]) -> Generations:
+def published(client: Any, namespace: Namespace, names: list[str]) -> Generations[Manifest]:
     for name in names:
         publish_by_hand(client, namespace, name)
     return Generations(client, namespace)
 
 
-def names_of(generations: Generations) -> list[str]:
+def names_of(generations: Generations[Manifest]) -> list[str]:
     return [each.generation for each in generations.all()]
 
 
@@ -284,7 +284,7 @@ def test_a_generation_that_another_run_condemned_is_never_published(
 ) -> None:
     """Of a run that stood still while writing, and whose lease another run took and gave back."""
     generations = Generations(client, namespace)
-    manifest, _ = contents(["u"], ["i"])
+    manifest, _ = contents(namespace, ["u"], ["i"])
     with hold(client, namespace) as token:
         generations.begin(manifest)
         client.hset(

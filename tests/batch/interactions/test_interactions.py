@@ -14,18 +14,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from batch.errors import Terminal
-from batch.interactions import (
-    PRESETS,
-    BadInteractions,
-    Interactions,
-    Layout,
-    Report,
-    load,
-    load_pair,
-)
-from batch.interactions.rejects import beside
-from batch.interactions.table import translated
+from batch.errors import BadInteractions, Terminal
+from batch.interactions.layout import PRESETS, Layout
+from batch.interactions.load import load, load_pair
+from batch.interactions.pairs import Interactions, Report
+from batch.interactions.reading import beside
+from batch.interactions.table import reading_errors
 from batch.recommendations.split import after
 
 Pairs = dict[tuple[str, str], float]
@@ -575,7 +569,7 @@ class TestFiles:
     )
     def test_every_foreign_exception_becomes_ours(self, error: type[Exception]) -> None:
         expected = KeyboardInterrupt if error is duckdb.InterruptException else Terminal
-        with pytest.raises(expected) as caught, translated(Path("a.csv")):
+        with pytest.raises(expected) as caught, reading_errors(Path("a.csv")):
             raise error("something\nwith details")
         assert isinstance(caught.value.__cause__, error)
         assert "details" not in str(caught.value)
@@ -776,7 +770,6 @@ class TestRejects:
     )
     def test_a_second_input_has_its_rejects_beside(self, rejects: str, other: str) -> None:
         assert beside(Path(rejects), "test") == Path(other)
-        assert beside(None, "test") is None
 
     def test_each_file_of_a_folder_has_its_own_lines(self, tmp_path: Path) -> None:
         write(tmp_path / "in" / "1.csv", "user,item\n,x\na,x\n")

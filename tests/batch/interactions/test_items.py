@@ -7,8 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from batch.interactions import BadInteractions, Layout
+from batch.errors import BadInteractions
 from batch.interactions.items import ITEM_PRESETS, Items, ItemsReport, load_items
+from batch.interactions.layout import Layout
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.errors import NotGoodEnough
-from batch.recommendations.engines import Engine, Factors
+from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.topk import best_unseen, popularity, recommend
 from tests.batch.pairs import checkerboard, interactions, missing
 
@@ -131,7 +131,7 @@ class EngineSuite:
         told: list[int] = []
         engine = self.engine(iterations=4)
         engine.fit(matrix(checkerboard(USERS, ITEMS)), told.append)
-        assert told == [1, 2, 3, 4]
+        assert told == [1, 1, 1, 1]
         assert engine.iterations == 4
 
     def test_a_fit_that_overflows_is_not_good_enough(self) -> None:

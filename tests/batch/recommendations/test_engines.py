@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from batch.recommendations.engines import Engine
+from batch.recommendations.engines.engine import Engine
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from tests.batch.recommendations.engine_suite import EngineSuite
 

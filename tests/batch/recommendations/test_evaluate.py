@@ -1,4 +1,4 @@
-"""Metrics against numbers worked out by hand, and the gate that stops a bad model."""
+"""Metrics against numbers worked out by hand, and the reasons_against that stops a bad model."""
 
 import math
 import tracemalloc
@@ -14,8 +14,8 @@ from batch.recommendations import evaluate as judged
 from batch.recommendations.evaluate import (
     Metrics,
     evaluate,
-    gate,
     intervals,
+    reasons_against,
     resample,
     resamples,
     tally,
@@ -271,7 +271,7 @@ def test_the_intervals_belong_to_their_metrics() -> None:
 
 def test_a_model_that_beats_most_popular_passes_a_first_refresh() -> None:
     passing = replace(METRICS, ndcg=0.39)
-    assert gate(METRICS, passing, min_ndcg=0.4, live_ndcg=None, max_drop=0.1) == []
+    assert reasons_against(METRICS, passing, min_ndcg=0.4, live_ndcg=None, max_drop=0.1) == []
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_model_that_beats_most_popular_passes_a_first_refresh() -> None:
 def test_each_reason_stops_a_model_and_all_are_told(
     popular: float, min_ndcg: float, live_ndcg: float | None, max_drop: float, reasons: list[str]
 ) -> None:
-    told = gate(METRICS, replace(METRICS, ndcg=popular), min_ndcg, live_ndcg, max_drop)
+    told = reasons_against(METRICS, replace(METRICS, ndcg=popular), min_ndcg, live_ndcg, max_drop)
     assert len(told) == len(reasons)
     for sentence, reason in zip(told, reasons, strict=True):
         assert sentence.startswith("nDCG@10 0.4000") and reason in sentence
@@ -296,4 +296,4 @@ def test_each_reason_stops_a_model_and_all_are_told(
 
 @pytest.mark.parametrize("live_ndcg, max_drop", [(0.44, 0.1), (0.4, 0.0), (0.3, 0.0), (0.9, 1.0)])
 def test_a_drop_within_the_limit_is_no_reason(live_ndcg: float, max_drop: float) -> None:
-    assert gate(METRICS, replace(METRICS, ndcg=0.1), 0.0, live_ndcg, max_drop) == []
+    assert reasons_against(METRICS, replace(METRICS, ndcg=0.1), 0.0, live_ndcg, max_drop) == []

@@ -13,22 +13,22 @@ from scipy.sparse import csr_matrix
 from app.contracts.recommendations import (
     Manifest,
     Namespace,
-    bucket_of,
     decode_record,
     document,
     encode_document,
-    field,
 )
 from batch.errors import BadSettings, NotGoodEnough
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
-from batch.interactions import Interactions
+from batch.interactions.pairs import Interactions
+from batch.progress import Advance
 from batch.recommendations import pipeline
-from batch.recommendations.engines import Engine, Factors, Progress
+from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
-from batch.recommendations.one_machine import OneMachine, judge
-from batch.recommendations.pipeline import Gate, Holdout, Quality
+from batch.recommendations.one_machine import LocalCandidate, LocalTrial
+from batch.recommendations.pipeline import Quality
+from batch.recommendations.terms import Gate, Holdout, Terms
 from tests.batch.pairs import checkerboard, interactions, missing
 from tests.generations import contents
 
@@ -61,7 +61,7 @@ class Failing:
     iterations = 1
     settings: dict[str, float | int] = {}
 
-    def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
         raise NotGoodEnough("training failed: of course")
 
 
@@ -72,7 +72,7 @@ class Colours:
     iterations = 1
     settings: dict[str, float | int] = {}
 
-    def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
         progress(1)
         users, items = (np.arange(size) % 2 for size in weights.shape)
         return Factors(np.eye(2, dtype=np.float32)[users], np.eye(2, dtype=np.float32)[items])
@@ -84,7 +84,7 @@ class Counting(Colours):
     def __init__(self) -> None:
         self.given: list[int] = []
 
-    def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
         self.given.append(weights.nnz)
         return super().fit(weights, progress)
 
@@ -92,7 +92,7 @@ class Counting(Colours):
 class Contrary(Colours):
     """An engine that always likes the wrong colour."""
 
-    def fit(self, weights: csr_matrix, progress: Progress) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
         factors = super().fit(weights, progress)
         return Factors(factors.users[:, ::-1].copy(), factors.items)
 
@@ -105,8 +105,9 @@ def refresh(
     **chosen: Any,
 ) -> Manifest:
     documents = [encode_document(item) for item in made.items]
-    walk = OneMachine(made, documents, engine)
-    return pipeline.refresh(walk, client, namespace, chosen.pop("progress", Steps()), **chosen)
+    progress, report = chosen.pop("progress", Steps()), chosen.pop("report", lambda quality: None)
+    candidate, terms = LocalCandidate(made, engine), Terms(**chosen)
+    return pipeline.refresh(candidate, documents, client, namespace, terms, progress, report)
 
 
 def keys(client: Any, namespace: Namespace) -> list[bytes]:
@@ -121,15 +122,12 @@ def keys(client: Any, namespace: Namespace) -> list[bytes]:
 def user_list(
     client: Any, namespace: Namespace, manifest: Manifest, user: str
 ) -> list[tuple[int, float]]:
-    bucket = bucket_of(field(user), manifest.user_buckets)
-    return decode_record(
-        client.hget(namespace.user_bucket(manifest.generation, bucket), field(user))
-    )
+    return decode_record(client.hget(*manifest.user_place(namespace, user)))
 
 
 def publish_measured(client: Any, namespace: Namespace, ndcg: float, k: int) -> Manifest:
     """A live generation with that nDCG in its manifest."""
-    manifest, made = contents(["u0"], ["i0", "i1"])
+    manifest, made = contents(namespace, ["u0"], ["i0", "i1"])
     measured = replace(
         manifest, settings=Holdout().settings, metrics={"model": {"ndcg": ndcg, "k": k}}
     )
@@ -222,7 +220,7 @@ def test_a_bad_model_publishes_nothing(
     client: Any, namespace: Namespace, engine: Engine, limits: Gate, reasons: list[str]
 ) -> None:
     with pytest.raises(NotGoodEnough) as stopped:
-        refresh(client, namespace, engine=engine, limits=limits)
+        refresh(client, namespace, engine=engine, gate=limits)
     assert all(reason in str(stopped.value) for reason in reasons)
     assert keys(client, namespace) == []
 
@@ -241,13 +239,13 @@ def test_a_bad_model_leaves_the_live_generation_as_it_was(
 def test_force_publishes_a_bad_model_and_the_manifest_says_so(
     client: Any, namespace: Namespace
 ) -> None:
-    manifest = refresh(client, namespace, engine=Contrary(), limits=Gate(force=True))
+    manifest = refresh(client, namespace, engine=Contrary(), gate=Gate(force=True))
     assert manifest.forced
     assert Generations(client, namespace).live_manifest() == manifest
 
 
 def test_force_on_a_good_model_is_not_held_against_it(client: Any, namespace: Namespace) -> None:
-    assert not refresh(client, namespace, limits=Gate(force=True)).forced
+    assert not refresh(client, namespace, gate=Gate(force=True)).forced
 
 
 def test_no_holdout_needs_force_and_the_manifest_has_no_metrics(
@@ -257,12 +255,12 @@ def test_no_holdout_needs_force_and_the_manifest_has_no_metrics(
     with pytest.raises(BadSettings, match="--force"):
         refresh(client, namespace, holdout=unjudged)
     assert keys(client, namespace) == []
-    manifest = refresh(client, namespace, holdout=unjudged, limits=Gate(force=True))
+    manifest = refresh(client, namespace, holdout=unjudged, gate=Gate(force=True))
     assert (manifest.forced, manifest.metrics) == (True, {})
 
 
 def test_an_unjudged_live_generation_is_not_compared(client: Any, namespace: Namespace) -> None:
-    refresh(client, namespace, holdout=Holdout(share=0), limits=Gate(force=True))
+    refresh(client, namespace, holdout=Holdout(share=0), gate=Gate(force=True))
     assert not refresh(client, namespace).forced
 
 
@@ -297,7 +295,7 @@ def test_what_was_live_stays_until_the_next_run_for_readers_that_lag(
 
 def test_a_drop_within_the_limit_passes(client: Any, namespace: Namespace) -> None:
     publish_measured(client, namespace, ndcg=1.5, k=3)
-    assert not refresh(client, namespace, k=3, limits=Gate(max_drop=0.99)).forced
+    assert not refresh(client, namespace, k=3, gate=Gate(max_drop=0.99)).forced
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001])
@@ -326,26 +324,26 @@ def test_two_refreshes_of_the_same_input_hold_the_same_bytes(
 def test_a_model_that_knows_the_answer_is_judged_perfect() -> None:
     """Ten even items, nine seen: the tenth is the only one of its colour that can come."""
     held_out = interactions([(user, missing(user)) for user in range(40)])
-    quality = judge(BOARD, held_out, Colours(), 10, Steps())
+    quality = LocalTrial(BOARD, held_out, Colours()).judge(10, Steps())
     assert (quality.model.ndcg, quality.model.map, quality.model.recall) == (1.0, 1.0, 1.0)
     assert quality.model.precision == pytest.approx(0.1)
     assert quality.popular.ndcg < 0.5
-    assert judge(BOARD, held_out, Contrary(), 9, Steps()).model.ndcg == 0.0
+    assert LocalTrial(BOARD, held_out, Contrary()).judge(9, Steps()).model.ndcg == 0.0
 
 
 def test_held_out_pairs_that_are_also_in_train_do_not_count() -> None:
     held_out = [(user, missing(user)) for user in range(40)]
     seen = [(user, (missing(user) + 2) % 20) for user in range(40)]
     both = interactions(sorted(held_out + seen))
-    alone = judge(BOARD, interactions(held_out), Colours(), 10, Steps())
-    seen_too = judge(BOARD, both, Colours(), 10, Steps())
+    alone = LocalTrial(BOARD, interactions(held_out), Colours()).judge(10, Steps())
+    seen_too = LocalTrial(BOARD, both, Colours()).judge(10, Steps())
     assert seen_too.model.recall == 1.0
     assert seen_too == alone
 
 
 def test_nothing_but_seen_pairs_to_judge_by_is_an_error_before_any_training() -> None:
     with pytest.raises(BadSettings, match="nothing to judge by"):
-        judge(BOARD, BOARD, Failing(), 10, Steps())
+        LocalTrial(BOARD, BOARD, Failing()).judge(10, Steps())
 
 
 def test_users_who_are_strangers_to_train_are_judged_on_the_popular_list() -> None:
@@ -353,6 +351,6 @@ def test_users_who_are_strangers_to_train_are_judged_on_the_popular_list() -> No
     train = replace(board, users=BOARD.users)
     held_out = interactions([(user, 0) for user in (38, 39)])
     held_out = replace(held_out, users=BOARD.users, items=BOARD.items)
-    quality = judge(train, held_out, Colours(), 20, Steps())
+    quality = LocalTrial(train, held_out, Colours()).judge(20, Steps())
     assert quality.model == quality.popular
     assert quality.model.recall == 1.0

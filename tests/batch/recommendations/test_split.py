@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from batch.errors import BadSettings
-from batch.interactions import Interactions
+from batch.interactions.pairs import Interactions
 from batch.recommendations import split
-from batch.recommendations.split import RULES, Split, hold_out
+from batch.recommendations.split import Split, hold_out
+from batch.recommendations.terms import RULES
 from tests.batch.pairs import interactions, pairs
 
 TEN_BY_TEN = [(user, item) for user in range(10) for item in range(10)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.recommendations import topk
-from batch.recommendations.engines import Factors
+from batch.recommendations.engines.engine import Factors
 from batch.recommendations.topk import Lists, best_unseen, most_popular, most_similar, unit_rows
 
 Floats = NDArray[np.float32]

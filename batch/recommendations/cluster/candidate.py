@@ -1,4 +1,4 @@
-"""The walk on a cluster: what ``pipeline.refresh`` asks for, answered by Spark jobs."""
+"""What ``pipeline.refresh`` asks of a candidate, answered by Spark jobs."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,15 +15,18 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
-from batch.progress import Progress
+from app.contracts.recommendations import Namespace
+from batch.interactions.pairs import Report
+from batch.progress import Advance, Progress
 from batch.recommendations.cluster.blocks import Matrix, Model, View, cpus, kept, matrices
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
-from batch.recommendations.engines import Factors
+from batch.recommendations.engines.engine import Factors
 from batch.recommendations.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
-from batch.recommendations.pipeline import Holdout, Quality
+from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import Sums
+from batch.recommendations.terms import Holdout
 from batch.recommendations.topk import BLOCK, Lists, most_popular, recommend
 
 
@@ -42,19 +45,19 @@ class Learner(Protocol):
     def rates(self) -> bool:
         """Whether a score predicts a rating."""
 
-    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Model:
+    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Model:
         """Learn; what the model needs on the cluster stays until the stack is closed.
 
-        progress: called with the number of iterations done. Raises NotGoodEnough.
+        advance: told of iterations. Raises NotGoodEnough.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """A ``pipeline.Walk``; documents: one JSON object per item, in order."""
+class ClusterCandidate:
+    """A ``pipeline.Candidate``."""
 
+    report: Report
     indexed: Indexed
-    documents: Iterable[bytes]
     learner: Learner
     cache_url: str = field(repr=False)
     stack: ExitStack
@@ -65,8 +68,8 @@ class Cluster:
         return self.indexed.user_count
 
     @property
-    def items(self) -> int:
-        return len(self.indexed.items)
+    def items(self) -> Sequence[str]:
+        return self.indexed.items
 
     @property
     def interactions(self) -> int:
@@ -98,22 +101,27 @@ class Cluster:
 
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
         with ExitStack() as stack:
-            with progress.step("hold out", self.interactions, "pairs") as done:
+            with progress.step("hold out", self.interactions, "pairs") as advance:
                 frame = hold_out(self.indexed.frame, holdout).persist()
                 stack.callback(frame.unpersist)
                 check_both(frame, holdout)
-                done(self.interactions)
-            return judge(self.indexed, frame, self.learner, k, progress)
+                advance(self.interactions)
+            return ClusterTrial((self.report,), self.indexed, frame, self.learner).judge(
+                k, progress
+            )
 
-    def train(self, k: int, progress: Progress) -> ClusterContents:
+    def train(
+        self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
+    ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.learner, view, "train on all", progress, self.stack)
         return ClusterContents(
+            namespace,
             self.indexed,
             view.users.rows,
             model,
             view.popularity(),
-            self.documents,
+            documents,
             self.cache_url,
             k,
             self.stack,
@@ -125,23 +133,37 @@ def _sums_of_hashes(columns: Sequence[str]) -> list[Column]:
     return [F.sum(each.cast("decimal(38,0)")).cast("string") for each in hashes]
 
 
-def judge(
-    indexed: Indexed, frame: DataFrame, learner: Learner, k: int, progress: Progress
-) -> Quality:
-    """Fit the learner on one part and measure it, beside most-popular, on what is ``held_out``."""
-    with ExitStack() as stack:
-        train, held_out = frame.where(~F.col("held_out")), frame.where("held_out")
-        view = _gathered(indexed, train, progress, stack)
-        starts, items = indexed.starts, len(indexed.items)
-        others = matrices(held_out, F.col("block"), "user", "item", starts, items)
-        pairs = kept(
-            view.users.rows.zip(others).map(lambda pair: (pair[0], relevant(*pair))), stack
-        )
-        judged = pairs.map(lambda pair: int(np.count_nonzero(np.diff(pair[1].indptr)))).sum()
-        if not judged:
-            raise nothing_to_judge()
-        model = _fit(learner, view, "train", progress, stack)
-        return _measured(view, pairs, model, judged, learner.rates, k, progress, stack)
+@dataclass(frozen=True, slots=True)
+class ClusterTrial:
+    """A ``pipeline.Trial``. frame: the pairs, and whether each is ``held_out``."""
+
+    reports: Sequence[Report]
+    indexed: Indexed
+    frame: DataFrame
+    learner: Learner
+
+    @property
+    def users(self) -> int:
+        return self.indexed.user_count
+
+    @property
+    def items(self) -> Sequence[str]:
+        return self.indexed.items
+
+    def judge(self, k: int, progress: Progress) -> Quality:
+        with ExitStack() as stack:
+            train, held_out = self.frame.where(~F.col("held_out")), self.frame.where("held_out")
+            view = _gathered(self.indexed, train, progress, stack)
+            starts, items = self.indexed.starts, len(self.items)
+            others = matrices(held_out, F.col("block"), "user", "item", starts, items)
+            pairs = kept(
+                view.users.rows.zip(others).map(lambda pair: (pair[0], relevant(*pair))), stack
+            )
+            judged = pairs.map(lambda pair: int(np.count_nonzero(np.diff(pair[1].indptr)))).sum()
+            if not judged:
+                raise nothing_to_judge()
+            model = _fit(self.learner, view, "train", progress, stack)
+            return _measured(view, pairs, model, judged, self.learner.rates, k, progress, stack)
 
 
 def _measured(
@@ -174,9 +196,9 @@ def _measured(
         ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
     ):
         tallies = blocks.mapPartitionsWithIndex(_tallied(make, k, resamples(judged)))
-        with progress.step(name, judged, "users") as done:
+        with progress.step(name, judged, "users") as advance:
             measured.append(tallies.treeReduce(add).metrics(share, k))
-            done(judged)
+            advance(judged)
     ours, popularity = measured
     if not rates:
         return Quality(ours, popularity)
@@ -215,21 +237,14 @@ def _errors(
 
 def _gathered(indexed: Indexed, frame: DataFrame, progress: Progress, stack: ExitStack) -> View:
     pairs = frame.count()
-    with progress.step("gather", pairs, "pairs") as done:
+    with progress.step("gather", pairs, "pairs") as advance:
         view = indexed.view(frame, stack)
         view.users.rows.count()
         view.items.rows.count()
-        done(pairs)
+        advance(pairs)
     return view
 
 
 def _fit(learner: Learner, view: View, name: str, progress: Progress, stack: ExitStack) -> Model:
     with progress.step(name, learner.iterations, "iterations") as advance:
-        done = 0
-
-        def tell(iterations: int) -> None:
-            nonlocal done
-            advance(iterations - done)
-            done = iterations
-
-        return learner.fit(view, tell, stack)
+        return learner.fit(view, advance, stack)

@@ -13,19 +13,30 @@ from pyspark.sql import functions as F
 from app.contracts.recommendations import Namespace, decode_sample
 from batch.command.bars import Lines
 from batch.errors import BadSettings
-from batch.interactions import Interactions
-from batch.recommendations import one_machine, pipeline
+from batch.interactions.pairs import Interactions
+from batch.recommendations import pipeline
 from batch.recommendations.cluster import ids
 from batch.recommendations.cluster.als import BlockedALS
+from batch.recommendations.cluster.candidate import ClusterCandidate, ClusterTrial
 from batch.recommendations.cluster.ids import index
 from batch.recommendations.cluster.split import hold_out
-from batch.recommendations.cluster.walk import Cluster, judge
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.evaluate import PER_USER
-from batch.recommendations.pipeline import Gate, Holdout, Quality
+from batch.recommendations.one_machine import LocalCandidate, LocalTrial
+from batch.recommendations.pipeline import Quality
+from batch.recommendations.terms import Gate, Holdout, Terms
 from tests.generations import read_back
 from tests.servers import Server
-from tests.spark.frames import KnownOnCluster, both_walks, drawn, frame_of, gathered, shop
+from tests.spark.frames import (
+    NOTHING_READ,
+    KnownOnCluster,
+    both_candidates,
+    documents_of,
+    drawn,
+    frame_of,
+    gathered,
+    shop,
+)
 from tests.spark.test_contents import assert_alike
 
 K = 5
@@ -41,7 +52,7 @@ def assert_as_good(found: Quality, expected: Quality) -> None:
             assert mine.intervals[name] == pytest.approx(theirs.intervals[name], abs=0.02), name
 
 
-def sides(walk: Cluster, marked: DataFrame) -> tuple[Interactions, Interactions]:
+def sides(walk: ClusterCandidate, marked: DataFrame) -> tuple[Interactions, Interactions]:
     """Bring what to train on, and what is ``held_out``, to this machine."""
     train, test = (
         gathered(walk.indexed, marked.where(side)) for side in ("NOT held_out", "held_out")
@@ -49,20 +60,25 @@ def sides(walk: Cluster, marked: DataFrame) -> tuple[Interactions, Interactions]
     return train, test
 
 
+def judge(candidate: ClusterCandidate, marked: DataFrame) -> Quality:
+    trial = ClusterTrial([], candidate.indexed, marked, candidate.learner)
+    return trial.judge(K, Lines())
+
+
 def judged_by_both(
-    alone: one_machine.OneMachine, walk: Cluster, marked: DataFrame
+    alone: LocalCandidate, walk: ClusterCandidate, marked: DataFrame
 ) -> tuple[Quality, Quality]:
     """marked: pairs with ``held_out``."""
     train, test = sides(walk, marked)
-    expected = one_machine.judge(train, test, alone.model, K, Lines())
-    return judge(walk.indexed, marked, walk.learner, K, Lines()), expected
+    expected = LocalTrial(train, test, alone.model).judge(K, Lines())
+    return judge(walk, marked), expected
 
 
 @pytest.mark.parametrize("rule", ["chronological", "random", "stratified"])
 def test_the_same_lists_on_the_same_split_are_judged_alike(spark: SparkSession, rule: str) -> None:
     holdout = Holdout(rule, 0.3)
     with ExitStack() as stack:
-        alone, walk = both_walks(frame_of(spark, shop()), UNUSED, stack)
+        alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
         marked = hold_out(walk.indexed.frame, holdout)
         _, expected = judged_by_both(alone, walk, marked)
         found = walk.judge(holdout, K, Lines())
@@ -77,7 +93,7 @@ def test_the_same_lists_on_the_same_split_are_judged_alike(spark: SparkSession, 
 def test_a_fitted_model_is_judged_like_that_of_one_machine(spark: SparkSession) -> None:
     model, holdout = ImplicitALS(factors=6, iterations=3), Holdout("chronological", 0.3)
     with ExitStack() as stack:
-        alone, walk = both_walks(frame_of(spark, shop()), UNUSED, stack)
+        alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
         expected = replace(alone, model=model).judge(holdout, K, Lines())
         found = replace(walk, learner=BlockedALS(model)).judge(holdout, K, Lines())
     for name in EXACT:  # a list may differ where two scores are as good as the same
@@ -90,7 +106,7 @@ def test_strangers_to_train_are_judged_on_what_is_popular(spark: SparkSession) -
     late = made.user % 4 == 0
     made = replace(made, timestamp=np.where(late, 3600.0, 0.0))
     with ExitStack() as stack:
-        alone, walk = both_walks(frame_of(spark, made), UNUSED, stack)
+        alone, walk = both_candidates(frame_of(spark, made), UNUSED, stack)
         found, expected = judged_by_both(
             alone, walk, hold_out(walk.indexed.frame, Holdout(after=3600.0))
         )
@@ -115,22 +131,24 @@ def test_what_is_also_among_the_pairs_to_train_on_does_not_count(spark: SparkSes
     order = np.random.default_rng(1).random(len(made))
     train, test = made.select(order < 0.6), made.select(order > 0.5)
     with ExitStack() as stack:
-        alone, walk = both_walks(twice(spark, train, test), UNUSED, stack)
+        alone, walk = both_candidates(twice(spark, train, test), UNUSED, stack)
         found, expected = judged_by_both(alone, walk, walk.indexed.frame)
         assert_as_good(found, expected)
-        _, held_out_only = both_walks(twice(spark, train, made.select(order >= 0.6)), UNUSED, stack)
-        once = judge(held_out_only.indexed, held_out_only.indexed.frame, walk.learner, K, Lines())
+        _, held_out_only = both_candidates(
+            twice(spark, train, made.select(order >= 0.6)), UNUSED, stack
+        )
+        once = judge(replace(held_out_only, learner=walk.learner), held_out_only.indexed.frame)
     assert_as_good(found, once)
 
 
 def test_nothing_new_to_judge_by_is_said_in_the_words_of_one_machine(spark: SparkSession) -> None:
     made = shop(20, 6)
     with ExitStack() as stack:
-        alone, walk = both_walks(twice(spark, made, made), UNUSED, stack)
+        alone, walk = both_candidates(twice(spark, made, made), UNUSED, stack)
         with pytest.raises(BadSettings, match="nothing to judge by") as found:
-            judge(walk.indexed, walk.indexed.frame, walk.learner, K, Lines())
+            judge(walk, walk.indexed.frame)
         with pytest.raises(BadSettings) as expected:
-            one_machine.judge(made, made, alone.model, K, Lines())
+            LocalTrial(made, made, alone.model).judge(K, Lines())
     assert str(found.value) == str(expected.value)
 
 
@@ -141,7 +159,7 @@ def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: Spa
     made = replace(made, timestamp=np.where(new, 3600.0, made.timestamp))
     holdout = Holdout(after=800.0)
     with ExitStack() as stack:
-        alone, walk = both_walks(frame_of(spark, made), UNUSED, stack, rates=True)
+        alone, walk = both_candidates(frame_of(spark, made), UNUSED, stack, rates=True)
         found = walk.judge(holdout, K, Lines()).ratings
         train, test = sides(walk, hold_out(walk.indexed.frame, holdout))
     assert isinstance(walk.learner, KnownOnCluster)
@@ -163,12 +181,11 @@ def test_both_publish_the_same(
     spark: SparkSession, server: Server, client: Any, namespace: Namespace
 ) -> None:
     other = Namespace(f"{namespace.name}-spark")
-    limits = Gate(force=True)
-    holdout = Holdout("chronological", 0.3)
+    terms = Terms(K, Holdout("chronological", 0.3), Gate(force=True))
     with ExitStack() as stack:
-        alone, walk = both_walks(frame_of(spark, shop(200, 300)), server.url, stack)
+        alone, walk = both_candidates(frame_of(spark, shop(200, 300)), server.url, stack)
         expected, found = (
-            pipeline.refresh(each, client, space, Lines(), K, holdout, limits)
+            pipeline.refresh(each, documents_of(each), client, space, terms, Lines())
             for each, space in ((alone, namespace), (walk, other))
         )
     users, items = alone.loaded.users, alone.loaded.items
@@ -200,7 +217,8 @@ def test_the_sample_is_of_a_thousand_users_of_all_blocks(
     with ExitStack() as stack:
         indexed = index(spark.createDataFrame(pa.table(table)), stack)
         learner = KnownOnCluster(drawn(users, 1))
-        contents = Cluster(indexed, [], learner, UNUSED, stack).train(1, Lines())
+        candidate = ClusterCandidate(NOTHING_READ, indexed, learner, UNUSED, stack)
+        contents = candidate.train(Namespace("unused"), [], 1, Lines())
         sample = decode_sample(contents._sample())
         block_of: dict[str, int] = dict(indexed.users.select("user", "block").collect())
     assert indexed.blocks == blocks
@@ -210,7 +228,9 @@ def test_the_sample_is_of_a_thousand_users_of_all_blocks(
 
 def fingerprint(frame: DataFrame) -> str:
     with ExitStack() as stack:
-        return Cluster(index(frame, stack), [], BlockedALS(), UNUSED, stack).fingerprint()
+        return ClusterCandidate(
+            NOTHING_READ, index(frame, stack), BlockedALS(), UNUSED, stack
+        ).fingerprint()
 
 
 def test_a_fingerprint_is_that_of_the_data_wherever_they_are(

@@ -1,0 +1,89 @@
+"""A Spark cluster as the place where models are trained: a session, and what is read in it."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from batch.errors import BadSettings
+from batch.interactions.reading import Reading
+from batch.progress import Progress
+from batch.recommendations.cluster.candidate import ClusterCandidate, ClusterTrial
+from batch.recommendations.cluster.contents import reach
+from batch.recommendations.cluster.ids import Indexed, index
+from batch.recommendations.cluster.learners import learner
+from batch.recommendations.terms import Model
+from batch.spark.options import SparkOptions
+from batch.spark.read.load import Pairs, read
+from batch.spark.session import session
+
+log = logging.getLogger("larder")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported."""
+
+    model: Model
+    spark: SparkOptions
+    cache_url: str = field(repr=False)  # it may hold a password
+
+    @contextmanager
+    def candidate(
+        self, interactions: str, reading: Reading, progress: Progress
+    ) -> Iterator[ClusterCandidate]:
+        with session(self.spark.conf, self.spark.log) as spark, ExitStack() as stack:
+            chosen = learner(self.model)
+            reach(spark.sparkContext, self.cache_url)
+            pairs = self._read(spark, interactions, reading, reading.rejects_folder, stack)
+            indexed = _numbered(pairs.frame, [pairs], progress, stack)
+            yield ClusterCandidate(pairs.report, indexed, chosen, self.cache_url, stack)
+
+    @contextmanager
+    def trial(
+        self, train: str, test: str, reading: Reading, progress: Progress
+    ) -> Iterator[ClusterTrial]:
+        with session(self.spark.conf, self.spark.log) as spark, ExitStack() as stack:
+            chosen = learner(self.model)
+            folder = reading.rejects_folder
+            seen = self._read(spark, train, reading, folder, stack)
+            held_out = self._read(spark, test, reading, f"{folder}-test", stack)
+            both = seen.frame.withColumn("held_out", F.lit(False)).unionByName(
+                held_out.frame.withColumn("held_out", F.lit(True)), allowMissingColumns=True
+            )
+            indexed = _numbered(both, [seen, held_out], progress, stack)
+            reports = seen.report, held_out.report
+            yield ClusterTrial(reports, indexed, indexed.frame, chosen)
+
+    def _read(
+        self, spark: SparkSession, uri: str, reading: Reading, rejects: str, stack: ExitStack
+    ) -> Pairs:
+        """Read pairs; the rejected rows go into that folder."""
+        started = time.monotonic()
+        limit = reading.max_rejects
+        pairs = read(spark, uri, reading.layout, rejects=rejects, max_rejects=limit)
+        stack.callback(pairs.release)
+        log.info("read: %s rows in %.1f s", f"{pairs.report.rows:,}", time.monotonic() - started)
+        if self.model.feedback == "explicit" and "rating" not in pairs.report.used:
+            raise BadSettings(
+                f"--feedback explicit needs ratings and {uri} has none: name their column with "
+                "--rating-column"
+            )
+        return pairs
+
+
+def _numbered(
+    frame: DataFrame, inputs: list[Pairs], progress: Progress, stack: ExitStack
+) -> Indexed:
+    """Number users and items; the ids of the inputs are then let go."""
+    total = sum(each.report.pairs for each in inputs)
+    with progress.step("number", total, "pairs") as advance:
+        indexed = index(frame, stack)
+        advance(total)
+    for each in inputs:
+        each.release()
+    return indexed

@@ -1,0 +1,113 @@
+"""On what terms a model is trained, judged and published.
+
+The command makes these from its options before anything heavy is loaded, so this imports no numpy.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from app.contracts.recommendations import MAX_K
+from batch.errors import BadSettings
+
+RULES = ("random", "stratified", "chronological")
+
+
+@dataclass(frozen=True, slots=True)
+class ALS:
+    """The hyper-parameters of implicit feedback; ``engines.implicit_als`` says what they mean."""
+
+    factors: int = 128
+    regularization: float = 1.2
+    alpha: float = 6.0
+    iterations: int = 15
+    seed: int = 42
+    threads: int = 0
+
+
+ALS_DEFAULTS = ALS()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which model to train, and where. None: the engine's own default.
+
+    als, feedback, whole_mb: see ``cluster.learners``; Spark's alone.
+    """
+
+    engine: str = "implicit"
+    factors: int | None = None
+    regularization: float | None = None
+    alpha: float | None = None
+    iterations: int | None = None
+    seed: int = ALS_DEFAULTS.seed
+    als: str | None = None
+    feedback: str = "implicit"
+    whole_mb: int | None = None
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The hyper-parameters that somebody chose."""
+        values = {each.name: getattr(self, each.name, None) for each in fields(ALS)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """How to judge: what share is held out by which rule (see ``split``); 0 judges nothing.
+
+    after: hold out what happened at this moment (epoch seconds) or later, in place of a share.
+    """
+
+    split: str = "random"
+    share: float = 0.2
+    after: float | None = None
+    seed: int = 42
+
+    @property
+    def judges(self) -> bool:
+        """Whether anything is held out."""
+        return self.share > 0 or self.after is not None
+
+    @property
+    def settings(self) -> dict[str, str | float | int]:
+        """What was held out, as the manifest records it."""
+        if self.after is not None:
+            return {"after": self.after}
+        return {"split": self.split, "holdout": self.share, "holdout_seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a model must reach to be published, unless forced."""
+
+    min_ndcg: float = 0.0
+    max_drop: float = 0.1
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long lists are, how they are judged and gated, and how many generations stay."""
+
+    k: int = 10
+    holdout: Holdout = Holdout()
+    gate: Gate = Gate()
+    keep: int = 3
+
+    def check(self) -> None:
+        """Raise BadSettings for a k or share that is none, or when nobody would judge."""
+        check_k(self.k)
+        if self.holdout.after is not None:
+            return
+        if not 0 <= self.holdout.share < 1:
+            raise BadSettings(
+                f"--holdout must be 0 or more and less than 1, not {self.holdout.share:g}"
+            )
+        if not self.holdout.judges and not self.gate.force:
+            raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
+
+
+def check_k(k: int) -> None:
+    """Raise BadSettings for a list length that the contract does not take."""
+    if not 1 <= k <= MAX_K:
+        raise BadSettings(f"--k must be 1 to {MAX_K}, not {k}")
