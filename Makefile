@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-containers loadtest redis-7 java-17 kustomize promtool podman lock lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test test-containers loadtest redis-7 java-17 kustomize promtool podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ bench-spark: $(VENV)/.test  ## Spark beside implicit; growth with data and cores
 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+
+variables: $(VENV)/.test  ## write down anew which LARDER_ variables there are (commit what it changes)
+	$(BIN)/python -m tests.contracts.variables
 
 # Versions and hashes of what the images install, for the Python that they have.
 lock: $(VENV)/.lock  ## choose anew which versions the images install (commit what it changes)

@@ -1,8 +1,11 @@
-"""Larder's offline wing: a table of interactions becomes one published generation.
+"""Larder's offline wing: what users did becomes published generations.
 
-The walk, one module a step::
+The rooms; each imports only from those below it::
 
-    interactions -> split -> train -> evaluate -> topk -> publish
-    load, check     hold     fit an   metrics     best    write, verify,
-    merge           out      engine   and gate    unseen  point
+    command           the larder command: options become typed objects; the only room that prints
+    recommendations   one product: judge, train, gate and publish every user's top-k
+    spark             a cluster that is lent
+    interactions      read what users did, say which rows could not be used
+    generations       publish anything: lock, verify, point, roll back
+    datasets          films for the demo and the benchmarks
 """

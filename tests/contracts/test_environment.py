@@ -1,22 +1,14 @@
 """Both wings read one environment: each name is known, and a misspelt one gets a hint."""
 
-from collections.abc import Iterator
-from dataclasses import fields
-
-import click
 import pytest
 
-from app.contracts.environment import BATCH, SERVING, unknown
-from app.settings import Settings, variable
-from batch.command.cli import cli
+from app.contracts.environment import unknown
+from app.contracts.variables import BATCH, SERVING
+from tests.contracts import variables
 
 
-def test_serving_knows_exactly_the_settings_of_the_api() -> None:
-    assert SERVING == {variable(each) for each in fields(Settings)}
-
-
-def test_batch_knows_exactly_the_options_of_the_command() -> None:
-    assert BATCH == set(_variables(cli))
+def test_the_names_are_those_of_the_settings_and_options() -> None:
+    assert variables.PATH.read_text() == variables.text(), "run: make variables"
 
 
 def test_known_names_and_those_of_others_pass() -> None:
@@ -54,12 +46,3 @@ def test_several_unknown_names_are_all_named_in_order() -> None:
         "unknown setting LARDER_QQQQ",
         "unknown setting LARDER_ZZZZ",
     ]
-
-
-def _variables(command: click.Command) -> Iterator[str]:
-    for parameter in command.params:
-        if isinstance(parameter.envvar, str):
-            yield parameter.envvar
-    if isinstance(command, click.Group):
-        for each in command.commands.values():
-            yield from _variables(each)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.contracts import environment
+from app.contracts import variables
 
 HOUSE = Path(__file__).parents[2]
 TOP = {
@@ -76,7 +76,7 @@ def test_the_contract_imports_nothing_but_the_standard_library() -> None:
 
 
 def test_every_variable_named_in_the_house_is_one_that_it_reads() -> None:
-    known = environment.BATCH | environment.SERVING
+    known = variables.BATCH | variables.SERVING
     named = {
         (path.relative_to(HOUSE), name)
         for path in sources()

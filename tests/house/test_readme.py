@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.contracts.environment import BATCH, SERVING
 from app.contracts.recommendations import Namespace
+from app.contracts.variables import BATCH, SERVING
 from app.http.factory import create_app
 from app.recommendations.cache import Cache
 from app.settings import Settings, variable

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import redis
 
-from app.contracts import environment
+from app.contracts import variables
 from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
 from batch.errors import BadSettings
@@ -95,12 +95,12 @@ def test_every_option_is_also_a_variable_that_the_house_knows(
 ) -> None:
     prefix = "LARDER_SIZE_" if name == "size" else "LARDER_"
     assert option.envvar == prefix + option.opts[0].lstrip("-").replace("-", "_").upper()
-    assert option.envvar in environment.BATCH
+    assert option.envvar in variables.BATCH
 
 
 def test_the_house_knows_no_variable_that_no_command_reads() -> None:
     read = {option.envvar for _, option in OPTIONS} | {"LARDER_INTERACTIONS"}
-    assert environment.BATCH == read
+    assert variables.BATCH == read
 
 
 def test_the_help_lists_the_commands_in_whole_sentences() -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from app.contracts.environment import BATCH, SERVING
+from app.contracts.variables import BATCH, SERVING
 from app.errors import BadSettings
 from app.settings import Settings
 from tests.k8s.manifests import Object, Overlay, Workload, dig, title
