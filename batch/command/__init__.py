@@ -1,12 +1,12 @@
-"""The ``larder`` command: the only room that prints.
+"""The ``larder`` command: the only room that prints:
 
-    cli        the subcommands, logging, exit codes
-    options    groups of options, each becomes one typed object
-    lists      refresh, check, evaluate: what loads data and trains
-    published  generations, rollback, prune: what needs the cache alone
-    report     what a run tells people
-    bars       how far it is
-    table      columns of text
-    size       what a deployment will need
-    demo       the whole walk on real films
+cli        the subcommands, logging, exit codes
+options    groups of options, each becomes one typed object
+lists      refresh, check, evaluate: what loads data and trains
+published  generations, rollback, prune: what needs the cache alone
+report     what a run tells people
+bars       how far it is
+table      columns of text
+size       what a deployment will need
+demo       the whole walk on real films
 """

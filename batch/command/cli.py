@@ -20,7 +20,7 @@ from app.contracts import environment
 from app.contracts.generations import BrokenRecord
 from batch.command.options import (
     PATH,
-    Cache,
+    CacheOptions,
     cache_options,
     items_options,
     k_option,
@@ -32,7 +32,7 @@ from batch.command.options import (
     spark_options,
     terms_options,
 )
-from batch.command.size import Plan
+from batch.command.size import Deployment
 from batch.errors import BadSettings, LarderError
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import Model, Terms
@@ -70,7 +70,7 @@ def refresh(
     terms: Terms,
     model: Model,
     spark: SparkOptions | None,
-    cache: Cache,
+    cache: CacheOptions,
 ) -> None:
     """Judge a model, train it on INTERACTIONS, publish its lists.
 
@@ -124,7 +124,7 @@ def evaluate(
 @cli.command()
 @click.argument("user")
 @cache_options
-def show(user: str, cache: Cache) -> None:
+def show(user: str, cache: CacheOptions) -> None:
     """Print USER's list as the API would answer it now."""
     from batch.generations.connect import connect
     from batch.recommendations.show import show as lines
@@ -141,7 +141,7 @@ def show(user: str, cache: Cache) -> None:
 @cache_options
 @option("--bind", default="127.0.0.1:8000", help="The address and port to listen on.")
 @option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
-def serve(cache: Cache, bind: str, workers: int) -> None:
+def serve(cache: CacheOptions, bind: str, workers: int) -> None:
     """Answer GET /recommendations/<user> over HTTP until stopped.
 
     The other settings of the API are environment variables; the README has the table.
@@ -159,7 +159,7 @@ def serve(cache: Cache, bind: str, workers: int) -> None:
 
 @cli.command()
 @cache_options
-def generations(cache: Cache) -> None:
+def generations(cache: CacheOptions) -> None:
     """List what is published, the newest first."""
     from batch.command import published
 
@@ -169,7 +169,7 @@ def generations(cache: Cache) -> None:
 @cli.command()
 @click.argument("generation", required=False)
 @cache_options
-def rollback(generation: str | None, cache: Cache) -> None:
+def rollback(generation: str | None, cache: CacheOptions) -> None:
     """Serve GENERATION again, or the one before the live one."""
     from batch.command import published
 
@@ -179,7 +179,7 @@ def rollback(generation: str | None, cache: Cache) -> None:
 @cli.command()
 @cache_options
 @keep_option
-def prune(cache: Cache, keep: int) -> None:
+def prune(cache: CacheOptions, keep: int) -> None:
     """Delete old generations and what dead runs left.
 
     The newest and the live one stay.
@@ -191,7 +191,7 @@ def prune(cache: Cache, keep: int) -> None:
 
 @cli.command()
 @size_options
-def size(plan: Plan) -> None:
+def size(plan: Deployment) -> None:
     """Estimate the memory, cores and network that lists need."""
     from batch.command.size import figures, text
 

@@ -10,7 +10,7 @@ import click
 from app.contracts.recommendations import encode_document
 from batch.command import report
 from batch.command.bars import for_this_terminal
-from batch.command.options import Cache
+from batch.command.options import CacheOptions
 from batch.errors import BadSettings
 from batch.generations.connect import connect
 from batch.interactions.files import find
@@ -31,7 +31,7 @@ def refresh(
     terms: Terms,
     model: Model,
     spark: SparkOptions | None,
-    cache: Cache,
+    cache: CacheOptions,
 ) -> None:
     """Judge, train and publish."""
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))

@@ -16,7 +16,7 @@ import click
 
 from app.contracts import environment
 from app.contracts.recommendations import MAX_K, Namespace
-from batch.command.size import Plan
+from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
@@ -26,11 +26,11 @@ from batch.spark.options import SparkOptions
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
-PLAN = Plan(users=1, items=1)
+DEPLOYMENT = Deployment(users=1, items=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Cache:
+class CacheOptions:
     """Which cache, and whose part of it."""
 
     url: str = field(repr=False)  # it may hold a password
@@ -130,17 +130,17 @@ def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
     return SparkOptions.of(conf, spark_log or "off") if conf or spark_log else None
 
 
-def _cache(cache_url: str, namespace: str) -> Cache:
+def _cache(cache_url: str, namespace: str) -> CacheOptions:
     try:
-        return Cache(cache_url, Namespace(namespace))
+        return CacheOptions(cache_url, Namespace(namespace))
     except ValueError as error:
         raise BadSettings(str(error)) from error
 
 
 def _plan(
     id_bytes: float, document_bytes: float, rps: float, keep: int, replicas: int, **counts: int
-) -> Plan:
-    return Plan(
+) -> Deployment:
+    return Deployment(
         **counts,
         requests_per_second=rps,
         id_bytes=id_bytes,
@@ -337,18 +337,22 @@ size_options = group(
     _plan,
     size_option("--users", type=click.IntRange(1), required=True, help="How many users."),
     size_option("--items", type=click.IntRange(1), required=True, help="How many items."),
-    size_option("--k", type=click.IntRange(1, MAX_K), default=PLAN.k, help="Items of a list."),
+    size_option(
+        "--k", type=click.IntRange(1, MAX_K), default=DEPLOYMENT.k, help="Items of a list."
+    ),
     size_option(
         "--rps",
         type=Finite(0),
-        default=PLAN.requests_per_second,
+        default=DEPLOYMENT.requests_per_second,
         help="Requests a second at peak.",
     ),
-    size_option("--id-bytes", type=Finite(1), default=PLAN.id_bytes, help="Of an average id."),
+    size_option(
+        "--id-bytes", type=Finite(1), default=DEPLOYMENT.id_bytes, help="Of an average id."
+    ),
     size_option(
         "--document-bytes",
         type=Finite(0),
-        default=PLAN.document_bytes,
+        default=DEPLOYMENT.document_bytes,
         help="Of an average document.",
     ),
     size_option(

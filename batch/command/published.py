@@ -5,14 +5,14 @@ from collections.abc import Iterable
 import click
 
 from app.contracts.recommendations import Manifest
-from batch.command.options import Cache
+from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.generations.connect import connect
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
 
 
-def tell(cache: Cache) -> None:
+def tell(cache: CacheOptions) -> None:
     """List the generations."""
     known = Generations(connect(cache.url), cache.namespace)
     if manifests := known.all():
@@ -40,13 +40,13 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
     return table(["generation", "state", "users", "items", "k", "nDCG", "forced"], rows)
 
 
-def roll_back(generation: str | None, cache: Cache) -> None:
+def roll_back(generation: str | None, cache: CacheOptions) -> None:
     """Point at that generation, or at the one before the live one."""
     manifest = Generations(connect(cache.url), cache.namespace).roll_back(generation)
     click.echo(f"live is {manifest.generation}; the API follows within two seconds")
 
 
-def prune(cache: Cache, keep: int) -> None:
+def prune(cache: CacheOptions, keep: int) -> None:
     """Delete what is old or unfinished."""
     client = connect(cache.url)
     with hold(client, cache.namespace):

@@ -42,7 +42,7 @@ ROUND_TRIP_BYTES = 110.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Deployment:
     """What is to be served. ``id_bytes`` and ``document_bytes`` are averages of UTF-8 and JSON.
 
     generations: kept at once, the one being written included; copies: of the cache's data, replicas
@@ -77,21 +77,21 @@ def member_bytes(id_bytes: float, k: int) -> float:
     return stored + record + (PACKED_OVERHEAD if record <= PACKED_LIMIT else LOOSE_OVERHEAD)
 
 
-def generation_bytes(plan: Plan) -> float:
+def generation_bytes(plan: Deployment) -> float:
     """Memory of one generation in the cache: lists, similar items, documents."""
     member = member_bytes(plan.id_bytes, plan.k)
     item = member + plan.document_bytes + DOCUMENT_OVERHEAD
     return plan.users * member + plan.items * item
 
 
-def figures(plan: Plan) -> Iterator[Figure]:
+def figures(plan: Deployment) -> Iterator[Figure]:
     """Yield every need of the plan, each with its formula."""
     yield from _of_the_cache(plan)
     yield from _of_the_api(plan)
     yield from _of_the_network(plan)
 
 
-def _of_the_cache(plan: Plan) -> Iterator[Figure]:
+def _of_the_cache(plan: Deployment) -> Iterator[Figure]:
     member = member_bytes(plan.id_bytes, plan.k)
     generation = generation_bytes(plan)
     yield Figure(
@@ -115,7 +115,7 @@ def _of_the_cache(plan: Plan) -> Iterator[Figure]:
     )
 
 
-def _of_the_api(plan: Plan) -> Iterator[Figure]:
+def _of_the_api(plan: Deployment) -> Iterator[Figure]:
     cores = plan.requests_per_second * COLD_CPU_US / 1e6 / UTILIZATION
     workers = max(2, math.ceil(cores))
     yield Figure(
@@ -142,7 +142,7 @@ def _of_the_api(plan: Plan) -> Iterator[Figure]:
     )
 
 
-def _of_the_network(plan: Plan) -> Iterator[Figure]:
+def _of_the_network(plan: Deployment) -> Iterator[Figure]:
     answer = _answer_bytes(plan)
     yield Figure(
         "network to callers",
@@ -159,7 +159,7 @@ def _of_the_network(plan: Plan) -> Iterator[Figure]:
     )
 
 
-def _answer_bytes(plan: Plan) -> float:
+def _answer_bytes(plan: Deployment) -> float:
     return plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)
 
 

@@ -27,7 +27,7 @@ FOREIGN = (".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods", ".zip", ".avro
 REJECTS_HEAD = ("file", "line", "reason", "content")
 PART_HEAD = ("file", "rows", "reason", "content")
 """Of the rejects that Spark writes, to whom lines have no numbers."""
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def header_of(stream: TextIO, path: str | Path, layout: Layout) -> Header | None
 
 
 def _lines(stream: TextIO) -> Iterator[str]:
-    while line := stream.readline(BLOCK):
+    while line := stream.readline(BLOCK_BYTES):
         yield line
 
 
@@ -196,7 +196,7 @@ def make_plain(path: Path, target: Path, layout: Layout, one_newline: bool) -> N
         _rewrite(path, target, layout, None if one_newline else "")
     elif path.name.lower().endswith(".gz"):
         with gzip.open(path) as source, open(target, "wb") as copy:
-            shutil.copyfileobj(source, copy, BLOCK)
+            shutil.copyfileobj(source, copy, BLOCK_BYTES)
     else:
         with open(path, "rb"):  # no permission: say so here, by the name that people know
             target.symlink_to(path.resolve())
@@ -207,7 +207,7 @@ def _rewrite(path: Path, target: Path, layout: Layout, newline: str | None) -> N
         opened(path, layout.encoding, newline) as source,
         open(target, "w", encoding="utf-8", errors="surrogateescape", newline="") as copy,
     ):
-        blocks: Iterator[str] = iter(lambda: source.read(BLOCK), "")
+        blocks: Iterator[str] = iter(lambda: source.read(BLOCK_BYTES), "")
         copy.writelines(_unescaped(blocks, layout) if _escapes(layout) else blocks)
 
 

@@ -22,7 +22,7 @@ from batch.errors import BadInteractions
 from batch.interactions.columns import Checks
 from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, quoted, reading
+from batch.interactions.table import Table, literal, reading
 
 log = logging.getLogger("larder.items")
 
@@ -164,11 +164,11 @@ def _document(
                 "--document-columns"
             )
     if table.is_text:
-        pairs = [f"{quoted(c)}, coalesce({table.identifier(c)}, '')" for c in shown]
+        pairs = [f"{literal(c)}, coalesce({table.identifier(c)}, '')" for c in shown]
     else:
         kinds = connection.sql(table.scan("", True)).types
         types = dict(zip(table.columns, kinds, strict=True))
-        pairs = [f"{quoted(c)}, {_json(table.identifier(c), types[c])}" for c in shown]
+        pairs = [f"{literal(c)}, {_json(table.identifier(c), types[c])}" for c in shown]
     return f"json_object({', '.join(pairs)})"
 
 
@@ -186,7 +186,7 @@ def _json(sql: str, kind: Any, depth: int = 0) -> str:
         return f"map_from_entries(list_transform(map_entries({sql}), lambda x{depth}: {pair}))"
     if name == "struct":
         fields = (
-            f"{quoted(field)}, {_json(f'struct_extract({sql}, {quoted(field)})', type_, depth)}"
+            f"{literal(field)}, {_json(f'struct_extract({sql}, {literal(field)})', type_, depth)}"
             for field, type_ in kind.children
         )
         return f"CASE WHEN {sql} IS NOT NULL THEN json_object({', '.join(fields)}) END"

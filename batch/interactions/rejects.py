@@ -313,8 +313,10 @@ def _past_newlines(text: NDArray[np.uint8], byte: int) -> int:
 def _lines(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return where each line starts, and whether it holds anything."""
     found = [np.zeros(0, dtype=np.int64)]
-    for at in range(0, len(text), files.BLOCK):
-        block = np.append(text[at : at + files.BLOCK + 1], np.uint8(0))[: files.BLOCK + 1]
+    for at in range(0, len(text), files.BLOCK_BYTES):
+        block = np.append(text[at : at + files.BLOCK_BYTES + 1], np.uint8(0))[
+            : files.BLOCK_BYTES + 1
+        ]
         here, following = block[:-1], block[1:]
         found.append(np.flatnonzero((here == 10) | ((here == 13) & (following != 10))) + at)
     ends = np.concatenate([*found, [len(text)]])

@@ -23,7 +23,7 @@ from batch.interactions.layout import Layout
 
 T = TypeVar("T")
 N = TypeVar("N", str, Path)
-UNREADABLE = (duckdb.Error, OSError, EOFError, zlib.error, UnicodeError, csv.Error)
+READING_ERRORS = (duckdb.Error, OSError, EOFError, zlib.error, UnicodeError, csv.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Table:
     def scan(self, rejects: str, parallel: bool) -> str:
         """Return the SQL that reads all files; unreadable rows go to the table `rejects`."""
         if not self.is_text:
-            names = (f"{quoted(name, chr(34))} AS c{n}" for n, name in enumerate(self.columns))
+            names = (f"{literal(name, chr(34))} AS c{n}" for n, name in enumerate(self.columns))
             return f"SELECT {', '.join(names)} FROM {read_parquet(self.plain)}"
         skips = [header.blanks + bool(header.lines) for header in self.headers]
         return " UNION ALL ".join(
@@ -81,8 +81,8 @@ class Table:
         return (
             f"read_csv({_literals(plain)}, columns = {{{columns}}}, auto_detect = false, "
             f"header = false, skip = {skip}, compression = 'none', parallel = {parallel}, "
-            f"delim = {quoted(self.delimiter)}, quote = {quoted(self.layout.quote)}, "
-            f"escape = {quoted(self.layout.quote)}, store_rejects = true, rejects_limit = 0, "
+            f"delim = {literal(self.delimiter)}, quote = {literal(self.layout.quote)}, "
+            f"escape = {literal(self.layout.quote)}, store_rejects = true, rejects_limit = 0, "
             f"rejects_line_size_limit = {2**40}, rejects_table = '{rejects}', "
             f"rejects_scan = '{rejects}_files')"
         )
@@ -94,13 +94,13 @@ def read_parquet(plain: list[Path]) -> str:
     return f"read_parquet({_literals(plain)}, {options})"
 
 
-def quoted(text: str, mark: str = "'") -> str:
+def literal(text: str, mark: str = "'") -> str:
     """Quote a string, or with `"` a name, for SQL."""
     return mark + text.replace(mark, mark * 2) + mark
 
 
 def _literals(paths: list[Path]) -> str:
-    return "[" + ", ".join(quoted(str(path)) for path in paths) + "]"
+    return "[" + ", ".join(literal(str(path)) for path in paths) + "]"
 
 
 @contextmanager
@@ -224,7 +224,7 @@ def reading_errors(path: str | Path) -> Iterator[None]:
             f"{path}: not enough memory or temporary disk to read it ({_sentence(error)}): give "
             "the job more, or set TMPDIR to a larger disk"
         ) from error
-    except UNREADABLE as error:
+    except READING_ERRORS as error:
         raise BadInteractions(
             f"{path}: cannot be read ({_sentence(error)}): check that it is whole, readable and "
             "of the kind that its name says"

@@ -51,11 +51,11 @@ def hold_out(
         "chronological": lambda: chronological(interactions, share),
     }
     train, held_out = after(interactions, moment) if moment is not None else rules[rule]()
-    check(len(train), len(held_out), moment, interactions.period() or ("never", "never"))
+    check_sides(len(train), len(held_out), moment, interactions.period() or ("never", "never"))
     return train, held_out
 
 
-def check(train: int, held_out: int, moment: float | None, period: tuple[str, str]) -> None:
+def check_sides(train: int, held_out: int, moment: float | None, period: tuple[str, str]) -> None:
     """Raise BadSettings when one side of a split has no interactions.
 
     period: when the first and the last were, for the message about a split at a moment.

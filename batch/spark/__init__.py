@@ -1,4 +1,4 @@
-"""A Spark cluster that is lent to whoever has work for it; no model in it.
+"""A Spark cluster that is lent to whoever has work for it; no model in it::
 
     options   what a command says of the session
     session   lends a quiet session, started or one that runs already; watches and ends it

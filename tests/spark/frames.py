@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import encode_document
 from batch.interactions.pairs import Interactions, Report
-from batch.recommendations.cluster.blocks import Model, View, balanced
+from batch.recommendations.cluster.blocks import Learned, View, balanced
 from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.ids import Indexed, index
 from batch.recommendations.engines.engine import Factors
@@ -101,15 +101,15 @@ def view_of(spark: SparkSession, weights: csr_matrix, blocks: int, stack: ExitSt
     return View.of(frame, starts, item_starts, stack)
 
 
-def factors_of(model: Model) -> Factors:
+def factors_of(model: Learned) -> Factors:
     """A model of the cluster, brought to this machine."""
     return Factors(np.concatenate(model.users.collect()), model.items)
 
 
-def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> Model:
+def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> Learned:
     """Factors of this machine as a model of the cluster. starts: the first user of each block."""
     blocks = [factors.users[first:last] for first, last in zip(starts[:-1], starts[1:])]
-    return Model(spark.sparkContext.parallelize(blocks, len(blocks)), factors.items)
+    return Learned(spark.sparkContext.parallelize(blocks, len(blocks)), factors.items)
 
 
 def drawn(users: int, items: int, width: int = 8, seed: int = 0) -> Factors:
@@ -148,7 +148,7 @@ class KnownOnCluster:
     def settings(self) -> dict[str, float | int]:
         return {"factors": self.factors.items.shape[1]}
 
-    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Model:
+    def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Learned:
         progress(1)
         return spread(view.frame.sparkSession, self.factors, view.users.starts)
 

@@ -22,7 +22,7 @@ from batch.command.bars import Lines
 from batch.errors import CacheUnavailable, LostLock
 from batch.generations.connect import Client
 from batch.generations.registry import Generations
-from batch.recommendations.cluster.contents import ClusterContents, ClusterWritten, Side, Target
+from batch.recommendations.cluster.contents import ClusterContents, ClusterWritten, Target, Whose
 from batch.recommendations.lists import Shelves
 from batch.recommendations.pipeline import Candidate
 from batch.recommendations.topk import Lists
@@ -88,7 +88,7 @@ def test_writing_twice_leaves_the_same_bytes(written: Shop) -> None:
 
 
 def test_each_bucket_of_users_is_of_one_task(written: Shop) -> None:
-    shelves = [shelf for shelf in written.written.shelves if shelf.side is Side.USERS]
+    shelves = [shelf for shelf in written.written.shelves if shelf.whose is Whose.USERS]
     assert len(shelves) == written.contents.indexed.blocks == 2
     assert sorted(bucket for shelf in shelves for bucket in shelf.buckets) == list(
         range(written.manifest.user_buckets)
@@ -135,9 +135,9 @@ def test_any_bucket_that_lost_something_is_noticed(
     assert_noticed(written, min(keys - sampled), damage)
 
 
-@pytest.mark.parametrize("side", Side)
-def test_a_record_that_changed_is_noticed_in_the_sample(written: Shop, side: Side) -> None:
-    shelf = next(shelf for shelf in written.written.shelves if shelf.side is side)
+@pytest.mark.parametrize("whose", Whose)
+def test_a_record_that_changed_is_noticed_in_the_sample(written: Shop, whose: Whose) -> None:
+    shelf = next(shelf for shelf in written.written.shelves if shelf.whose is whose)
     key, _ = shelf.sample[0]
     assert_noticed(written, key, change_record)
 
@@ -182,7 +182,7 @@ def test_a_task_stops_when_its_generation_is_deleted_while_it_writes(
     target = Target(server.url, namespace, manifest)
     shelves = Shelves.of([f"u{n}" for n in range(users)], manifest.user_buckets)
     with pytest.raises(LostLock, match="was given up"):
-        target.write(Side.USERS, range(manifest.user_buckets), shelves, lists_of)
+        target.write(Whose.USERS, range(manifest.user_buckets), shelves, lists_of)
     assert made < users / 2, "it stopped at the first question"
     assert keys_of(client, namespace) == {namespace.generations}, "what it wrote is gone again"
 

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from batch.progress import Advance
-from batch.recommendations.cluster.blocks import Matrix, Model, Side, View, cpus, kept
+from batch.recommendations.cluster.blocks import Learned, Matrix, Side, View, cpus, kept
 from batch.recommendations.engines.implicit_als import ImplicitALS, diverged
 from batch.recommendations.topk import BLOCK
 
@@ -63,7 +63,7 @@ class BlockedALS:
     def rates(self) -> bool:
         return False
 
-    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Model:
+    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Learned:
         """Learn from both sides of the pairs.
 
         The same pairs and seed give the same factors whatever the number of blocks, but for
@@ -80,7 +80,7 @@ class BlockedALS:
             theirs, fixed = self._step(halves[1], items, theirs, fixed, stack)
             advance(1)
         whole = fixed.whole.value if fixed.whole is not None else np.concatenate(theirs.collect())
-        return Model(mine, whole)
+        return Learned(mine, whole)
 
     def _step(
         self, half: "_Half", side: Side, factors: "RDD[Matrix]", fixed: Fixed, stack: ExitStack

@@ -71,7 +71,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class Learned:
     """What was learned. users: a block of factors per partition; items: (items, factors)."""
 
     users: "RDD[Matrix]"

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from app.contracts.recommendations import Namespace
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
-from batch.recommendations.cluster.blocks import Matrix, Model, View, cpus, kept, matrices
+from batch.recommendations.cluster.blocks import Learned, Matrix, View, cpus, kept, matrices
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
@@ -45,7 +45,7 @@ class Learner(Protocol):
     def rates(self) -> bool:
         """Whether a score predicts a rating."""
 
-    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Model:
+    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Learned:
         """Learn; what the model needs on the cluster stays until the stack is closed.
 
         advance: told of iterations. Raises NotGoodEnough.
@@ -169,7 +169,7 @@ class ClusterTrial:
 def _measured(
     view: View,
     pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
-    model: Model,
+    model: Learned,
     judged: int,
     rates: bool,
     k: int,
@@ -245,6 +245,6 @@ def _gathered(indexed: Indexed, frame: DataFrame, progress: Progress, stack: Exi
     return view
 
 
-def _fit(learner: Learner, view: View, name: str, progress: Progress, stack: ExitStack) -> Model:
+def _fit(learner: Learner, view: View, name: str, progress: Progress, stack: ExitStack) -> Learned:
     with progress.step(name, learner.iterations, "iterations") as advance:
         return learner.fit(view, advance, stack)

@@ -25,7 +25,7 @@ from batch.generations.connect import Client, cache_errors, connect
 from batch.generations.parts import SAMPLE, Hashes, Strings, expect
 from batch.generations.registry import Generations, unlink
 from batch.progress import Advance
-from batch.recommendations.cluster.blocks import Model, cpus
+from batch.recommendations.cluster.blocks import Learned, cpus
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.engines.engine import Factors
 from batch.recommendations.lists import (
@@ -40,7 +40,7 @@ from batch.recommendations.topk import most_similar, popular_list, recommend, un
 _SIMILAR_AT_A_TIME = 100
 
 
-class Side(Enum):
+class Whose(Enum):
     """Whose lists: those of users, or the neighbours of items."""
 
     USERS = "users"
@@ -51,7 +51,7 @@ class Side(Enum):
 class Shelf:
     """What one task wrote: a range of the buckets of a side."""
 
-    side: Side
+    whose: Whose
     buckets: range
     members: int
     checksum: int
@@ -68,22 +68,22 @@ class Target:
     namespace: Namespace
     manifest: Manifest
 
-    def keys(self, side: Side, buckets: range) -> list[str]:
+    def keys(self, whose: Whose, buckets: range) -> list[str]:
         """The keys of some buckets."""
         space = self.namespace
-        key = space.user_bucket if side is Side.USERS else space.similar_bucket
+        key = space.user_bucket if whose is Whose.USERS else space.similar_bucket
         return [key(self.manifest.generation, bucket) for bucket in buckets]
 
-    def write(self, side: Side, buckets: range, shelves: Shelves, lists_of: ListsOf) -> Shelf:
+    def write(self, whose: Whose, buckets: range, shelves: Shelves, lists_of: ListsOf) -> Shelf:
         """Write some buckets. Raises CacheUnavailable, or LostLock when nobody wants them."""
         parts = Hashes()
-        keys = self.keys(side, buckets)
+        keys = self.keys(whose, buckets)
         with closing(connect(self.cache_url)) as client:
             wanted = partial(self._wanted, client, keys)
             wanted(0)
             write_buckets(client, keys, shelves, lists_of, parts, wanted)
         some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
-        return Shelf(side, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
+        return Shelf(whose, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
 
     def _wanted(self, client: Client, keys: list[str], done: int) -> None:
         """A task may outlive its run: stop, and leave nothing in a generation that was deleted."""
@@ -98,7 +98,7 @@ class Target:
     def count(self, shelf: Shelf) -> int:
         """How many members the buckets of a shelf hold now."""
         with closing(connect(self.cache_url)) as client:
-            return sum(Hashes.sizes_of(client, self.keys(shelf.side, shelf.buckets)))
+            return sum(Hashes.sizes_of(client, self.keys(shelf.whose, shelf.buckets)))
 
 
 class ClusterWritten:
@@ -125,7 +125,7 @@ class ClusterWritten:
         self._common.verify(client)
         shelves = self._context.parallelize(self.shelves, len(self.shelves))
         for shelf, found in zip(self.shelves, shelves.map(self._target.count).collect()):
-            (first,) = self._target.keys(shelf.side, shelf.buckets[:1])
+            (first,) = self._target.keys(shelf.whose, shelf.buckets[:1])
             where = f"{first} and the buckets up to {shelf.buckets.stop}"
             expect(where, "members", shelf.members, found)
         samples = [each for shelf in self.shelves for each in shelf.sample]
@@ -144,7 +144,7 @@ class ClusterContents:
     namespace: Namespace
     indexed: Indexed
     seen: "RDD[csr_matrix]"
-    model: Model
+    model: Learned
     share: NDArray[np.float32]
     documents: Iterable[bytes]
     cache_url: str = field(repr=False)
@@ -184,7 +184,10 @@ class ClusterContents:
             buckets, here = part
             threads = cpus()
             return target.write(
-                Side.ITEMS, buckets, here, lambda items: most_similar(sent.value, items, k, threads)
+                Whose.ITEMS,
+                buckets,
+                here,
+                lambda items: most_similar(sent.value, items, k, threads),
             )
 
         return self.seen.context.parallelize(parts, len(parts)).map(write)
@@ -202,7 +205,7 @@ class ClusterContents:
                 shelves = Shelves(names, np.arange(len(names)), bounds.tolist())
                 factors = Factors(users, items)
                 yield target.write(
-                    Side.USERS,
+                    Whose.USERS,
                     buckets,
                     shelves,
                     lambda rows: recommend(factors, share, seen, rows, k, threads),

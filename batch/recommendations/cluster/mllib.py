@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from batch.progress import Advance
-from batch.recommendations.cluster.blocks import Model, View, factors, kept
+from batch.recommendations.cluster.blocks import Learned, View, factors, kept
 from batch.recommendations.cluster.ids import block_count
 from batch.recommendations.engines.implicit_als import diverged
 
@@ -52,12 +52,12 @@ class MllibALS:
     def rates(self) -> bool:
         return self.feedback == "explicit"
 
-    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Model:
+    def fit(self, view: View, advance: Advance, stack: ExitStack) -> Learned:
         """Learn from pairs, see ``learn``; the factors are kept until the stack is closed."""
         users, items = self.learn(view.frame, advance)
         by_block = factors(users, view.users.starts, self.factors)
         whole = factors(items, view.items.starts, self.factors).collect()
-        return Model(kept(by_block, stack), np.concatenate(whole))
+        return Learned(kept(by_block, stack), np.concatenate(whole))
 
     def learn(self, frame: DataFrame, advance: Advance) -> tuple[DataFrame, DataFrame]:
         """Learn the factors of users and items: two frames of (id int, features array<float>).

@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.interactions.pairs import moment
-from batch.recommendations.split import check, check_share, no_timestamps
+from batch.recommendations.split import check_share, check_sides, no_timestamps
 from batch.recommendations.terms import Holdout
 
 
@@ -43,4 +43,4 @@ def check_both(frame: DataFrame, holdout: Holdout) -> None:
     counts = F.count_if("held_out"), F.count("*")
     ((held_out, pairs, *period),) = frame.agg(*counts, *ends).collect()
     first, last = (moment(each) for each in period) if period else ("never", "never")
-    check(pairs - held_out, held_out, holdout.after, (first, last))
+    check_sides(pairs - held_out, held_out, holdout.after, (first, last))

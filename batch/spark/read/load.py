@@ -50,7 +50,7 @@ def read(
     with readable(uri):
         folder = None if rejects is None else Storage(spark, rejects)
         if folder is not None:
-            folders.check(folder, Storage(spark, uri))
+            folders.check_folder(folder, Storage(spark, uri))
         source = open_source(spark, uri, layout)
         merged = _merged(source).persist(StorageLevel.MEMORY_AND_DISK)
         try:
@@ -85,7 +85,7 @@ def _settled(
 ) -> Pairs:
     right, rejected = _counted(merged)
     wrong = merged.where("reason IS NOT NULL").withColumnRenamed("n", "rows")
-    is_listed = folder is not None and folders.settle(wrong if rejected else None, folder)
+    is_listed = folder is not None and folders.list_rejects(wrong if rejected else None, folder)
     total = right["rows"] + rejected.total()
     if rejected.total() > max_rejects * total:
         where = folder.uri if folder is not None and is_listed else None

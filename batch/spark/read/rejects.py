@@ -23,7 +23,7 @@ CSV = {
 }
 
 
-def check(folder: Storage, source: Storage) -> None:
+def check_folder(folder: Storage, source: Storage) -> None:
     """Raise BadSettings when rejects in that folder would cost anything but earlier rejects."""
     if folder.within(source) or source.within(folder):
         raise BadSettings(
@@ -48,7 +48,7 @@ def is_ours(folder: Storage) -> bool:
     return MARK in names and all(name.startswith(("part-", "_", ".")) for name in names)
 
 
-def settle(rejected: DataFrame | None, folder: Storage) -> bool:
+def list_rejects(rejected: DataFrame | None, folder: Storage) -> bool:
     """Write the rejects (columns of `PART_HEAD`), or without any remove those of an earlier run.
 
     Return whether it could be done; a run that may go on in spite of its rejects does so anyway.

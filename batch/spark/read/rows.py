@@ -30,7 +30,7 @@ from batch.interactions.files import Header
 from batch.interactions.layout import Layout
 from batch.interactions.load import STEPS
 from batch.interactions.rejects import CONTENT, Reject, judge_rows
-from batch.interactions.table import Table, database, quoted, reading_errors
+from batch.interactions.table import Table, database, literal, reading_errors
 from batch.spark.read.quotes import take_unclosed
 
 CHUNK = 1 << 26
@@ -42,7 +42,7 @@ Data = TypeVar("Data", pa.Array, pa.RecordBatch)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Input:
     """What tasks know of the input."""
 
     name: str
@@ -92,14 +92,14 @@ def _select(columns: Columns) -> str:
     return ", ".join(f"CASE WHEN reason = 0 THEN {sql} END AS {name}" for name, (sql, _) in said)
 
 
-def of_text(plan: Plan, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def of_text(plan: Input, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Check lines: their bytes (`value`), their file, and where in it their block starts."""
     for lines in _chunks(_lines(plan, batches)):
         with _database(plan) as (connection, folder):
             yield from _lines_checked(connection, folder, plan, lines)
 
 
-def of_parquet(plan: Plan, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def of_parquet(plan: Input, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Check rows: the plan's columns, by position called c0, c1 and so on, and their file."""
     columns = plan.roles()
     for rows in _chunks(("", batch) for batch in batches):
@@ -121,7 +121,7 @@ def _chunks(pieces: Iterable[tuple[str, Data]]) -> Iterator[list[tuple[str, Data
 
 
 @contextmanager
-def _database(plan: Plan) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+def _database(plan: Input) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     task = TaskContext.get()
     with reading_errors(plan.name), database() as (connection, folder):
         connection.execute(f"SET threads = {task.cpus() if task else 1}")
@@ -129,7 +129,7 @@ def _database(plan: Plan) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
         yield connection, folder
 
 
-def _lines(plan: Plan, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Array]]:
+def _lines(plan: Input, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Array]]:
     """Yield consecutive lines of one block of a file, its header left out."""
     before = None
     for batch in batches:
@@ -157,7 +157,7 @@ def _runs(batch: pa.RecordBatch) -> Iterator[tuple[tuple[str, int], pa.Array]]:
 def _lines_checked(
     connection: duckdb.DuckDBPyConnection,
     folder: Path,
-    plan: Plan,
+    plan: Input,
     lines: list[tuple[str, pa.Array]],
 ) -> Iterator[pa.RecordBatch]:
     names = _lay(folder, plan, lines)
@@ -174,7 +174,7 @@ def _lines_checked(
         yield _rejected(schema(columns), rejects, names)
 
 
-def _lay(folder: Path, plan: Plan, lines: list[tuple[str, pa.Array]]) -> dict[Path, str]:
+def _lay(folder: Path, plan: Input, lines: list[tuple[str, pa.Array]]) -> dict[Path, str]:
     """Write the lines of each file into one; return what people call it."""
     names = {}
     for number, (file, values) in enumerate(groupby(lines, key=itemgetter(0))):
@@ -232,7 +232,7 @@ def _forget(connection: duckdb.DuckDBPyConnection) -> None:
     """Drop what was read: rejects of scans would pile up in tables of one name."""
     tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE temporary")
     for (name,) in tables.fetchall():
-        connection.execute(f"DROP TABLE {quoted(name, chr(34))} CASCADE")
+        connection.execute(f"DROP TABLE {literal(name, chr(34))} CASCADE")
 
 
 def _rejected(kinds: pa.Schema, rejects: list[Reject], names: Mapping[Path, str]) -> pa.RecordBatch:
@@ -246,10 +246,10 @@ def _rejected(kinds: pa.Schema, rejects: list[Reject], names: Mapping[Path, str]
 
 
 def _rows_checked(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, columns: Columns
+    connection: duckdb.DuckDBPyConnection, plan: Input, columns: Columns
 ) -> Iterator[pa.RecordBatch]:
     cells = ", ".join(f"coalesce(c{n}::VARCHAR, '')" for n in range(len(plan.columns)))
-    reasons = ", ".join(map(quoted, columns.checks.reasons))
+    reasons = ", ".join(map(literal, columns.checks.reasons))
     about = (f"[{reasons}][reason + 1]", "file", f"array_to_string([{cells}], ',')[:{CONTENT}]")
     where = ", ".join(f"CASE WHEN reason > 0 THEN {sql} END" for sql in about)
     rows = f"(SELECT *, {columns.checks.reason} AS reason FROM lines)"
@@ -267,7 +267,7 @@ def _batches(
         yield pa.RecordBatch.from_arrays(arrays, schema=kinds)
 
 
-def _named(batch: pa.RecordBatch, plan: Plan) -> pa.RecordBatch:
+def _named(batch: pa.RecordBatch, plan: Input) -> pa.RecordBatch:
     """Call the files of rejects what people do."""
     at = batch.schema.get_field_index("file")
     uris = batch.column(at)

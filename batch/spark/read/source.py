@@ -19,7 +19,7 @@ from batch.interactions.columns import Columns
 from batch.interactions.files import Header
 from batch.interactions.layout import OPTIONAL, Layout
 from batch.interactions.table import are_parquet, of_same_columns
-from batch.spark.read.rows import Plan, of_parquet, of_text, schema
+from batch.spark.read.rows import Input, of_parquet, of_text, schema
 from batch.spark.read.storage import HEAD, File, Storage
 
 READERS = 16
@@ -72,7 +72,7 @@ def _of_text(spark: SparkSession, uri: str, layout: Layout, heads: dict[File, by
     kept = [file for file in heads if file.path in full]
     first = kept[0].path
     columns = full[first].columns
-    plan = Plan(
+    plan = Input(
         uri,
         layout,
         columns,
@@ -119,9 +119,9 @@ def _unzipped(file: File, head: bytes) -> bytes:
 def _of_parquet(spark: SparkSession, uri: str, layout: Layout, found: list[File]) -> Source:
     paths = [file.path for file in found]
     table = spark.read.options(mergeSchema="true", **LITERALLY).parquet(*paths)
-    roles = Plan(uri, layout, tuple(table.columns), _types(table, layout), "", {}).roles()
+    roles = Input(uri, layout, tuple(table.columns), _types(table, layout), "", {}).roles()
     names = tuple(dict.fromkeys(roles.used.values()))
-    plan = Plan(
+    plan = Input(
         uri,
         layout,
         names,

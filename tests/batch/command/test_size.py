@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from app.contracts.recommendations import Namespace
-from batch.command.size import Plan, figures, generation_bytes, member_bytes
+from batch.command.size import Deployment, figures, generation_bytes, member_bytes
 from tests.generations import publish_by_hand
 from tests.servers import Server, run
 
@@ -29,7 +29,9 @@ def _measured(users: list[str], k: int) -> float:
 @pytest.mark.parametrize("k", [10, 20])
 def test_the_memory_of_a_generation_is_what_servers_use(count: int, k: int) -> None:
     users = [str(UUID(int=number * 2**64 + 1)) for number in range(count)]
-    plan = Plan(users=count, items=len(ITEMS), k=k, id_bytes=36, document_bytes=DOCUMENT_BYTES)
+    plan = Deployment(
+        users=count, items=len(ITEMS), k=k, id_bytes=36, document_bytes=DOCUMENT_BYTES
+    )
     assert generation_bytes(plan) == pytest.approx(_measured(users, k), rel=0.1)
 
 
@@ -38,8 +40,8 @@ def test_a_list_too_long_to_be_packed_costs_more_than_its_bytes() -> None:
 
 
 def test_every_figure_has_a_formula_and_grows_with_its_cause() -> None:
-    small = list(figures(Plan(users=1_000, items=100, requests_per_second=10)))
-    large = list(figures(Plan(users=9_000, items=900, requests_per_second=9_000)))
+    small = list(figures(Deployment(users=1_000, items=100, requests_per_second=10)))
+    large = list(figures(Deployment(users=9_000, items=900, requests_per_second=9_000)))
     for before, after in zip(small, large, strict=True):
         assert before.name == after.name and after.formula
         assert after.amount > before.amount > 0
