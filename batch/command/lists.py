@@ -35,7 +35,6 @@ def refresh(
 ) -> None:
     """Judge, train and publish."""
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
-    terms.check()
     _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
     client = connect(cache.url)
     described = _load_items(items, reading)

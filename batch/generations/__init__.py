@@ -6,5 +6,5 @@ Knows nothing of what a generation holds::
     lock      one run at a time
     registry  which generations there are, which is live; roll back, delete
     parts     write keys of either kind, and verify them
-    publish   begin, write, verify, point
+    publish   a run's turn: begin, write, verify, point
 """

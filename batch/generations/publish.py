@@ -1,16 +1,18 @@
 """Write a generation, verify it, then point at it in one step; readers see the old or the new."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import redis
 
 from app.contracts.generations import Manifest, Space
 from batch.errors import LarderError
 from batch.generations.connect import Client, cache_errors
+from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from batch.progress import Advance
 
@@ -38,6 +40,42 @@ class Contents(Protocol[M]):
 
     def write(self, client: Client, manifest: M, advance: Advance) -> Written[M]:
         """Write everything that the manifest counts. Raises CacheUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[M]):
+    """A run's turn to publish: it holds the lock, and nobody else publishes or deletes."""
+
+    client: Client
+    space: Space[M]
+    token: str
+    keep: int
+
+    def live_manifest(self) -> M | None:
+        """The manifest of the live generation; None when nothing readable is live."""
+        return Generations(self.client, self.space).live_manifest()
+
+    def publish(self, manifest: M, contents: Contents[M], advance: Advance) -> M:
+        """Publish, see below, then delete what is old.
+
+        What was live stays until the next run, for the readers that have not followed yet.
+        """
+        generations = Generations(self.client, self.space)
+        left = generations.live()
+        published = publish(self.client, self.space, manifest, contents, self.token, advance)
+        generations.prune(self.keep, spared=left)
+        return published
+
+
+@contextmanager
+def turn(client: Client, space: Space[M], keep: int) -> Iterator[Turn[M]]:
+    """Take the lock and delete what dead runs left; keep: how many generations stay.
+
+    Raises Locked, naming the holder, or CacheUnavailable.
+    """
+    with hold(client, space) as token:
+        Generations(client, space).prune(keep)
+        yield Turn(client, space, token, keep)
 
 
 def publish(

@@ -1,4 +1,4 @@
-"""How good a model's lists are, and the gate that stops a bad model before anything is published.
+"""How good a model's lists are.
 
 Full ranking over the whole catalogue, no sampled negatives (Krichene & Rendle, KDD 2020, show why).
 The lists that are judged come from the code that makes the lists that are served.
@@ -215,26 +215,3 @@ def _hits(lists: Lists, held_out: csr_matrix, k: int) -> Hits:
     wanted = np.asarray(held_out[rows.ravel(), lists.items.ravel()] != 0).reshape(rows.shape)
     hits[:, : lists.items.shape[1]] = wanted & lists.filled
     return hits
-
-
-def reasons_against(
-    model: Metrics, popular: Metrics, min_ndcg: float, live_ndcg: float | None, max_drop: float
-) -> list[str]:
-    """Give every reason why the model must not be published; none when it may be.
-
-    live_ndcg: that of the live generation at the same k, or None; max_drop: the largest share of
-    it that may be lost.
-    """
-    reasons = []
-    if model.ndcg <= popular.ndcg:
-        reasons.append(
-            f"nDCG@{model.k} {model.ndcg:.4f} does not beat most-popular's {popular.ndcg:.4f}"
-        )
-    if model.ndcg < min_ndcg:
-        reasons.append(f"nDCG@{model.k} {model.ndcg:.4f} is below --min-ndcg {min_ndcg:g}")
-    if live_ndcg is not None and model.ndcg < live_ndcg * (1 - max_drop):
-        reasons.append(
-            f"nDCG@{model.k} {model.ndcg:.4f} is more than {max_drop:.0%} under the live "
-            f"generation's {live_ndcg:.4f} (--max-drop)"
-        )
-    return reasons

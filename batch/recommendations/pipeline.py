@@ -13,13 +13,11 @@ from app.contracts.generations import generation_name
 from app.contracts.recommendations import Manifest, Namespace, bucket_count, chunk_count
 from batch.errors import NotGoodEnough
 from batch.generations.connect import Client
-from batch.generations.lock import hold
-from batch.generations.publish import Contents, publish
-from batch.generations.registry import Generations
+from batch.generations.publish import Contents, turn
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
-from batch.recommendations.evaluate import Metrics, reasons_against
+from batch.recommendations.evaluate import Metrics
 from batch.recommendations.ratings import RatingMetrics
 from batch.recommendations.terms import Gate, Holdout, Terms
 
@@ -130,22 +128,16 @@ def refresh(
     documents: one JSON object per item, in order. Raises a Terminal error for bad data or a bad
     model, a Transient one when the cache cannot take it; nothing is published then.
     """
-    terms.check()
     started = datetime.now(UTC)
-    generations = Generations(client, namespace)
-    with hold(client, namespace) as token:
-        generations.prune(terms.keep)
+    with turn(client, namespace, terms.keep) as ours:
         quality = _judged(candidate, terms, progress)
         if quality is not None:
             report(quality)
-        forced = _is_forced(quality, terms, generations.live_manifest())
+        forced = _is_forced(quality, terms, ours.live_manifest())
         contents = candidate.train(namespace, documents, terms.k, progress)
         manifest = _manifest(candidate, terms, quality, forced, started)
-        live = generations.live()
         with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
-            published = publish(client, namespace, manifest, contents, token, advance)
-        generations.prune(terms.keep, spared=live)
-    return published
+            return ours.publish(manifest, contents, advance)
 
 
 def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
@@ -194,7 +186,8 @@ def _is_forced(quality: Quality | None, terms: Terms, live: Manifest | None) -> 
     """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
     if quality is None:
         return True
-    reasons = _reasons(quality, terms.gate, _live_ndcg(live, terms.holdout, quality.model.k))
+    live_ndcg = _live_ndcg(live, terms.holdout, quality.model.k)
+    reasons = "; ".join(reasons_against(quality, terms.gate, live_ndcg))
     if not reasons:
         return False
     if not terms.gate.force:
@@ -203,9 +196,24 @@ def _is_forced(quality: Quality | None, terms: Terms, live: Manifest | None) -> 
     return True
 
 
-def _reasons(quality: Quality, gate: Gate, live_ndcg: float | None) -> str:
+def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> list[str]:
+    """Give every reason why the model must not be published; none when it may be.
+
+    live_ndcg: that of the live generation at the same k, or None.
+    """
     model, popular = quality.model, quality.popular
-    return "; ".join(reasons_against(model, popular, gate.min_ndcg, live_ndcg, gate.max_drop))
+    reached = f"nDCG@{model.k} {model.ndcg:.4f}"
+    reasons = []
+    if model.ndcg <= popular.ndcg:
+        reasons.append(f"{reached} does not beat most-popular's {popular.ndcg:.4f}")
+    if model.ndcg < gate.min_ndcg:
+        reasons.append(f"{reached} is below --min-ndcg {gate.min_ndcg:g}")
+    if live_ndcg is not None and model.ndcg < live_ndcg * (1 - gate.max_drop):
+        reasons.append(
+            f"{reached} is more than {gate.max_drop:.0%} under the live generation's "
+            f"{live_ndcg:.4f} (--max-drop)"
+        )
+    return reasons
 
 
 def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:

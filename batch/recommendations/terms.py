@@ -94,7 +94,7 @@ class Terms:
     gate: Gate = Gate()
     keep: int = 3
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Raise BadSettings for a k or share that is none, or when nobody would judge."""
         check_k(self.k)
         if self.holdout.after is not None:

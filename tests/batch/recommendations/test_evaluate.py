@@ -1,9 +1,8 @@
-"""Metrics against numbers worked out by hand, and the reasons_against that stops a bad model."""
+"""Metrics against numbers worked out by hand."""
 
 import math
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,27 +11,13 @@ from scipy.sparse import csr_matrix
 
 from batch.recommendations import evaluate as judged
 from batch.recommendations.evaluate import (
-    Metrics,
     evaluate,
     intervals,
-    reasons_against,
     resample,
     resamples,
     tally,
 )
 from batch.recommendations.topk import BLOCK, Lists
-
-METRICS = Metrics(
-    ndcg=0.4,
-    map=0.1,
-    precision=0.2,
-    recall=0.3,
-    coverage=0.5,
-    popularity=0.1,
-    intervals={},
-    users=10,
-    k=10,
-)
 
 
 def of_one(
@@ -267,33 +252,3 @@ def test_the_intervals_belong_to_their_metrics() -> None:
     for name, (low, high) in found.intervals.items():
         assert low < getattr(found, name) < high
     assert found.intervals["precision"][1] < found.intervals["recall"][0]
-
-
-def test_a_model_that_beats_most_popular_passes_a_first_refresh() -> None:
-    passing = replace(METRICS, ndcg=0.39)
-    assert reasons_against(METRICS, passing, min_ndcg=0.4, live_ndcg=None, max_drop=0.1) == []
-
-
-@pytest.mark.parametrize(
-    "popular, min_ndcg, live_ndcg, max_drop, reasons",
-    [
-        (0.4, 0.0, None, 0.1, ["does not beat most-popular's 0.4000"]),
-        (0.5, 0.0, None, 0.1, ["does not beat most-popular's 0.5000"]),
-        (0.1, 0.41, None, 0.1, ["is below --min-ndcg 0.41"]),
-        (0.1, 0.0, 0.45, 0.1, ["is more than 10% under the live generation's 0.4500"]),
-        (0.1, 0.0, 0.41, 0.0, ["is more than 0% under the live generation's 0.4100"]),
-        (0.5, 0.6, 0.7, 0.1, ["does not beat", "is below", "is more than 10% under"]),
-    ],
-)
-def test_each_reason_stops_a_model_and_all_are_told(
-    popular: float, min_ndcg: float, live_ndcg: float | None, max_drop: float, reasons: list[str]
-) -> None:
-    told = reasons_against(METRICS, replace(METRICS, ndcg=popular), min_ndcg, live_ndcg, max_drop)
-    assert len(told) == len(reasons)
-    for sentence, reason in zip(told, reasons, strict=True):
-        assert sentence.startswith("nDCG@10 0.4000") and reason in sentence
-
-
-@pytest.mark.parametrize("live_ndcg, max_drop", [(0.44, 0.1), (0.4, 0.0), (0.3, 0.0), (0.9, 1.0)])
-def test_a_drop_within_the_limit_is_no_reason(live_ndcg: float, max_drop: float) -> None:
-    assert reasons_against(METRICS, replace(METRICS, ndcg=0.1), 0.0, live_ndcg, max_drop) == []
