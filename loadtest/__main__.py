@@ -14,10 +14,10 @@ from pathlib import Path
 
 from loadtest import generator, graphs, population, scenarios, stack
 from loadtest.api import Api, CannotRun
-from loadtest.generator import Options
 from loadtest.inside import Published, Usage, complete
 from loadtest.measured import FILE, read
 from loadtest.report import Result
+from loadtest.scenarios import Asked
 
 PUBLISH_EVERY_SECONDS = 10.0
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,14 +32,14 @@ SENTENCES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; every error is one sentence on stderr and an exit code."""
-    asked = parser().parse_args(arguments)
+    said = parser().parse_args(arguments)
     for each in STOPS:
         signal.signal(each, _stop)
     try:
-        if asked.command == "compare":
-            return _compare(asked.reports, asked.out)
-        options = Options(**vars(asked))
-        return _elsewhere(options, Api(options.url)) if options.url else _here(options)
+        if said.command == "compare":
+            return _compare(said.reports, said.out)
+        asked = Asked(**vars(said))
+        return _elsewhere(asked, Api(asked.url)) if asked.url else _here(asked)
     except (CannotRun, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -106,39 +106,39 @@ def _exponent(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be from 0 (all alike) to 10, not {text!r}")
 
 
-def _elsewhere(options: Options, api: Api) -> int:
-    known = _look(api, options)  # before the folder is made: nothing to report yet
-    with _folder(options) as folder:
-        generator.run(options, api.url, folder, _announced_seconds(options, api.url))
-        return _tell(options, api.url, known, folder)
+def _elsewhere(asked: Asked, api: Api) -> int:
+    known = _look(api, asked)  # before the folder is made: nothing to report yet
+    with _folder(asked) as folder:
+        generator.run(asked, api.url, folder, _announced_seconds(asked, api.url))
+        return _tell(asked, api.url, known, folder)
 
 
-def _here(options: Options) -> int:
-    with _folder(options) as folder:
+def _here(asked: Asked) -> int:
+    with _folder(asked) as folder:
         print("starting cache, demo data and API on loopback ...", flush=True)
         with stack.local(folder) as local:
-            known = _look(Api(local.url), options)
-            seconds = _announced_seconds(options, local.url)
-            is_published = options.command == "refresh"
+            known = _look(Api(local.url), asked)
+            seconds = _announced_seconds(asked, local.url)
+            is_published = asked.command == "refresh"
             publisher = stack.Publisher(local, PUBLISH_EVERY_SECONDS) if is_published else None
             with publisher or contextlib.nullcontext():
-                usage = generator.run(options, local.url, folder, seconds, local.usage)
+                usage = generator.run(asked, local.url, folder, seconds, local.usage)
             published = publisher.published() if publisher else None
-            return _tell(options, local.url, known, folder, usage, published)
+            return _tell(asked, local.url, known, folder, usage, published)
 
 
-def _look(api: Api, options: Options) -> str:
+def _look(api: Api, asked: Asked) -> str:
     """See that Larder answers and that there are users; say which. Raises CannotRun."""
     api.k()
-    found = population.read(options.population) if options.population else population.sample(api)
-    return f"{found.source}, Zipf {options.zipf:g}, {population.STRANGERS:.0%} strangers"
+    found = population.read(asked.population) if asked.population else population.sample(api)
+    return f"{found.source}, Zipf {asked.zipf:g}, {population.STRANGERS:.0%} strangers"
 
 
 @contextlib.contextmanager
-def _folder(options: Options) -> Iterator[Path]:
+def _folder(asked: Asked) -> Iterator[Path]:
     """The folder of the report; it goes again when nothing was left in it. Raises CannotRun."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = options.report or Path("loadtest-reports") / f"{options.command}-{stamp}"
+    folder = asked.report or Path("loadtest-reports") / f"{asked.command}-{stamp}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).unlink(missing_ok=True)
@@ -154,18 +154,18 @@ def _folder(options: Options) -> Iterator[Path]:
             folder.rmdir()  # only when it is empty
 
 
-def _announced_seconds(options: Options, url: str) -> int:
+def _announced_seconds(asked: Asked, url: str) -> int:
     """How long the run may last, which is printed."""
-    scenario = scenarios.make(options)
-    around = scenario.arrivals.steady_seconds + 3 + options.users / 100
+    scenario = scenarios.make(asked)
+    around = scenario.arrivals.steady_seconds + 3 + asked.users / 100
     seconds = ceil(sum(step.seconds + around for step in scenario.steps))
-    said = f"running {options.command} against {url}, at most {seconds:,} seconds ..."
+    said = f"running {asked.command} against {url}, at most {seconds:,} seconds ..."
     print(said, flush=True)
     return seconds
 
 
 def _tell(
-    options: Options,
+    asked: Asked,
     url: str,
     known: str,
     folder: Path,
@@ -173,7 +173,7 @@ def _tell(
     published: Published | None = None,
 ) -> int:
     measured = complete(generator.left(folder), usage, published)
-    strict, processes = options.strict, options.processes
+    strict, processes = asked.strict, asked.processes
     result = Result(measured, url, known, strict, processes, usage, published)
     result.write(folder)
     graphs.draw(result, folder)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest import measured, processes
@@ -22,20 +21,8 @@ LATE_SECONDS = 60
 STOP_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options(Asked):
-    """What a run was asked for, as the command line names it."""
-
-    url: str | None
-    report: Path | None
-    processes: int
-    population: Path | None
-    zipf: float
-    seed: int
-
-
 def run(
-    options: Options,
+    asked: Asked,
     url: str,
     folder: Path,
     expected_seconds: int,
@@ -47,7 +34,7 @@ def run(
     """
     found = []
     deadline = time.monotonic() + expected_seconds + LATE_SECONDS
-    with _locust(options, url, folder) as locust:
+    with _locust(asked, url, folder) as locust:
         while locust.poll() is None:
             if time.monotonic() > deadline:
                 raise CannotRun("Locust did not come to an end; see locust.log in the report")
@@ -60,10 +47,10 @@ def run(
 
 
 @contextlib.contextmanager
-def _locust(options: Options, url: str, folder: Path) -> Iterator[processes.Process]:
+def _locust(asked: Asked, url: str, folder: Path) -> Iterator[processes.Process]:
     """SIGINT ends it, so that it leaves its report; its own variables would change what is run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    command = _command(options, url, folder)
+    command = _command(asked, url, folder)
     with (folder / "locust.log").open("wb") as log:
         with processes.running(
             command, kept, log, LOCUSTFILE.parents[1], signal.SIGINT, STOP_SECONDS
@@ -71,21 +58,21 @@ def _locust(options: Options, url: str, folder: Path) -> Iterator[processes.Proc
             yield locust
 
 
-def _command(options: Options, url: str, folder: Path) -> list[str]:
+def _command(asked: Asked, url: str, folder: Path) -> list[str]:
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
     command += ["--only-summary", "--loglevel", "WARNING", "--html", str(folder / "locust.html")]
-    command += ["--host", url, "--users", str(options.users), "--scenario", options.command]
-    command += ["--figures", str(folder / measured.FILE), "--seed", str(options.seed)]
-    command += ["--zipf", str(options.zipf), "--step-seconds", str(options.step_seconds)]
-    if options.strict:
+    command += ["--host", url, "--users", str(asked.users), "--scenario", asked.command]
+    command += ["--figures", str(folder / measured.FILE), "--seed", str(asked.seed)]
+    command += ["--zipf", str(asked.zipf), "--step-seconds", str(asked.step_seconds)]
+    if asked.strict:
         command += ["--strict"]
-    if options.population:
-        command += ["--population", str(options.population.resolve())]
-    if options.duration:  # one step, so that Locust's own report too can leave out the start
-        command += ["--duration", str(options.duration), "--reset-stats"]
-    if options.processes > 1:
+    if asked.population:
+        command += ["--population", str(asked.population.resolve())]
+    if asked.duration:  # one step, so that Locust's own report too can leave out the start
+        command += ["--duration", str(asked.duration), "--reset-stats"]
+    if asked.processes > 1:
         port = str(processes.free_port())
-        command += ["--processes", str(options.processes), "--master-bind-host", "127.0.0.1"]
+        command += ["--processes", str(asked.processes), "--master-bind-host", "127.0.0.1"]
         command += ["--master-bind-port", port, "--master-port", port]
     return command
 

@@ -5,20 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot  # noqa: E402 - the backend is chosen first
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
-
-from loadtest.api import CannotRun  # noqa: E402
-from loadtest.inside import MIB, Usage  # noqa: E402
-from loadtest.measured import Measured, MeasuredStep  # noqa: E402
-from loadtest.recording import Moment  # noqa: E402
-from loadtest.report import Result  # noqa: E402
-from loadtest.slo import Objective, digits  # noqa: E402
+from loadtest.api import CannotRun
+from loadtest.inside import MIB, Usage
+from loadtest.measured import Measured, MeasuredStep
+from loadtest.recording import Moment
+from loadtest.report import Result
+from loadtest.slo import Objective
 
 COLOURS = ("#0b5fa5", "#2a8a3e", "#e07b00", "#c62828", "#7b3fa0", "#00838f")
 BLUE, GREEN, _, RED, PURPLE, _ = COLOURS
@@ -170,7 +166,8 @@ def _mark_load(panels: Sequence[Axes], run: Measured) -> None:
     """Mark the knee, or where the promise broke."""
     if run.knee is not None:
         bend = run.steps[run.knee]
-        at, label = float(bend.users), f"knee: {digits(bend.requests_per_second)} answers/s"
+        at = float(bend.users)
+        label = f"knee: {bend.users} users,\n{bend.requests_per_second:,.0f} answers/s"
     elif run.scenario == "ramp" and run.held < len(run.steps):
         at = run.steps[run.held].offered
         label = f"broke at {at:,.0f} arrivals/s"
@@ -182,28 +179,16 @@ def _mark_load(panels: Sequence[Axes], run: Measured) -> None:
 
 @contextlib.contextmanager
 def _panels(path: Path, count: int, result: Result | None = None) -> Iterator[Sequence[Axes]]:
-    figure, grid = pyplot.subplots(
-        count, 1, figsize=(11, 1 + 4 * count), sharex=True, squeeze=False
-    )
-    try:
-        panels: list[Axes] = list(grid[:, 0])
-        yield panels
-        for axes in panels:
-            axes.grid(True, alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-        if result:
-            _say(panels[0], result)
-        figure.tight_layout()
-        figure.savefig(path, dpi=120)
-    finally:
-        pyplot.close(figure)
-
-
-def _say(axes: Axes, result: Result) -> None:
-    """The verdict, and what a graph that is passed around must say of itself."""
-    run = result.measured
-    word, colour = ("GREEN", GREEN) if run.verdict.passed else ("RED", RED)
-    axes.set_title(f"{run.scenario}: verdict {word}", loc="right", color=colour)
-    said = f"{result.url}; arrivals {run.arrivals}"
-    pyplot.figtext(0.01, 0.003, said, fontsize=6.5, color=GREY)
+    figure = Figure(figsize=(11, 1 + 4 * count), layout="tight")
+    panels: list[Axes] = [*figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]]
+    yield panels
+    for axes in panels:
+        axes.grid(True, alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+    if result:  # what a graph that is passed around must say of itself
+        run = result.measured
+        word, colour = ("GREEN", GREEN) if run.verdict.passed else ("RED", RED)
+        panels[0].set_title(f"{run.scenario}: verdict {word}", loc="right", color=colour)
+        figure.text(0.01, 0.003, f"{result.url}; arrivals {run.arrivals}", size=6.5, color=GREY)
+    figure.savefig(path, dpi=120)

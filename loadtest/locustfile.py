@@ -72,7 +72,7 @@ class Visitor(FastHttpUser):
         self._draw, self._k = self._run.draw, self._run.k
         self._short = min(SHORT, self._k)
         worker = getattr(self.environment.runner, "worker_index", 0)
-        self._chance = Random(f"{self._run.options.seed}/{worker}/{next(self._run.seeds)}")
+        self._chance = Random(f"{self._run.asked.seed}/{worker}/{next(self._run.seeds)}")
         self._arrivals = self._run.scenario.arrivals
         self._due = time.monotonic() + self._arrivals.first(self._chance)
         gevent.sleep(max(self._due - time.monotonic(), 0))

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadtest import measured
 from loadtest.inside import Published, Usage
-from loadtest.measured import Measured, MeasuredStep
+from loadtest.measured import FILE, Measured, MeasuredStep
 from loadtest.slo import digits
 
 Line = tuple[str, ...]
@@ -34,11 +33,10 @@ class Result:
             "processes": self.processes,
             "memory": [asdict(each) for each in self.usage or ()],
         }
-        if self.published:
-            said["published"] = self.published.published
-            said["rolled_back"] = self.published.rolled_back
-            said["went_live"] = self.published.went_live
-        (folder / measured.FILE).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        if live := self.published:
+            said["published"], said["rolled_back"] = live.published, live.rolled_back
+            said["went_live"] = live.went_live
+        (folder / FILE).write_text(json.dumps(said, indent=1), encoding="utf-8")
 
     def text(self, folder: Path) -> str:
         """The result for a terminal: the arrivals, one table, the verdict."""

@@ -49,16 +49,20 @@ class Run:
         self.failed: str | None = None
 
     @property
-    def options(self) -> Any:
+    def asked(self) -> Asked:
         """Locust's options and ours; a worker has the master's once it was told to spawn."""
-        return self.environment.parsed_options
+        said: Any = self.environment.parsed_options
+        return Asked(
+            *(said.scenario, said.num_users or 200, said.duration, said.step_seconds, said.strict),
+            population=Path(said.population) if said.population else None,
+            zipf=said.zipf,
+            seed=said.seed,
+        )
 
     @cached_property
     def scenario(self) -> Scenario:
         """What is run."""
-        said = self.options
-        users = said.num_users or 200
-        return make(Asked(said.scenario, users, said.duration, said.step_seconds, said.strict))
+        return make(self.asked)
 
     def prepare(self, **_: Any) -> None:
         """Learn who may ask before anybody does, or end the run with a sentence."""
@@ -76,10 +80,10 @@ class Run:
     def _learn(self) -> None:
         api = Api(self.environment.host or "")
         self.k = api.k()
-        file = self.options.population
-        known = population.read(Path(file)) if file else population.sample(api)
+        file = self.asked.population
+        known = population.read(file) if file else population.sample(api)
         self.checker.sampled = known.generation
-        self.draw = Draw(known, self.options.zipf)
+        self.draw = Draw(known, self.asked.zipf)
 
     def record(self, response_time: float, exception: Exception | None = None, **_: Any) -> None:
         """Note a request that ended."""
@@ -102,12 +106,13 @@ class Run:
         verdict = pronounce(
             self.scenario, outcomes, self.failed or shape.stopped() or self._unmet()
         )
-        if self.options.figures:
+        said: Any = self.environment.parsed_options
+        if said.figures:
             generations = self.checker.generations
             measured = measure(
                 self.scenario, outcomes, verdict, self.recording, shape.windows, generations
             )
-            measured.write(Path(self.options.figures))
+            measured.write(Path(said.figures))
         if self.failed is None:
             self.environment.process_exit_code = 0 if verdict.passed else 1
 

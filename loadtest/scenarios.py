@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import sqrt
+from pathlib import Path
 
 from loadtest.arrivals import Arrivals, paced, poisson, without_wait
 from loadtest.slo import REFERENCE, REQUESTS_PER_USER_SECOND, STRICT, Objective
@@ -43,14 +44,20 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which scenario, and how much of it; a duration of None is the scenario's own."""
+    """What a run was asked for, as the command line says it; ``command`` names the scenario."""
 
     command: str
     users: int
     duration: int | None = None
-    """Seconds."""
+    """Seconds; None is the scenario's own."""
     step_seconds: int = STEP_SECONDS
     strict: bool = False
+    url: str | None = None
+    report: Path | None = None
+    processes: int = 1
+    population: Path | None = None
+    zipf: float = 1.0
+    seed: int = 1
 
     @property
     def promised(self) -> Objective:
@@ -88,14 +95,8 @@ def _ramp(asked: Asked) -> Scenario:
     while rate <= RAMP_TO:
         steps.append(_arriving(round(rate / SOURCE_RATE), asked.step_seconds, promised))
         rate *= RAMP_FACTOR
-    return Scenario(
-        "ramp",
-        poisson(SOURCE_RATE),
-        tuple(steps),
-        promised,
-        promised.requests_per_second,
-        stops_when_broken=True,
-    )
+    arrivals, goal = poisson(SOURCE_RATE), promised.requests_per_second
+    return Scenario("ramp", arrivals, tuple(steps), promised, goal, stops_when_broken=True)
 
 
 def _arriving(sources: int, seconds: int, promised: Objective) -> Step:
