@@ -17,7 +17,7 @@ from loadtest.report import Result
 from loadtest.slo import Objective
 
 COLOURS = ("#0b5fa5", "#2a8a3e", "#e07b00", "#c62828", "#7b3fa0", "#00838f")
-BLUE, GREEN, _, RED, PURPLE, _ = COLOURS
+_, GREEN, _, RED, PURPLE, _ = COLOURS
 GREY = "#777777"
 SECONDS = "time since the start of the measurement (s)"
 USERS = "concurrent users, none of them waiting (log scale)"

@@ -103,9 +103,7 @@ class Run:
         """Reach the verdict, write the figures, set Locust's exit code."""
         self.environment.process_exit_code = 2  # until the figures are written
         outcomes = shape.outcomes(time.time())
-        verdict = pronounce(
-            self.scenario, outcomes, self.failed or shape.stopped() or self._unmet()
-        )
+        verdict = pronounce(self.scenario, outcomes, self.failed or shape.stopped or self._unmet())
         said: Any = self.environment.parsed_options
         if said.figures:
             generations = self.checker.generations
@@ -134,8 +132,8 @@ class Steps(LoadTestShape):
         self.windows: list[tuple[int, int]] = []
         self._began = 0.0
         self._spawned = False
-        self._ended = False
-        self._why: str | None = None
+        self.stopped: str | None = "the run was stopped before its end"
+        """Why the run ended early; None when it came to its end."""
 
     def spawned(self, **_: Any) -> None:
         """All users of the current step are there: it is measured from soon on."""
@@ -150,33 +148,34 @@ class Steps(LoadTestShape):
         """The users that there should be now; None ends the run."""
         now = time.time()
         self._began = self._began or now
-        if self._is_dead(now) or self._is_broken(now):
-            self._ended = True
+        if self._is_dead(now):
             return None
-        if self._spawned and now >= self.windows[-1][1]:
-            if len(self.windows) == len(self.run.scenario.steps):
-                return self._end(now)
+        if self._is_broken(now) or self._is_over(now):
+            self.stopped = None
+            return None
+        if self._spawned and now >= self.windows[-1][1] and not self._is_last:
             self._spawned = False
         index = len(self.windows) - 1 if self._spawned else len(self.windows)
         return self.run.scenario.steps[index].users, SPAWN_RATE
 
-    def _end(self, now: float) -> tuple[int, float] | None:
-        """Wait for the last reports of the workers with the users still there."""
-        if self._is_distributed and now < self.windows[-1][1] + REPORTS_LATE_SECONDS:
-            return self.run.scenario.steps[-1].users, SPAWN_RATE
-        self._ended = True
-        return None
+    def _is_over(self, now: float) -> bool:
+        return self._is_last and now >= self.windows[-1][1] + self._late_seconds
 
     @property
-    def _is_distributed(self) -> bool:
-        return isinstance(self.runner, MasterRunner)
+    def _is_last(self) -> bool:
+        return len(self.windows) == len(self.run.scenario.steps)
+
+    @property
+    def _late_seconds(self) -> int:
+        """How long the last reports of workers may take; until then the users are still there."""
+        return REPORTS_LATE_SECONDS if isinstance(self.runner, MasterRunner) else 0
 
     def _is_dead(self, now: float) -> bool:
         silent = now - max(self.run.recording.last_good, self._began)
         if silent < PATIENCE_SECONDS:
             return False
         ran = now - self._began - silent
-        self._why = (
+        self.stopped = (
             f"the API stopped answering well {ran:.0f} seconds into the run and did not come back "
             f"within {PATIENCE_SECONDS} seconds"
         )
@@ -185,8 +184,7 @@ class Steps(LoadTestShape):
     def _is_broken(self, now: float) -> bool:
         if not self.run.scenario.stops_when_broken:
             return False
-        late = REPORTS_LATE_SECONDS if self._is_distributed else 0
-        over = [window for window in self.windows if window[1] <= now - late]
+        over = [window for window in self.windows if window[1] <= now - self._late_seconds]
         if not over:
             return False
         step = self.run.scenario.steps[len(over) - 1]
@@ -203,12 +201,6 @@ class Steps(LoadTestShape):
             for step, (start, end) in zip(steps, self.windows, strict=False)
             if end <= now or (len(steps) == 1 and start + 1 <= now)
         ]
-
-    def stopped(self) -> str | None:
-        """Why the run ended early, if it did."""
-        if self._why is None and not self._ended:
-            return "the run was stopped before its end"
-        return self._why
 
 
 def _name(exception: Exception | None) -> str | None:
