@@ -3,15 +3,14 @@
     python -m loadtest slo                      # a local stack, the objective's load, the verdict
     python -m loadtest slo --url https://...    # a deployment that runs elsewhere
 
-            __main__   arguments, processes, exit code
-       _________|___________________________________
-      |         |            |          |           |
-    stack     locust       report     graphs       api
-   (local   (subprocess)  (table,    (PNG)    (is Larder there?)
-   servers)     |          figures)
-            locustfile -> scenarios, arrivals, population, checks, recording
-                |
-             verdict -> slo          pure: what was promised, what was measured
+    __main__: arguments, exit code       locustfile: callers, as Locust's own process runs them
+         |                                    |
+    stack, generator: what is started    runs: the steps of one run
+    graphs, report: what is told              |
+         |____________________________________|
+                          |
+    inside, measured, verdict, recording, checks: what came back, and whether it is right
+    scenarios, arrivals, slo, population: who asks, when, and what was promised
 
 Nothing here imports ``app`` or ``batch``; only ``stack`` knows how to start them, as commands.
 """

@@ -5,36 +5,42 @@ The exit code is the verdict: 0 green, 1 red, 2 when it could not run, 130 when 
 
 import argparse
 import contextlib
-import dataclasses
-import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any
 
-from loadtest import generator, graphs, population, report, scenarios, stack, verdict
+from loadtest import generator, graphs, population, scenarios, stack
 from loadtest.api import Api, CannotRun
+from loadtest.inside import Published, Usage, complete
+from loadtest.measured import FILE, read
+from loadtest.report import Result
+from loadtest.scenarios import Asked
 
 PUBLISH_EVERY_SECONDS = 10.0
-SOAK_SECONDS = 120
-"""A shorter soak says nothing about memory."""
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SENTENCES = {
+    "slo": "200 users, 180 requests/s: does the objective hold?",
+    "capacity": "closed loop without wait, more and more users: where is the knee?",
+    "ramp": "open loop, more and more arrivals: at which rate does the objective break?",
+    "soak": "the load of slo for long: do memory and connections stay flat?",
+    "refresh": "the load of slo while generations are published and rolled back",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; every error is one sentence on stderr and an exit code."""
-    asked = parser().parse_args(arguments)
+    said = parser().parse_args(arguments)
     for each in STOPS:
         signal.signal(each, _stop)
     try:
-        return _compare(asked) if asked.command == "compare" else _scenario(asked)
-    except CannotRun as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
+        if said.command == "compare":
+            return _compare(said.reports, said.out)
+        asked = Asked(**vars(said))
+        return _elsewhere(asked, Api(asked.url)) if asked.url else _here(asked)
+    except (CannotRun, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -55,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "python -m loadtest", description="Does the promise hold?", allow_abbrev=False
     )
     commands = made.add_subparsers(dest="command", required=True)
-    for name, sentence in _SENTENCES.items():
+    for name, sentence in SENTENCES.items():
         _add_scenario(
             commands.add_parser(name, help=sentence, description=sentence, allow_abbrev=False), name
         )
@@ -65,15 +71,6 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("reports", nargs="+", type=Path, metavar="REPORT")
     compare.add_argument("--out", type=Path, required=True, help="the PNG to write")
     return made
-
-
-_SENTENCES = {
-    "slo": "200 users, 180 requests/s: does the objective hold?",
-    "capacity": "closed loop without wait, more and more users: where is the knee?",
-    "ramp": "open loop, more and more arrivals: at which rate does the objective break?",
-    "soak": "the load of slo for long: do memory and connections stay flat?",
-    "refresh": "the load of slo while generations are published and rolled back",
-}
 
 
 def _add_scenario(parser: argparse.ArgumentParser, name: str) -> None:
@@ -109,140 +106,91 @@ def _exponent(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be from 0 (all alike) to 10, not {text!r}")
 
 
-def _scenario(asked: argparse.Namespace) -> int:
-    if asked.url:
-        api = Api(asked.url)
-        known = _look(api, asked)  # before the folder is made: nothing to report yet
-    folder = _folder(asked)
-    try:
-        with contextlib.ExitStack() as left:
-            local = None
-            if not asked.url:
-                print("starting cache, demo data and API on loopback ...", flush=True)
-                local = left.enter_context(stack.local(folder))
-                api = Api(local.url)
-                known = _look(api, asked)
-            return _run(asked, api.url, local, folder, known)
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only when it is empty
+def _elsewhere(asked: Asked, api: Api) -> int:
+    known = _look(api, asked)  # before the folder is made: nothing to report yet
+    with _folder(asked) as folder:
+        generator.run(asked, api.url, folder, _announced_seconds(asked, api.url))
+        return _tell(asked, api.url, known, folder)
 
 
-def _look(api: Api, asked: argparse.Namespace) -> str:
+def _here(asked: Asked) -> int:
+    with _folder(asked) as folder:
+        print("starting cache, demo data and API on loopback ...", flush=True)
+        with stack.local(folder) as local:
+            known = _look(Api(local.url), asked)
+            seconds = _announced_seconds(asked, local.url)
+            is_published = asked.command == "refresh"
+            publisher = stack.Publisher(local, PUBLISH_EVERY_SECONDS) if is_published else None
+            with publisher or contextlib.nullcontext():
+                usage = generator.run(asked, local.url, folder, seconds, local.usage)
+            published = publisher.published() if publisher else None
+            return _tell(asked, local.url, known, folder, usage, published)
+
+
+def _look(api: Api, asked: Asked) -> str:
     """See that Larder answers and that there are users; say which. Raises CannotRun."""
     api.k()
-    found = population.load(asked.population) if asked.population else population.sample(api)
+    found = population.read(asked.population) if asked.population else population.sample(api)
     return f"{found.source}, Zipf {asked.zipf:g}, {population.STRANGERS:.0%} strangers"
 
 
-def _folder(asked: argparse.Namespace) -> Path:
+@contextlib.contextmanager
+def _folder(asked: Asked) -> Iterator[Path]:
+    """The folder of the report; it goes again when nothing was left in it. Raises CannotRun."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder: Path = asked.report or Path("loadtest-reports") / f"{asked.command}-{stamp}"
+    folder = asked.report or Path("loadtest-reports") / f"{asked.command}-{stamp}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / report.FIGURES).unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise CannotRun(f"the report cannot be written to {folder}: {error.strerror}") from error
-    return folder.resolve()
-
-
-def _run(
-    asked: argparse.Namespace,
-    url: str,
-    local: stack.Stack | None,
-    folder: Path,
-    known: str,
-) -> int:
-    seconds = _expected_seconds(asked)
-    print(f"running {asked.command} against {url}, at most {seconds:,} seconds ...", flush=True)
-    with contextlib.ExitStack() as left:
-        publisher = None
-        if local and asked.command == "refresh":
-            publisher = left.enter_context(stack.Publisher(local, PUBLISH_EVERY_SECONDS))
-        samples = left.enter_context(generator.running(asked, url, folder)).watch(
-            local, seconds + 60
-        )
-    found = generator.figures(folder)
-    found |= {"url": url, "population": known, "strict": asked.strict, "processes": asked.processes}
-    _judge_more(asked.command, found, samples, local, publisher)
-    (folder / report.FIGURES).write_text(json.dumps(found, indent=1), encoding="utf-8")
-    graphs.draw(found, folder)
-    print(f"\n{report.text(found, folder)}")
-    passed: bool = found["verdict"]["passed"]
-    return 0 if passed else 1
-
-
-def _expected_seconds(asked: argparse.Namespace) -> int:
-    step_seconds: int = getattr(asked, "step_seconds", scenarios.STEP_SECONDS)
-    duration: int | None = getattr(asked, "duration", None)
-    scenario = scenarios.make(asked.command, asked.users, duration, step_seconds, asked.strict)
-    around: float = scenario.arrivals.settle_seconds + 3 + asked.users / 100
-    return ceil(sum(step.seconds + around for step in scenario.steps))
-
-
-def _judge_more(
-    name: str,
-    found: dict[str, Any],
-    samples: list[verdict.Sample],
-    local: stack.Stack | None,
-    publisher: stack.Publisher | None,
-) -> None:
-    """Add what only the local stack shows: memory over time, and what was published."""
-    found["memory"] = [dataclasses.asdict(sample) for sample in samples]
-    sentences: list[str] = []
-    if name == "soak" and local and found["steps"]:
-        sentences = verdict.leaks(samples, *found["steps"][0]["window"])
-    if publisher:
-        found["published"], found["rolled_back"] = publisher.published, publisher.rolled_back
-        found["went_live"] = publisher.went_live
-        sentences += [publisher.failed] if publisher.failed else []
-        if len(found["generations"]) < 2:
-            sentences += ["the answers never showed a new generation"]
-        if found["errors"]:
-            sentences += ["requests failed, before or after the measured time if not in it"]
-    if sentences:
-        broke = [] if found["verdict"]["passed"] else found["verdict"]["sentences"]
-        found["verdict"] = {"passed": False, "sentences": [*broke, *sentences]}
-    else:
-        found["verdict"]["sentences"] += _remarks(name, found, local, publisher)
-
-
-def _remarks(
-    name: str,
-    found: dict[str, Any],
-    local: stack.Stack | None,
-    publisher: stack.Publisher | None,
-) -> list[str]:
-    if name == "soak" and local:
-        start, end = found["steps"][0]["window"]
-        if end - start < SOAK_SECONDS:
-            return [f"too short to say whether memory is flat: give it {SOAK_SECONDS} s or more"]
-        return ["memory and connections stayed flat after warm-up"]
-    if name == "soak":
-        return ["memory was not watched: the API runs elsewhere"]
-    if publisher:
-        return [
-            f"{publisher.published} generations were published and {publisher.rolled_back} rolled "
-            f"back meanwhile; answers came from {len(found['generations'])}"
-        ]
-    if name == "refresh":
-        return ["nothing was published by this run: the API runs elsewhere"]
-    return []
-
-
-def _compare(asked: argparse.Namespace) -> int:
     try:
-        runs = {str(folder): report.load(folder) for folder in asked.reports}
+        yield folder.resolve()
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only when it is empty
+
+
+def _announced_seconds(asked: Asked, url: str) -> int:
+    """How long the run may last, which is printed."""
+    scenario = scenarios.make(asked)
+    around = scenario.arrivals.steady_seconds + 3 + asked.users / 100
+    seconds = ceil(sum(step.seconds + around for step in scenario.steps))
+    said = f"running {asked.command} against {url}, at most {seconds:,} seconds ..."
+    print(said, flush=True)
+    return seconds
+
+
+def _tell(
+    asked: Asked,
+    url: str,
+    known: str,
+    folder: Path,
+    usage: Sequence[Usage] | None = None,
+    published: Published | None = None,
+) -> int:
+    measured = complete(generator.left(folder), usage, published)
+    strict, processes = asked.strict, asked.processes
+    result = Result(measured, url, known, strict, processes, usage, published)
+    result.write(folder)
+    graphs.draw(result, folder)
+    print(f"\n{result.text(folder)}")
+    return 0 if measured.verdict.passed else 1
+
+
+def _compare(reports: Sequence[Path], out: Path) -> int:
+    try:
+        runs = {str(folder): read(folder) for folder in reports}
     except (OSError, ValueError) as error:
         raise CannotRun(f"not a report: {error}") from error
     try:
-        graphs.compare(runs, asked.out)
+        graphs.compare(runs, out)
     except (OSError, ValueError) as error:  # ValueError: a kind of picture that nobody knows
-        raise CannotRun(f"{asked.out} cannot be written: {error}") from error
-    print(f"wrote {asked.out}")
+        raise CannotRun(f"{out} cannot be written: {error}") from error
+    print(f"wrote {out}")
     return 0
 
 

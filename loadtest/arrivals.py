@@ -19,7 +19,7 @@ class Arrivals:
     first: Callable[[Random], float]
     """Seconds before the first request."""
     is_open: bool
-    settle_seconds: float
+    steady_seconds: float
     """From the last user's start until what comes back is typical."""
 
     def next(self, due: float, now: float, chance: Random) -> float:
@@ -47,7 +47,7 @@ def paced(users: int, per_second: float) -> Arrivals:
         lambda chance: period,
         lambda chance: chance.uniform(0, period),
         is_open=False,
-        settle_seconds=period,
+        steady_seconds=period,
     )
 
 
@@ -58,7 +58,7 @@ def without_wait() -> Arrivals:
         lambda chance: 0.0,
         lambda chance: 0.0,
         is_open=False,
-        settle_seconds=1.0,
+        steady_seconds=1.0,
     )
 
 
@@ -70,5 +70,5 @@ def poisson(per_second: float) -> Arrivals:
         lambda chance: chance.expovariate(per_second),
         lambda chance: chance.expovariate(per_second),
         is_open=True,
-        settle_seconds=1.0,
+        steady_seconds=1.0,
     )

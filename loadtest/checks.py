@@ -1,6 +1,7 @@
 """What a right answer looks like. The name of what is wrong is short: it becomes a table row."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from loadtest.population import Caller
@@ -10,20 +11,26 @@ class WrongAnswer(Exception):
     """An answer that no caller should get."""
 
 
-class Checks:
+class Checker:
     """Checks answers, and remembers which edition of the documents a generation showed.
 
     The items that ``refresh`` publishes say in each document to which edition they belong. One
     answer with two editions, or one generation with two, is a mixture of generations.
     """
 
-    def __init__(self, sampled: str | None) -> None:
-        self._sampled = sampled
+    def __init__(self, sampled: str | None = None) -> None:
+        self.sampled = sampled
+        """The generation that has the known users, where it is known."""
         self._editions: dict[str, str] = {}
         self.generations: list[str] = []
         """Those that answers named, the first seen first."""
         self.met_known = False
         """Whether any list was personal: a population that nobody knows tests only one list."""
+
+    def add(self, generations: Iterable[str], met_known: bool) -> None:
+        """Add what another process met."""
+        self.generations += [each for each in generations if each not in self.generations]
+        self.met_known = self.met_known or met_known
 
     def one(self, body: bytes, caller: Caller, n: int) -> list[str]:
         """A user's list; the items of it."""
@@ -32,7 +39,7 @@ class Checks:
         self._edition(answer["generation"], listed)
         return [entry["item"] for entry in listed]
 
-    def batch(self, body: bytes, callers: list[Caller], n: int) -> None:
+    def several(self, body: bytes, callers: list[Caller], n: int) -> None:
         """The lists of several users, all of one generation."""
         whole = _object(body)
         generation, answers = _generation(whole), whole.get("answers")
@@ -73,7 +80,7 @@ class Checks:
             raise WrongAnswer("unknown source")
         if caller.is_stranger and source != "popular":
             raise WrongAnswer("a stranger's list is personal")
-        if not caller.is_stranger and source != "personal" and generation == self._sampled:
+        if not caller.is_stranger and source != "personal" and generation == self.sampled:
             raise WrongAnswer("a known user's list is not personal")
         self.met_known = self.met_known or source == "personal"
 

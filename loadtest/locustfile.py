@@ -35,7 +35,8 @@ locust.runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
 log = logging.getLogger("loadtest")
 
 REQUEST_TIMEOUT_SECONDS = 10.0
-BATCH = 20
+SEVERAL = 20
+SHORT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,18 @@ class Visitor(FastHttpUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._run = _run_of(environment)
+        self._run = cast(Steps, environment.shape_class).run
         self._items: list[str] = []
         self._seen: Seen | None = None
 
     def on_start(self) -> None:
         """Begin at a moment of one's own."""
-        while self._run.asking is None:
+        while self._run.draw is None:
             gevent.sleep(1)  # the run is being ended: see Run.prepare
-        self._asking = self._run.asking
+        self._draw, self._k = self._run.draw, self._run.k
+        self._short = min(SHORT, self._k)
         worker = getattr(self.environment.runner, "worker_index", 0)
-        self._chance = Random(f"{self._run.options.seed}/{worker}/{next(self._run.seeds)}")
+        self._chance = Random(f"{self._run.asked.seed}/{worker}/{next(self._run.seeds)}")
         self._arrivals = self._run.scenario.arrivals
         self._due = time.monotonic() + self._arrivals.first(self._chance)
         gevent.sleep(max(self._due - time.monotonic(), 0))
@@ -81,27 +83,12 @@ class Visitor(FastHttpUser):
         self._due = self._arrivals.next(self._due, now, self._chance)
         return max(self._due - now, 0.0)
 
-    @task(85)
-    def one(self) -> None:
-        """A user's list, now and then a short one."""
-        self._launch(self._one)
-
-    @task(5)
-    def batch(self) -> None:
-        """The lists of several users."""
-        self._launch(self._batch)
-
-    @task(5)
-    def similar(self) -> None:
-        """What is like an item of the list that was just shown."""
-        self._launch(self._similar if self._items else self._one)
-
-    @task(5)
-    def conditional(self) -> None:
-        """The same list again, with the ETag that it had."""
-        self._launch(self._conditional if self._seen else self._one)
-
-    def _launch(self, request: Callable[[float], None]) -> None:
+    @task
+    def ask(self) -> None:
+        """One kind of request, most often a single user's list."""
+        (request,) = self._chance.choices(
+            (self._one, self._several, self._similar, self._conditional), weights=(85, 5, 5, 5)
+        )
         if self._arrivals.is_open:
             gevent.spawn(self._guarded, request, self._due)
         else:
@@ -116,52 +103,49 @@ class Visitor(FastHttpUser):
             self._run.record(0.0, CatchResponseError(f"mistake of the generator: {error!r}"))
 
     def _one(self, due: float) -> None:
-        n = self._asking.n if self._chance.random() < 0.1 else None
+        n = self._short if self._chance.random() < 0.1 else None
         asked = Seen(self._caller(), n, etag="")
         self._ask("GET", asked.path, "one user", due, lambda response: self._look(response, asked))
 
     def _caller(self) -> Caller:
-        return self._asking.draw.caller(self._chance)
+        return self._draw.caller(self._chance)
 
     def _look(self, response: FastResponse, asked: Seen) -> None:
         """Check a list, and keep what the next requests need of it."""
-        _expect(response, 200)
-        n = asked.n or self._asking.k
-        self._items = self._asking.checks.one(_body(response), asked.caller, n)
+        body, n = _ok(response), asked.n or self._k
+        self._items = self._run.checker.one(body, asked.caller, n)
         self._seen = replace(asked, etag=_etag(response))
 
-    def _batch(self, due: float) -> None:
-        callers, n = [self._caller() for _ in range(BATCH)], self._asking.n
-
-        def check(response: FastResponse) -> None:
-            _expect(response, 200)
-            self._asking.checks.batch(_body(response), callers, n)
-
-        asked = {"users": [caller.user for caller in callers], "n": n}
-        self._ask("POST", "/recommendations", f"{BATCH} users", due, check, json=asked)
+    def _several(self, due: float) -> None:
+        callers, n = [self._caller() for _ in range(SEVERAL)], self._short
+        self._ask(
+            *("POST", "/recommendations", f"{SEVERAL} users", due),
+            lambda response: self._run.checker.several(_ok(response), callers, n),
+            json={"users": [caller.user for caller in callers], "n": n},
+        )
 
     def _similar(self, due: float) -> None:
-        item, n = self._chance.choice(self._items), self._asking.n
-
-        def check(response: FastResponse) -> None:
-            _expect(response, 200)
-            self._asking.checks.similar(_body(response), item, n)
-
-        path = f"/items/{_segment(item)}/similar?n={n}"
-        self._ask("GET", path, "similar items", due, check)
+        if not self._items:
+            return self._one(due)
+        item, n = self._chance.choice(self._items), self._short
+        self._ask(
+            *("GET", f"/items/{_segment(item)}/similar?n={n}", "similar items", due),
+            lambda response: self._run.checker.similar(_ok(response), item, n),
+        )
 
     def _conditional(self, due: float) -> None:
-        assert self._seen is not None
+        if self._seen is None:
+            return self._one(due)
         asked = self._seen
 
-        def check(response: FastResponse) -> None:
+        def accept(response: FastResponse) -> None:
             if response.status_code == 200 and _etag(response) != asked.etag:
                 self._look(response, asked)  # a new generation went live meanwhile
             else:
                 _expect(response, 304)
 
         headers = {"If-None-Match": asked.etag}
-        self._ask("GET", asked.path, "one user, not modified", due, check, headers=headers)
+        self._ask("GET", asked.path, "one user, not modified", due, accept, headers=headers)
 
     def _ask(
         self,
@@ -169,7 +153,7 @@ class Visitor(FastHttpUser):
         path: str,
         name: str,
         due: float,
-        check: Callable[[FastResponse], None],
+        accept: Callable[[FastResponse], None],
         **more: Any,
     ) -> None:
         """Send a request; in the open model the time since it was due counts."""
@@ -181,15 +165,11 @@ class Visitor(FastHttpUser):
                 gevent.sleep(0.1)  # or a closed loop without wait would spin
                 return
             try:
-                check(response)
+                accept(response)
             except WrongAnswer as error:
                 response.failure(str(error))
             else:
                 response.success()
-
-
-def _run_of(environment: Environment) -> Run:
-    return cast(Steps, environment.shape_class).run
 
 
 def _segment(identifier: str) -> str:
@@ -201,7 +181,8 @@ def _expect(response: FastResponse, status: int) -> None:
         raise WrongAnswer(f"status {response.status_code} in place of {status}")
 
 
-def _body(response: FastResponse) -> bytes:
+def _ok(response: FastResponse) -> bytes:
+    _expect(response, 200)
     return response.content or b""
 
 

@@ -54,7 +54,7 @@ class Draw:
         return Caller(user, is_stranger=False)
 
 
-def load(path: Path) -> Population:
+def read(path: Path) -> Population:
     """Read a file of user ids, one a line. Raises CannotRun."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")

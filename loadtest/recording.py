@@ -4,15 +4,18 @@ Every process records its own; with several of them the master adds up what the 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor
-from typing import Any
 
 from loadtest.slo import Outcome
 
 Latencies = Counter[float]
-"""Milliseconds, to three significant digits -> how many requests took so long."""
+"""Milliseconds, to three digits digits -> how many requests took so long."""
+
+
+Sent = tuple[int, Sequence[tuple[float, int]], Sequence[tuple[str, int]]]
+"""A second as it travels between processes: when, its latencies, its errors."""
 
 
 @dataclass(slots=True)
@@ -21,6 +24,18 @@ class Second:
 
     latencies: Latencies = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A second of the run, or several; requests that failed are among the requests."""
+
+    at: int
+    requests_per_second: float
+    errors_per_second: float
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
 
 
 class Recording:
@@ -42,16 +57,16 @@ class Recording:
         else:
             second.errors[error] += 1
 
-    def drain(self) -> list[list[Any]]:
+    def drain(self) -> list[Sent]:
         """Take out all there is, as plain lists that travel between processes."""
-        rows = [
-            [at, list(second.latencies.items()), list(second.errors.items())]
+        rows: list[Sent] = [
+            (at, list(second.latencies.items()), list(second.errors.items()))
             for at, second in self.seconds.items()
         ]
         self.seconds = {}
         return rows
 
-    def add(self, rows: Iterable[list[Any]]) -> None:
+    def add(self, rows: Iterable[Sent]) -> None:
         """Add what another recording gave out."""
         for at, latencies, errors in rows:
             second = self.seconds.setdefault(at, Second())
@@ -80,25 +95,18 @@ class Recording:
         """The failures of the whole run by name, those of starting up included."""
         return self._sum(self.seconds)[1]
 
-    def series(self, bin_seconds: int = 1) -> list[dict[str, float]]:
+    def series(self, bin_seconds: int = 1) -> list[Moment]:
         """The run over time, the unfinished first and last second left out."""
         if not self.seconds:
             return []
         first, last = min(self.seconds) + 1, max(self.seconds)
-        rows = []
-        for at in range(first, last - bin_seconds + 1, bin_seconds):
-            outcome = self.outcome(at, at + bin_seconds, 0)
-            rows.append(
-                {
-                    "at": at,
-                    "requests_per_second": outcome.requests / bin_seconds,
-                    "errors_per_second": outcome.errors / bin_seconds,
-                    "median_ms": outcome.median_ms,
-                    "p95_ms": outcome.p95_ms,
-                    "p99_ms": outcome.p99_ms,
-                }
-            )
-        return rows
+        starts = range(first, last - bin_seconds + 1, bin_seconds)
+        return [self._moment(at, bin_seconds) for at in starts]
+
+    def _moment(self, at: int, bin_seconds: int) -> Moment:
+        got = self.outcome(at, at + bin_seconds, 0)
+        rate, errors = got.requests / bin_seconds, got.errors / bin_seconds
+        return Moment(at, rate, errors, got.median_ms, got.p95_ms, got.p99_ms)
 
     def _sum(self, whole: Iterable[int]) -> tuple[Latencies, Counter[str]]:
         latencies: Latencies = Counter()

@@ -5,7 +5,6 @@ Locust calls: ``tick`` while the run lasts, the listeners at their events.
 
 import logging
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -17,12 +16,15 @@ from locust.env import Environment
 from locust.exception import CatchResponseError
 from locust.runners import MasterRunner
 
-from loadtest import population, report, scenarios, verdict
+from loadtest import population
 from loadtest.api import Api, CannotRun
-from loadtest.checks import Checks
+from loadtest.checks import Checker
+from loadtest.measured import measure
 from loadtest.population import Draw
 from loadtest.recording import Recording
+from loadtest.scenarios import Asked, Scenario, make
 from loadtest.slo import Outcome, broken
+from loadtest.verdict import pronounce
 
 log = logging.getLogger("loadtest")
 
@@ -30,19 +32,6 @@ REPORT_SECONDS = 1.0
 REPORTS_LATE_SECONDS = 2
 PATIENCE_SECONDS = 10
 SPAWN_RATE = 100.0
-N = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """All that a caller needs to know before it asks."""
-
-    draw: Draw
-    n: int
-    """How many items to ask for, where a number is asked for."""
-    k: int
-    """How many items a list holds at most."""
-    checks: Checks
 
 
 class Run:
@@ -51,31 +40,36 @@ class Run:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.recording = Recording()
-        self.generations: list[str] = []
-        self.met_known = False
+        self.checker = Checker()
         self.seeds = count()
-        self.asking: Asking | None = None
+        self.draw: Draw | None = None
+        """Who asks; None until it is known."""
+        self.k = 0
+        """How many items a list holds at most."""
         self.failed: str | None = None
 
     @property
-    def options(self) -> Any:
+    def asked(self) -> Asked:
         """Locust's options and ours; a worker has the master's once it was told to spawn."""
-        return self.environment.parsed_options
+        said: Any = self.environment.parsed_options
+        return Asked(
+            *(said.scenario, said.num_users or 200, said.duration, said.step_seconds, said.strict),
+            population=Path(said.population) if said.population else None,
+            zipf=said.zipf,
+            seed=said.seed,
+        )
 
     @cached_property
-    def scenario(self) -> scenarios.Scenario:
+    def scenario(self) -> Scenario:
         """What is run."""
-        asked = self.options
-        return scenarios.make(
-            asked.scenario, asked.num_users or 200, asked.duration, asked.step_seconds, asked.strict
-        )
+        return make(self.asked)
 
     def prepare(self, **_: Any) -> None:
         """Learn who may ask before anybody does, or end the run with a sentence."""
         if isinstance(self.environment.runner, MasterRunner):
             return
         try:
-            self.asking = self._learn()
+            self._learn()
         except CannotRun as error:
             log.error("%s", error)
             self.failed = str(error)
@@ -83,14 +77,13 @@ class Run:
             assert self.environment.runner is not None
             gevent.spawn(self.environment.runner.quit)
 
-    def _learn(self) -> Asking:
+    def _learn(self) -> None:
         api = Api(self.environment.host or "")
-        k = api.k()
-        if self.options.population:
-            found = population.load(Path(self.options.population))
-        else:
-            found = population.sample(api)
-        return Asking(Draw(found, self.options.zipf), min(N, k), k, Checks(found.generation))
+        self.k = api.k()
+        file = self.asked.population
+        known = population.read(file) if file else population.sample(api)
+        self.checker.sampled = known.generation
+        self.draw = Draw(known, self.asked.zipf)
 
     def record(self, response_time: float, exception: Exception | None = None, **_: Any) -> None:
         """Note a request that ended."""
@@ -99,40 +92,31 @@ class Run:
     def report_to_master(self, client_id: str, data: dict[str, Any]) -> None:
         """Send what was recorded since the last report."""
         data["seconds"] = self.recording.drain()
-        self._saw_own()
-        data["generations"], data["met_known"] = self.generations, self.met_known
-
-    def _saw_own(self) -> None:
-        if self.asking:
-            self._saw(self.asking.checks.generations, self.asking.checks.met_known)
+        data["generations"], data["met_known"] = self.checker.generations, self.checker.met_known
 
     def worker_report(self, client_id: str, data: dict[str, Any]) -> None:
         """Add what a worker sent."""
         self.recording.add(data.get("seconds", []))
-        self._saw(data.get("generations", []), data.get("met_known", False))
-
-    def _saw(self, generations: list[str], met_known: bool) -> None:
-        self.generations += [each for each in generations if each not in self.generations]
-        self.met_known = self.met_known or met_known
+        self.checker.add(data.get("generations", []), data.get("met_known", False))
 
     def conclude(self, shape: "Steps") -> None:
-        """Judge, write the figures, set Locust's exit code."""
+        """Reach the verdict, write the figures, set Locust's exit code."""
         self.environment.process_exit_code = 2  # until the figures are written
-        self._saw_own()
-        several = len(self.scenario.steps) > 1  # a step that was cut cannot be compared with others
-        outcomes, stopped = shape.outcomes(time.time(), whole=several), shape.stopped()
-        judged = verdict.judge(self.scenario, outcomes, self.failed or stopped or self._unmet())
-        if self.options.figures:
-            figures = report.figures(
-                self.scenario, outcomes, judged, self.recording, shape.windows, self.generations
+        outcomes = shape.outcomes(time.time())
+        verdict = pronounce(self.scenario, outcomes, self.failed or shape.stopped or self._unmet())
+        said: Any = self.environment.parsed_options
+        if said.figures:
+            generations = self.checker.generations
+            measured = measure(
+                self.scenario, outcomes, verdict, self.recording, shape.windows, generations
             )
-            Path(self.options.figures).write_text(figures, encoding="utf-8")
+            measured.write(Path(said.figures))
         if self.failed is None:
-            self.environment.process_exit_code = 0 if judged.passed else 1
+            self.environment.process_exit_code = 0 if verdict.passed else 1
 
     def _unmet(self) -> str | None:
         """Why the answers prove nothing, if nobody who asked was known."""
-        if self.met_known or not self.generations:
+        if self.checker.met_known or not self.checker.generations:
             return None
         return "not one answer was personal: the API knows nobody of the population that asked"
 
@@ -148,15 +132,15 @@ class Steps(LoadTestShape):
         self.windows: list[tuple[int, int]] = []
         self._began = 0.0
         self._spawned = False
-        self._ended = False
-        self._why: str | None = None
+        self.stopped: str | None = "the run was stopped before its end"
+        """Why the run ended early; None when it came to its end."""
 
     def spawned(self, **_: Any) -> None:
         """All users of the current step are there: it is measured from soon on."""
         if self._spawned:
             return
         step = self.run.scenario.steps[len(self.windows)]
-        start = int(time.time() + self.run.scenario.arrivals.settle_seconds) + 1
+        start = int(time.time() + self.run.scenario.arrivals.steady_seconds) + 1
         self.windows.append((start, start + step.seconds))
         self._spawned = True
 
@@ -164,33 +148,34 @@ class Steps(LoadTestShape):
         """The users that there should be now; None ends the run."""
         now = time.time()
         self._began = self._began or now
-        if self._is_dead(now) or self._is_broken(now):
-            self._ended = True
+        if self._is_dead(now):
             return None
-        if self._spawned and now >= self.windows[-1][1]:
-            if len(self.windows) == len(self.run.scenario.steps):
-                return self._end(now)
+        if self._is_broken(now) or self._is_over(now):
+            self.stopped = None
+            return None
+        if self._spawned and now >= self.windows[-1][1] and not self._is_last:
             self._spawned = False
         index = len(self.windows) - 1 if self._spawned else len(self.windows)
         return self.run.scenario.steps[index].users, SPAWN_RATE
 
-    def _end(self, now: float) -> tuple[int, float] | None:
-        """Wait for the last reports of the workers with the users still there."""
-        if self._is_distributed and now < self.windows[-1][1] + REPORTS_LATE_SECONDS:
-            return self.run.scenario.steps[-1].users, SPAWN_RATE
-        self._ended = True
-        return None
+    def _is_over(self, now: float) -> bool:
+        return self._is_last and now >= self.windows[-1][1] + self._late_seconds
 
     @property
-    def _is_distributed(self) -> bool:
-        return isinstance(self.runner, MasterRunner)
+    def _is_last(self) -> bool:
+        return len(self.windows) == len(self.run.scenario.steps)
+
+    @property
+    def _late_seconds(self) -> int:
+        """How long the last reports of workers may take; until then the users are still there."""
+        return REPORTS_LATE_SECONDS if isinstance(self.runner, MasterRunner) else 0
 
     def _is_dead(self, now: float) -> bool:
         silent = now - max(self.run.recording.last_good, self._began)
         if silent < PATIENCE_SECONDS:
             return False
         ran = now - self._began - silent
-        self._why = (
+        self.stopped = (
             f"the API stopped answering well {ran:.0f} seconds into the run and did not come back "
             f"within {PATIENCE_SECONDS} seconds"
         )
@@ -199,27 +184,23 @@ class Steps(LoadTestShape):
     def _is_broken(self, now: float) -> bool:
         if not self.run.scenario.stops_when_broken:
             return False
-        late = REPORTS_LATE_SECONDS if self._is_distributed else 0
-        over = [window for window in self.windows if window[1] <= now - late]
+        over = [window for window in self.windows if window[1] <= now - self._late_seconds]
         if not over:
             return False
         step = self.run.scenario.steps[len(over) - 1]
         return bool(broken(step.objective, self.run.recording.outcome(*over[-1], step.users)))
 
-    def outcomes(self, now: float, *, whole: bool) -> list[Outcome]:
-        """What the steps measured until now; with ``whole`` without the one that is not over."""
+    def outcomes(self, now: float) -> list[Outcome]:
+        """What the steps measured until now; of several only those that are over.
+
+        One that was cut cannot be compared with the others.
+        """
         steps = self.run.scenario.steps
         return [
             self.run.recording.outcome(start, min(end, now), step.users)
             for step, (start, end) in zip(steps, self.windows, strict=False)
-            if end <= now or (not whole and start + 1 <= now)
+            if end <= now or (len(steps) == 1 and start + 1 <= now)
         ]
-
-    def stopped(self) -> str | None:
-        """Why the run ended early, if it did."""
-        if self._why is None and not self._ended:
-            return "the run was stopped before its end"
-        return self._why
 
 
 def _name(exception: Exception | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import sqrt
+from pathlib import Path
 
 from loadtest.arrivals import Arrivals, paced, poisson, without_wait
 from loadtest.slo import REFERENCE, REQUESTS_PER_USER_SECOND, STRICT, Objective
@@ -41,43 +42,61 @@ class Scenario:
     stops_when_broken: bool = False
 
 
-def make(name: str, users: int, duration: int | None, step_seconds: int, strict: bool) -> Scenario:
-    """The scenario of that name. ``duration`` in seconds; None takes the scenario's own."""
-    promised = STRICT if strict else REFERENCE
-    if name == "capacity":
-        return _capacity(users, step_seconds, strict)
-    if name == "ramp":
-        return _ramp(step_seconds, promised)
-    objective = promised.for_users(users)
-    if name == "refresh":
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was asked for, as the command line says it; ``command`` names the scenario."""
+
+    command: str
+    users: int
+    duration: int | None = None
+    """Seconds; None is the scenario's own."""
+    step_seconds: int = STEP_SECONDS
+    strict: bool = False
+    url: str | None = None
+    report: Path | None = None
+    processes: int = 1
+    population: Path | None = None
+    zipf: float = 1.0
+    seed: int = 1
+
+    @property
+    def promised(self) -> Objective:
+        """What a paced run of 200 users is held against."""
+        return STRICT if self.strict else REFERENCE
+
+
+def make(asked: Asked) -> Scenario:
+    """The scenario that was asked for."""
+    if asked.command == "capacity":
+        return _capacity(asked)
+    if asked.command == "ramp":
+        return _ramp(asked)
+    objective = asked.promised.for_users(asked.users)
+    if asked.command == "refresh":
         objective = replace(objective, error_share=0.0)  # a change of generation excuses nothing
-    step = Step(users, duration or DURATION_SECONDS[name], objective)
-    arrivals = paced(users, REQUESTS_PER_USER_SECOND)
-    return Scenario(name, arrivals, (step,), objective, objective.requests_per_second)
+    step = Step(asked.users, asked.duration or DURATION_SECONDS[asked.command], objective)
+    arrivals = paced(asked.users, REQUESTS_PER_USER_SECOND)
+    return Scenario(asked.command, arrivals, (step,), objective, objective.requests_per_second)
 
 
-def _capacity(users: int, seconds: int, strict: bool) -> Scenario:
-    goal = REFERENCE.requests_per_second * (STRICT_CAPACITY_FACTOR if strict else 1)
-    any_rate = replace(REFERENCE, users=users, requests_per_second=0)
-    counts = [count for count in CAPACITY_USERS if count < users] + [users]
-    steps = tuple(Step(count, seconds, replace(any_rate, users=count)) for count in counts)
+def _capacity(asked: Asked) -> Scenario:
+    goal = REFERENCE.requests_per_second * (STRICT_CAPACITY_FACTOR if asked.strict else 1)
+    any_rate = replace(REFERENCE, users=asked.users, requests_per_second=0)
+    counts = [count for count in CAPACITY_USERS if count < asked.users] + [asked.users]
+    steps = tuple(
+        Step(count, asked.step_seconds, replace(any_rate, users=count)) for count in counts
+    )
     return Scenario("capacity", without_wait(), steps, any_rate, goal)
 
 
-def _ramp(seconds: int, promised: Objective) -> Scenario:
-    steps = []
+def _ramp(asked: Asked) -> Scenario:
+    steps, promised = [], asked.promised
     rate = RAMP_FROM
     while rate <= RAMP_TO:
-        steps.append(_arriving(round(rate / SOURCE_RATE), seconds, promised))
+        steps.append(_arriving(round(rate / SOURCE_RATE), asked.step_seconds, promised))
         rate *= RAMP_FACTOR
-    return Scenario(
-        "ramp",
-        poisson(SOURCE_RATE),
-        tuple(steps),
-        promised,
-        promised.requests_per_second,
-        stops_when_broken=True,
-    )
+    arrivals, goal = poisson(SOURCE_RATE), promised.requests_per_second
+    return Scenario("ramp", arrivals, tuple(steps), promised, goal, stops_when_broken=True)
 
 
 def _arriving(sources: int, seconds: int, promised: Objective) -> Step:

@@ -97,7 +97,7 @@ def _least_rate(objective: Objective, seconds: float) -> float:
 def _latency(name: str, measured_ms: float, limit_ms: float) -> list[str]:
     if measured_ms <= limit_ms:
         return []
-    return [f"{name} was {figure(measured_ms)} ms, promised was at most {figure(limit_ms)} ms"]
+    return [f"{name} was {digits(measured_ms)} ms, promised was at most {digits(limit_ms)} ms"]
 
 
 def _errors(objective: Objective, outcome: Outcome) -> list[str]:
@@ -110,6 +110,6 @@ def _errors(objective: Objective, outcome: Outcome) -> list[str]:
     ]
 
 
-def figure(number: float) -> str:
-    """Three significant digits, or all digits before the point: 0.477, 12.3, 1,234."""
+def digits(number: float) -> str:
+    """Three digits digits, or all digits before the point: 0.477, 12.3, 1,234."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

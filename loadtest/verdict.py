@@ -1,18 +1,12 @@
 """The verdict on a run: green or red, and why, in sentences. Pure."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from loadtest.scenarios import Scenario
-from loadtest.slo import Outcome, broken, figure
+from loadtest.slo import Outcome, broken, digits
 
 KNEE_SHARE = 0.9
-MIB = 2**20
-WARM_UP_SHARE = 0.2
-GROWTH_SHARE, GROWTH_BYTES = 0.05, 4 * MIB
-MORE_CONNECTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +17,8 @@ class Verdict:
     sentences: Sequence[str]
 
 
-def judge(scenario: Scenario, outcomes: Sequence[Outcome], stopped: str | None) -> Verdict:
-    """Judge the outcomes of the steps that were run, in their order.
+def pronounce(scenario: Scenario, outcomes: Sequence[Outcome], stopped: str | None) -> Verdict:
+    """The verdict on the outcomes of the steps that were run, in their order.
 
     ``stopped`` says why the run ended early; nothing that ended early is green.
     """
@@ -51,7 +45,7 @@ def _capacity(scenario: Scenario, outcomes: Sequence[Outcome]) -> Verdict:
     bend = outcomes[knee(outcomes)]
     sentences = [
         f"the knee is at {bend.users:,} users: {bend.requests_per_second:,.0f} requests/s with a "
-        f"median of {figure(bend.median_ms)} ms; with more users the wait grows, the rate hardly"
+        f"median of {digits(bend.median_ms)} ms; with more users the wait grows, the rate hardly"
     ]
     return _reached(scenario, held(scenario, outcomes), "users", sentences)
 
@@ -84,7 +78,7 @@ def _reached(scenario: Scenario, good: list[Outcome], unit: str, said: list[str]
     rate = best.requests_per_second
     sentence = (
         f"the highest rate with the objective's limits kept: {rate:,.0f} requests/s "
-        f"(median {figure(best.median_ms)} ms, p99 {figure(best.p99_ms)} ms, {best.users:,} {unit})"
+        f"(median {digits(best.median_ms)} ms, p99 {digits(best.p99_ms)} ms, {best.users:,} {unit})"
     )
     # Of random arrivals, which the ramp has, a few may be missing.
     if rate >= scenario.goal * (0.98 if scenario.stops_when_broken else 1.0):
@@ -102,66 +96,3 @@ def knee(outcomes: Sequence[Outcome]) -> int:
         if outcome.requests_per_second >= KNEE_SHARE * highest:
             return index
     raise AssertionError("the highest throughput reaches 90 % of itself")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The local stack at a moment: bytes and connections."""
-
-    at: float
-    workers: dict[str, int]
-    """Resident bytes of each worker of the API, by process id."""
-    cache_bytes: int
-    descriptors: int
-    """Open files and sockets of all workers."""
-    cache_clients: int
-
-
-def leaks(samples: Sequence[Sample], start: float, end: float = math.inf) -> list[str]:
-    """What grew while the load stayed the same, each as a sentence.
-
-    The first fifth of the time from ``start`` to ``end`` is warm-up. Of the rest, the median of the
-    last quarter is compared with that of the first: bytes may grow by 5 % or 4 MiB, whichever is
-    more, open files of all workers and clients of the cache by 5.
-    """
-    during = [sample for sample in samples if start <= sample.at <= end]
-    warm = during[int(len(during) * WARM_UP_SHARE) :]
-    if len(warm) < 8:
-        return ["too few samples to say whether memory is flat: let it run longer"]
-    sentences = []
-    pids = {pid for sample in warm for pid in sample.workers}
-    for pid in sorted(pids, key=int):
-        series = [sample.workers[pid] for sample in warm if pid in sample.workers]
-        if len(series) < len(warm):
-            sentences.append(f"worker {pid} of the API did not live through the run")
-        else:
-            sentences += _growth(f"worker {pid} of the API", series)
-    sentences += _growth("the cache", [sample.cache_bytes for sample in warm])
-    sentences += _more("open files of the API", [sample.descriptors for sample in warm])
-    sentences += _more("clients of the cache", [sample.cache_clients for sample in warm])
-    return sentences
-
-
-def _growth(what: str, series: Sequence[int]) -> list[str]:
-    early, late = _ends(series)
-    if late - early <= max(early * GROWTH_SHARE, GROWTH_BYTES):
-        return []
-    return [
-        f"{what} grew from {early / MIB:,.1f} to {late / MIB:,.1f} MiB after warm-up, promised was "
-        f"flat memory (at most {GROWTH_SHARE:.0%} or {GROWTH_BYTES // MIB} MiB more)"
-    ]
-
-
-def _more(what: str, series: Sequence[int]) -> list[str]:
-    early, late = _ends(series)
-    if late - early <= MORE_CONNECTIONS:
-        return []
-    return [
-        f"{what} rose from {early:,.0f} to {late:,.0f} after warm-up, promised were at most "
-        f"{MORE_CONNECTIONS} more"
-    ]
-
-
-def _ends(series: Sequence[int]) -> tuple[float, float]:
-    quarter = max(len(series) // 4, 1)
-    return median(series[:quarter]), median(series[-quarter:])

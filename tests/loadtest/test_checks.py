@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.checks import Checks, WrongAnswer
+from loadtest.checks import Checker, WrongAnswer
 from loadtest.population import Caller
 from tests.loadtest.likeness import GENERATION, Likeness
 
@@ -19,13 +19,13 @@ def _answer(fault: str = "", caller: Caller = KNOWN, **changes: Any) -> bytes:
 
 def _wrong(body: bytes, caller: Caller = KNOWN, n: int = 3) -> str:
     with pytest.raises(WrongAnswer) as raised:
-        Checks(GENERATION).one(body, caller, n)
+        Checker(GENERATION).one(body, caller, n)
     return str(raised.value)
 
 
 def test_a_right_answer_passes_and_gives_its_items() -> None:
-    assert Checks(GENERATION).one(_answer(), KNOWN, 3) == ["item 0", "item 1", "item 2"]
-    assert Checks(None).one(_answer(caller=STRANGER), STRANGER, 3)
+    assert Checker(GENERATION).one(_answer(), KNOWN, 3) == ["item 0", "item 1", "item 2"]
+    assert Checker().one(_answer(caller=STRANGER), STRANGER, 3)
 
 
 @pytest.mark.parametrize(
@@ -56,37 +56,37 @@ def test_a_stranger_gets_what_is_popular() -> None:
 
 
 def test_a_user_unknown_to_a_newer_generation_may_get_what_is_popular() -> None:
-    Checks("20250101T000000Z-0000").one(_answer(source="popular"), KNOWN, 3)
-    Checks(None).one(_answer(source="popular"), KNOWN, 3)
+    Checker("20250101T000000Z-0000").one(_answer(source="popular"), KNOWN, 3)
+    Checker().one(_answer(source="popular"), KNOWN, 3)
 
 
 def test_a_generation_keeps_its_edition() -> None:
-    checks = Checks(None)
-    checks.one(_answer(), KNOWN, 3)
+    checker = Checker()
+    checker.one(_answer(), KNOWN, 3)
     later = [{"item": "1", "score": 1, "edition": "2"}]
-    checks.one(_answer(generation="another", recommendations=later), KNOWN, 3)
-    assert checks.generations == [GENERATION, "another"]
+    checker.one(_answer(generation="another", recommendations=later), KNOWN, 3)
+    assert checker.generations == [GENERATION, "another"]
     with pytest.raises(WrongAnswer, match="two editions of one generation"):
-        checks.one(_answer(recommendations=later), KNOWN, 3)
+        checker.one(_answer(recommendations=later), KNOWN, 3)
 
 
 def test_a_list_without_editions_says_nothing_of_the_generation_s() -> None:
-    checks = Checks(None)
-    checks.one(_answer(recommendations=[{"item": "1", "score": 1}]), KNOWN, 3)
-    checks.one(_answer(), KNOWN, 3)
-    assert checks.generations == [GENERATION]
+    checker = Checker()
+    checker.one(_answer(recommendations=[{"item": "1", "score": 1}]), KNOWN, 3)
+    checker.one(_answer(), KNOWN, 3)
+    assert checker.generations == [GENERATION]
     with pytest.raises(WrongAnswer, match="two editions of one generation"):
-        checks.one(_answer(recommendations=[{"item": "1", "score": 1, "edition": "2"}]), KNOWN, 3)
+        checker.one(_answer(recommendations=[{"item": "1", "score": 1, "edition": "2"}]), KNOWN, 3)
 
 
 def test_it_is_remembered_whether_anybody_was_known() -> None:
-    checks = Checks(None)
-    checks.one(_answer(source="popular"), KNOWN, 3)
-    checks.one(_answer(caller=STRANGER), STRANGER, 3)
-    assert not checks.met_known
-    checks.one(_answer(), KNOWN, 3)
-    checks.one(_answer(source="popular"), KNOWN, 3)
-    assert checks.met_known
+    checker = Checker()
+    checker.one(_answer(source="popular"), KNOWN, 3)
+    checker.one(_answer(caller=STRANGER), STRANGER, 3)
+    assert not checker.met_known
+    checker.one(_answer(), KNOWN, 3)
+    checker.one(_answer(source="popular"), KNOWN, 3)
+    assert checker.met_known
 
 
 def _batch(**changes: Any) -> bytes:
@@ -95,23 +95,23 @@ def _batch(**changes: Any) -> bytes:
 
 
 def test_a_batch_is_one_answer_per_user_in_order() -> None:
-    Checks(GENERATION).batch(_batch(), [KNOWN, STRANGER], 3)
+    Checker(GENERATION).several(_batch(), [KNOWN, STRANGER], 3)
     with pytest.raises(WrongAnswer, match="not one answer per user"):
-        Checks(GENERATION).batch(_batch(), [KNOWN], 3)
+        Checker(GENERATION).several(_batch(), [KNOWN], 3)
     with pytest.raises(WrongAnswer, match="another user's answer"):
-        Checks(GENERATION).batch(_batch(), [STRANGER, KNOWN], 3)
+        Checker(GENERATION).several(_batch(), [STRANGER, KNOWN], 3)
 
 
 def test_a_batch_is_of_one_generation() -> None:
     with pytest.raises(WrongAnswer, match="two generations in one answer"):
-        Checks(None).batch(_batch(generation="another"), [KNOWN, STRANGER], 3)
+        Checker().several(_batch(generation="another"), [KNOWN, STRANGER], 3)
 
 
 def test_a_batch_with_an_empty_list_is_wrong() -> None:
     answers = [Likeness().answer(caller.user, 3) for caller in (KNOWN, STRANGER)]
     answers[1]["recommendations"] = []
     with pytest.raises(WrongAnswer, match="an empty list"):
-        Checks(None).batch(_batch(answers=answers), [KNOWN, STRANGER], 3)
+        Checker().several(_batch(answers=answers), [KNOWN, STRANGER], 3)
 
 
 def test_a_batch_of_two_editions_is_a_mixture() -> None:
@@ -119,7 +119,7 @@ def test_a_batch_of_two_editions_is_a_mixture() -> None:
     for entry in answers[1]["recommendations"]:
         entry["edition"] = "2"
     with pytest.raises(WrongAnswer, match="two editions in one answer"):
-        Checks(None).batch(_batch(answers=answers), [KNOWN, STRANGER], 3)
+        Checker().several(_batch(answers=answers), [KNOWN, STRANGER], 3)
 
 
 def test_an_item_is_not_similar_to_itself() -> None:
@@ -127,9 +127,9 @@ def test_an_item_is_not_similar_to_itself() -> None:
         listed = [{"item": item, "score": 1} for item in items]
         return json.dumps({"item": "1", "generation": "g", "similar": listed}).encode()
 
-    Checks(None).similar(similar("2", "3"), "1", 2)
+    Checker().similar(similar("2", "3"), "1", 2)
     for items, name in ((("2", "1"), "similar to itself"), (("2", "2"), "an item twice")):
         with pytest.raises(WrongAnswer, match=name):
-            Checks(None).similar(similar(*items), "1", 2)
+            Checker().similar(similar(*items), "1", 2)
     with pytest.raises(WrongAnswer, match="another item's answer"):
-        Checks(None).similar(similar("2"), "5", 2)
+        Checker().similar(similar("2"), "5", 2)

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from loadtest.api import Api, CannotRun
-from loadtest.population import Caller, Draw, Population, load, sample
+from loadtest.population import Caller, Draw, Population, read, sample
 from tests.loadtest.likeness import GENERATION, USERS, Likeness
 
 HUNDRED = Population([f"u{number}" for number in range(100)], None, "a test")
@@ -58,7 +58,7 @@ def test_one_draw_serves_all_who_ask_each_with_a_chance_of_its_own() -> None:
 def test_a_file_holds_one_id_a_line_whatever_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "users.txt"
     path.write_text("4711\n\na/b c\nÄ:1\n", encoding="utf-8")
-    assert load(path).users == ["4711", "a/b c", "Ä:1"]
+    assert read(path).users == ["4711", "a/b c", "Ä:1"]
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])
@@ -66,12 +66,12 @@ def test_an_empty_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "users.txt"
     path.write_text(content)
     with pytest.raises(CannotRun, match="is empty: it needs one user id a line"):
-        load(path)
+        read(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotRun, match="cannot be read"):
-        load(tmp_path / "nobody.txt")
+        read(tmp_path / "nobody.txt")
 
 
 def test_the_api_gives_a_sample_and_its_generation() -> None:

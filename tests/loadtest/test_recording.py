@@ -58,9 +58,9 @@ def test_several_processes_record_what_one_would() -> None:
 
 def test_the_series_leaves_out_the_unfinished_ends() -> None:
     series = _recorded().series()
-    assert [row["at"] for row in series] == list(range(101, 109))
-    assert series[3]["errors_per_second"] == 10
-    assert [row["at"] for row in _recorded().series(3)] == [101, 104]
+    assert [moment.at for moment in series] == list(range(101, 109))
+    assert series[3].errors_per_second == 10
+    assert [moment.at for moment in _recorded().series(3)] == [101, 104]
     assert Recording().series() == []
 
 
