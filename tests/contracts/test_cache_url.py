@@ -9,7 +9,7 @@ import pytest
 from app.contracts.cache_url import CacheURL
 from app.errors import BadSettings as BadSettingsOfTheApi
 from app.errors import CacheUnavailable as CacheUnavailableToTheApi
-from app.recommendations.cache import Cache
+from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from batch.errors import BadSettings, CacheUnavailable
 from batch.generations.connect import connect
@@ -133,10 +133,10 @@ def test_both_wings_take_a_url_and_so_does_the_client(url: str, nowhere: None) -
     with pytest.raises(CacheUnavailable) as raised:
         connect(url)
     assert str(raised.value).startswith(f"{SHOWN[url]} cannot be used now (")
-    cache = Cache(Settings(cache_url=url))
-    cache.poll()
+    watcher = Watcher(Settings(cache_url=url))
+    watcher.poll()
     with pytest.raises(CacheUnavailableToTheApi, match="does not answer"):
-        cache.live()
+        watcher.live()
 
 
 @pytest.mark.parametrize("url", BAD)
@@ -170,7 +170,7 @@ def test_the_options_work_with_a_server_and_a_cluster(
         if CacheURL.parse(url).is_cluster:
             opened.disconnect_connection_pools()
         opened.close()
-        cache = Cache(Settings(cache_url=url))
-        cache.poll()
-        assert cache.reachable, url
-        cache.stop()
+        watcher = Watcher(Settings(cache_url=url))
+        watcher.poll()
+        assert watcher.reachable, url
+        watcher.stop()
