@@ -7,7 +7,7 @@ so a password that is not escaped is refused, and never taken for a host and sho
 import re
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 _URL = re.compile(
     r"""(?P<scheme>(?P<unix>unix)|rediss?(?P<cluster>[+]cluster)?)://
@@ -78,7 +78,7 @@ def _can_be_cut(text: str) -> bool:
     try:
         text.encode()  # a variable of the environment may hold bytes that are no text
         parts = urlsplit(text)
-        (parts.hostname or "").encode("idna")
+        unquote(parts.hostname or "").encode("idna")
         return parts.port is None or parts.port < 65_536
     except ValueError:
         return False

@@ -48,8 +48,6 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
         try:
             client = _open(cache, options)
             client.ping()
-        except ValueError as error:  # such as a %00
-            raise BadSettings(f"--cache-url {where} has a part that nothing understands") from error
         except redis.exceptions.RedisClusterException as error:
             if "mode is not enabled" not in str(error):
                 raise

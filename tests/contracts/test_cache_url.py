@@ -69,6 +69,8 @@ BAD = [
     "redis://:hunter2",
     "redis://user:hunter2",
     "redis://:hunter2/@cache:6379",
+    "redis://:x/hunter2@cache:6379",
+    "redis://:hunter2[x@cache:6379",
     "redis://:hunter2#@cache:6379",
     "redis://:hunter2?x=1@cache:6379",
     "redis://user:6379#hunter2@cache:6379",
@@ -93,6 +95,7 @@ BAD = [
     "redis://:hunter2@ca che",
     "redis://:hunter2@ca\nche",
     "redis://:hunter2@.cache",
+    "redis://:hunter2@%2Ecache",
     "redis://:hunter2@" + "x" * 64,
     # databases
     "redis://:hunter2@cache/first",
@@ -104,6 +107,7 @@ BAD = [
     "redis+cluster://:hunter2@cache?db=1",
     # options
     "redis://cache?password=hunter2",
+    "redis://cache?password=hunter2@x",
     "redis://cache?username=hunter2",
     "redis://:hunter2@cache?socket_timeout=60",
     "redis://:hunter2@cache?socket_timeout=soon",
