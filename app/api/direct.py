@@ -35,12 +35,12 @@ class Direct:
         try:
             user = environ["PATH_INFO"][len(PREFIX) :].encode("latin-1").decode()
             generation = self._watcher.live()
-            (answer,), degraded = self._answers.of(generation, [identifier("user", user)])
+            body, degraded = self._answers.one(generation, identifier("user", user))
         except Exception:  # whatever it is, Flask answers it as a problem
             return self._flask(environ, start_response)
         headers = freshness.headers(generation, self._max_age_seconds, keep=not degraded)
-        start_response("200 OK", [*headers, ("Content-Length", str(len(answer.body)))])
-        return [answer.body]
+        start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+        return [body]
 
 
 def _is_plain(environ: "WSGIEnvironment") -> bool:

@@ -7,7 +7,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import freshness, sources
 from app.api.parameters import choice, identifier, length, path_identifier
-from app.errors import BadParameter, CacheUnavailable, UnknownUser
+from app.errors import BadParameter
 from app.recommendations.answer import FALLBACKS
 
 MAX_USERS = 100
@@ -25,10 +25,8 @@ def one(user: str) -> Response:
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
-    (answer,), degraded = sources().answers.of(generation, [user], n, fallback)
-    if answer.source == "none":
-        raise _nobody(user, degraded)
-    return freshness.answer(generation, answer.body, keep=not degraded)
+    body, degraded = sources().answers.one(generation, user, n, fallback)
+    return freshness.answer(generation, body, keep=not degraded)
 
 
 @bp.post("/recommendations")
@@ -42,18 +40,12 @@ def many() -> Response:
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
         raise BadParameter(f"users must be a list of 1 to {MAX_USERS} user ids")
     users = [identifier("users", user) for user in users]
-    answers, _ = sources().answers.of(generation, users, n, fallback)
+    answers = sources().answers.many(generation, users, n, fallback)
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),
-        b",".join([answer.body for answer in answers]),
+        b",".join(answers),
     )
     return freshness.answer(generation, body, keep=False)
-
-
-def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
-    if degraded:
-        return CacheUnavailable(f"nobody can tell now whether there is a list for user {user!r}")
-    return UnknownUser(f"the live generation has no list for user {user!r}")
 
 
 def _json_object() -> dict[str, object]:
