@@ -1,12 +1,24 @@
 """One module per noun, each with one blueprint ``bp``."""
 
+from dataclasses import dataclass
 from typing import cast
 
 from flask import current_app
 
-from app.recommendations.cache import Cache
+from app.recommendations.answer import Answers
+from app.recommendations.lookup import Lookup
+from app.recommendations.watcher import Watcher
 
 
-def cache() -> Cache:
-    """The cache of the application that answers the current request."""
-    return cast(Cache, current_app.extensions["larder"])
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the blueprints answer from."""
+
+    watcher: Watcher
+    lookup: Lookup
+    answers: Answers
+
+
+def sources() -> Sources:
+    """Those of the application that answers the current request."""
+    return cast(Sources, current_app.extensions["larder"])

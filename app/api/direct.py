@@ -9,10 +9,8 @@ see it: what counts requests belongs around this middleware.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from app.api import freshness
+from app.api import Sources, freshness
 from app.api.parameters import identifier
-from app.recommendations.cache import Cache
-from app.recommendations.generation import Generation
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,9 +21,10 @@ PREFIX = "/recommendations/"
 class Direct:
     """WSGI middleware around the Flask application."""
 
-    def __init__(self, flask: "WSGIApplication", cache: Cache, max_age_seconds: int) -> None:
+    def __init__(self, flask: "WSGIApplication", sources: Sources, max_age_seconds: int) -> None:
         self._flask = flask
-        self._cache = cache
+        self._watcher = sources.watcher
+        self._answers = sources.answers
         self._max_age_seconds = max_age_seconds
 
     def __call__(
@@ -35,17 +34,13 @@ class Direct:
             return self._flask(environ, start_response)
         try:
             user = environ["PATH_INFO"][len(PREFIX) :].encode("latin-1").decode()
-            generation, body, degraded = self._answer(identifier("user", user))
+            generation = self._watcher.live()
+            body, degraded = self._answers.one(generation, identifier("user", user))
         except Exception:  # whatever it is, Flask answers it as a problem
             return self._flask(environ, start_response)
         headers = freshness.headers(generation, self._max_age_seconds, keep=not degraded)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
-
-    def _answer(self, user: str) -> tuple[Generation, bytes, bool]:
-        generation = self._cache.live()
-        (found,), degraded = self._cache.users(generation, [user])
-        return generation, generation.answer(user, found, generation.manifest.k, degraded), degraded
 
 
 def _is_plain(environ: "WSGIEnvironment") -> bool:

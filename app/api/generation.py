@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from app.api import cache, freshness
+from app.api import freshness, sources
 
 bp = Blueprint("generation", __name__)
 
@@ -10,8 +10,9 @@ bp = Blueprint("generation", __name__)
 @bp.get("/generation")
 def live() -> Response:
     """The manifest of the generation that this worker serves."""
-    generation = cache().live()
+    watcher = sources().watcher
+    generation = watcher.live()
     if freshness.matches(generation):
         return freshness.not_modified(generation)
     body = generation.manifest.to_json().encode()
-    return freshness.answer(generation, body, keep=cache().reachable)
+    return freshness.answer(generation, body, keep=watcher.reachable)

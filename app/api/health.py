@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify
 
-from app.api import cache
+from app.api import sources
 
 bp = Blueprint("health", __name__, url_prefix="/health")
 
@@ -16,9 +16,10 @@ def live() -> Response:
 @bp.get("/ready")
 def ready() -> Response:
     """There is a generation to answer from; 503 while there is none."""
-    generation = cache().live()
+    watcher = sources().watcher
+    generation = watcher.live()
     return jsonify(
         status="ready",
         generation=generation.manifest.generation,
-        degraded=not cache().reachable,
+        degraded=not watcher.reachable,
     )

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, request
 
-from app.api import cache, freshness
+from app.api import freshness, sources
 from app.api.parameters import length, path_identifier
 from app.errors import UnknownItem
 from app.recommendations.generation import quoted
@@ -13,12 +13,12 @@ bp = Blueprint("items", __name__)
 @bp.get("/items/<id:item>/similar")
 def similar(item: str) -> Response:
     """The items closest to an item, the best first; the score is the cosine of their factors."""
-    generation = cache().live()
+    generation = sources().watcher.live()
     path_identifier("item", item)
     n = length(request.args.get("n"), generation.manifest.k)
     if freshness.matches(generation):
         return freshness.not_modified(generation)
-    found = cache().similar(generation, item)
+    found = sources().lookup.similar(generation, item)
     if found is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")
     body = b'{"item":%s,"generation":"%s","similar":%s}' % (

@@ -4,7 +4,7 @@ import json
 
 from flask import Blueprint, Response, current_app, request
 
-from app.api import cache, freshness
+from app.api import freshness, sources
 from app.api.parameters import number
 from app.contracts.recommendations import SAMPLE_SIZE
 from app.errors import SampleForbidden
@@ -19,8 +19,8 @@ def sample() -> Response:
         raise SampleForbidden(
             "this deployment gives no user ids away: set LARDER_USER_SAMPLE=true to allow it"
         )
-    generation = cache().live()
+    generation = sources().watcher.live()
     n = number("n", request.args.get("n"), SAMPLE_SIZE, 1, SAMPLE_SIZE)
-    users = cache().sample(generation)[:n]
+    users = sources().lookup.sample(generation)[:n]
     body = json.dumps({"generation": generation.manifest.generation, "users": users})
     return freshness.answer(generation, body.encode(), keep=False)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import generation, health, items, recommendations, users
+from app.api import Sources, generation, health, items, recommendations, users
 from app.api.direct import Direct
 from app.http import problems
-from app.recommendations.cache import Cache
+from app.recommendations.answer import Answers
+from app.recommendations.lookup import Lookup
+from app.recommendations.watcher import Watcher
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,34 +28,41 @@ class IdConverter(BaseConverter):
     part_isolating = False
 
 
-def create_app(settings: Settings | None = None, cache: Cache | None = None) -> Flask:
-    """Make the API: settings from the environment and a started cache unless they are given.
+def create_app(settings: Settings | None = None, watcher: Watcher | None = None) -> Flask:
+    """Make the API: settings from the environment and a started watcher unless they are given.
 
     Call it in the process that will answer: it starts a thread and opens connections, and neither
     survives a fork.
     """
     if settings is None:
         settings = Settings.from_environment()
-    if cache is None:
+    if watcher is None:
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     metrics = _metrics() if settings.metrics else None
-    if cache is None:
-        cache = metrics.cache(settings) if metrics else Cache(settings)
-        cache.start()
+    if watcher is None:
+        watcher = Watcher(settings, metrics)
+        watcher.start()
+    lookup = Lookup(watcher)
+    sources = Sources(watcher, lookup, Answers(lookup, metrics))
+    app = _flask(settings, sources)
+    app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
+    direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
+    app.wsgi_app = direct  # type: ignore[method-assign]
+    if metrics:
+        metrics.register(app)
+    return app
+
+
+def _flask(settings: Settings, sources: Sources) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["LARDER"] = settings
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.extensions["larder"] = cache
+    app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
     for module in (recommendations, items, users, generation, health):
         app.register_blueprint(module.bp)
-    app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     problems.register(app)
-    direct = Direct(app.wsgi_app, cache, settings.max_age_seconds)
-    app.wsgi_app = direct  # type: ignore[method-assign]
-    if metrics:
-        metrics.register(app)
     return app
 
 

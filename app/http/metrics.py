@@ -8,77 +8,39 @@
     larder_build_info{version}
 
 gunicorn's workers share nothing, so each counts in files of its own and the one that is asked adds
-up those of all. ``app.http.gunicorn_conf`` keeps the folder and numbers the workers; a new worker
-takes the number of a dead one and goes on in its files, so that nothing is lost and nothing piles
-up.
+up those of all. ``app.http.metrics_files`` keeps them.
 
 No label comes from a client. Nothing imports this module, or the library, while metrics are off.
 """
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.recommendations.cache import Cache
+from app.api.routes import route_of
+from app.http.metrics_files import FOLDER
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import Remembered
-from app.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/metrics"
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The library's own variable: where the files are. It is set in a worker, once it has its files."""
-
-FILES = {"counter": 128 * 1024, "histogram": 64 * 1024, "gauge_livemin": 4096}
-"""The files of a worker, as the library names them, and bytes for all that they may ever hold."""
-
 METHODS = ("GET", "HEAD", "POST", "OPTIONS")
-ROUTES = {
-    "/recommendations": "recommendations_batch",
-    "/users/sample": "sample",
-    "/generation": "generation",
-    "/health/live": "health",
-    "/health/ready": "health",
-}
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 log = logging.getLogger("larder.metrics")
-
-
-def share(folder: str, worker: int) -> None:
-    """Count in the folder, as the worker of that number; no other that lives may have it.
-
-    Raises OSError when the files can not be made.
-    """
-    os.environ.pop(FOLDER, None)
-    for kind, size in FILES.items():
-        _reserve(Path(folder, f"{kind}_{worker}.db"), size)
-    values.ValueClass = values.MultiProcessValue(lambda: worker)
-    os.environ[FOLDER] = folder
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Make a file without holes: to write into one on a full file system ends the process."""
-    if not path.exists():
-        part = path.with_suffix(".part")  # whoever reads the folder takes what ends in .db
-        with part.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-        part.rename(path)
 
 
 def of_this_worker() -> "Metrics | None":
@@ -87,15 +49,6 @@ def of_this_worker() -> "Metrics | None":
         return Metrics(os.environ[FOLDER])
     log.error("no metrics: gunicorn gave this process no folder for them")
     return None
-
-
-def route_of(path: str) -> str:
-    """The name of the route that answers a path, ``other`` for a path that none answers."""
-    if path.startswith("/recommendations/"):
-        return "recommendations"
-    if path.startswith("/items/") and path.endswith("/similar"):
-        return "similar"
-    return ROUTES.get(path, "other")
 
 
 class Metrics:
@@ -120,10 +73,6 @@ class Metrics:
         )
         self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
-    def cache(self, settings: Settings) -> Cache:
-        """A reader that tells these metrics how it fares."""
-        return CountedCache(settings, self)
-
     def register(self, app: Flask) -> None:
         """Count what the application answers from now on, and answer its ``metrics`` endpoint."""
         app.wsgi_app = Counting(app.wsgi_app, self)  # type: ignore[method-assign]
@@ -139,11 +88,11 @@ class Metrics:
         except Exception:  # whatever it is, the answer is more important
             log.exception("a request was not counted")
 
-    def count_degraded(self) -> None:
+    def degraded(self) -> None:
         """One more answer that was made without the cache."""
         self._degraded.inc()
 
-    def look(self, reachable: bool, live: Generation | None) -> None:
+    def looked(self, reachable: bool, live: Generation | None) -> None:
         """Note whether the cache is reachable, and which generation is served."""
         self._reachable.set(reachable)
         self._created.set(_seconds(live.manifest.published_at) if live else 0)
@@ -202,26 +151,6 @@ class Counting:
         finally:
             seconds = perf_counter() - started
             self._metrics.count(path, environ["REQUEST_METHOD"], status, seconds)
-
-
-class CountedCache(Cache):
-    """The reader, which tells the metrics how it fares."""
-
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        super().__init__(settings)
-        self._metrics = metrics
-
-    def poll(self) -> None:
-        super().poll()
-        self._metrics.look(self.reachable, self._live)
-
-    def users(
-        self, generation: Generation, users: Sequence[str]
-    ) -> tuple[list[Remembered | None], bool]:
-        found, degraded = super().users(generation, users)
-        if degraded:
-            self._metrics.count_degraded()
-        return found, degraded
 
 
 class _Build(Collector):

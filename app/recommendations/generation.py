@@ -66,25 +66,6 @@ class Generation:
         """Within a generation and a version of the rendering, the answer of a URL never changes."""
         return f"{self.manifest.generation}-{RENDERING}"
 
-    def answer(self, user: str, found: Remembered | None, n: int, degraded: bool) -> bytes:
-        """The JSON answer for a user: the n best of what was found, or of what is popular."""
-        if found is None:
-            return self._answer(user, b"popular", self.render(self.popular, n), degraded)
-        return self._answer(user, b"personal", self.render(found, n), degraded)
-
-    def no_answer(self, user: str, degraded: bool) -> bytes:
-        """The JSON answer for a stranger for whom nothing popular is wanted."""
-        return self._answer(user, b"none", b"[]", degraded)
-
-    def _answer(self, user: str, source: bytes, entries: bytes, degraded: bool) -> bytes:
-        return b'{"user":%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
-            quoted(user),
-            self.manifest.generation.encode(),
-            source,
-            entries,
-            b',"degraded":true' if degraded else b"",
-        )
-
     def render(self, remembered: Remembered, n: int) -> bytes:
         """The first n entries of a record as a JSON array of documents with their scores.
 

@@ -1,6 +1,5 @@
 """The writer's side of the cache: open it, and say in one sentence when it cannot be used."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from redis.backoff import ExponentialBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
+from app.contracts.cache_url import CacheURL
 from batch.errors import BadSettings, CacheUnavailable
 
 CACHE_ERRORS = (
@@ -18,13 +18,6 @@ CACHE_ERRORS = (
     redis.exceptions.ChildDeadlockedError,
     redis.exceptions.IncorrectPolicyType,
     OSError,
-)
-
-_URL = re.compile(
-    r"(?P<scheme>(?P<unix>unix)|rediss?([+]cluster)?)://"
-    r"([^/?#]*@)?"
-    r"(?P<where>(?(unix)/[^@?#]+|(\[[^]@/?#]+\]|[^]\[:@/?#]+)(:\d+)?(/\d*)?))"
-    r"([?][^#]*)?"
 )
 
 _OUT_OF_MEMORY = "command not allowed when used memory"
@@ -40,7 +33,11 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
     Commands that fail are tried three times over about two seconds. Raises BadSettings for a URL
     that is none, CacheUnavailable when nothing answers there.
     """
-    where = _without_password(url)
+    try:
+        cache = CacheURL.parse(url)
+    except ValueError as error:
+        raise BadSettings(f"--cache-url {error}") from error
+    where = cache.shown
     options: dict[str, Any] = {
         "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
@@ -49,10 +46,8 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
     }
     with cache_errors(where):
         try:
-            client = _open(url, options)
+            client = _open(cache, options)
             client.ping()
-        except (ValueError, TypeError) as error:  # TypeError: a ?name=value that nothing takes
-            raise BadSettings(f"--cache-url {where} has a part that nothing understands") from error
         except redis.exceptions.RedisClusterException as error:
             if "mode is not enabled" not in str(error):
                 raise
@@ -66,10 +61,10 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
     return client
 
 
-def _open(url: str, options: dict[str, Any]) -> Client:
-    if "+cluster://" in url:
-        return RedisCluster.from_url(url.replace("+cluster", "", 1), **options)
-    return redis.Redis.from_url(url, **options)
+def _open(cache: CacheURL, options: dict[str, Any]) -> Client:
+    if cache.is_cluster:
+        return RedisCluster.from_url(cache.for_client, **options)
+    return redis.Redis.from_url(cache.for_client, **options)
 
 
 def _in_cluster(client: Client) -> bool:
@@ -97,19 +92,3 @@ def cache_errors(where: str = "the cache") -> Iterator[None]:
         raise CacheUnavailable(
             f"{where} cannot be used now ({type(error).__name__}: {error}); see that it runs"
         ) from error
-
-
-def _without_password(url: str) -> str:
-    """The part of the URL that a message may show.
-
-    Raises BadSettings, without showing any of it, for what the client would cut in other places:
-    a password that holds / ? # unescaped would be taken for a host, and shown.
-    """
-    parts = _URL.fullmatch(url)
-    if parts is None:
-        raise BadSettings(
-            "--cache-url must be redis://[user:password@]host:port/db, rediss:// (TLS), "
-            "unix:///path or redis+cluster://host:port, with / ? # @ and % of a password "
-            "written as %2F %3F %23 %40 %25"
-        )
-    return f"{parts['scheme']}://{parts['where']}"

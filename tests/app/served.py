@@ -8,26 +8,26 @@ from flask import Flask
 
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
-from app.recommendations.cache import Cache
+from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.servers import Server
 
 
 @contextmanager
-def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Cache]:
-    """A cache that has looked once and has no thread."""
-    cache = Cache(Settings(cache_url=server.url, namespace=namespace.name, **settings))
-    cache.poll()
+def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Watcher]:
+    """A watcher that has looked once and has no thread."""
+    watcher = Watcher(Settings(cache_url=server.url, namespace=namespace.name, **settings))
+    watcher.poll()
     try:
-        yield cache
+        yield watcher
     finally:
-        cache.stop()
+        watcher.stop()
 
 
 @contextmanager
 def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
-    """The API over such a cache."""
-    with watching(server, namespace, **settings) as cache:
+    """The API over such a watcher."""
+    with watching(server, namespace, **settings) as watcher:
         yield create_app(
-            Settings(cache_url=server.url, namespace=namespace.name, **settings), cache
+            Settings(cache_url=server.url, namespace=namespace.name, **settings), watcher
         )

@@ -11,7 +11,7 @@ import pytest
 from app.contracts.recommendations import Namespace
 from app.contracts.variables import BATCH, SERVING
 from app.http.factory import create_app
-from app.recommendations.cache import Cache
+from app.recommendations.watcher import Watcher
 from app.settings import Settings, variable
 from batch.command.cli import cli
 
@@ -35,7 +35,7 @@ def test_the_settings_table_is_that_of_the_code() -> None:
 
 def test_every_endpoint_is_in_the_readme_and_no_other() -> None:
     settings = Settings()
-    app = create_app(settings, Cache(settings))
+    app = create_app(settings, Watcher(settings))
     served = {
         (method, re.sub("<id:", "<", rule.rule))
         for rule in app.url_map.iter_rules()

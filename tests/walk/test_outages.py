@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
-from app.recommendations.cache import Cache
+from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.app.wire import Answer, get, send
 from tests.generations import publish_by_hand
@@ -262,12 +262,12 @@ def _api_of_cluster(cluster: Cluster) -> Iterator[FlaskClient]:
     with redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port) as client:
         publish_by_hand(client, SHOP)
     settings = Settings(cache_url=cluster.url, namespace=SHOP.name, near_cache_users=0)
-    cache = Cache(settings)
-    cache.start()
+    watcher = Watcher(settings)
+    watcher.start()
     try:
-        yield create_app(settings, cache).test_client()
+        yield create_app(settings, watcher).test_client()
     finally:
-        cache.stop()
+        watcher.stop()
 
 
 def _degraded_users(api: FlaskClient, users: list[str]) -> list[str]:

@@ -33,16 +33,16 @@ def test_both_ways_give_the_same_answers(own_server: Server, away: bool) -> None
     namespace = Namespace("direct")
     with redis.Redis.from_url(own_server.url) as own:
         publish_by_hand(own, namespace, users=USERS)
-    with watching(own_server, namespace) as cache:
-        app = create_app(Settings(namespace=namespace.name, max_age_seconds=7), cache)
+    with watching(own_server, namespace) as watcher:
+        app = create_app(Settings(namespace=namespace.name, max_age_seconds=7), watcher)
         assert isinstance(app.wsgi_app, Direct)
         direct, flask = Client(app.wsgi_app), Client(app.wsgi_app._flask)
         direct.get("/recommendations/u1")
         if away:
             own_server.kill()
-            cache.poll()
+            watcher.poll()
         for path in PATHS:
-            for headers in ({}, {"If-None-Match": f'"{cache.live().etag}"'}):
+            for headers in ({}, {"If-None-Match": f'"{watcher.live().etag}"'}):
                 mine, theirs = (each.get(path, headers=headers) for each in (direct, flask))
                 assert (mine.status, mine.data) == (theirs.status, theirs.data), path
                 assert dict(mine.headers) == dict(theirs.headers), path

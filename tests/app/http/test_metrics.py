@@ -17,10 +17,11 @@ import redis
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
+from app.api.routes import ROUTES, route_of
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
-from app.http.metrics import METHODS, ROUTES, route_of
-from app.recommendations.cache import Cache
+from app.http.metrics import METHODS
+from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
@@ -134,7 +135,7 @@ def test_counts_survive_workers_that_are_killed_and_replaced(server: Server) -> 
 
 
 def test_every_endpoint_has_a_route_of_its_own() -> None:
-    app = create_app(Settings(), Cache(Settings()))
+    app = create_app(Settings(), Watcher(Settings()))
     rules = {rule.rule for rule in app.url_map.iter_rules()} - {"/metrics"}
     for rule in rules:
         assert route_of(rule) in EVERY_ROUTE - {"other"}, rule
@@ -321,10 +322,11 @@ def test_off_nothing_of_it_is_loaded() -> None:
     program = (
         "import sys, app.http.gunicorn_conf\n"
         "from app.http.factory import create_app\n"
-        "from app.recommendations.cache import Cache\n"
+        "from app.recommendations.watcher import Watcher\n"
         "from app.settings import Settings\n"
-        "app = create_app(Settings(), Cache(Settings()))\n"
-        "print(sorted({'prometheus_client', 'app.http.metrics'} & set(sys.modules)))\n"
+        "app = create_app(Settings(), Watcher(Settings()))\n"
+        "metrics = {'prometheus_client', 'app.http.metrics', 'app.http.metrics_files'}\n"
+        "print(sorted(metrics & set(sys.modules)))\n"
         "print([name for name in vars(sys.modules['app.http.gunicorn_conf']) if 'fork' in name])"
     )
     assert _run(program) == "[]\n[]\n"
@@ -378,12 +380,13 @@ def test_without_space_for_metrics_requests_are_answered(server: Server) -> None
 
 FULL = """
 import resource, sys
-from app.http import metrics
-metrics.FILES = dict.fromkeys(metrics.FILES, 8192)
-metrics.share(sys.argv[1], 0)
+from app.api import routes
+from app.http import metrics, metrics_files
+metrics_files.FILES = dict.fromkeys(metrics_files.FILES, 8192)
+metrics_files.share(sys.argv[1], 0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 counting = metrics.Counting(lambda environ, start: [b"answer"], metrics.of_this_worker())
-for path in [*metrics.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
+for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
     print(counting({"PATH_INFO": path, "REQUEST_METHOD": "GET"}, None))
 """
 
@@ -396,11 +399,12 @@ def test_a_failure_of_the_metrics_fails_no_request(tmp_path: Path) -> None:
 
 ALL = """
 import sys
-from app.http import metrics
-metrics.share(sys.argv[1], 255)
+from app.api import routes
+from app.http import metrics, metrics_files
+metrics_files.share(sys.argv[1], 255)
 counts = metrics.of_this_worker()
-counts.look(True, None)
-for path in [*metrics.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
+counts.looked(True, None)
+for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
     for method in [*metrics.METHODS, "BREW"]:
         for status in (200, 204, 301, 304, 308, 400, 404, 405, 408, 413, 414, 415, 500, 503):
             counts.count(path, method, str(status), 0.001)
@@ -410,7 +414,7 @@ for path in [*metrics.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
 def test_all_that_can_be_counted_fits_what_was_reserved(tmp_path: Path) -> None:
     """A file that grew on a full file system would end the process."""
     _run(ALL, str(tmp_path))
-    from app.http.metrics import FILES
+    from app.http.metrics_files import FILES
 
     sizes = {each.name: each.stat().st_size for each in tmp_path.iterdir()}
     assert sizes == {f"{kind}_255.db": size for kind, size in FILES.items()}

@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
 from app.http.factory import create_app
-from app.recommendations.cache import Cache
+from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.k8s.manifests import COMPONENT, NAME, Object, Overlay, Workload, dig, title
 
@@ -152,7 +152,7 @@ def served() -> frozenset[str]:
 @cache
 def _urls() -> Map:
     settings = Settings()
-    return create_app(settings, Cache(settings)).url_map
+    return create_app(settings, Watcher(settings)).url_map
 
 
 def probes_ask_what_exists(overlay: Overlay) -> Iterator[str]:

@@ -1,0 +1,18 @@
+"""What the routes are called by those who count requests, from the path alone."""
+
+ROUTES = {
+    "/recommendations": "recommendations_batch",
+    "/users/sample": "sample",
+    "/generation": "generation",
+    "/health/live": "health",
+    "/health/ready": "health",
+}
+
+
+def route_of(path: str) -> str:
+    """The name of the route that answers a path, ``other`` for a path that none answers."""
+    if path.startswith("/recommendations/"):
+        return "recommendations"
+    if path.startswith("/items/") and path.endswith("/similar"):
+        return "similar"
+    return ROUTES.get(path, "other")

@@ -1,0 +1,58 @@
+"""Servers that speak something else than the truth, or than the protocol."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+LIES = {
+    "loading": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "out of memory": b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    "no permission": b"-NOPERM this user has no permissions\r\n",
+    "moved": b"-MOVED 3999 127.0.0.1:1\r\n",
+    "read only": b"-READONLY You can't write against a read only replica.\r\n",
+    "garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "binary": b"\x00\xff\x16\x03\x01",
+    "ok to everything": b"+OK\r\n",
+    "a number to everything": b":1\r\n",
+    "a list to everything": b"*1\r\n:1\r\n",
+    "half an answer": b"$100\r\nabc",
+    "silence": b"",
+}
+
+
+@contextmanager
+def lying(answer: bytes, port: int = 0, after_seconds: float = 0.0) -> Iterator[str]:
+    """A TCP server that has one answer to everything, at once or later; yields its URL."""
+    listener = socket.create_server(("127.0.0.1", port))
+    opened: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            opened.append(connection)
+            Thread(target=_lie, args=(connection, answer, after_seconds), daemon=True).start()
+
+    thread = Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for connection in opened:
+            connection.close()
+
+
+def _lie(connection: socket.socket, answer: bytes, after_seconds: float) -> None:
+    try:
+        while connection.recv(65536):
+            time.sleep(after_seconds)
+            connection.sendall(answer)
+    except OSError:
+        return  # the other side has had enough

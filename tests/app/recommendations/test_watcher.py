@@ -1,0 +1,291 @@
+"""Which generation is believed in, and what the watcher does with a cache that lies."""
+
+import json
+import logging
+import time
+import tracemalloc
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import redis
+
+from app.contracts.recommendations import Namespace
+from app.errors import CacheUnavailable, NothingPublished
+from app.recommendations.connect import connect
+from app.recommendations.generation import Generation
+from app.recommendations.lookup import Lookup
+from app.recommendations.watcher import Watcher
+from app.settings import Settings
+from tests.app.liar import LIES, lying
+from tests.app.served import watching
+from tests.generations import publish_by_hand
+from tests.servers import Cluster, Server, free_port, wait_until
+
+FIRST = "20260101T000000Z-0001"
+SECOND = "20260101T000001Z-0002"
+
+
+def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url() -> None:
+    """As when all pods of a cache are made anew: its name leads to other addresses."""
+    clusters = [Cluster(), Cluster()]
+
+    def by_name(url: str, timeout_ms: int) -> Any:
+        return connect(clusters[0].url, timeout_ms)
+
+    with clusters[0], clusters[1]:
+        for each in clusters:
+            with redis.RedisCluster(host="127.0.0.1", port=each.nodes[0].port) as client:
+                publish_by_hand(client, Namespace("shop"), FIRST)
+                client.disconnect_connection_pools()
+        watcher = Watcher(Settings("redis+cluster://cache", namespace="shop"), connect=by_name)
+        with ExitStack() as stack:
+            stack.callback(watcher.stop)
+            watcher.poll()
+            generation = watcher.live()
+            for node in clusters.pop(0).nodes:
+                node.kill()
+            assert Lookup(watcher).users(generation, ["u1"]) == ([None], True)
+            assert not watcher.reachable, "who asks next does not wait for addresses that are gone"
+            watcher.poll()
+            (found,), degraded = Lookup(watcher).users(generation, ["u1"])
+            assert found is not None and not degraded
+
+
+class TestErrors:
+    @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+    @pytest.mark.parametrize("lie", LIES)
+    def test_a_server_that_lies_stops_neither_the_start_nor_the_watcher(
+        self, lie: str, scheme: str
+    ) -> None:
+        with lying(LIES[lie]) as url:
+            url = url.replace("redis", scheme, 1)
+            watcher = Watcher(Settings(cache_url=url, watch_interval_ms=50))
+            started = time.monotonic()
+            watcher.start()
+            assert time.monotonic() - started < 5
+            with pytest.raises(CacheUnavailable, match="nothing to serve yet, and the "):
+                watcher.live()
+            assert watcher._thread is not None and watcher._thread.is_alive()
+            watcher.stop()
+
+    @pytest.mark.parametrize("lie", ["loading", "garbage", "a number to everything", "silence"])
+    def test_the_truth_is_believed_after_a_lie(self, lie: str, namespace: Namespace) -> None:
+        port = free_port()
+        with lying(LIES[lie], port) as url:
+            watcher = Watcher(
+                Settings(cache_url=url, namespace=namespace.name, watch_interval_ms=50)
+            )
+            watcher.start()
+        honest = Server()
+        honest.port = port
+        with honest, redis.Redis.from_url(honest.url) as client:
+            publish_by_hand(client, namespace)
+            wait_until(lambda: watcher.reachable and watcher._live is not None)
+            assert watcher.live().manifest.generation == FIRST
+            watcher.stop()
+
+    def test_a_password_is_in_no_error_and_no_log_line(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        with Server() as guarded:
+            with redis.Redis.from_url(guarded.url) as client:
+                client.config_set("requirepass", "right")
+            for url in ("redis://:hunter2@127.0.0.1", "redis://me:hunter2@127.0.0.1"):
+                watcher = Watcher(Settings(cache_url=f"{url}:{guarded.port}"))
+                watcher.poll()
+                with pytest.raises(CacheUnavailable, match="AuthenticationError") as raised:
+                    watcher.live()
+                assert "hunter2" not in str(raised.value)
+                watcher.stop()
+        assert "AuthenticationError" in caplog.text
+        assert "hunter2" not in caplog.text
+
+
+class Deaf:
+    """A listener that always fails."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[bool, Generation | None]] = []
+
+    def looked(self, reachable: bool, live: Generation | None) -> None:
+        self.told.append((reachable, live))
+        raise OSError("no space left on device")
+
+    def degraded(self) -> None:
+        raise OSError("no space left on device")
+
+
+class Confused(Watcher):
+    """A watcher that always meets what nobody expected."""
+
+    polls = 0
+
+    def poll(self) -> None:
+        self.polls += 1
+        raise RuntimeError("surprise")
+
+
+class TestTheThread:
+    def test_a_listener_is_told_at_every_look_and_cannot_end_it(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        listener = Deaf()
+        settings = Settings(cache_url=server.url, namespace=namespace.name, watch_interval_ms=50)
+        watcher = Watcher(settings, listener)
+        watcher.start()
+        assert listener.told == [(True, None)]
+        publish_by_hand(client, namespace)
+        wait_until(lambda: listener.told[-1] == (True, watcher._live) and watcher._live is not None)
+        assert watcher.live().manifest.generation == FIRST
+        assert watcher.reachable
+        watcher.stop()
+
+    def test_a_surprise_cannot_end_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        listener = Deaf()
+        watcher = Confused(Settings(watch_interval_ms=50), listener)
+        watcher.start()
+        wait_until(lambda: watcher.polls > 2 and len(listener.told) > 2)
+        watcher.stop()
+        with pytest.raises(CacheUnavailable, match="does not answer .RuntimeError."):
+            watcher.live()
+        assert set(listener.told) == {(False, None)}
+        assert caplog.text.count("what nobody expected") == 1
+
+
+class TestFollowing:
+    def test_nothing_published_says_which_command_publishes(
+        self, server: Server, namespace: Namespace
+    ) -> None:
+        with watching(server, namespace) as watcher:
+            assert watcher.reachable
+            command = f"larder refresh <interactions> --namespace {namespace.name}"
+            with pytest.raises(NothingPublished, match=command):
+                watcher.live()
+
+    def test_the_pointer_is_followed_forward_and_back(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace, FIRST)
+        with watching(server, namespace) as watcher:
+            publish_by_hand(client, namespace, SECOND)
+            assert watcher.live().manifest.generation == FIRST
+            watcher.poll()
+            assert watcher.live().manifest.generation == SECOND
+            client.set(namespace.live, FIRST)
+            watcher.poll()
+            assert watcher.live().manifest.generation == FIRST
+
+    def test_an_unchanged_pointer_loads_nothing_again(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with watching(server, namespace) as watcher:
+            before = watcher.live()
+            watcher.poll()
+            assert watcher.live() is before
+
+    def test_a_pointer_that_vanished_leaves_what_is_in_memory(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with watching(server, namespace) as watcher:
+            (known,), _ = Lookup(watcher).users(watcher.live(), ["u1"])
+            client.delete(namespace.live)
+            watcher.poll()
+            assert not watcher.reachable
+            assert Lookup(watcher).users(watcher.live(), ["u1", "u2"]) == ([known, None], True)
+            client.set(namespace.live, FIRST)
+            watcher.poll()
+            (_, found), degraded = Lookup(watcher).users(watcher.live(), ["u1", "u2"])
+            assert found is not None and not degraded
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            {"schema": 2},
+            {"generation": FIRST},
+            {"chunks": "1"},
+            {"chunks": 10**12},
+            {"user_buckets": 0},
+            {"k": None},
+        ],
+    )
+    def test_a_broken_manifest_leaves_the_generation_before_in_use(
+        self, server: Server, client: Any, namespace: Namespace, broken: dict[str, Any]
+    ) -> None:
+        publish_by_hand(client, namespace, FIRST)
+        with watching(server, namespace) as watcher:
+            manifest = publish_by_hand(client, namespace, SECOND)
+            text = json.dumps({**json.loads(manifest.to_json()), **broken})
+            client.hset(namespace.generations, SECOND, text)
+            _still_serves_the_first(watcher)
+        with watching(server, namespace) as fresh:
+            with pytest.raises(CacheUnavailable, match="the live generation cannot be read"):
+                fresh.live()
+
+    @pytest.mark.parametrize("lost", ["items:0", "popular"])
+    def test_a_generation_that_lost_a_part_is_not_served(
+        self, server: Server, client: Any, namespace: Namespace, lost: str
+    ) -> None:
+        publish_by_hand(client, namespace, FIRST)
+        with watching(server, namespace) as watcher:
+            publish_by_hand(client, namespace, SECOND)
+            client.delete(f"larder:1:{namespace.name}:{SECOND}:{lost}")
+            _still_serves_the_first(watcher)
+
+    @pytest.mark.parametrize("name", [b"", b"no-such-generation", b"\xff\xfe", b"*"])
+    def test_a_pointer_to_nothing_leaves_the_generation_before_in_use(
+        self, server: Server, client: Any, namespace: Namespace, name: bytes
+    ) -> None:
+        publish_by_hand(client, namespace, FIRST)
+        with watching(server, namespace) as watcher:
+            client.set(namespace.live, name)
+            _still_serves_the_first(watcher)
+
+    def test_a_hiccup_while_a_broken_generation_is_live_does_not_degrade_for_good(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace, FIRST)
+        with watching(server, namespace) as watcher:
+            client.set(namespace.live, "broken")
+            watcher.poll()
+            watcher._set_unreachable("a hiccup")
+            assert not watcher.reachable
+            _still_serves_the_first(watcher)
+
+    def test_a_key_of_another_kind_is_an_outage_and_no_crash(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        client.lpush(namespace.live, "x")
+        with watching(server, namespace) as watcher:
+            with pytest.raises(CacheUnavailable):
+                watcher.live()
+
+    def test_a_generation_in_memory_is_about_as_large_as_its_json(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace, items=[f"item-{n}" for n in range(100_000)])
+        text_bytes = sum(
+            len(f'{{"item":"item-{n}","title":"Title of {n}"}}') for n in range(100_000)
+        )
+        with watching(server, namespace) as watcher:
+            client.delete(namespace.live)
+            watcher._live = None
+            client.set(namespace.live, FIRST)
+            tracemalloc.start()
+            watcher.poll()
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert watcher.live().manifest.items == 100_000
+        assert text_bytes < held < 1.3 * text_bytes
+
+
+def _still_serves_the_first(watcher: Watcher) -> None:
+    for _ in range(2):
+        watcher.poll()
+        assert watcher.live().manifest.generation == FIRST
+        assert watcher.reachable
+    (record,), degraded = Lookup(watcher).users(watcher.live(), ["u5"])
+    assert record is not None and not degraded
