@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from tests.servers import wait_until
 
 SETTINGS = """\
 [containers]
@@ -165,10 +166,6 @@ RESTRICTED = (
 )
 
 
-def wait_healthy(container: Container, seconds: float = 30) -> float:
-    """Wait until its health check is green; the seconds that it took."""
-    began = time.monotonic()
-    while not container.healthy():
-        assert time.monotonic() - began < seconds, container.logs
-        time.sleep(0.05)
-    return time.monotonic() - began
+def wait_healthy(container: Container) -> None:
+    """Wait until its health check is green."""
+    wait_until(container.healthy)

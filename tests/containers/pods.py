@@ -11,7 +11,7 @@ import yaml
 
 from tests.containers.engine import Container, Engine
 from tests.k8s.manifests import Object, Overlay, dig
-from tests.servers import free_port
+from tests.servers import PATIENCE_SECONDS, free_port
 
 
 class Demo:
@@ -91,13 +91,15 @@ class Pod(Container):
     def ready(self) -> bool:
         """Ask its readiness probe's path."""
         with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"{self.url}/health/ready", timeout=5).status_code == 200
+            return self._asked().status_code == 200
         return False
 
     def degraded(self) -> bool:
         """Whether it serves what is in memory."""
-        told = requests.get(f"{self.url}/health/ready", timeout=5).json()
-        return bool(told["degraded"])
+        return bool(self._asked().json()["degraded"])
+
+    def _asked(self) -> requests.Response:
+        return requests.get(f"{self.url}/health/ready", timeout=PATIENCE_SECONDS)
 
     def __exit__(self, *raised: object) -> None:
         self._engine("pod", "rm", "--force", "--ignore", "--time=0", f"{self._name}-pod-0")

@@ -1,7 +1,6 @@
 """The image of the API as a cluster runs it."""
 
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ import requests
 from tests.containers.engine import Container, Engine, wait_healthy
 from tests.containers.images import tag
 from tests.containers.pods import Demo
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_SECONDS, free_port, wait_until
 
 Measured = Callable[[str], None]
 
@@ -38,25 +37,6 @@ class Api(Container):
 @pytest.fixture
 def make(engine: Engine, images: dict[str, float], network: str, demo: Demo) -> Callable[..., Api]:
     return lambda *options, **variables: Api(engine, network, demo, *options, **variables)
-
-
-def test_a_request_is_answered_without_any_right(
-    make: Callable[..., Api], published: Container, measured: Measured
-) -> None:
-    began = time.monotonic()
-    with make() as api:
-        wait_until(lambda: _status(api.url) == 200)
-        measured(f"API: first answer {time.monotonic() - began:.1f} s after its start")
-        answer = requests.get(f"{api.url}/recommendations/15?n=5", timeout=5).json()
-        assert answer["source"] == "personal"
-        assert len(answer["recommendations"]) == 5
-        status = api.execute("cat", "/proc/1/status").stdout
-        assert "Uid:\t10001\t10001\t10001\t10001" in status
-        assert "CapEff:\t0000000000000000" in status
-        assert "CapBnd:\t0000000000000000" in status
-        assert "NoNewPrivs:\t1" in status
-        assert api.execute("touch", "/opt/larder/new").returncode != 0
-        assert api.execute("touch", "/tmp/new").returncode == 0
 
 
 def test_it_is_healthy_when_there_is_something_to_answer(
@@ -85,13 +65,13 @@ def test_what_is_being_answered_is_answered_before_it_ends(
     make: Callable[..., Api], engine: Engine, published: Container
 ) -> None:
     """The cache is frozen, so that requests wait for their time-out while SIGTERM comes."""
-    slow = {"LARDER_WATCH_INTERVAL_MS": "60000", "LARDER_CACHE_TIMEOUT_MS": "8000"}
+    slow = {"LARDER_WATCH_INTERVAL_MS": "60000", "LARDER_CACHE_TIMEOUT_MS": "20000"}
     with make(**slow) as api, ThreadPoolExecutor() as pool:
         wait_until(lambda: _status(api.url) == 200)
         engine("pause", published.id)
         try:
             asked = [pool.submit(_ask, api.url, user) for user in range(20, 24)]
-            wait_until(lambda: _connections(api) == 4)  # each is answered after 2 s at the least
+            wait_until(lambda: _connections(api) == 4)  # each waits for the cache
             assert not any(each.done() for each in asked)
             ended = pool.submit(api.stop)
             assert [each.result() for each in asked] == [200] * 4
@@ -139,11 +119,11 @@ def _connections(api: Container) -> int:
 
 
 def _ask(url: str, user: int) -> int:
-    return requests.get(f"{url}/recommendations/{user}", timeout=10).status_code
+    return requests.get(f"{url}/recommendations/{user}", timeout=PATIENCE_SECONDS).status_code
 
 
 def _status(url: str) -> int | None:
     try:
-        return requests.get(f"{url}/health/ready", timeout=5).status_code
+        return requests.get(f"{url}/health/ready", timeout=PATIENCE_SECONDS).status_code
     except requests.ConnectionError:
         return None

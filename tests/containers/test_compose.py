@@ -13,7 +13,7 @@ import requests
 
 from tests.containers.engine import Engine, EngineFailed
 from tests.k8s.manifests import HOUSE
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_SECONDS, free_port, wait_until
 
 Compose = Callable[..., str]
 PROJECT = f"larder-test-{os.getpid()}"
@@ -57,12 +57,12 @@ def up(compose: Compose, port: int) -> str:
     """The URL of the system, with its lists published."""
     compose("up", "--detach")
     url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: all(_source(url) == "personal" for _ in range(20)), 60)  # all workers
+    wait_until(lambda: all(_source(url) == "personal" for _ in range(20)))  # all workers
     return url
 
 
 def test_up_refreshes_and_answers(up: str) -> None:
-    answer = requests.get(f"{up}/recommendations/15?n=3", timeout=5).json()
+    answer = requests.get(f"{up}/recommendations/15?n=3", timeout=PATIENCE_SECONDS).json()
     assert answer["source"] == "personal"
     assert all("title" in film for film in answer["recommendations"])
 
@@ -99,7 +99,7 @@ def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose) -> No
 
 
 def _is_whole(url: str) -> bool:
-    ready = requests.get(f"{url}/health/ready", timeout=5).json()
+    ready = requests.get(f"{url}/health/ready", timeout=PATIENCE_SECONDS).json()
     return ready["status"] == "ready" and not ready["degraded"]
 
 
@@ -111,13 +111,15 @@ def _listening() -> dict[int, str]:
 
 def _page(url: str) -> int | None:
     with contextlib.suppress(requests.ConnectionError):
-        return requests.get(url, timeout=5).status_code
+        return requests.get(url, timeout=PATIENCE_SECONDS).status_code
     return None
 
 
 def _source(url: str) -> str | None:
     """Where the list of a known user comes from; None as long as there is none."""
     with contextlib.suppress(requests.ConnectionError):
-        answer: dict[str, str] = requests.get(f"{url}/recommendations/15", timeout=5).json()
+        answer: dict[str, str] = requests.get(
+            f"{url}/recommendations/15", timeout=PATIENCE_SECONDS
+        ).json()
         return answer.get("source")
     return None
