@@ -202,6 +202,7 @@ def quantity(asked: str | int | float) -> Decimal:
     return Decimal(found[1]) * SUFFIXES[found[2]]
 
 
+@cache
 def kustomize() -> list[str] | None:
     """The command that renders a folder: kubectl's own kustomize 5, or one fetched by make."""
     fetched = Path(sys.executable).with_name("kustomize")

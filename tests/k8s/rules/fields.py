@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
-from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
+from kubernetes_validate import SchemaNotFoundError, ValidationError, utils
 
 from tests.k8s.defects import (
     API,
@@ -89,6 +90,7 @@ MUST: dict[str, dict[str, Any]] = {
     "emptyDir": {"sizeLimit": STATED},  # one that a run may fill would fill the node
 }
 """By kind, by kind and name, or by a part of a pod."""
+_read = cache(utils.schema_contents)  # all schemas lie in one large file, which is read each time
 
 
 @catches(API, f"{POD}/enableServiceLink", False)
@@ -107,7 +109,8 @@ def objects_are_as_kubernetes_knows_them(overlay: Overlay) -> Iterator[str]:
 def _problem(content: str, minor: str) -> str:
     """Kept, because overlays share most objects, and the schemas are large."""
     try:
-        known = validate(json.loads(content), minor, strict=True)
+        with patch.object(utils, "schema_contents", _read):
+            known = utils.validate(json.loads(content), minor, strict=True)
     except SchemaNotFoundError as error:
         return str(error.message)
     except ValidationError as error:
