@@ -151,21 +151,15 @@ class Overlay:
             yield each, dig(each, "spec.template") or {}
         for each in self.of("CronJob"):
             yield each, dig(each, "spec.jobTemplate.spec.template") or {}
-        for each in self.of("ConfigMap"):
-            for template in _pods_inside(each):
-                yield each, template
-
-
-def _pods_inside(config: Object) -> list[Object]:
-    """The pod templates that Spark's driver makes executors of."""
-    texts = (config.get("data") or {}).values()
-    found = [_parsed(text) for text in texts if "kind: Pod\n" in text]
-    return [each for each in found if isinstance(each, dict) and each.get("kind") == "Pod"]
+        for each in self.of("ConfigMap"):  # that which Spark's driver makes executors of
+            if text := contents(each).get("executor.yaml"):
+                yield each, _parsed(text)
 
 
 @cache
-def _parsed(text: str) -> Any:
-    return yaml.safe_load(text)
+def _parsed(text: str) -> Object:
+    found: Object = yaml.safe_load(text)
+    return found
 
 
 def title(found: Object) -> str:

@@ -70,6 +70,7 @@ MUST: dict[str, dict[str, Any]] = {
         "hostPID": None,
         "hostIPC": None,
     },
+    "pod with a claim": {"securityContext.fsGroup": STATED},  # a new volume belongs to root
     "container": {
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -127,6 +128,7 @@ def _problem(content: str, minor: str) -> str:
 @catches(API, f"{FIRST}/ports/0/hostPort", 8000)
 @catches(CACHE, f"{POD}/volumes/1/secret/items", GONE)
 @catches(REFRESH, f"{IN_JOB}/volumes/0/emptyDir", {})
+@catches(CACHE, f"{POD}/securityContext/fsGroup", GONE)
 def fields_are_what_they_must_be(overlay: Overlay) -> Iterator[str]:
     """As ``MUST`` says; for pods that is the restricted profile and a read-only root besides."""
     for where, section, found in _sections(overlay):
@@ -156,6 +158,8 @@ def _sections(overlay: Overlay) -> Iterator[tuple[str, str, Object]]:
             yield where, "PersistentVolumeClaim", claim
     for workload in overlay.workloads():
         yield workload.name, "pod", workload.spec
+        if re.search("volumeClaim|persistentVolumeClaim", str(workload.owner)):
+            yield workload.name, "pod with a claim", workload.spec
         if workload.job:
             yield workload.name, "job", workload.job
         for container in workload.containers():
@@ -186,14 +190,3 @@ def sizes_fit(overlay: Overlay) -> Iterator[str]:
             in_memory = size and dig(volume, "emptyDir.medium") == "Memory"
             if in_memory and quantity(size) >= quantity(limits.get("memory", "1E")):
                 yield f"{where}: volume {volume['name']} may be larger than {limits['memory']}"
-
-
-@catches(CACHE, f"{POD}/securityContext/fsGroup", GONE)
-def pods_can_write_to_their_claims(overlay: Overlay) -> Iterator[str]:
-    """A new volume belongs to root, unless Kubernetes is told the group."""
-    for workload in overlay.workloads():
-        claims = dig(workload.owner, "spec.volumeClaimTemplates") or [
-            each for each in workload.spec.get("volumes", []) if "persistentVolumeClaim" in each
-        ]
-        if claims and not dig(workload.spec, "securityContext.fsGroup"):
-            yield f"{workload.name}: has a claim, but no fsGroup"
