@@ -8,10 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tests.servers import wait_until
+import requests
+
+from tests.servers import PATIENCE_SECONDS, wait_until
 
 SETTINGS = """\
 [containers]
@@ -164,6 +167,13 @@ RESTRICTED = (
     "--memory=512m",
     "--memory-swap=512m",
 )
+
+
+def ask(url: str) -> requests.Response | None:
+    """What is answered, which is true when it is a 200; None where nobody listens yet."""
+    with suppress(requests.ConnectionError):
+        return requests.get(url, timeout=PATIENCE_SECONDS)
+    return None
 
 
 def wait_healthy(container: Container) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-import requests
 
-from tests.containers.engine import Container, Engine, wait_healthy
+from tests.containers.engine import Container, Engine, ask, wait_healthy
 from tests.containers.images import tag
 from tests.containers.pods import Demo
-from tests.servers import PATIENCE_SECONDS, free_port, wait_until
+from tests.servers import free_port, wait_until
 
 Measured = Callable[[str], None]
 
@@ -40,7 +39,9 @@ def test_it_is_healthy_when_there_is_something_to_answer(
     make: Callable[..., Api], published: Container
 ) -> None:
     with make(LARDER_NAMESPACE="another-shop") as without:
-        wait_until(lambda: _status(without.url) == 503)
+        wait_until(lambda: ask(f"{without.url}/health/ready") is not None)
+        answer = ask(f"{without.url}/health/ready")
+        assert answer is not None and answer.status_code == 503
         assert not without.healthy()
     with make() as api:
         wait_healthy(api)
@@ -72,16 +73,9 @@ def test_its_memory_stays_in_the_limit_of_the_manifest(
     with make("--memory=320m", "--memory-swap=320m") as api:
         wait_healthy(api)
         for user in range(1, 600):
-            assert requests.get(f"{api.url}/recommendations/{user}", timeout=PATIENCE_SECONDS).ok
+            assert ask(f"{api.url}/recommendations/{user}")
         first = psutil.Process(api.pid)
         every = [first, *first.children(recursive=True)]
         used = sum(each.memory_full_info().uss for each in every)
         measured(f"API: {used / 2**20:.0f} MiB of its own after 600 users, limit 320 MiB")
         assert used < limit / 2
-
-
-def _status(url: str) -> int | None:
-    try:
-        return requests.get(f"{url}/health/ready", timeout=PATIENCE_SECONDS).status_code
-    except requests.ConnectionError:
-        return None

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from tests.containers.balancer import Balancer
-from tests.containers.engine import Container, Engine
+from tests.containers.engine import Container, Engine, ask
 from tests.containers.load import USERS, Load
 from tests.containers.pods import Demo, Pod
 from tests.servers import wait_until
@@ -82,7 +81,8 @@ def test_a_pod_has_the_rights_that_the_manifest_gives_it(
     service: Service, engine: Engine, measured: Measured
 ) -> None:
     pod = service.pods["a"]
-    assert requests.get(f"{pod.url}/recommendations/15", timeout=5).json()["source"] == "personal"
+    answer = ask(f"{pod.url}/recommendations/15")
+    assert answer and answer.json()["source"] == "personal"
     status = pod.execute("cat", "/proc/1/status").stdout
     assert "Uid:\t10001\t10001\t10001\t10001" in status
     assert "CapEff:\t0000000000000000" in status

