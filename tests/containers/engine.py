@@ -33,7 +33,6 @@ driver = "overlay"
 graphroot = "{images}"
 runroot = "{run}/storage"
 """
-STOP_SECONDS = 40
 
 
 class EngineFailed(Exception):
@@ -118,8 +117,8 @@ class Container:
         return int(self._engine("wait", self.id))
 
     def stop(self) -> int:
-        """End it as Docker and Kubernetes do: its stop signal, then time; its exit code."""
-        self._engine("stop", "--time", str(STOP_SECONDS), self.id)
+        """End it as Docker and Kubernetes do: its stop signal, then patience; its exit code."""
+        self._engine("stop", "--time", f"{PATIENCE_SECONDS:.0f}", self.id)
         return self.wait()
 
     def kill(self) -> None:
