@@ -27,9 +27,9 @@ loadtest: $(VENV)/.stack  ## does the promise hold? SCENARIO=slo, DURATION=60, S
 	  $(if $(STRICT),--strict) $(LOADTEST_ARGS)
 
 lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules
-	$(BIN)/flake8 app batch loadtest tests
-	$(BIN)/black --line-length 100 --check --quiet app batch loadtest tests
-	$(BIN)/isort --check-only --quiet app batch loadtest tests
+	$(BIN)/flake8 app batch k8s loadtest tests
+	$(BIN)/black --line-length 100 --check --quiet app batch k8s loadtest tests
+	$(BIN)/isort --check-only --quiet app batch k8s loadtest tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

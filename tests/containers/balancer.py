@@ -3,12 +3,13 @@
 It passes bytes on and tries nothing twice, as a Service does not.
 """
 
+import csv
 import socket
 import subprocess
 from pathlib import Path
 from typing import Self
 
-from tests.servers import free_port, wait_until
+from tests.servers import PATIENCE_SECONDS, free_port, wait_until
 
 SETTINGS = """\
 global
@@ -51,16 +52,20 @@ class Balancer:
     def add(self, name: str) -> None:
         """The pod is ready: new connections may go to it."""
         self._tell(f"set server api/{name} state ready")
-        wait_until(lambda: self._state(name) == "UP")
+        wait_until(lambda: self._told(name, "status") == "UP")
 
     def remove(self, name: str) -> None:
         """The pod is going: no new connection goes to it, those that it has stay."""
         self._tell(f"set server api/{name} state maint")
 
-    def _state(self, name: str) -> str:
-        rows = [line.split(",") for line in self._tell("show stat").splitlines()]
-        (found,) = [row for row in rows if row[:2] == ["api", name]]
-        return found[17]
+    def connections(self, name: str) -> int:
+        """How many callers the pod has now."""
+        return int(self._told(name, "scur"))
+
+    def _told(self, name: str, column: str) -> str:
+        rows = csv.DictReader(self._tell("show stat").removeprefix("# ").splitlines())
+        (found,) = [row for row in rows if (row["pxname"], row["svname"]) == ("api", name)]
+        return found[column]
 
     def _tell(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as opened:
@@ -70,4 +75,4 @@ class Balancer:
 
     def __exit__(self, *raised: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(PATIENCE_SECONDS)

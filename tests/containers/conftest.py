@@ -12,7 +12,7 @@ from tests.containers.images import VALKEY, build_all, tag
 from tests.containers.pods import Demo, known_secret
 from tests.k8s import manifests
 
-NEEDED = ("podman", "runc", "mmdebstrap", "catatonit", "haproxy", "openssl")
+NEEDED = ("podman", "runc", "mmdebstrap", "catatonit", "haproxy")
 _MEASURED: list[str] = []
 
 

@@ -7,10 +7,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
+
+import requests
+
+from tests.servers import PATIENCE_SECONDS, wait_until
 
 SETTINGS = """\
 [containers]
@@ -29,7 +33,6 @@ driver = "overlay"
 graphroot = "{images}"
 runroot = "{run}/storage"
 """
-STOP_SECONDS = 40
 
 
 class EngineFailed(Exception):
@@ -114,8 +117,8 @@ class Container:
         return int(self._engine("wait", self.id))
 
     def stop(self) -> int:
-        """End it as Docker and Kubernetes do: its stop signal, then time; its exit code."""
-        self._engine("stop", "--time", str(STOP_SECONDS), self.id)
+        """End it as Docker and Kubernetes do: its stop signal, then patience; its exit code."""
+        self._engine("stop", "--time", f"{PATIENCE_SECONDS:.0f}", self.id)
         return self.wait()
 
     def kill(self) -> None:
@@ -165,10 +168,13 @@ RESTRICTED = (
 )
 
 
-def wait_healthy(container: Container, seconds: float = 30) -> float:
-    """Wait until its health check is green; the seconds that it took."""
-    began = time.monotonic()
-    while not container.healthy():
-        assert time.monotonic() - began < seconds, container.logs
-        time.sleep(0.05)
-    return time.monotonic() - began
+def ask(url: str) -> requests.Response | None:
+    """What is answered, which is true when it is a 200; None where nobody listens yet."""
+    with suppress(requests.ConnectionError):
+        return requests.get(url, timeout=PATIENCE_SECONDS)
+    return None
+
+
+def wait_healthy(container: Container) -> None:
+    """Wait until its health check is green."""
+    wait_until(container.healthy)

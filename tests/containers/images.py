@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.containers.engine import Engine, EngineFailed
 from tests.k8s.manifests import HOUSE
-from tests.k8s.rules.pods import BUILT, version
+from tests.k8s.rules.images import BUILT, version
 
 BASE = "debian:trixie-slim"
 VALKEY = "valkey/valkey:8.1"

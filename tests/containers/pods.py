@@ -1,15 +1,13 @@
 """The rendered objects of the demo overlay, played by podman: its cache, and pods of its API."""
 
 import base64
-import contextlib
 import json
 from copy import deepcopy
 from pathlib import Path
 
-import requests
 import yaml
 
-from tests.containers.engine import Container, Engine
+from tests.containers.engine import Container, Engine, ask
 from tests.k8s.manifests import Object, Overlay, dig
 from tests.servers import free_port
 
@@ -90,14 +88,12 @@ class Pod(Container):
 
     def ready(self) -> bool:
         """Ask its readiness probe's path."""
-        with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"{self.url}/health/ready", timeout=5).status_code == 200
-        return False
+        return bool(ask(f"{self.url}/health/ready"))
 
     def degraded(self) -> bool:
         """Whether it serves what is in memory."""
-        told = requests.get(f"{self.url}/health/ready", timeout=5).json()
-        return bool(told["degraded"])
+        answer = ask(f"{self.url}/health/ready")
+        return answer is not None and answer.json()["degraded"] is True
 
     def __exit__(self, *raised: object) -> None:
         self._engine("pod", "rm", "--force", "--ignore", "--time=0", f"{self._name}-pod-0")

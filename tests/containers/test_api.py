@@ -1,16 +1,11 @@
 """The image of the API as a cluster runs it."""
 
-import os
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
-from tests.containers.engine import Container, Engine, wait_healthy
+from tests.containers.engine import Container, Engine, ask, wait_healthy
 from tests.containers.images import tag
 from tests.containers.pods import Demo
 from tests.servers import free_port, wait_until
@@ -40,30 +35,13 @@ def make(engine: Engine, images: dict[str, float], network: str, demo: Demo) -> 
     return lambda *options, **variables: Api(engine, network, demo, *options, **variables)
 
 
-def test_a_request_is_answered_without_any_right(
-    make: Callable[..., Api], published: Container, measured: Measured
-) -> None:
-    began = time.monotonic()
-    with make() as api:
-        wait_until(lambda: _status(api.url) == 200)
-        measured(f"API: first answer {time.monotonic() - began:.1f} s after its start")
-        answer = requests.get(f"{api.url}/recommendations/15?n=5", timeout=5).json()
-        assert answer["source"] == "personal"
-        assert len(answer["recommendations"]) == 5
-        status = api.execute("cat", "/proc/1/status").stdout
-        assert "Uid:\t10001\t10001\t10001\t10001" in status
-        assert "CapEff:\t0000000000000000" in status
-        assert "CapBnd:\t0000000000000000" in status
-        assert "NoNewPrivs:\t1" in status
-        assert api.execute("touch", "/opt/larder/new").returncode != 0
-        assert api.execute("touch", "/tmp/new").returncode == 0
-
-
 def test_it_is_healthy_when_there_is_something_to_answer(
     make: Callable[..., Api], published: Container
 ) -> None:
     with make(LARDER_NAMESPACE="another-shop") as without:
-        wait_until(lambda: _status(without.url) == 503)
+        wait_until(lambda: ask(f"{without.url}/health/ready") is not None)
+        answer = ask(f"{without.url}/health/ready")
+        assert answer is not None and answer.status_code == 503
         assert not without.healthy()
     with make() as api:
         wait_healthy(api)
@@ -81,25 +59,6 @@ def test_its_health_turns_red_when_it_hangs(make: Callable[..., Api], published:
         wait_healthy(api)
 
 
-def test_what_is_being_answered_is_answered_before_it_ends(
-    make: Callable[..., Api], engine: Engine, published: Container
-) -> None:
-    """The cache is frozen, so that requests wait for their time-out while SIGTERM comes."""
-    slow = {"LARDER_WATCH_INTERVAL_MS": "60000", "LARDER_CACHE_TIMEOUT_MS": "8000"}
-    with make(**slow) as api, ThreadPoolExecutor() as pool:
-        wait_until(lambda: _status(api.url) == 200)
-        engine("pause", published.id)
-        try:
-            asked = [pool.submit(_ask, api.url, user) for user in range(20, 24)]
-            wait_until(lambda: _connections(api) == 4)  # each is answered after 2 s at the least
-            assert not any(each.done() for each in asked)
-            ended = pool.submit(api.stop)
-            assert [each.result() for each in asked] == [200] * 4
-            assert ended.result() == 0, api.logs
-        finally:
-            engine("unpause", published.id)
-
-
 def test_wrong_settings_end_it_at_once_with_the_sentence(make: Callable[..., Api]) -> None:
     with make(LARDER_WORKERS="many", LARDER_CACHE_URL="redis://:secret@larder-cache/0") as api:
         assert api.wait() == 2
@@ -114,36 +73,9 @@ def test_its_memory_stays_in_the_limit_of_the_manifest(
     with make("--memory=320m", "--memory-swap=320m") as api:
         wait_healthy(api)
         for user in range(1, 600):
-            assert _ask(api.url, user) == 200
-        used = sum(each.memory_full_info().uss for each in _processes(api))
+            assert ask(f"{api.url}/recommendations/{user}")
+        first = psutil.Process(api.pid)
+        every = [first, *first.children(recursive=True)]
+        used = sum(each.memory_full_info().uss for each in every)
         measured(f"API: {used / 2**20:.0f} MiB of its own after 600 users, limit 320 MiB")
         assert used < limit / 2
-
-
-def _processes(api: Container) -> list[psutil.Process]:
-    first = psutil.Process(api.pid)
-    return [first, *first.children(recursive=True)]
-
-
-def _connections(api: Container) -> int:
-    """How many callers the workers have taken."""
-    rows = [line.split() for line in Path(f"/proc/{api.pid}/net/tcp").read_text().splitlines()]
-    callers = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{8000:04X}")}
-    opened = [
-        os.readlink(each)
-        for worker in _processes(api)[1:]
-        for each in Path(f"/proc/{worker.pid}/fd").iterdir()
-        if each.is_symlink()
-    ]
-    return len(callers & set(opened)) - 1  # one is what they listen on
-
-
-def _ask(url: str, user: int) -> int:
-    return requests.get(f"{url}/recommendations/{user}", timeout=10).status_code
-
-
-def _status(url: str) -> int | None:
-    try:
-        return requests.get(f"{url}/health/ready", timeout=5).status_code
-    except requests.ConnectionError:
-        return None

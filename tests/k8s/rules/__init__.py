@@ -1,47 +1,12 @@
-"""What the rendered objects must keep to: each rule yields a sentence for each thing that is wrong.
+"""What everything that a team may apply must keep to: a module for each subject."""
 
-Kubernetes takes an object that its schema allows, and most mistakes are of another kind: a selector
-that selects nothing, a setting that nobody reads, a probe of a path that nothing answers.
-"""
+from importlib import import_module
+from pkgutil import iter_modules
 
-from collections.abc import Callable, Iterator
-from inspect import getmembers, isgeneratorfunction
+from tests.k8s.defects import DEFECTS
 
-from tests.k8s.manifests import Overlay
-from tests.k8s.rules import (
-    api,
-    cache,
-    configuration,
-    jobs,
-    network,
-    pods,
-    scaling,
-    schema,
-    secrets,
-    selection,
-    spark,
-    volumes,
-)
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)
 
-Rule = Callable[[Overlay], Iterator[str]]
-
-RULES: tuple[Rule, ...] = tuple(
-    rule
-    for module in (
-        api,
-        cache,
-        configuration,
-        jobs,
-        network,
-        pods,
-        scaling,
-        schema,
-        secrets,
-        selection,
-        spark,
-        volumes,
-    )
-    for name, rule in getmembers(module, isgeneratorfunction)
-    if rule.__module__ == module.__name__ and not name.startswith("_")
-)
-"""Every public function of these modules that takes an overlay and yields sentences."""
+RULES = tuple(dict.fromkeys(defect.rule for defect in DEFECTS))
+"""Those of all modules: none is without a defect that it catches."""

@@ -1,77 +1,127 @@
-"""The API: where it listens, how it is spread, and how it ends without losing a request."""
+"""The API: where it listens, what it is asked, how it is spread, and how it ends."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from functools import cache
+from runpy import run_module
+from unittest.mock import patch
 
-from tests.k8s.manifests import Overlay, dig
-from tests.k8s.rules.configuration import variables
-from tests.k8s.rules.pods import quantity
-from tests.servers import environment
+from app.http.factory import create_app
+from app.recommendations.watcher import Watcher
+from app.settings import Settings
+from tests.k8s.defects import API, FIRST, GONE, POD, catches
+from tests.k8s.manifests import Object, Overlay, dig, quantity, title
 
-CHECKS = {"livenessProbe": "/health/live", "readinessProbe": "/health/ready"}
+LIVE, READY = "/health/live", "/health/ready"
+PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
+PUBLIC = ("/recommendations", "/items/")
+INGRESS = "Ingress larder-api"
 
 
+@cache
+def served() -> frozenset[str]:
+    """The paths that the API answers, an id in them as ``<id:user>``."""
+    settings = Settings()
+    return frozenset(
+        each.rule for each in create_app(settings, Watcher(settings)).url_map.iter_rules()
+    )
+
+
+@catches(API, f"{FIRST}/livenessProbe/httpGet/path", "/health/ready")
+@catches(API, f"{FIRST}/readinessProbe/httpGet/port", 8080)
 def the_api_is_restarted_by_live_and_fed_by_ready(overlay: Overlay) -> Iterator[str]:
     """The other way round, an empty cache would restart every pod for ever."""
     for workload, container in overlay.containers("api"):
-        for kind, path in CHECKS.items():
-            if dig(container, f"{kind}.httpGet.path") != path:
-                yield f"{workload.name}: {kind} of {container['name']} must ask {path}"
-        if "startupProbe" not in container:
-            yield f"{workload.name}: {container['name']} gets no time to start (startupProbe)"
+        for kind, path in PROBES.items():
+            asked = dig(container, f"{kind}.httpGet") or {}
+            if asked.get("path") != path or path not in served():
+                yield f"{workload.name}: {kind} must ask {path}"
+            elif not workload.opens(asked["port"]):
+                yield f"{workload.name}: {kind} asks a port that is not opened"
 
 
+@catches("ConfigMap larder-api", "data/LARDER_WORKERS", "16")
 def workers_have_their_cores(overlay: Overlay) -> Iterator[str]:
     """A worker of the API is one Python process: more of them than cores only wait."""
     for workload, container in overlay.containers("api"):
-        workers = variables(overlay, container).get("LARDER_WORKERS", "0")
-        cores = dig(container, "resources.limits.cpu")
-        if cores is not None and quantity(workers) > quantity(cores):
+        workers = overlay.variables(container).get("LARDER_WORKERS", "0")
+        cores = dig(container, "resources.limits.cpu") or workers
+        if quantity(workers) > quantity(cores):
             yield f"{workload.name}: LARDER_WORKERS is {workers}, the limit {cores} cores"
 
 
+@catches("ConfigMap larder-api", "data/LARDER_BIND", "127.0.0.1:8000")
 def the_api_listens_where_it_is_asked(overlay: Overlay) -> Iterator[str]:
     """On the port that its container opens, and not on the loopback alone."""
     for workload, container in overlay.containers("api"):
-        bind = variables(overlay, container).get("LARDER_BIND", "")
-        opened = [port["containerPort"] for port in container.get("ports", [])]
-        if bind and bind not in [f"0.0.0.0:{port}" for port in opened]:
-            yield f"{workload.name}: listens on {bind}, its container opens {opened}"
+        bind = overlay.variables(container).get("LARDER_BIND", "")
+        if bind not in [f"0.0.0.0:{port}" for port in workload.ports().values()]:
+            yield f"{workload.name}: listens on {bind}, its container opens {workload.ports()}"
 
 
+@catches(API, f"{POD}/terminationGracePeriodSeconds", 11)
+@catches("ConfigMap larder-api", "data/LARDER_CACHE_TIMEOUT_MS", "30000")
+@catches(API, f"{FIRST}/lifecycle", GONE)
 def the_api_has_time_to_end(overlay: Overlay) -> Iterator[str]:
     """First the Service forgets the pod (preStop), then gunicorn answers what it has begun."""
     for workload, container in overlay.containers("api"):
         before = dig(container, "lifecycle.preStop.sleep.seconds") or 0
-        settings = frozenset(variables(overlay, container).items())
-        needed = before + _graceful_timeout(settings)
+        needed = before + _graceful_timeout(overlay.variables(container))
         given = workload.spec.get("terminationGracePeriodSeconds", 30)
-        if not before:
-            yield f"{workload.name}: no preStop sleep, so the Service still sends to what ends"
-        if given <= needed:
-            yield f"{workload.name}: terminationGracePeriodSeconds {given} is not over {needed}"
+        if not before or given <= needed:
+            yield f"{workload.name}: {before} s of preStop, {needed} s in all, {given} s are given"
 
 
-@cache
-def _graceful_timeout(settings: frozenset[tuple[str, str]]) -> int:
+def _graceful_timeout(settings: dict[str, str]) -> int:
     """The seconds that gunicorn gives to requests in flight; 0 when the settings are wrong."""
-    program = "import app.http.gunicorn_conf; print(app.http.gunicorn_conf.graceful_timeout)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(dict(settings)), capture_output=True
-    )
-    return int(done.stdout or 0)
+    with patch.dict(os.environ, settings, clear=True):
+        try:
+            return int(run_module("app.http.gunicorn_conf")["graceful_timeout"])
+        except SystemExit:
+            return 0
 
 
+@catches(API, f"{POD}/topologySpreadConstraints/0", GONE)
 def pods_of_the_api_are_spread(overlay: Overlay) -> Iterator[str]:
-    """Over nodes and zones, counting its own pods."""
+    """Over nodes and zones."""
     for each in overlay.workloads("api"):
-        constraints = each.spec.get("topologySpreadConstraints", [])
-        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone"):
-            if key not in [constraint["topologyKey"] for constraint in constraints]:
-                yield f"{each.name}: is not spread over {key}"
-        for constraint in constraints:
-            asked = dig(constraint, "labelSelector.matchLabels") or {}
-            if not asked or not asked.items() <= each.labels.items():
-                yield f"{each.name}: spreads pods with the labels {asked}, which are not its own"
+        keys = {one["topologyKey"] for one in each.spec.get("topologySpreadConstraints", [])}
+        if keys != {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}:
+            yield f"{each.name}: is spread over {sorted(keys)}"
+
+
+@catches(INGRESS, "spec/rules/0/http/paths/0/path", "/", "production")
+@catches(INGRESS, "spec/rules/0/http/paths/1/pathType", "Exact", "production")
+def ingress_routes_what_is_public_and_nothing_else(overlay: Overlay) -> Iterator[str]:
+    """Health, metrics, the manifest and the sample of user ids are for the inside."""
+    for ingress in overlay.of("Ingress"):
+        paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+        for path in sorted(served()):
+            routed = any(_routes(each, path) for each in paths)
+            if routed is not path.startswith(PUBLIC):
+                yield f"{title(ingress)}: {'routes' if routed else 'does not route'} {path}"
+        for each in paths:
+            if not any(_routes(each, path) for path in served()):
+                yield f"{title(ingress)}: {each['path']} is no path of the API"
+
+
+def _routes(asked: Object, path: str) -> bool:
+    whole: str = asked.get("path", "/")
+    if asked.get("pathType") == "Exact":
+        return path == whole
+    return f"{path}/".startswith(f"{whole.rstrip('/')}/")
+
+
+@catches(INGRESS, "spec/tls/0/hosts/0", "example.com", "production")
+@catches(INGRESS, "spec/rules/0/http/paths/0/backend/service/port", {"number": 8000}, "production")
+def ingress_is_encrypted_and_sends_to_the_service(overlay: Overlay) -> Iterator[str]:
+    """Every host has a certificate, and every path goes to a port that the Service has."""
+    for ingress in overlay.of("Ingress"):
+        hosts = [host for tls in ingress["spec"].get("tls", []) for host in tls["hosts"]]
+        for rule in ingress["spec"]["rules"]:
+            if rule.get("host") not in hosts:
+                yield f"{title(ingress)}: there is no TLS for the host {rule.get('host')}"
+            for service in (path["backend"]["service"] for path in rule["http"]["paths"]):
+                ports = dig(overlay.get("Service", service["name"]), "spec.ports") or []
+                if service["port"] not in [{"name": each["name"]} for each in ports]:
+                    yield f"{title(ingress)}: no Service has the port of {service}"

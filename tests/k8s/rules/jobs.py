@@ -5,11 +5,11 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import PurePosixPath
 from unittest.mock import patch
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from cronsim import CronSim, CronSimError
@@ -18,97 +18,57 @@ from batch.command.cli import cli
 from batch.datasets.movielens import SMALL
 from batch.errors import Terminal, Transient
 from loadtest.__main__ import parser
-from tests.k8s.manifests import Object, Overlay, Workload, dig, title
-from tests.k8s.rules.configuration import variables
-from tests.k8s.rules.pods import image_name
+from tests.k8s.defects import FIRST_IN_JOB, GONE, JOB, LOADTEST, REFRESH, catches
+from tests.k8s.manifests import Object, Overlay, dig, title
+from tests.k8s.rules.images import image_name
 
 PATHS = ("LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS")
 DEMO = PurePosixPath("/opt/larder/demo")
-ZONES = available_timezones()
-STATED = ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+POLICY = f"{JOB}/podFailurePolicy/rules"
 
 
+@catches(REFRESH, "spec/schedule", "0 25 * * *")
+@catches(REFRESH, "spec/timeZone", "Europe/Bonn")
 def schedules_are_times(overlay: Overlay) -> Iterator[str]:
     """Five fields of cron, and a time zone that the world knows."""
     for each in overlay.of("CronJob"):
-        schedule, zone = each["spec"]["schedule"], each["spec"].get("timeZone")
+        schedule, zone = each["spec"]["schedule"], str(each["spec"].get("timeZone"))
         try:
-            CronSim(schedule, datetime.now(UTC))
-            right = len(schedule.split()) == 5
-        except CronSimError:
-            right = False
-        if not right:
-            yield f"{title(each)}: schedule {schedule!r} is not one of cron"
-        if zone not in ZONES:
-            yield f"{title(each)}: timeZone {zone!r} is not of the IANA's list"
+            CronSim(schedule, datetime.now(ZoneInfo(zone)))
+        except (CronSimError, ZoneInfoNotFoundError) as error:
+            yield f"{title(each)}: {error!r}"
+        if len(schedule.split()) != 5:
+            yield f"{title(each)}: schedule {schedule!r} has not five fields"
 
 
-def schedules_never_overlap(overlay: Overlay) -> Iterator[str]:
-    """One refresh at a time; a late one has a deadline, and its traces a limit."""
-    for each in overlay.of("CronJob"):
-        policy = each["spec"].get("concurrencyPolicy")
-        if policy != "Forbid":
-            yield f"{title(each)}: concurrencyPolicy is {policy}, must be Forbid"
-        for name in STATED:
-            if name not in each["spec"]:
-                yield f"{title(each)}: does not state {name}"
-
-
-def jobs_come_to_an_end(overlay: Overlay) -> Iterator[str]:
-    """No job runs for ever, and a pod that failed stays to be read."""
-    for workload in _jobs(overlay):
-        if not workload.job.get("activeDeadlineSeconds"):
-            yield f"{workload.name}: does not state activeDeadlineSeconds"
-        if "backoffLimit" not in workload.job:
-            yield f"{workload.name}: does not state backoffLimit"
-        if workload.spec.get("restartPolicy") != "Never":
-            yield f"{workload.name}: restartPolicy must be Never"
-
-
+@catches(REFRESH, f"{POLICY}/1/onExitCodes/values", [1])
+@catches(REFRESH, f"{POLICY}/1/onExitCodes/values", [2, 75])
+@catches(REFRESH, f"{POLICY}/1/onExitCodes/containerName", "larder")
+@catches(REFRESH, f"{POLICY}/0", GONE)
 def refreshes_are_retried_as_their_exit_codes_say(overlay: Overlay) -> Iterator[str]:
-    """2 is terminal, 75 is not, and an evicted pod is nobody's fault."""
-    for workload in _jobs(overlay, "refresh"):
-        rules = dig(workload.job, "podFailurePolicy.rules") or []
-        containers = {each["name"] for each in workload.containers()}
-        for rule in rules:
-            named = dig(rule, "onExitCodes.containerName")
-            if named is not None and named not in containers:
-                yield f"{workload.name}: podFailurePolicy names the container {named!r}"
-        wanted = {Terminal.exit_code: "FailJob", Transient.exit_code: "Count"}
-        for code, action in wanted.items():
-            if (found := _action(rules, code)) != action:
-                yield f"{workload.name}: exit code {code} leads to {found}, must be {action}"
-        if not any(_ignores_disruption(rule) for rule in rules):
-            yield f"{workload.name}: a pod that is evicted must not count as failed"
-        if not workload.job.get("backoffLimit"):
-            yield f"{workload.name}: backoffLimit must allow for a retry"
+    """An evicted pod is nobody's fault; then 2 is final, and 75 is tried again."""
+    for job in (each.job for each in overlay.workloads("refresh")):
+        final = dig(job["podFailurePolicy"]["rules"][-1], "onExitCodes.values") or []
+        evicted = [{"type": "DisruptionTarget", "status": "True"}]
+        codes = {"containerName": "refresh", "operator": "In", "values": final}
+        wanted = [
+            {"action": "Ignore", "onPodConditions": evicted},
+            {"action": "FailJob", "onExitCodes": codes},
+        ]
+        if job["podFailurePolicy"]["rules"] != wanted or not job["backoffLimit"]:
+            yield f"a refresh is tried again by other rules than {wanted}"
+        if Terminal.exit_code not in final or Transient.exit_code in final:
+            yield f"a refresh is not tried again after the exit codes {final}"
 
 
-def load_tests_run_when_they_are_asked_for(overlay: Overlay) -> Iterator[str]:
-    """One by the clock would hit the callers of production."""
-    for workload in overlay.workloads("loadtest"):
-        if workload.owner["kind"] != "CronJob" or workload.owner["spec"].get("suspend") is not True:
-            yield f"{workload.name}: must be a CronJob that is suspended"
-
-
-def _action(rules: list[Object], code: int) -> str:
-    """What Kubernetes does about an exit code: the first rule that fits; else it counts."""
-    for rule in rules:
-        asked = rule.get("onExitCodes")
-        if asked and (code in asked["values"]) is (asked["operator"] == "In"):
-            return str(rule["action"])
-    return "Count"
-
-
-def _ignores_disruption(rule: Object) -> bool:
-    conditions = {each["type"] for each in rule.get("onPodConditions", [])}
-    return rule["action"] == "Ignore" and "DisruptionTarget" in conditions
-
-
+@catches(REFRESH, f"{FIRST_IN_JOB}/args/0", "refrehs")
+@catches("ConfigMap larder-refresh", "data/LARDER_MAX_DROP", "ten percent")
+@catches(LOADTEST, f"{FIRST_IN_JOB}/args/2", "--duraton=30")
+@catches(LOADTEST, f"{FIRST_IN_JOB}/args/1", GONE)
 def arguments_are_understood(overlay: Overlay) -> Iterator[str]:
     """By the programs' own parsers, with the environment that the container has."""
     for workload, container in overlay.containers():
-        given = variables(overlay, container)
+        given = overlay.variables(container)
         words = [_expand(word, given) for word in container.get("args", [])]
         if problem := _misunderstood(container, words, given):
             yield f"{workload.name}: {container['name']}: {problem}"
@@ -122,16 +82,16 @@ def _misunderstood(container: Object, words: list[str], given: dict[str, str]) -
     image = image_name(container)
     if "command" in container:
         return "" if _runs_a_file(container["command"]) else f"runs {container['command']}"
-    if image in ("larder-batch", "larder-batch-spark", "larder-demo"):
-        return _refused_by_larder(words, given)
     if image == "larder-loadtest":
         return _refused_by_loadtest(words)
-    return f"gunicorn takes no {words}" if image == "larder-api" and words else ""
+    if image == "larder-api":
+        return f"gunicorn takes no {words}" if words else ""
+    return _refused_by_larder(words, given)
 
 
 def _runs_a_file(command: list[str]) -> bool:
     """The cache's own server, a module of ours or a mounted file; else the image says what runs."""
-    program, *words = command or [""]
+    program, *words = command
     if program == "valkey-server":
         return True
     ours = words[:1] == ["-m"] and len(words) == 2 and find_spec(words[1]) is not None
@@ -164,25 +124,17 @@ def _refused_by_loadtest(words: list[str]) -> str:
     return "" if asked.url else "without --url it would start a cache and an API of its own"
 
 
+@catches(LOADTEST, f"{FIRST_IN_JOB}/args/4", "--report=/report")
+@catches("ConfigMap larder-refresh", "data/LARDER_INTERACTIONS", f"{DEMO}/rating.csv")
 def files_lie_in_volumes(overlay: Overlay) -> Iterator[str]:
     """What a job reads and writes lies in a volume, or is of the films in the demo's image."""
     for workload, container in overlay.containers("refresh", "loadtest"):
-        given = variables(overlay, container)
-        named = [(name, given.get(name, "")) for name in PATHS]
-        named += [tuple(word.split("=", 1)) for word in container.get("args", []) if "=/" in word]
+        given = overlay.variables(container)
+        named = [given.get(name, "") for name in PATHS]
+        named += [word.partition("=")[2] for word in container.get("args", [])]
         mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
-        for name, text in named:
-            path = PurePosixPath(text)
+        for path in (PurePosixPath(each) for each in named if each.startswith("/")):
             mounted = any(path.is_relative_to(mount) for mount in mounts)
-            demo = image_name(container) == "larder-demo" and _is_demo(path)
-            if path.is_absolute() and not mounted and not demo:
-                yield f"{workload.name}: {name} is {path}, which lies in no volume"
-
-
-def _is_demo(path: PurePosixPath) -> bool:
-    return path.parent == DEMO and (SMALL / path.name).is_file()
-
-
-def _jobs(overlay: Overlay, *components: str) -> list[Workload]:
-    found = overlay.workloads(*components)
-    return [each for each in found if each.owner["kind"] in ("Job", "CronJob")]
+            film = path.parent == DEMO and (SMALL / path.name).is_file()
+            if not mounted and not (film and image_name(container) == "larder-demo"):
+                yield f"{workload.name}: {path} lies in no volume"

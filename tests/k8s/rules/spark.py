@@ -1,60 +1,62 @@
-"""The refresh on Spark: its driver may make executors, and they are as Spark is told."""
+"""The refresh on Spark: its executors are as Spark is told, and talk as it is promised."""
 
 from collections.abc import Iterator
 
-from tests.k8s.manifests import Overlay, Workload, dig, title
-from tests.k8s.rules.configuration import contents
-from tests.k8s.rules.pods import quantity
+from tests.k8s.defects import FIRST_IN_JOB, REFRESH, catches, text
+from tests.k8s.manifests import Overlay, contents, quantity
+
+SETTINGS, DEFAULTS, EXECUTOR = (
+    "ConfigMap larder-spark",
+    "data/spark-defaults.conf",
+    "data/executor.yaml",
+)
+MUST = {
+    "spark.authenticate": "true",
+    "spark.network.crypto.enabled": "true",
+    "spark.network.crypto.cipher": "AES/GCM/NoPadding",
+    "spark.kubernetes.namespace": "larder",
+    "spark.kubernetes.executor.disableConfigMap": "true",
+}
+"""The URL of the cache goes to executors with their tasks: nobody reads it on the way. And nothing
+takes more rights than the Role gives."""
 
 
-def roles_are_bound_to_accounts_that_exist(overlay: Overlay) -> Iterator[str]:
-    """Kubernetes takes a binding of nothing to nobody."""
-    for each in overlay.of("RoleBinding"):
-        reference = each["roleRef"]
-        if overlay.get(reference["kind"], reference["name"]) is None:
-            yield f"{title(each)}: there is no {reference['kind']} {reference['name']}"
-        for subject in each.get("subjects", []):
-            if overlay.get(subject["kind"], subject["name"]) is None:
-                yield f"{title(each)}: there is no {subject['kind']} {subject['name']}"
-
-
-def executors_are_as_spark_is_told(overlay: Overlay) -> Iterator[str]:
-    """Memory, cores and namespace are said twice: to Spark and to Kubernetes; ports only to Spark,
-    which opens them: Kubernetes refuses a pod with two ports of one name."""
-    for each in overlay.workloads("executor"):
-        told = _defaults(overlay)
-        limits = dig(each.containers()[0], "resources.limits") or {}
-        memory = _bytes(told, "spark.executor.memory", "spark.executor.memoryOverhead")
-        if memory != quantity(limits.get("memory", 0)):
-            yield f"{each.name}: Spark is told {memory:,} bytes, the limits are {limits}"
-        for name in ("spark.executor.cores", "spark.task.cpus"):
-            if told.get(name) != str(limits.get("cpu")):
-                yield f"{each.name}: {name} is {told.get(name)}, the limits are {limits}"
-        if each.ports():
-            yield f"{each.name}: Spark itself opens the ports of executors"
-        if told.get("spark.kubernetes.namespace") != each.owner["metadata"]["namespace"]:
-            yield f"{each.name}: spark.kubernetes.namespace is another"
-
-
-def the_driver_opens_the_ports_that_it_is_told(overlay: Overlay) -> Iterator[str]:
-    """Its executors come in there."""
+@catches(SETTINGS, DEFAULTS, text("network.crypto.enabled", "network.crypto"), "spark")
+def executors_are_talked_to_in_secret(overlay: Overlay) -> Iterator[str]:
+    """As ``MUST`` says."""
     told = _defaults(overlay)
-    for each in overlay.workloads("refresh") if told else ():
-        for name in ("spark.driver.port", "spark.driver.blockManager.port"):
-            if told.get(name) not in _opened(each):
-                yield f"{each.name}: {name} is {told.get(name)}, opened is {each.ports()}"
+    if told and not MUST.items() <= told.items():
+        yield f"spark-defaults.conf lacks some of {sorted(MUST.items() - told.items())}"
 
 
-def _opened(workload: Workload) -> list[str | None]:
-    return [str(port) for port in workload.ports().values()]
+@catches(SETTINGS, DEFAULTS, text("spark.task.cpus", "spark.tasks.cpus"), "spark")
+@catches(SETTINGS, EXECUTOR, text("memory: 8Gi", "memory: 4Gi"), "spark")
+def executors_are_as_spark_is_told(overlay: Overlay) -> Iterator[str]:
+    """Memory and cores are said twice: to Spark and to Kubernetes."""
+    told = _defaults(overlay)
+    for workload, container in overlay.containers("executor"):
+        limits = container["resources"]["limits"]
+        named = [told.get(f"spark.executor.{each}", "0g") for each in ("memory", "memoryOverhead")]
+        if sum(quantity(each.upper() + "i") for each in named) != quantity(limits["memory"]):
+            yield f"{workload.name}: Spark is told {named}, the limits are {limits}"
+        cores = {told.get(name) for name in ("spark.executor.cores", "spark.task.cpus")}
+        if cores != {str(limits["cpu"])}:
+            yield f"{workload.name}: Spark is told {cores} cores, the limits are {limits}"
+
+
+@catches(REFRESH, f"{FIRST_IN_JOB}/ports/0/containerPort", 7077, "spark")
+def the_ports_are_those_that_spark_is_told(overlay: Overlay) -> Iterator[str]:
+    """The driver opens its own; Spark opens those of executors: two of a name would be refused."""
+    told = _defaults(overlay)
+    names = ("spark.driver.port", "spark.driver.blockManager.port")
+    wanted = {"refresh": {told.get(name) for name in names}, "executor": set()}
+    for each in overlay.workloads(*wanted) if told else ():
+        opened = {str(port) for port in each.ports().values()}
+        if opened != wanted[each.component]:
+            yield f"{each.name}: opens {opened}, Spark is told {wanted[each.component]}"
 
 
 def _defaults(overlay: Overlay) -> dict[str, str]:
     texts = [contents(each).get("spark-defaults.conf", "") for each in overlay.of("ConfigMap")]
     lines = [line.split(maxsplit=1) for line in "\n".join(texts).splitlines()]
     return {words[0]: words[1] for words in lines if len(words) == 2 and words[0] != "#"}
-
-
-def _bytes(told: dict[str, str], *names: str) -> int:
-    """Spark's g is Kubernetes' Gi."""
-    return sum(int(quantity(told.get(name, "0").upper() + "i")) for name in names)
