@@ -144,7 +144,7 @@ def show(user: str, cache: CacheOptions) -> None:
 def serve(cache: CacheOptions, bind: str, workers: int) -> None:
     """Answer GET /recommendations/<user> over HTTP until stopped.
 
-    The other settings of the API are environment variables; the README has the table.
+    The other settings of the API are environment variables; app/README.md has the table.
     """
     given = {
         "LARDER_CACHE_URL": cache.url,

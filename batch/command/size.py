@@ -1,6 +1,6 @@
 """What a deployment will need, before it is made: cache memory, API cores and memory, network.
 
-Each figure is a formula over measured constants; the README names the commands that measure them.
+Each figure is a formula over measured constants; batch/README.md names what measures them.
 """
 
 import math

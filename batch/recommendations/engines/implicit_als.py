@@ -20,7 +20,7 @@ class ImplicitALS(ALS):
 
     ``alpha`` is the confidence in an average interaction; what was not seen has confidence 1.
     ``regularization`` is relative: see ``penalty``. So one default fits ratings, counts and plain
-    yes/no data, sparse and dense; the README tells how the defaults were chosen.
+    yes/no data, sparse and dense; batch/README.md tells how the defaults were chosen.
     """
 
     @property
