@@ -16,7 +16,8 @@ from tests.servers import Server
 @contextmanager
 def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Cache]:
     """A cache that has looked once and has no thread."""
-    cache = Cache(Settings(cache_url=server.url, namespace=namespace.name, **settings))
+    patient = {"cache_timeout_ms": 60_000, **settings}
+    cache = Cache(Settings(cache_url=server.url, namespace=namespace.name, **patient))
     cache.poll()
     try:
         yield cache
