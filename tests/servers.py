@@ -135,7 +135,9 @@ def _synced(master: Any, replicas: int) -> bool:
 
 
 def run(
-    *arguments: str, variables: Mapping[str, str] | None = None
+    *arguments: str,
+    variables: Mapping[str, str] | None = None,
+    timeout_seconds: float = PATIENCE_SECONDS,
 ) -> "subprocess.CompletedProcess[str]":
     """Run the ``larder`` command as a user would, without the tester's own LARDER_ variables."""
     return subprocess.run(
@@ -143,7 +145,7 @@ def run(
         env=environment(variables),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=timeout_seconds,
     )
 
 
