@@ -13,23 +13,6 @@ from tests.servers import Cluster, Server
 
 _NUMBERS = count(1)
 
-_LONGEST = ("test_failures.py", "test_command.py", "test_session.py")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A group for a process of ``make test``: a file of Spark, or a folder; the longest first."""
-    items.sort(key=_turn)
-    for item in items:
-        folder, file = item.path.parts[-2:]
-        item.add_marker(pytest.mark.xdist_group(file if folder == "spark" else folder))
-
-
-def _turn(item: pytest.Item) -> tuple[bool, int]:
-    folder, file = item.path.parts[-2:]
-    of_spark = folder == "spark"
-    return not of_spark, _LONGEST.index(file) if of_spark and file in _LONGEST else len(_LONGEST)
-
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:

@@ -83,11 +83,14 @@ class Server:
 
 
 class Cluster:
-    """A Redis Cluster of three masters on loopback, each with so many replicas."""
+    """A Redis Cluster of three masters on loopback, each with so many replicas.
 
-    def __init__(self, replicas: int = 0) -> None:
+    A node that is silent for ``timeout_ms`` is held for dead by the others.
+    """
+
+    def __init__(self, replicas: int = 0, timeout_ms: int = 60_000) -> None:
         self.nodes = [
-            Server(None, **{"cluster-enabled": "yes", "cluster-node-timeout": "1000"})
+            Server(None, **{"cluster-enabled": "yes", "cluster-node-timeout": str(timeout_ms)})
             for _ in range(3 + 3 * replicas)
         ]
 
@@ -132,7 +135,9 @@ def _synced(master: Any, replicas: int) -> bool:
 
 
 def run(
-    *arguments: str, variables: Mapping[str, str] | None = None, timeout_seconds: float = 120
+    *arguments: str,
+    variables: Mapping[str, str] | None = None,
+    timeout_seconds: float = PATIENCE_SECONDS,
 ) -> "subprocess.CompletedProcess[str]":
     """Run the ``larder`` command as a user would, without the tester's own LARDER_ variables."""
     return subprocess.run(
@@ -154,6 +159,7 @@ class Gunicorn:
     """A WSGI application under the shipped gunicorn configuration, on a free port of loopback.
 
     settings: those of the API, by name; ``application`` may begin with options of gunicorn.
+    It waits long for the cache: on a busy machine nothing but a cache that is away looks so.
     """
 
     def __init__(self, application: str, **settings: str) -> None:
@@ -165,6 +171,7 @@ class Gunicorn:
             "python:app.http.gunicorn_conf",
             *application.split(),
         ]
+        settings = {"cache_timeout_ms": "60000", **settings}
         self._variables = {
             "LARDER_BIND": self.url.removeprefix("http://"),
             **{f"LARDER_{name.upper()}": value for name, value in settings.items()},
@@ -185,7 +192,7 @@ class Gunicorn:
         """End it with SIGTERM; returns its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(timeout=40)
+        return self._process.wait(PATIENCE_SECONDS)
 
     def _listens(self) -> bool:
         assert self._process is not None

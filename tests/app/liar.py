@@ -1,7 +1,6 @@
 """Servers that speak something else than the truth, or than the protocol."""
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -23,8 +22,8 @@ LIES = {
 
 
 @contextmanager
-def lying(answer: bytes, port: int = 0, after_seconds: float = 0.0) -> Iterator[str]:
-    """A TCP server that has one answer to everything, at once or later; yields its URL."""
+def lying(answer: bytes, port: int = 0, heard: list[bytes] | None = None) -> Iterator[str]:
+    """A TCP server that has one answer to everything, and notes what it heard; yields its URL."""
     listener = socket.create_server(("127.0.0.1", port))
     opened: list[socket.socket] = []
 
@@ -35,7 +34,7 @@ def lying(answer: bytes, port: int = 0, after_seconds: float = 0.0) -> Iterator[
             except OSError:
                 return
             opened.append(connection)
-            Thread(target=_lie, args=(connection, answer, after_seconds), daemon=True).start()
+            Thread(target=_lie, args=(connection, answer, heard), daemon=True).start()
 
     thread = Thread(target=accept, daemon=True)
     thread.start()
@@ -49,10 +48,11 @@ def lying(answer: bytes, port: int = 0, after_seconds: float = 0.0) -> Iterator[
             connection.close()
 
 
-def _lie(connection: socket.socket, answer: bytes, after_seconds: float) -> None:
+def _lie(connection: socket.socket, answer: bytes, heard: list[bytes] | None) -> None:
     try:
-        while connection.recv(65536):
-            time.sleep(after_seconds)
+        while words := connection.recv(65536):
+            if heard is not None:
+                heard.append(words)
             connection.sendall(answer)
     except OSError:
         return  # the other side has had enough

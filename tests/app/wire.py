@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
+from tests.servers import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -33,9 +35,9 @@ def send(
 
 def kept_alive(url: str) -> "closing[HTTPConnection]":
     """A connection for several requests."""
-    return closing(HTTPConnection(url.removeprefix("http://"), timeout=10))
+    return closing(HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE_SECONDS))
 
 
 def open_socket(url: str) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), PATIENCE_SECONDS)

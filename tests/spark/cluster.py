@@ -39,7 +39,7 @@ class StandaloneCluster:
     def add_worker(self) -> None:
         """Start one more worker; returns when the master has it."""
         log = self._start_worker()
-        wait_until(lambda: _registered(log), 60)
+        wait_until(lambda: _registered(log))
 
     def _start_worker(self) -> Path:
         number = next(self._numbers)
@@ -71,6 +71,11 @@ class StandaloneCluster:
         """How many times a task has written what other tasks read."""
         return sum(1 for _ in (self._folder / "local").glob("**/shuffle_*.index"))
 
+    def failures(self) -> int:
+        """How many times an executor has said that a task failed."""
+        said = self._folder.glob("work-*/*/*/stderr")
+        return sum(each.read_text().count("Exception in task") for each in said)
+
     def executors(self, number: int) -> list[psutil.Process]:
         """The Java processes of executors that a worker runs now."""
         children = self.workers[number].children()
@@ -80,9 +85,9 @@ class StandaloneCluster:
         try:
             log = self._folder / "master.log"
             self._master = self._start("master.Master", log, "--port", str(self._port))
-            wait_until(lambda: "New state: ALIVE" in log.read_text(), 60)
+            wait_until(lambda: "New state: ALIVE" in log.read_text())
             logs = [self._start_worker() for _ in range(self._wanted)]
-            wait_until(lambda: all(_registered(log) for log in logs), 60)
+            wait_until(lambda: all(_registered(log) for log in logs))
         except BaseException:
             self.__exit__()
             raise
@@ -132,4 +137,4 @@ def _kill_all(process: psutil.Process) -> None:
     for each in doomed:
         if each.is_running():
             each.send_signal(signal.SIGKILL)
-    psutil.wait_procs(doomed, timeout=20)
+    psutil.wait_procs(doomed)

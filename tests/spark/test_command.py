@@ -23,7 +23,7 @@ from batch.datasets.movielens import SMALL
 from batch.errors import BadInteractions, BadSettings, LarderError, NotGoodEnough, UnknownGeneration
 from batch.generations.registry import Generations
 from tests import servers
-from tests.servers import Api, Server, environment, wait_until
+from tests.servers import PATIENCE_SECONDS, Api, Server, environment, wait_until
 from tests.spark.cluster import QUICK
 
 CONF = {
@@ -47,7 +47,6 @@ def larder(folder: Path, *arguments: str | Path, **variables: str) -> Done:
         "--rejects",
         str(folder / "rejects"),
         variables={f"LARDER_{name.upper()}": value for name, value in variables.items()},
-        timeout_seconds=300,
     )
     for sign in ("Traceback", "\tat ", "WARN", "pyspark"):
         assert sign not in done.stderr
@@ -87,7 +86,7 @@ def is_ready(url: str) -> bool:
 
 
 def answer(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url) as response:
         return json.load(response)
 
 
@@ -323,7 +322,6 @@ def test_without_the_extra_the_command_says_what_to_install(
         },
         capture_output=True,
         text=True,
-        timeout=60,
     )
     refused(done, "Spark needs the Python package 'pyspark': pip install 'larder[spark]'")
 
@@ -342,16 +340,16 @@ def test_ctrl_c_ends_all_of_it_at_once(films: Path, tmp_path: Path, own_server: 
         start_new_session=True,
     )
     with redis.Redis.from_url(own_server.url) as client, process:
-        wait_until(lambda: trains(client) or process.poll() is not None, 120)
+        wait_until(lambda: trains(client) or process.poll() is not None)
         children = process.children(recursive=True)
         for each in [process, *children]:
             with contextlib.suppress(psutil.NoSuchProcess):  # ended by itself meanwhile
                 each.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 128 + signal.SIGINT, said
         assert said.endswith("error: stopped by SIGINT\n")
         assert "Traceback" not in said
-        psutil.wait_procs(children, timeout=10)
+        psutil.wait_procs(children, PATIENCE_SECONDS)
         assert not [child for child in children if child.is_running()]
         assert client.dbsize() == 0, "neither a lock nor a key is left"
 

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -25,7 +24,7 @@ from batch.recommendations.lists import Shelves
 from batch.recommendations.topk import Lists
 from batch.spark.failures import spark_errors
 from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
-from tests.servers import Cluster, Server, environment, wait_until
+from tests.servers import PATIENCE_SECONDS, Cluster, Server, environment, wait_until
 from tests.spark.cluster import QUICK, StandaloneCluster
 
 USERS, ITEMS, EACH, BLOCKS = 4000, 200, 8, 4
@@ -84,11 +83,11 @@ class Refresh:
             assert self.process.poll() is None, self.said
             return true()
 
-        wait_until(happened, 180)
+        wait_until(happened)
 
     def end(self) -> int:
         """Wait for the end; returns the exit code."""
-        return int(self.process.wait(timeout=180))
+        return int(self.process.wait(PATIENCE_SECONDS))
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +99,7 @@ class Refresh:
         for each in doomed:
             if each.is_running():
                 each.kill()
-        psutil.wait_procs(doomed, timeout=20)
+        psutil.wait_procs(doomed)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +161,7 @@ def hold_the_write(
     refresh.until(lambda: has_neighbours(client, namespace))
     client.persist(namespace.lock)  # nobody can renew it meanwhile, on a busy machine for too long
     for node in nodes:
-        node.execute_command("CLIENT", "PAUSE", 120_000, "WRITE")
+        node.execute_command("CLIENT", "PAUSE", 3_600_000, "WRITE")
     refresh.until(lambda: cluster.all_use(waiting(nodes)))
 
 
@@ -237,8 +236,9 @@ def test_a_worker_killed_in_training_and_a_cache_away_for_a_moment_change_nothin
         two_workers.kill_worker()
         assert "train on all:" not in refresh.said, "killed too late"
         hold_the_write(refresh, two_workers, client, namespace)
+        failed = two_workers.failures()
         kept.kill()
-        time.sleep(4)
+        refresh.until(lambda: two_workers.failures() > failed)
         kept.start()
         assert refresh.end() == 0, refresh.said
         assert same(live(client, namespace), here(*by_block))
@@ -321,7 +321,7 @@ def test_a_run_that_is_stopped_while_it_writes_leaves_nothing(
         let_writes_go([client])
         assert refresh.end() == 128 + signal.SIGTERM
         assert refresh.last_words == "error: stopped by SIGTERM"
-        psutil.wait_procs(children, timeout=10)
+        psutil.wait_procs(children, PATIENCE_SECONDS)
         assert not [child for child in children if child.is_running()]
         assert live(client, namespace) == old
         wait_until(lambda: keys_of(client, namespace) == before)

@@ -48,7 +48,6 @@ def python(
         input=given,
         capture_output=True,
         text=True,
-        timeout=300,
     )
 
 
@@ -558,7 +557,7 @@ def test_executors_of_a_cluster_run_the_code_that_was_shipped(
         assert driver.stderr.read() == ""
     for batch_file, publish_file, app_file, has_flask in [*shipped, *late]:
         assert batch_file.endswith("larder-shipped.zip/batch/__init__.py")
-        assert publish_file.endswith("larder-shipped.zip/batch/publish.py")
+        assert publish_file.endswith("larder-shipped.zip/batch/generations/publish.py")
         assert app_file.endswith("larder-shipped.zip/app/__init__.py")
         assert not has_flask
     assert kind == "OutOfMemory"

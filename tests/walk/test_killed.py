@@ -87,7 +87,7 @@ def killed(url: str, namespace: Namespace, dies_after: int) -> int:
         target=work, args=(url, namespace, dies_after), daemon=True
     )
     run.start()
-    run.join(timeout=60)
+    run.join()
     assert run.exitcode == -signal.SIGKILL
     assert run.pid is not None
     return run.pid
@@ -168,7 +168,7 @@ def test_killed_while_it_deletes_the_next_run_deletes_the_rest(
     live = publish_by_hand(client, namespace, NEXT)
     run = multiprocessing.get_context("fork").Process(target=prune, daemon=True)
     run.start()
-    run.join(timeout=60)
+    run.join()
     assert run.exitcode == -signal.SIGKILL
     left = keys_of(client, namespace) & set(big.keys(namespace))
     assert 0 < len(left) < len(list(big.keys(namespace)))

@@ -34,7 +34,6 @@ def asked(bind: str) -> "subprocess.CompletedProcess[str]":
         env=environment({"LARDER_BIND": bind}),
         capture_output=True,
         text=True,
-        timeout=20,
     )
 
 

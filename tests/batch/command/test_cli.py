@@ -519,7 +519,7 @@ def stop_when(
         wait_until(lambda: ready() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
     assert process.returncode == 128 + number
     assert said.endswith(f"error: stopped by {number.name}\n"), said
     assert "Traceback" not in said
@@ -583,7 +583,7 @@ def test_a_run_that_is_stopped_while_it_publishes_leaves_nothing_half_published(
         process.send_signal(number)
     finally:
         own_server.thaw()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
     assert process.returncode == 128 + number
     assert said.endswith(f"error: stopped by {number.name}\n")
     assert "Traceback" not in said
@@ -602,7 +602,7 @@ def test_a_cache_that_dies_during_the_training_is_transient(
     with start(own_server, *arguments) as process:
         wait_until(lambda: bool(watching.exists(lock)) or process.poll() is not None)
         own_server.kill()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
     assert process.returncode == 75
     assert "cannot be used now" in said
     assert "Traceback" not in said

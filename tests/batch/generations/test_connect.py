@@ -1,7 +1,6 @@
 """A cache that cannot be used is one sentence and an exit code, and never shows a password."""
 
 import inspect
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -122,11 +121,9 @@ def test_no_message_shows_a_password(guarded: Server, monkeypatch: pytest.Monkey
 
 def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_server: Server) -> None:
     own_server.freeze()
-    began = time.monotonic()
     with pytest.raises(CacheUnavailable, match=f"redis://127.0.0.1:{own_server.port}/0 cannot"):
         connect(own_server.url, timeout_seconds=0.2)
     own_server.thaw()
-    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize("command", ["prune", "show u"])

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Fetch tools that tests need and pip does not have, as Debian has them: unpacked into .venv, not installed.
+# Use: fetch.sh .venv redis-7 promtool kustomize java-17. What the machine has already is not fetched.
+set -u
+environment=$(cd "$1" && pwd)
+shift
+
+main() {
+  missing=
+  for tool; do
+    folder=$environment/debian/$tool
+    if has "$tool"; then continue; fi
+    echo "Fetching $tool into $folder ..." >&2
+    fetch "$tool" && touch "$folder/done" || missing="$missing $tool"
+  done
+  if [ -z "$missing" ]; then return; fi
+  echo "Could not fetch from Debian's packages:$missing. The tests that need them are skipped; install them to run these too." >&2
+  exit 1
+}
+
+has() {
+  test -e "$folder/done" || case $1 in
+    kustomize) kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]' ;;
+    java-17) test "$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 2>/dev/null ;;
+    *) false ;;
+  esac
+}
+
+fetch() {
+  case $1 in
+    redis-7)
+      unpack bookworm redis-server redis-tools libatomic1 libjemalloc2 liblua5.1-0 liblzf1 lua-bitop lua-cjson &&
+        printf '#!/bin/sh\nLD_LIBRARY_PATH=$(echo %s/usr/lib/*-linux-gnu) exec %s/usr/bin/redis-server "$@"\n' \
+          "$folder" "$folder" >"$environment/bin/redis-server-7" && chmod +x "$environment/bin/redis-server-7" ;;
+    promtool) unpack bookworm prometheus && ln -sf "$folder/usr/bin/promtool" "$environment/bin/" ;;
+    kustomize)
+      { unpack trixie kustomize && ln -sf "$folder/usr/bin/kustomize" "$environment/bin/"; } ||
+        GOBIN=$environment/bin go install sigs.k8s.io/kustomize/kustomize/v5@v5.6.0 ;;
+    java-17) unpack bookworm openjdk-17-jre-headless && bend_links && ln -sfn usr/lib/jvm/java-17-openjdk-* home ;;
+  esac
+}
+
+# Java's settings are links into /etc, where nothing was installed.
+bend_links() {
+  find usr/lib/jvm -lname '/etc/java-17-openjdk/*' | while read -r each; do
+    ln -sf "$folder$(readlink "$each")" "$each" || exit 1
+  done
+}
+
+unpack() {
+  apt=$environment/debian/apt-$1
+  update "$1" && mkdir -p "$folder" && cd "$folder" && shift && get download "$@" || return 1
+  for each in *.deb; do dpkg -x "$each" . && rm "$each" || return 1; done
+}
+
+# Once a release, from the mirror that this machine uses; it changes nothing of the system and needs no root.
+update() {
+  test -e "$apt/done" && return
+  mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE -m 1 'https?:[^ ]*/debian/?( |$)')
+  test -n "$mirror" || return 1
+  echo "deb $mirror $1 main" >"$apt/sources.list"
+  get update && touch "$apt/done"
+}
+
+get() {
+  apt-get -qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$apt/lists" \
+    -o "Dir::Cache=$apt" -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
+}
+
+main "$@"
