@@ -93,7 +93,7 @@ def _run(path: Path, found: Run, factors: int, iterations: int) -> Run:
                 *(
                     sys.executable,
                     "-m",
-                    "batch.command.cli",
+                    "batch",
                     "refresh",
                     str(path),
                     "--engine",

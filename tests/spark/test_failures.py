@@ -55,7 +55,7 @@ class Refresh:
         command = [
             sys.executable,
             "-m",
-            "batch.command.cli",
+            "batch",
             "refresh",
             str(pairs),
             "--engine",
