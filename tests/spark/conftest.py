@@ -16,6 +16,8 @@ SMALL = {
     "spark.driver.extraJavaOptions": " ".join(QUICK),
     "spark.sql.shuffle.partitions": "4",
     "spark.default.parallelism": "2",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 
