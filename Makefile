@@ -26,7 +26,7 @@ test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
 	@$(FETCH) java-17 || true
-	@$(WITH_JAVA) $(BIN)/python -m pytest tests/spark $(PYTEST_ARGS)
+	@$(WITH_JAVA) $(BIN)/python -m pytest tests/spark --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-containers: $(VENV)/.containers kustomize podman  ## the images, compose.yaml and the pods of k8s/, run for real (root; Debian's podman)
 	@$(BIN)/python -m pytest tests/containers $(PYTEST_ARGS)

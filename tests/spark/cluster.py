@@ -14,6 +14,11 @@ import pyspark
 from tests.servers import environment, free_port, wait_until
 
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # Java that lives for a minute
+# For a few rows it takes longer to compile a program than to interpret the plan.
+INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 PACKAGE = Path(pyspark.__path__[0])
 
 

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from batch.errors import BadSettings
 from batch.spark.java import require
 from batch.spark.session import session
-from tests.spark.cluster import QUICK, StandaloneCluster
+from tests.spark.cluster import INTERPRETED, QUICK, StandaloneCluster
 
 SMALL = {
     "spark.master": "local[2,4]",
@@ -16,6 +16,7 @@ SMALL = {
     "spark.driver.extraJavaOptions": " ".join(QUICK),
     "spark.sql.shuffle.partitions": "4",
     "spark.default.parallelism": "2",
+    **INTERPRETED,
 }
 
 

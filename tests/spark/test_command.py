@@ -182,13 +182,6 @@ def test_an_evaluation_is_printed_and_written(
     assert found["model"]["users"] == 60
 
 
-@pytest.mark.usefixtures("java")
-def test_an_input_that_is_not_there_is_one_sentence(tmp_path: Path, where: dict[str, str]) -> None:
-    done = larder(tmp_path, "refresh", tmp_path / "none.csv", *SPARK, **where)
-    refused(done, "none.csv")
-    assert len(done.stderr.splitlines()) == 1
-
-
 @pytest.fixture
 def refresh(
     spark: SparkSession, films: Path, tmp_path: Path, where: dict[str, str]
@@ -250,6 +243,12 @@ def test_what_is_wrong_is_terminal_and_publishes_nothing(
         Generations(client, Namespace(where["namespace"])).roll_back()
 
 
+def test_an_input_that_is_not_there_is_named(spark: SparkSession, where: dict[str, str]) -> None:
+    arguments = ["refresh", "/no/such.csv", "--engine", "spark", "--cache-url", where["cache_url"]]
+    with pytest.raises(BadInteractions, match="^no such input: .*/no/such.csv$"):
+        cli.main(arguments, standalone_mode=False)
+
+
 def test_explicit_feedback_needs_ratings(
     spark: SparkSession, tmp_path: Path, where: dict[str, str]
 ) -> None:
@@ -275,21 +274,25 @@ WRONG_USE: Mapping[str, tuple[list[str], str]] = {
         ["--engine", "spark", "--conf", "master=local"],
         "--conf must be spark.<name>=<value>, not 'master' ...",
     ),
-    "patience": (
-        ["--engine", "spark", "--conf", "spark.larder.executorWaitSeconds=long"],
-        "spark.larder.executorWaitSeconds must be a number of seconds",
-    ),
 }
 
 
 @pytest.mark.parametrize("name", WRONG_USE)
-def test_a_wrong_use_is_told_before_anything_starts(
-    name: str, films: Path, tmp_path: Path, where: dict[str, str]
-) -> None:
+def test_a_wrong_use_is_told_before_anything_is_read(name: str) -> None:
     arguments, sentence = WRONG_USE[name]
-    done = larder(tmp_path, "refresh", films, "--preset", "ml-latest", *arguments, **where)
-    refused(done, sentence)
-    assert done.stdout == ""
+    with pytest.raises(BadSettings, match=re.escape(sentence)) as raised:
+        cli.main(["refresh", "/no/such.csv", *arguments], standalone_mode=False)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.usefixtures("java")
+def test_a_setting_that_is_none_is_one_sentence(
+    films: Path, tmp_path: Path, where: dict[str, str]
+) -> None:
+    wait = ["--engine", "spark", "--conf", "spark.larder.executorWaitSeconds=long"]
+    done = larder(tmp_path, "refresh", films, "--preset", "ml-latest", *wait, **where)
+    refused(done, "spark.larder.executorWaitSeconds must be a number of seconds")
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
 
 
 def test_a_cache_that_is_away_is_transient_and_told_before_anything_starts(
@@ -307,7 +310,7 @@ def test_a_master_that_is_away_is_transient(
 ) -> None:
     master = ["--engine", "spark", "--conf", "spark.master=spark://127.0.0.1:1"]
     done = larder(tmp_path, "refresh", films, *master, **where)
-    refused(done, "no Spark master answers at spark://127.0.0.1:1", 75)
+    refused(done, "no Spark master answers at spark://127.0.0.1:1: is it running?", 75)
 
 
 def test_without_the_extra_the_command_says_what_to_install(

@@ -1,5 +1,6 @@
 """On a real cluster the walk ends well, or in order, when workers, the cache or memory are lost."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -25,8 +26,9 @@ from batch.recommendations.topk import Lists
 from batch.spark.failures import spark_errors
 from tests.generations import MANIFEST, keys_of, publish_by_hand, read_back
 from tests.servers import PATIENCE_SECONDS, Cluster, Server, environment, wait_until
-from tests.spark.cluster import QUICK, StandaloneCluster
+from tests.spark.cluster import INTERPRETED, QUICK, StandaloneCluster
 
+HOUSE = Path(__file__).parents[2]
 USERS, ITEMS, EACH, BLOCKS = 4000, 200, 8, 4
 MODEL = ("--factors", "8", "--iterations", "3", "--holdout", "0", "--force")
 SHORT = ("--iterations", "1")  # where nobody compares the lists
@@ -37,6 +39,7 @@ CONF = {
     "spark.executor.extraJavaOptions": " ".join(QUICK),
     "spark.default.parallelism": str(BLOCKS),
     "spark.sql.shuffle.partitions": "4",
+    **INTERPRETED,
 }
 NAMES = [f"u{number}" for number in range(USERS)]
 
@@ -362,3 +365,67 @@ def some_lists(rows: Any) -> Lists:
     return Lists(
         np.zeros(shape, np.int32), np.ones(shape, np.float32), np.ones(len(rows), np.int32)
     )
+
+
+ON_A_CLUSTER = """
+import json, os, sys
+import psutil
+from batch.errors import LarderError
+from batch.spark.session import session
+
+def seen(_):
+    import app.contracts.recommendations, batch.interactions, batch.recommendations.topk
+    from batch.generations import publish
+    return [batch.__file__, publish.__file__, app.__file__, "flask" in sys.modules]
+
+def kill(_):
+    psutil.Process().parent().parent().kill()  # the worker's Python, its daemon, the executor
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+conf = {"spark.master": sys.argv[1], "spark.executor.memory": "512m", "spark.task.maxFailures": "1"}
+for each in ("driver", "executor"):
+    conf[f"spark.{each}.extraJavaOptions"] = sys.argv[2]
+try:
+    with session(conf) as spark:
+        for _ in range(2):
+            say(spark.sparkContext.parallelize(range(4), 4).map(seen).collect())
+            sys.stdin.readline()
+        spark.sparkContext.parallelize([1], 1).map(kill).collect()
+except LarderError as error:
+    say([type(error).__name__, str(error)])
+"""
+
+
+def test_executors_of_a_cluster_run_the_code_that_was_shipped(
+    two_workers: StandaloneCluster,
+) -> None:
+    """Those that join late too; one that is killed is an error that names the settings."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ON_A_CLUSTER, two_workers.url, " ".join(QUICK)],
+        env={**environment(), "PYTHONPATH": str(HOUSE)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as driver:
+        assert driver.stdin and driver.stdout and driver.stderr
+        shipped = json.loads(driver.stdout.readline())
+        two_workers.kill_worker()
+        two_workers.kill_worker()
+        two_workers.add_worker()
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        late = json.loads(driver.stdout.readline())
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        kind, sentence = json.loads(driver.stdout.readline())
+        assert driver.stderr.read() == ""
+    for batch_file, publish_file, app_file, has_flask in [*shipped, *late]:
+        assert batch_file.endswith("larder-shipped.zip/batch/__init__.py")
+        assert publish_file.endswith("larder-shipped.zip/batch/generations/publish.py")
+        assert app_file.endswith("larder-shipped.zip/app/__init__.py")
+        assert not has_flask
+    assert kind == "OutOfMemory"
+    assert "exited with code 137" in sentence and "spark.executor.memoryOverhead" in sentence
