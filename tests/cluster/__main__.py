@@ -1,0 +1,125 @@
+"""``python -m tests.cluster``: run k8s/README.md on a real cluster, print a table.
+
+The exit code: 0 all green, 1 a red row, 2 nothing was tried.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.cluster import machine, overlays
+from tests.cluster.kubectl import CURL, NAMESPACE, CannotRun, Cluster, Failed, Readme
+from tests.cluster.steps import EDITS, INSTALLATIONS, NOT_RUN, Step
+from tests.k8s.manifests import K8S
+
+NAMESPACES = (NAMESPACE, "outside")
+Row = tuple[str, str, float, str]
+
+
+def main() -> int:
+    asked = _parser().parse_args()
+    try:
+        if asked.cluster == "current":
+            _see_current(asked.replace)
+            return _try_all(asked.only, own=False)
+        if not asked.inside:
+            return machine.enclose([f"--only={each}" for each in asked.only])
+        machine.start()
+        if os.environ.get("KEEP"):
+            time.sleep(9999)
+        return _try_all(asked.only, own=True)
+    except CannotRun as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tests.cluster", allow_abbrev=False)
+    parser.add_argument("--cluster", choices=("new", "current"), default="new")
+    parser.add_argument("--replace", action="store_true", help="delete a namespace that is there")
+    parser.add_argument("--only", action="append", choices=INSTALLATIONS, default=[])
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _see_current(replace: bool) -> None:
+    if not _said("config", "current-context"):
+        raise CannotRun(
+            "kubectl has no current context: choose a cluster by kubectl config use-context"
+        )
+    there = [name for name in NAMESPACES if _said("get", "namespace", name, "--ignore-not-found")]
+    if there and not replace:
+        raise CannotRun(
+            f"the cluster has the namespace {' and '.join(there)} already: "
+            "make test-cluster CLUSTER=current REPLACE=1 deletes it with all that is in it"
+        )
+
+
+def _said(*arguments: str) -> str:
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True)
+    if done.returncode and arguments[0] != "config":
+        raise CannotRun(f"the cluster does not answer: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _try_all(only: list[str], own: bool) -> int:
+    readme = Readme((K8S / "README.md").read_text(encoding="utf-8"), EDITS)
+    log = Path(tempfile.gettempdir(), "larder-cluster.log")
+    log.write_text("")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        overlays.fill(Path(folder))
+        Path(folder, ".curlrc").write_text(CURL)
+        cluster = Cluster(Path(folder), readme, own, log)
+        for name in only or INSTALLATIONS:
+            _delete_namespaces()
+            rows += [_try(cluster, name, step) for step in INSTALLATIONS[name]]
+        _delete_namespaces()
+        if not only:
+            rows += _forgotten(cluster)
+    _print(rows, log)
+    return 1 if any(sign == "red" for _, sign, _, _ in rows) else 0
+
+
+def _delete_namespaces() -> None:
+    command = ["kubectl", "delete", "namespace", *NAMESPACES, "--ignore-not-found"]
+    subprocess.run(command, check=True, timeout=600, stdout=subprocess.DEVNULL)
+
+
+def _try(cluster: Cluster, name: str, step: Step) -> Row:
+    what = f"{name}: {step.__name__.replace('_', ' ')}"
+    began = time.monotonic()
+    try:
+        sign, said = "green", step(cluster)
+    except (Failed, subprocess.SubprocessError, KeyError, ValueError) as error:
+        sign, said = "red", f"{type(error).__name__}: {error}"
+    seconds = time.monotonic() - began
+    print(f"{sign:5} {seconds:4.0f} s  {what}: {said}", flush=True)
+    return what, sign, seconds, said
+
+
+def _forgotten(cluster: Cluster) -> list[Row]:
+    """A block of the README that nobody ran and nobody says why."""
+    left = set(cluster.readme.blocks) - cluster.ran - set(NOT_RUN)
+    return [("a block of the README", "red", 0.0, f"not run: {each}") for each in sorted(left)]
+
+
+def _print(rows: list[Row], log: Path) -> None:
+    print("\n| what | result |\n|---|---|")
+    for what, sign, seconds, said in rows:
+        shown = said if sign == "green" else f"**red**: {said.splitlines()[0][:200]}"
+        print(f"| {what} | {shown} |")
+    for (section, number), why in NOT_RUN.items():
+        print(f"| {section}, block {number} | not run: {why} |")
+    print(f"\nwhat each command said: {log}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
