@@ -4,7 +4,7 @@ The exit code: 0 all green, 1 a red row, 2 nothing was tried.
 """
 
 import argparse
-import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,8 +29,6 @@ def main() -> int:
         if not asked.inside:
             return machine.enclose([f"--only={each}" for each in asked.only])
         machine.start()
-        if os.environ.get("KEEP"):
-            time.sleep(9999)
         return _try_all(asked.only, own=True)
     except CannotRun as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _see_current(replace: bool) -> None:
+    if not shutil.which("kubectl"):
+        raise CannotRun("there is no kubectl here")
     if not _said("config", "current-context"):
         raise CannotRun(
             "kubectl has no current context: choose a cluster by kubectl config use-context"
@@ -57,8 +57,8 @@ def _see_current(replace: bool) -> None:
     there = [name for name in NAMESPACES if _said("get", "namespace", name, "--ignore-not-found")]
     if there and not replace:
         raise CannotRun(
-            f"the cluster has the namespace {' and '.join(there)} already: "
-            "make test-cluster CLUSTER=current REPLACE=1 deletes it with all that is in it"
+            f"the cluster has a namespace {' and a namespace '.join(there)} already: "
+            "make test-cluster CLUSTER=current REPLACE=1 deletes them with all that is in them"
         )
 
 

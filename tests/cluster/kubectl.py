@@ -16,6 +16,7 @@ from typing import Any
 NAMESPACE = "larder"
 PATIENCE_SECONDS = 900
 PROMPT = b"assword: "
+WHERE = b"\x1b[6n"  # valkey-cli asks the terminal where its cursor is
 # Functions of one command are there for the next, as for somebody who types them.
 PRELUDE = """\
 set -eo pipefail
@@ -52,7 +53,7 @@ class Cluster:
         done = subprocess.run(
             command, input=given, capture_output=True, text=True, timeout=seconds, cwd=self.folder
         )
-        if arguments[0] not in ("get", "logs"):
+        if arguments[0] not in ("get", "logs", "exec"):
             self._note(" ".join(command), done.stdout + done.stderr)
         if done.returncode:
             raise Failed(f"{' '.join(command)}: {(done.stderr or done.stdout)[-800:]}")
@@ -117,7 +118,8 @@ def _typed(text: str, folder: Path, password: str) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(theirs)
-    said, deadline, typed = b"", time.monotonic() + PATIENCE_SECONDS, 0
+    answers = {PROMPT: f"{password}\r".encode(), WHERE: b"\x1b[1;80R"}
+    said, deadline, answered = b"", time.monotonic() + PATIENCE_SECONDS, 0
     try:
         while (running := process.poll() is None) or select.select([ours], [], [], 0)[0]:
             if time.monotonic() > deadline:
@@ -129,9 +131,10 @@ def _typed(text: str, folder: Path, password: str) -> tuple[int, str]:
                     if not running:
                         break
                     process.wait()
-            if said.count(PROMPT) > typed:
-                typed = said.count(PROMPT)
-                os.write(ours, f"{password}\r".encode())
+            for end, answer in answers.items():
+                if said.endswith(end) and len(said) > answered:
+                    answered = len(said)
+                    os.write(ours, answer)
     finally:
         _end(process)
         os.close(ours)

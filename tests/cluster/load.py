@@ -10,6 +10,7 @@ from tests.cluster.kubectl import Cluster, Failed
 
 USERS = 50
 SECONDS = 60
+PORT, ESTABLISHED = 8000, "01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def under_load(
     asked = [each for each in container["args"] if not each.startswith(("--users", "--duration"))]
     container["args"] = [*asked, f"--users={users}", f"--duration={seconds}"]
     cluster("create", "-f", "-", given=json.dumps(wanted))
-    cluster.wait(lambda: "running slo" in _log(cluster, job), f"{job} runs")
+    cluster.wait(lambda: _callers(cluster) >= users, f"{job} has {users} callers")
     act()
     if _ended(cluster, job):
         raise Failed(f"{job} was over before what should happen meanwhile")
@@ -71,11 +72,15 @@ def under_load(
     return cluster("logs", f"job/{job}")
 
 
-def _log(cluster: Cluster, job: str) -> str:
-    try:
-        return cluster("logs", f"job/{job}")
-    except Failed:  # its container does not run yet
-        return ""
+def _callers(cluster: Cluster) -> int:
+    """Connections to the pods of the API, as they see them."""
+    pods = cluster.get("pods", "-l=app.kubernetes.io/component=api")["items"]
+    said = [
+        cluster("exec", each["metadata"]["name"], "--", "cat", "/proc/net/tcp")
+        for each in pods
+        if each["status"]["phase"] == "Running" and "deletionTimestamp" not in each["metadata"]
+    ]
+    return sum(len(re.findall(rf":{PORT:04X} \S+ {ESTABLISHED} ", each)) for each in said)
 
 
 def _ended(cluster: Cluster, job: str) -> bool:
