@@ -9,13 +9,34 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster import machine, overlays
+from tests.cluster import demo, machine, overlays, own, redis_cluster, spark
 from tests.cluster.kubectl import CURL, NAMESPACE, CannotRun, Cluster, Failed, Readme
-from tests.cluster.steps import EDITS, INSTALLATIONS, NOT_RUN, Step
 from tests.k8s.manifests import K8S
 
+Step = Callable[[Cluster], str]
+INSTALLATIONS = {
+    "demo": demo.STEPS,
+    "own": own.STEPS,
+    "redis-cluster": redis_cluster.STEPS,
+    "spark": spark.STEPS,
+}
+"""Each in a namespace that is made anew."""
+NOT_RUN = {
+    ("Apply", 1): "images are built by podman, and no registry is asked",
+}
+"""Blocks of the README that are not run, and why."""
+EDITS = {
+    "docker build": "# docker build",  # as above
+    "executor -w": "executor",  # else it never ends
+    "YOUR-OVERLAY": "k8s/overlays/own",
+    "rediss://": "redis://",  # a cache of ours stands for yours, without TLS
+    "api:PASSWORD@cache.example.com:6380": "api:larder-demo-api@larder-cache.outside:6379",
+    "batch:PASSWORD@cache.example.com:6380": "batch:larder-demo-batch@larder-cache.outside:6379",
+}
+"""What a team fills in, in the commands that are run."""
 NAMESPACES = (NAMESPACE, "outside")
 Row = tuple[str, str, float, str]
 
@@ -25,11 +46,11 @@ def main() -> int:
     try:
         if asked.cluster == "current":
             _see_current(asked.replace)
-            return _try_all(asked.only, own=False)
+            return _try_all(asked.only, ours=False)
         if not asked.inside:
             return machine.enclose([f"--only={each}" for each in asked.only])
         machine.start()
-        return _try_all(asked.only, own=True)
+        return _try_all(asked.only, ours=True)
     except CannotRun as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -69,7 +90,7 @@ def _said(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _try_all(only: list[str], own: bool) -> int:
+def _try_all(only: list[str], ours: bool) -> int:
     readme = Readme((K8S / "README.md").read_text(encoding="utf-8"), EDITS)
     log = Path(tempfile.gettempdir(), "larder-cluster.log")
     log.write_text("")
@@ -77,11 +98,13 @@ def _try_all(only: list[str], own: bool) -> int:
     with tempfile.TemporaryDirectory() as folder:
         overlays.fill(Path(folder))
         Path(folder, ".curlrc").write_text(CURL)
-        cluster = Cluster(Path(folder), readme, own, log)
-        for name in only or INSTALLATIONS:
+        cluster = Cluster(Path(folder), readme, ours, log)
+        try:
+            for name in only or INSTALLATIONS:
+                _delete_namespaces()
+                rows += [_try(cluster, name, step) for step in INSTALLATIONS[name]]
+        finally:
             _delete_namespaces()
-            rows += [_try(cluster, name, step) for step in INSTALLATIONS[name]]
-        _delete_namespaces()
         if not only:
             rows += _forgotten(cluster)
     _print(rows, log)
