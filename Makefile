@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-busy test-spark test-containers loadtest redis-7 java-17 kustomize promtool podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test test-busy test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,6 +30,10 @@ test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and wh
 
 test-containers: $(VENV)/.containers kustomize podman  ## the images, compose.yaml and the pods of k8s/, run for real (root; Debian's podman)
 	@$(BIN)/python -m pytest tests/containers $(PYTEST_ARGS)
+
+CLUSTER ?= new
+test-cluster: $(VENV)/.test $(if $(filter new,$(CLUSTER)),podman)  ## k8s/README.md on a Kubernetes of two nodes made here (root; Debian and Go), or CLUSTER=current
+	@$(BIN)/python -m tests.cluster --cluster $(CLUSTER) $(if $(REPLACE),--replace) $(CLUSTER_ARGS)
 
 loadtest: $(VENV)/.stack  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
 	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
