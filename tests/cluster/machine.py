@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.cluster.kubectl import CannotRun
 from tests.containers.engine import Engine
 from tests.containers.images import VALKEY, build_all, tag
-from tests.k8s.rules.pods import BUILT
+from tests.k8s.rules.images import BUILT
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "larder-cluster")
