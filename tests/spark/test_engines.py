@@ -78,6 +78,7 @@ class ClusterSuite(EngineSuite):
 
     def engine(self, **settings: Any) -> OnCluster:
         chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
+        chosen.pop("threads", None)  # a task is one thread, and no option says otherwise
         return OnCluster(self.spark, learner(Model(**chosen)), self.fitted)
 
     def test_the_same_seed_gives_the_same_bytes(self) -> None:

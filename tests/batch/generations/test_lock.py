@@ -143,7 +143,7 @@ def test_an_outage_shorter_than_the_lease_is_survived(
     client: Noting
     with (
         redis.Redis.from_url(own_server.url) as patient,
-        Noting.from_url(own_server.url, socket_timeout=1, retry=once) as client,
+        Noting.from_url(own_server.url, socket_timeout=2, retry=once) as client,
     ):
         client.errors = []
         with hold(client, namespace, lease_seconds=9) as token:
