@@ -11,7 +11,7 @@ from math import ceil, floor
 from loadtest.slo import Outcome
 
 Latencies = Counter[float]
-"""Milliseconds, to three digits digits -> how many requests took so long."""
+"""Milliseconds, to three significant digits -> how many requests took so long."""
 
 
 Sent = tuple[int, Sequence[tuple[float, int]], Sequence[tuple[str, int]]]

@@ -111,5 +111,5 @@ def _errors(objective: Objective, outcome: Outcome) -> list[str]:
 
 
 def digits(number: float) -> str:
-    """Three digits digits, or all digits before the point: 0.477, 12.3, 1,234."""
+    """Three significant digits, or all digits before the point: 0.477, 12.3, 1,234."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

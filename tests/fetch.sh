@@ -11,6 +11,7 @@ main() {
     folder=$environment/debian/$tool
     if has "$tool"; then continue; fi
     echo "Fetching $tool into $folder ..." >&2
+    mkdir -p "$folder"
     fetch "$tool" && touch "$folder/done" || missing="$missing $tool"
   done
   if [ -z "$missing" ]; then return; fi
@@ -57,7 +58,7 @@ unpack() {
 update() {
   test -e "$apt/done" && return
   mkdir -p "$apt/lists/partial" "$apt/archives/partial"
-  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE -m 1 'https?:[^ ]*/debian/?( |$)')
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Component: main' | grep -m 1 '/debian/$')
   test -n "$mirror" || return 1
   echo "deb $mirror $1 main" >"$apt/sources.list"
   get update && touch "$apt/done"

@@ -20,7 +20,7 @@ _URL = re.compile(
 
 # Options and their values, which the client takes for not given when they are empty. None of them
 # says how long to wait.
-_ANY = {"db": "[0-9]{0,9}", "protocol": "|2|3"}
+_ANY = {"db": "[0-9]{0,9}", "protocol": "|2"}
 _TLS = {
     "ssl_ca_certs": ".*",
     "ssl_ca_path": ".*",

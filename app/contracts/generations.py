@@ -32,7 +32,7 @@ class Manifest:
     """All that is known of a generation: how to find its parts, and where it came from.
 
     The manifest of a kind is a frozen dataclass of these fields and those of its body, in the order
-    of its JSON text; numbers of the body are 0 or more.
+    of its JSON text. Its numbers are 0 or more; ``field(metadata={"low": 1})`` asks for more.
 
     ``state`` is "writing" until everything is written and verified, then "complete"; "withdrawn"
     once somebody rolled back from it; "deleting" while its keys go.

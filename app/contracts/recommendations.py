@@ -45,6 +45,21 @@ ENTRY_BYTES = _ENTRY.size
 PLAIN_ID_BYTES = 16
 
 
+POPULAR, SAMPLE = "popular", "sample"
+
+
+def user_part(bucket: int) -> str:
+    return f"user:{bucket}"
+
+
+def similar_part(bucket: int) -> str:
+    return f"similar:{bucket}"
+
+
+def chunk_part(chunk: int) -> str:
+    return f"items:{chunk}"
+
+
 class Place(NamedTuple):
     """Where a record is: the key of its bucket, and its field there."""
 
@@ -62,19 +77,19 @@ class Namespace(Space["Manifest"]):
         return Manifest.from_json(manifest)
 
     def user_bucket(self, generation: str, bucket: int) -> str:
-        return self.part(generation, f"user:{bucket}")
+        return self.part(generation, user_part(bucket))
 
     def similar_bucket(self, generation: str, bucket: int) -> str:
-        return self.part(generation, f"similar:{bucket}")
+        return self.part(generation, similar_part(bucket))
 
     def chunk(self, generation: str, chunk: int) -> str:
-        return self.part(generation, f"items:{chunk}")
+        return self.part(generation, chunk_part(chunk))
 
     def popular(self, generation: str) -> str:
-        return self.part(generation, "popular")
+        return self.part(generation, POPULAR)
 
     def sample(self, generation: str) -> str:
-        return self.part(generation, "sample")
+        return self.part(generation, SAMPLE)
 
 
 def field(identifier: str) -> bytes:
@@ -147,6 +162,11 @@ def chunk_count(items: int) -> int:
     return math.ceil(items / CHUNK_SIZE)
 
 
+def document_place(item: int) -> tuple[int, int]:
+    """The chunk that holds the document of an item's index, and its position there."""
+    return divmod(item, CHUNK_SIZE)
+
+
 def encode_document(item: str, members: str = "{}") -> bytes:
     """The document of an item: ``{"item":...}`` with the members of a JSON object's text."""
     end = "," + members[1:] if members != "{}" else "}"
@@ -215,11 +235,11 @@ class Manifest(generations.Manifest):
     schema: int = SCHEMA
 
     def parts(self) -> Iterator[str]:
-        yield "popular"
-        yield "sample"
-        yield from (f"items:{chunk}" for chunk in range(self.chunks))
-        yield from (f"similar:{bucket}" for bucket in range(self.similar_buckets))
-        yield from (f"user:{bucket}" for bucket in range(self.user_buckets))
+        yield POPULAR
+        yield SAMPLE
+        yield from map(chunk_part, range(self.chunks))
+        yield from map(similar_part, range(self.similar_buckets))
+        yield from map(user_part, range(self.user_buckets))
 
     def user_place(self, namespace: Namespace, user: str) -> Place:
         """Where the user's record is. Raises UnicodeEncodeError, see ``field``."""
@@ -232,8 +252,3 @@ class Manifest(generations.Manifest):
         name = field(item)
         bucket = bucket_of(name, self.similar_buckets)
         return Place(namespace.similar_bucket(self.generation, bucket), name)
-
-    def document_place(self, namespace: Namespace, item: int) -> tuple[str, int]:
-        """The chunk that holds the document of an item's index, and its position there."""
-        chunk, position = divmod(item, CHUNK_SIZE)
-        return namespace.chunk(self.generation, chunk), position

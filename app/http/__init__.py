@@ -1,0 +1,8 @@
+"""The shell around the products: it knows HTTP, gunicorn and Prometheus, and no list.
+
+factory        puts the parts together
+wsgi           what gunicorn loads; gunicorn_conf: how it runs
+metrics        what is counted; metrics_files: where the workers keep it
+problems       every error as problem+json
+probe          the image's health check
+"""

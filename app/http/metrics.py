@@ -31,7 +31,6 @@ from prometheus_client.registry import Collector
 
 from app.api.routes import route_of
 from app.http.metrics_files import FOLDER
-from app.recommendations.generation import Generation
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -92,10 +91,10 @@ class Metrics:
         """One more answer that was made without the cache."""
         self._degraded.inc()
 
-    def looked(self, reachable: bool, live: Generation | None) -> None:
+    def looked(self, reachable: bool, published_at: str | None) -> None:
         """Note whether the cache is reachable, and which generation is served."""
         self._reachable.set(reachable)
-        self._created.set(_seconds(live.manifest.published_at) if live else 0)
+        self._created.set(_seconds(published_at) if published_at is not None else 0)
 
     # Made when there is something to tell: a gauge begins with 0, which would be an alarm.
     @cached_property

@@ -11,7 +11,7 @@ from functools import lru_cache
 from json import JSONEncoder
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import CHUNK_SIZE, Manifest, decode_record, document
+from app.contracts.recommendations import Manifest, decode_record, document, document_place
 from app.recommendations.near_cache import NearCache, Remembered
 
 MAX_REMEMBERED_BYTES = 8192
@@ -36,7 +36,7 @@ def openings(chunks: Sequence[bytes]) -> Opening:
 
     @lru_cache(maxsize=OPENINGS_AT_HAND)
     def opening(item: int) -> bytes:
-        chunk, position = divmod(item, CHUNK_SIZE)
+        chunk, position = document_place(item)
         if chunk >= len(chunks):
             raise BrokenRecord(f"a record names item {item}, beyond the last document")
         return document(chunks[chunk], position)[:-1]

@@ -23,8 +23,8 @@ log = logging.getLogger("larder.cache")
 class Listener(Protocol):
     """Who wants to know how a worker fares."""
 
-    def looked(self, reachable: bool, live: Generation | None) -> None:
-        """The watcher has looked: whether the cache answered, and what is served."""
+    def looked(self, reachable: bool, published_at: str | None) -> None:
+        """The watcher has looked: did the cache answer, and when was what is served published?"""
 
     def degraded(self) -> None:
         """An answer was made without the cache."""
@@ -46,7 +46,7 @@ class Watcher:
         self._client: Client | None = None
         self._live: Generation | None = None
         self._problem = "the cache was not reached yet"
-        self._unread = ""
+        self._unread = self._untold = ""
         self._ended = False
         self._wake = Event()
         self._thread: Thread | None = None
@@ -123,9 +123,11 @@ class Watcher:
             self._set_unreachable(no_answer(error))
         try:
             if self._listener:
-                self._listener.looked(self.reachable, self._live)
-        except Exception:
-            log.exception("nobody was told how the cache fares")
+                self._listener.looked(self.reachable, self._published_at())
+        except Exception as error:
+            if self._untold != str(error):
+                log.error("nobody was told how the cache fares", exc_info=error)
+            self._untold = str(error)
 
     def _follow(self) -> None:
         name: bytes | None
@@ -148,6 +150,9 @@ class Watcher:
 
     def _open(self) -> Client:
         return self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
+
+    def _published_at(self) -> str | None:
+        return self._live.manifest.published_at if self._live else None
 
     def _name_of_live(self) -> str | None:
         return self._live.manifest.generation if self._live else None

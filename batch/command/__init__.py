@@ -8,5 +8,5 @@ report     what a run tells people
 bars       how far it is
 table      columns of text
 size       what a deployment will need
-demo       the whole walk on real films
+demo       the whole walk on real films; films: where they lie
 """

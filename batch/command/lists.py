@@ -1,6 +1,7 @@
 """The subcommands that make lists: they load data, train and publish."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,11 +38,12 @@ def refresh(
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
     client = connect(cache.url)
+    platform = _platform(model, spark)
     described = _load_items(items, reading)
     progress = for_this_terminal()
-    with _platform(model, spark, cache.url).candidate(interactions, reading, progress) as found:
+    with platform.candidate(interactions, reading, cache.url, progress) as found:
         click.echo(report.interactions(found.report, found.users, len(found.items)))
-        documents = _documents(found.items, described, items)
+        documents = _documents(found.items, described)
         manifest = pipeline.refresh(
             found,
             documents,
@@ -65,7 +67,7 @@ def check(interactions: str, reading: Reading, items: ItemsFile | None) -> None:
     found = load(interactions, reading.layout, rejects=rejects, max_rejects=limit)
     click.echo(report.interactions(found.report, len(found.users), len(found.items)))
     click.echo(report.details(found))
-    _documents(found.items, _load_items(items, reading), items)
+    _documents(found.items, _load_items(items, reading))
 
 
 def evaluate(
@@ -84,7 +86,7 @@ def evaluate(
     if metrics is not None:
         _write(metrics, "", "a")  # fails now, rather than after an hour of training
     progress = for_this_terminal()
-    with _platform(model, spark, "").trial(train, test, reading, progress) as found:
+    with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:
             click.echo(report.interactions(each, found.users, len(found.items)))
         quality = found.judge(k, progress)
@@ -93,7 +95,7 @@ def evaluate(
         _write(metrics, json.dumps(asdict(quality), indent=2) + "\n", "w")
 
 
-def _platform(model: Model, spark: SparkOptions | None, cache_url: str) -> pipeline.Platform:
+def _platform(model: Model, spark: SparkOptions | None) -> pipeline.Platform:
     if model.engine == "implicit":
         return OneMachine(_engine(model, spark))
     from batch.spark import java
@@ -101,7 +103,7 @@ def _platform(model: Model, spark: SparkOptions | None, cache_url: str) -> pipel
     java.require()
     from batch.recommendations.cluster.platform import Cluster
 
-    return Cluster(model, spark or SparkOptions(), cache_url)
+    return Cluster(model, spark or SparkOptions())
 
 
 def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
@@ -131,14 +133,12 @@ def _load_items(items: ItemsFile | None, reading: Reading) -> Items | None:
     )
 
 
-def _documents(
-    known: Sequence[str], described: Items | None, items: ItemsFile | None
-) -> Iterable[bytes]:
+def _documents(known: Sequence[str], described: Items | None) -> Iterable[bytes]:
     """The document of each known item, in order; says how many have one."""
-    if described is None or items is None:
+    if described is None:
         return map(encode_document, known)
     click.echo(report.items(described, known))
-    described.check(items.path, known)
+    described.check(known)
     return map(encode_document, known, described.json_objects(known))
 
 
@@ -153,9 +153,9 @@ def _keep_inputs(
     if items is not None:
         given.append(items.path)
         outputs = [*outputs, ("--rejects", beside(reading.rejects_file, "items"))]
-    there = [path for path in given if path.exists()]
+    there = [path for path in given if os.path.exists(path)]
     for name, output in outputs:
-        if output is None or not output.is_file():
+        if output is None or not os.path.isfile(output):
             continue
         if any(output.samefile(file) for path in there for file in find(path)):
             raise BadSettings(f"{name} {output} is the input itself: name another file")

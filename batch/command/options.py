@@ -20,7 +20,7 @@ from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
-from batch.recommendations.terms import ALS_DEFAULTS, RULES, Gate, Holdout, Model, Terms
+from batch.recommendations.terms import DEFAULTS, RULES, Gate, Holdout, Model, Terms
 from batch.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -165,7 +165,7 @@ def _moment(text: str | None) -> float | None:
 
 
 def _default(name: str) -> str:
-    return f"[default: {getattr(ALS_DEFAULTS, name):g}; MLlib has its own]"
+    return f"[default: {getattr(DEFAULTS, name):g}; MLlib has its own]"
 
 
 reading_options = group(
@@ -235,7 +235,7 @@ model_options = group(
     option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
-        default=ALS_DEFAULTS.seed,
+        default=DEFAULTS.seed,
         help="Where chance starts: the same data and seed give the same model.",
     ),
     option(

@@ -77,60 +77,60 @@ def member_bytes(id_bytes: float, k: int) -> float:
     return stored + record + (PACKED_OVERHEAD if record <= PACKED_LIMIT else LOOSE_OVERHEAD)
 
 
-def generation_bytes(plan: Deployment) -> float:
+def generation_bytes(needed: Deployment) -> float:
     """Memory of one generation in the cache: lists, similar items, documents."""
-    member = member_bytes(plan.id_bytes, plan.k)
-    item = member + plan.document_bytes + DOCUMENT_OVERHEAD
-    return plan.users * member + plan.items * item
+    member = member_bytes(needed.id_bytes, needed.k)
+    item = member + needed.document_bytes + DOCUMENT_OVERHEAD
+    return needed.users * member + needed.items * item
 
 
-def figures(plan: Deployment) -> Iterator[Figure]:
+def figures(needed: Deployment) -> Iterator[Figure]:
     """Yield every need of the plan, each with its formula."""
-    yield from _of_the_cache(plan)
-    yield from _of_the_api(plan)
-    yield from _of_the_network(plan)
+    yield from _of_the_cache(needed)
+    yield from _of_the_api(needed)
+    yield from _of_the_network(needed)
 
 
-def _of_the_cache(plan: Deployment) -> Iterator[Figure]:
-    member = member_bytes(plan.id_bytes, plan.k)
-    generation = generation_bytes(plan)
+def _of_the_cache(needed: Deployment) -> Iterator[Figure]:
+    member = member_bytes(needed.id_bytes, needed.k)
+    generation = generation_bytes(needed)
     yield Figure(
         "one generation in the cache",
         generation / 1e6,
         "MB",
-        f"{plan.users:,} users x {member:.1f} B + {plan.items:,} items x "
-        f"({member:.1f} + {plan.document_bytes:.0f} + {DOCUMENT_OVERHEAD:.0f}) B",
+        f"{needed.users:,} users x {member:.1f} B + {needed.items:,} items x "
+        f"({member:.1f} + {needed.document_bytes:.0f} + {DOCUMENT_OVERHEAD:.0f}) B",
     )
     yield Figure(
         "cache memory (maxmemory)",
-        generation * plan.generations * CACHE_HEADROOM / 1e6,
+        generation * needed.generations * CACHE_HEADROOM / 1e6,
         "MB",
-        f"{plan.generations} generations x {CACHE_HEADROOM} headroom",
+        f"{needed.generations} generations x {CACHE_HEADROOM} headroom",
     )
     yield Figure(
         "cache memory, all copies",
-        generation * plan.generations * CACHE_HEADROOM * plan.copies / 1e6,
+        generation * needed.generations * CACHE_HEADROOM * needed.copies / 1e6,
         "MB",
-        f"x {plan.copies} copies (primary and replicas)",
+        f"x {needed.copies} copies (primary and replicas)",
     )
 
 
-def _of_the_api(plan: Deployment) -> Iterator[Figure]:
-    cores = plan.requests_per_second * COLD_CPU_US / 1e6 / UTILIZATION
+def _of_the_api(needed: Deployment) -> Iterator[Figure]:
+    cores = needed.requests_per_second * COLD_CPU_US / 1e6 / UTILIZATION
     workers = max(2, math.ceil(cores))
     yield Figure(
         "API cores",
         cores,
         "cores",
-        f"{plan.requests_per_second:,.0f} requests/s x {COLD_CPU_US:.0f} us / "
+        f"{needed.requests_per_second:,.0f} requests/s x {COLD_CPU_US:.0f} us / "
         f"{UTILIZATION:.0%} busy, none answered near",
     )
     yield Figure("API workers", workers, "processes", "one a core, 2 at least")
     worker = (
         WORKER_MB
-        + 2 * plan.items * (plan.document_bytes + 4) / 1e6
-        + plan.near_users
-        * (min(_answer_bytes(plan), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD)
+        + 2 * needed.items * (needed.document_bytes + 4) / 1e6
+        + needed.near_users
+        * (min(_answer_bytes(needed), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD)
         / 1e6
     )
     yield Figure(
@@ -138,29 +138,29 @@ def _of_the_api(plan: Deployment) -> Iterator[Figure]:
         worker,
         "MB",
         f"{WORKER_MB:.0f} MB + 2 x documents (old and new while changing) + "
-        f"{plan.near_users:,} near answers",
+        f"{needed.near_users:,} near answers",
     )
 
 
-def _of_the_network(plan: Deployment) -> Iterator[Figure]:
-    answer = _answer_bytes(plan)
+def _of_the_network(needed: Deployment) -> Iterator[Figure]:
+    answer = _answer_bytes(needed)
     yield Figure(
         "network to callers",
-        plan.requests_per_second * (answer + HEADER_BYTES) * 8 / 1e6,
+        needed.requests_per_second * (answer + HEADER_BYTES) * 8 / 1e6,
         "Mbit/s",
-        f"{plan.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
+        f"{needed.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
     )
-    trip = ENTRY_BYTES * plan.k + ROUND_TRIP_BYTES
+    trip = ENTRY_BYTES * needed.k + ROUND_TRIP_BYTES
     yield Figure(
         "network to the cache",
-        plan.requests_per_second * trip * 8 / 1e6,
+        needed.requests_per_second * trip * 8 / 1e6,
         "Mbit/s",
-        f"{plan.requests_per_second:,.0f} x {trip:,.0f} B, none answered near",
+        f"{needed.requests_per_second:,.0f} x {trip:,.0f} B, none answered near",
     )
 
 
-def _answer_bytes(plan: Deployment) -> float:
-    return plan.k * (plan.document_bytes + ENTRY_TEXT_BYTES)
+def _answer_bytes(needed: Deployment) -> float:
+    return needed.k * (needed.document_bytes + ENTRY_TEXT_BYTES)
 
 
 def text(needs: Iterable[Figure]) -> str:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -31,7 +31,7 @@ class Written(Protocol[M]):
     def verify(self, client: Client) -> None:
         """Raise CacheUnavailable when something is not there as it was written."""
 
-    def completed(self, manifest: M) -> M:
+    def completed(self, client: Client, manifest: M) -> M:
         """The manifest with what its body can tell only now."""
 
 
@@ -42,40 +42,33 @@ class Contents(Protocol[M]):
         """Write everything that the manifest counts. Raises CacheUnavailable."""
 
 
-@dataclass(frozen=True, slots=True)
 class Turn(Generic[M]):
     """A run's turn to publish: it holds the lock, and nobody else publishes or deletes."""
 
-    client: Client
-    space: Space[M]
-    token: str
-    keep: int
-
-    def live_manifest(self) -> M | None:
-        """The manifest of the live generation; None when nothing readable is live."""
-        return Generations(self.client, self.space).live_manifest()
+    def __init__(self, client: Client, space: Space[M], token: str) -> None:
+        self.generations = Generations(client, space)
+        self.left: str | None = None
+        """What was live before: readers may not have followed the pointer yet."""
+        self._client, self._space, self._token = client, space, token
 
     def publish(self, manifest: M, contents: Contents[M], advance: Advance) -> M:
-        """Publish, see below, then delete what is old.
-
-        What was live stays until the next run, for the readers that have not followed yet.
-        """
-        generations = Generations(self.client, self.space)
-        left = generations.live()
-        published = publish(self.client, self.space, manifest, contents, self.token, advance)
-        generations.prune(self.keep, spared=left)
-        return published
+        """Publish under the lock, see below."""
+        self.left = self.generations.live()
+        return publish(self._client, self._space, manifest, contents, self._token, advance)
 
 
 @contextmanager
 def turn(client: Client, space: Space[M], keep: int) -> Iterator[Turn[M]]:
-    """Take the lock and delete what dead runs left; keep: how many generations stay.
+    """Take the lock; delete what dead runs left, and at the end what is old.
 
-    Raises Locked, naming the holder, or CacheUnavailable.
+    keep: how many generations stay, beside the one that was live before. Raises Locked, naming the
+    holder, or CacheUnavailable.
     """
     with hold(client, space) as token:
-        Generations(client, space).prune(keep)
-        yield Turn(client, space, token, keep)
+        ours = Turn(client, space, token)
+        ours.generations.prune(keep)
+        yield ours
+        ours.generations.prune(keep, spared=ours.left)
 
 
 def publish(
@@ -100,7 +93,7 @@ def publish(
         generations.prove(manifest, token)
         written.verify(client)
         complete = replace(
-            written.completed(manifest),
+            written.completed(client, manifest),
             state="complete",
             checksum=f"{written.checksum % 2**32:08x}",
             published_at=now().isoformat(timespec="seconds"),

@@ -67,6 +67,7 @@ class ItemsReport:
 class Items:
     """The documents by item id, each a JSON object in a text."""
 
+    path: Path
     texts: Mapping[str, str]
     report: ItemsReport
 
@@ -74,16 +75,16 @@ class Items:
         """Yield the document of each id as JSON text, `{}` where there is none."""
         return (self.texts.get(text, "{}") for text in ids)
 
-    def check(self, path: Path, known: Sequence[str]) -> None:
+    def check(self, known: Sequence[str]) -> None:
         """Raise BadInteractions when no known id has a document; warn when most have none."""
         lacking = [item for item in known if item not in self.texts]
         if 2 * len(lacking) <= len(known):
             return
         strange = self.texts.keys() - set(known) or self.texts.keys()
         sentence = (
-            f"{path}: expected documents for the {len(known):,} items of the interactions, found "
-            f"them for {len(known) - len(lacking):,}; without one are {_few(lacking)}, this file "
-            f"has {_few(strange)}: are the ids in another column (--items-id-column), or have "
+            f"{self.path}: expected documents for the {len(known):,} items of the interactions, "
+            f"found them for {len(known) - len(lacking):,}; without one are {_few(lacking)}, this "
+            f"file has {_few(strange)}: are the ids in another column (--items-id-column), or have "
             "they lost leading zeros?"
         )
         if len(lacking) == len(known):
@@ -145,7 +146,7 @@ def _load(
     if not texts:
         raise BadInteractions(f"{path}: expected items, found none in {total} rows")
     report = ItemsReport(len(table.files), total, dict(rejected), good - len(texts))
-    return Items(texts, report)
+    return Items(path, texts, report)
 
 
 def _document(

@@ -50,7 +50,8 @@ class WrittenLists:
         self.strings.verify(client)
         self.buckets.verify(client)
 
-    def completed(self, manifest: Manifest) -> Manifest:
+    def completed(self, client: Client, manifest: Manifest) -> Manifest:
+        warn_of_loose_buckets(client, self.buckets.fullest, manifest.k)
         return replace(manifest, document_bytes=sum(self.strings.sizes))
 
 
@@ -80,7 +81,6 @@ class LocalContents:
             keys = [key(name, bucket) for bucket in range(count)]
             shelves = Shelves.of(members, count)
             write_buckets(client, keys, shelves, lists_of, written.buckets, advance)
-        warn_of_loose_buckets(client, written.buckets.fullest, manifest.k)
         return written
 
 

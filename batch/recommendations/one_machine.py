@@ -39,7 +39,7 @@ class OneMachine:
 
     @contextmanager
     def candidate(
-        self, interactions: str, reading: Reading, progress: Progress
+        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
     ) -> Iterator["LocalCandidate"]:
         found = load(
             interactions,

@@ -104,9 +104,12 @@ class Platform(Protocol):
     """Where models are trained: this machine, or a Spark cluster."""
 
     def candidate(
-        self, interactions: str, reading: Reading, progress: Progress
+        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
     ) -> AbstractContextManager[Candidate]:
-        """Read the interactions. Raises BadInteractions or BadSettings."""
+        """Read the interactions, whose lists go into that cache.
+
+        Raises BadInteractions or BadSettings.
+        """
 
     def trial(
         self, train: str, test: str, reading: Reading, progress: Progress
@@ -133,11 +136,12 @@ def refresh(
         quality = _judged(candidate, terms, progress)
         if quality is not None:
             report(quality)
-        forced = _is_forced(quality, terms, ours.live_manifest())
+        forced = _is_forced(quality, terms, ours.generations.live_manifest())
         contents = candidate.train(namespace, documents, terms.k, progress)
         manifest = _manifest(candidate, terms, quality, forced, started)
         with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
-            return ours.publish(manifest, contents, advance)
+            published = ours.publish(manifest, contents, advance)
+    return published
 
 
 def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator
 
-from app.contracts.recommendations import Manifest, Namespace, decode_record, document
+from app.contracts.recommendations import (
+    Manifest,
+    Namespace,
+    decode_record,
+    document,
+    document_place,
+)
 from batch.errors import BadSettings, CacheUnavailable, UnknownGeneration
 from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
@@ -38,6 +44,6 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
 
 
 def _document(client: Client, namespace: Namespace, manifest: Manifest, item: int) -> str:
-    key, position = manifest.document_place(namespace, item)
-    chunk: bytes = client.get(key) or b""
+    number, position = document_place(item)
+    chunk: bytes = client.get(namespace.chunk(manifest.generation, number)) or b""
     return document(chunk, position).decode()

@@ -3,7 +3,7 @@
 The command makes these from its options before anything heavy is loaded, so this imports no numpy.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from app.contracts.recommendations import MAX_K
@@ -13,7 +13,7 @@ RULES = ("random", "stratified", "chronological")
 
 
 @dataclass(frozen=True, slots=True)
-class ALS:
+class Hyperparameters:
     """The hyper-parameters of implicit feedback; ``engines.implicit_als`` says what they mean."""
 
     factors: int = 128
@@ -24,7 +24,7 @@ class ALS:
     threads: int = 0
 
 
-ALS_DEFAULTS = ALS()
+DEFAULTS = Hyperparameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Model:
     regularization: float | None = None
     alpha: float | None = None
     iterations: int | None = None
-    seed: int = ALS_DEFAULTS.seed
+    seed: int = DEFAULTS.seed
     als: str | None = None
     feedback: str = "implicit"
     whole_mb: int | None = None
@@ -47,7 +47,13 @@ class Model:
     @property
     def chosen(self) -> dict[str, Any]:
         """The hyper-parameters that somebody chose."""
-        values = {each.name: getattr(self, each.name, None) for each in fields(ALS)}
+        values = {
+            "factors": self.factors,
+            "regularization": self.regularization,
+            "alpha": self.alpha,
+            "iterations": self.iterations,
+            "seed": self.seed,
+        }
         return {name: value for name, value in values.items() if value is not None}
 
 

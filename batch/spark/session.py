@@ -63,7 +63,7 @@ def session(conf: Mapping[str, str], log_level: str = "off") -> "Iterator[SparkS
 
     conf: Spark's own settings by name; they win over ours, over those of spark-submit and
     over spark-defaults.conf. log_level: "off", "error", "warn", "info" of Spark's log on stderr.
-    Raises BadSettings, or as ``spark_errors`` says; errors raised inside are spark_errors too.
+    Raises BadSettings, or as ``spark_errors`` says; errors raised inside are translated too.
     """
     java.require()
     from pyspark import SparkContext
@@ -124,7 +124,7 @@ def _started(conf: Mapping[str, str], log_level: str) -> "Iterator[SparkSession]
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Errors are spark_errors while Spark and Java still run: they are asked what happened.
+    # Errors are translated while Spark and Java still run: they are asked what happened.
     with java.running(conf, log_level), ExitStack() as stack, spark_errors():
         settings = settings_of(conf)
         _choose_python(settings)

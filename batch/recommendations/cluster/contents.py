@@ -117,7 +117,8 @@ class ClusterWritten:
     def checksum(self) -> int:
         return self._common.checksum + sum(shelf.checksum for shelf in self.shelves)
 
-    def completed(self, manifest: Manifest) -> Manifest:
+    def completed(self, client: Client, manifest: Manifest) -> Manifest:
+        warn_of_loose_buckets(client, self.fullest, manifest.k)
         return replace(manifest, document_bytes=sum(self._common.sizes))
 
     def verify(self, client: Client) -> None:
@@ -161,7 +162,6 @@ class ClusterContents:
             found = shelves.collect()
             written.shelves += found
             advance(sum(shelf.members for shelf in found))
-        warn_of_loose_buckets(client, written.fullest, self.k)
         return written
 
     def _sample(self) -> bytes:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -29,26 +29,25 @@ class Cluster:
     """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported."""
 
     model: Model
-    spark: SparkOptions
-    cache_url: str = field(repr=False)  # it may hold a password
+    options: SparkOptions
 
     @contextmanager
     def candidate(
-        self, interactions: str, reading: Reading, progress: Progress
+        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
     ) -> Iterator[ClusterCandidate]:
-        with session(self.spark.conf, self.spark.log) as spark, ExitStack() as stack:
-            chosen = learner(self.model)
-            reach(spark.sparkContext, self.cache_url)
+        chosen = learner(self.model)
+        with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
+            reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, interactions, reading, reading.rejects_folder, stack)
             indexed = _numbered(pairs.frame, [pairs], progress, stack)
-            yield ClusterCandidate(pairs.report, indexed, chosen, self.cache_url, stack)
+            yield ClusterCandidate(pairs.report, indexed, chosen, cache_url, stack)
 
     @contextmanager
     def trial(
         self, train: str, test: str, reading: Reading, progress: Progress
     ) -> Iterator[ClusterTrial]:
-        with session(self.spark.conf, self.spark.log) as spark, ExitStack() as stack:
-            chosen = learner(self.model)
+        chosen = learner(self.model)
+        with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
             folder = reading.rejects_folder
             seen = self._read(spark, train, reading, folder, stack)
             held_out = self._read(spark, test, reading, f"{folder}-test", stack)

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 from batch.errors import NotGoodEnough
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Factors
-from batch.recommendations.terms import ALS
+from batch.recommendations.terms import Hyperparameters
 
 
 @dataclass(frozen=True, slots=True)
-class ImplicitALS(ALS):
+class ImplicitALS(Hyperparameters):
     """Hu, Koren & Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008.
 
     ``alpha`` is the confidence in an average interaction; what was not seen has confidence 1.

@@ -13,7 +13,6 @@ import redis
 from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.connect import connect
-from app.recommendations.generation import Generation
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
@@ -121,10 +120,10 @@ class Deaf:
     """A listener that always fails."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[bool, Generation | None]] = []
+        self.told: list[tuple[bool, str | None]] = []
 
-    def looked(self, reachable: bool, live: Generation | None) -> None:
-        self.told.append((reachable, live))
+    def looked(self, reachable: bool, published_at: str | None) -> None:
+        self.told.append((reachable, published_at))
         raise OSError("no space left on device")
 
     def degraded(self) -> None:
@@ -150,8 +149,8 @@ class TestTheThread:
         watcher = Watcher(settings, listener)
         watcher.start()
         assert listener.told == [(True, None)]
-        publish_by_hand(client, namespace)
-        wait_until(lambda: listener.told[-1] == (True, watcher._live) and watcher._live is not None)
+        published = publish_by_hand(client, namespace)
+        wait_until(lambda: listener.told[-1] == (True, published.published_at))
         assert watcher.live().manifest.generation == FIRST
         assert watcher.reachable
         watcher.stop()

@@ -46,7 +46,7 @@ class Models(Space[Model]):
 
 
 class Written(Strings):
-    def completed(self, manifest: Model) -> Model:
+    def completed(self, client: Client, manifest: Model) -> Model:
         return replace(manifest, trees=7)
 
 

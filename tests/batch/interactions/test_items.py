@@ -209,7 +209,7 @@ def test_a_layout_of_items_that_cannot_be_read_names_their_options(wrong: dict[s
 def test_items_that_match_nothing_are_refused_with_examples(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "item,title\n7,Seven\n8,Eight\n")
     with pytest.raises(BadInteractions, match="--items-id-column.*leading zeros") as caught:
-        load_items(file).check(file, ["007", "008", "009", "010"])
+        load_items(file).check(["007", "008", "009", "010"])
     assert "without one are '007', '008', '009', this file has '7', '8':" in str(caught.value)
 
 
@@ -218,7 +218,7 @@ def test_fewer_than_half_described_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, known: str, warned: bool
 ) -> None:
     file = write(tmp_path / "a.csv", "item,title\na,A\nb,B\n")
-    load_items(file).check(file, list(known))
+    load_items(file).check(list(known))
     assert ("without one are 'x', 'y', 'z', this file has 'a', 'b':" in caplog.text) == warned
     assert bool(caplog.records) == warned
 
