@@ -126,8 +126,9 @@ class ClusterWritten:
         self._common.verify(client)
         shelves = self._context.parallelize(self.shelves, len(self.shelves))
         for shelf, found in zip(self.shelves, shelves.map(self._target.count).collect()):
-            (first,) = self._target.keys(shelf.whose, shelf.buckets[:1])
-            where = f"{first} and the buckets up to {shelf.buckets.stop}"
+            start, stop = shelf.buckets.start, shelf.buckets.stop  # the same for one that is empty
+            (first,) = self._target.keys(shelf.whose, range(start, start + 1))
+            where = f"{first} and the buckets up to {stop}"
             expect(where, "members", shelf.members, found)
         samples = [each for shelf in self.shelves for each in shelf.sample]
         for key, checksum in samples[:: max(1, len(samples) // SAMPLE)]:
