@@ -58,6 +58,7 @@ def hold(
         }
     )
     lock = _Lock(client, space.lock, timeout=lease_seconds, thread_local=False)
+    lock.local.token = token.encode()  # a signal may come once the server has it, before we know
     released = Event()
     renewing = Thread(target=_renew, args=(lock, released, lease_seconds / 3), daemon=True)
     try:

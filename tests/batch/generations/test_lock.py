@@ -175,3 +175,18 @@ def test_a_cluster_is_locked_too(cluster_client: Any, namespace: Namespace) -> N
         with pytest.raises(Locked), hold(cluster_client, namespace):
             pytest.fail("two hold one lock")
     assert not cluster_client.exists(namespace.lock)
+
+
+def test_a_signal_between_taking_and_knowing_leaves_no_lock(
+    client: Any, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = client.eval
+
+    def interrupted(*script: Any) -> None:
+        ask(*script)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(client, "eval", interrupted)
+    with pytest.raises(SystemExit), hold(client, namespace):
+        pass
+    assert not client.exists(namespace.lock)
