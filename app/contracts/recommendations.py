@@ -29,7 +29,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from app.contracts import generations
 from app.contracts.generations import SCHEMA, BrokenRecord, Space
@@ -60,11 +60,8 @@ def chunk_part(chunk: int) -> str:
     return f"items:{chunk}"
 
 
-class Place(NamedTuple):
-    """Where a record is: the key of its bucket, and its field there."""
-
-    key: str
-    field: bytes
+Place = tuple[str, bytes]
+"""Where a record is: the key of its bucket, and its field there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +242,10 @@ class Manifest(generations.Manifest):
         """Where the user's record is. Raises UnicodeEncodeError, see ``field``."""
         name = field(user)
         bucket = bucket_of(name, self.user_buckets)
-        return Place(namespace.user_bucket(self.generation, bucket), name)
+        return namespace.part(self.generation, user_part(bucket)), name
 
     def item_place(self, namespace: Namespace, item: str) -> Place:
         """Where the record of the item's neighbours is. Raises as ``user_place`` does."""
         name = field(item)
         bucket = bucket_of(name, self.similar_buckets)
-        return Place(namespace.similar_bucket(self.generation, bucket), name)
+        return namespace.part(self.generation, similar_part(bucket)), name
