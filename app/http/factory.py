@@ -9,6 +9,7 @@ from werkzeug.routing import BaseConverter
 from app.api import Sources, generation, health, items, recommendations, users
 from app.api.direct import Direct
 from app.http import problems
+from app.http.workers import Worker, this_worker
 from app.recommendations.answer import Answers
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
@@ -38,7 +39,8 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
         settings = Settings.from_environment()
     if watcher is None:
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
-    metrics = _metrics() if settings.metrics else None
+    worker = this_worker()
+    metrics = _metrics(worker) if settings.metrics else None
     if watcher is None:
         watcher = Watcher(settings, metrics)
         watcher.start()
@@ -66,7 +68,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     return app
 
 
-def _metrics() -> "Metrics | None":
+def _metrics(worker: Worker | None) -> "Metrics | None":
     from app.http.metrics import of_this_worker  # here, so that the library is loaded only when on
 
-    return of_this_worker()
+    return of_this_worker(worker)

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from typing import Any
 
 from app.errors import BadSettings
+from app.http.workers import Folder
 from app.settings import Settings
 
 try:
@@ -25,11 +27,17 @@ graceful_timeout = 5 + _settings.cache_timeout_ms // 1000
 control_socket_disable = True  # it would be written under $HOME, which a read-only root refuses
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-if _settings.metrics:
-    from app.http.metrics_files import (  # noqa: F401
-        child_exit,
-        on_exit,
-        on_starting,
-        post_fork,
-        pre_fork,
-    )
+
+def on_starting(server: Any) -> None:
+    """Make the folder in which the workers find each other; the API answers without it, too."""
+    server.workers_folder = None
+    try:
+        server.workers_folder = Folder.make(worker_tmp_dir)
+    except OSError as error:
+        server.log.error("the workers are alone, and there are no metrics: %s", error)
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    if server.workers_folder:
+        server.workers_folder.remove()

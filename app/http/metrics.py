@@ -14,7 +14,6 @@ No label comes from a client. Nothing imports this module, or the library, while
 """
 
 import logging
-import os
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
@@ -30,7 +29,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.api.routes import route_of
-from app.http.metrics_files import FOLDER
+from app.http.metrics_files import forget_the_dead, share
+from app.http.workers import Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,20 +42,26 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 log = logging.getLogger("larder.metrics")
 
 
-def of_this_worker() -> "Metrics | None":
+def of_this_worker(worker: Worker | None) -> "Metrics | None":
     """The metrics of this process; None when it has no files for them."""
-    if FOLDER in os.environ:
-        return Metrics(os.environ[FOLDER])
-    log.error("no metrics: gunicorn gave this process no folder for them")
-    return None
+    if worker is None:
+        log.error("no metrics: this process has no folder for them")
+        return None
+    try:
+        share(worker)
+    except OSError as error:
+        log.error("no metrics of this worker: %s", error)
+        return None
+    return Metrics(worker)
 
 
 class Metrics:
     """What this worker counts, and the page that tells of all workers."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._registry = CollectorRegistry()
-        MultiProcessCollector(self._registry, folder)
+        MultiProcessCollector(self._registry, str(worker.folder))
         self._registry.register(_Build())
         self._requests = Counter(
             "larder_requests", "Requests answered.", ("route", "method", "status"), registry=None
@@ -119,6 +125,7 @@ class Metrics:
             encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         except TypeError:  # the library's, for a version that is no number
             encode, content_type = choose_encoder("")
+        forget_the_dead(self._worker)
         response = Response(encode(self._registry), content_type=content_type)
         response.headers["Cache-Control"] = "no-store"
         return response

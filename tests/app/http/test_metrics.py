@@ -82,7 +82,7 @@ def ready(api: Api) -> Any:
 def folder(api: Api) -> Path:
     """Where the workers count: the master holds it open."""
     opened = [os.readlink(each) for each in Path(f"/proc/{master(api).pid}/fd").iterdir()]
-    (found,) = [each for each in opened if "/larder-metrics-" in each]
+    (found,) = [each for each in opened if "/larder-workers-" in each]
     return Path(found)
 
 
@@ -327,10 +327,9 @@ def test_off_nothing_of_it_is_loaded() -> None:
         "from app.settings import Settings\n"
         "app = create_app(Settings(), Watcher(Settings()))\n"
         "metrics = {'prometheus_client', 'app.http.metrics', 'app.http.metrics_files'}\n"
-        "print(sorted(metrics & set(sys.modules)))\n"
-        "print([name for name in vars(sys.modules['app.http.gunicorn_conf']) if 'fork' in name])"
+        "print(sorted(metrics & set(sys.modules)))"
     )
-    assert _run(program) == "[]\n[]\n"
+    assert _run(program) == "[]\n"
 
 
 def test_the_folder_is_new_at_every_start_and_goes_at_the_end(server: Server) -> None:
@@ -380,13 +379,14 @@ def test_without_space_for_metrics_requests_are_answered(server: Server) -> None
 
 
 FULL = """
-import resource, sys
+import pathlib, resource, sys
 from app.api import routes
 from app.http import metrics, metrics_files
+from app.http.workers import Worker
 metrics_files.FILES = dict.fromkeys(metrics_files.FILES, 8192)
-metrics_files.share(sys.argv[1], 0)
+counts = metrics.of_this_worker(Worker.claim(pathlib.Path(sys.argv[1])))
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
-counting = metrics.Counting(lambda environ, start: [b"answer"], metrics.of_this_worker())
+counting = metrics.Counting(lambda environ, start: [b"answer"], counts)
 for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
     print(counting({"PATH_INFO": path, "REQUEST_METHOD": "GET"}, None))
 """
@@ -399,11 +399,12 @@ def test_a_failure_of_the_metrics_fails_no_request(tmp_path: Path) -> None:
 
 
 ALL = """
-import sys
+import pathlib, sys
 from app.api import routes
-from app.http import metrics, metrics_files
-metrics_files.share(sys.argv[1], 255)
-counts = metrics.of_this_worker()
+from app.http import metrics
+from app.http.workers import Worker
+folder = pathlib.Path(sys.argv[1])
+counts = metrics.of_this_worker(Worker(folder, 255, 0))
 counts.looked(True, None)
 for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
     for method in [*metrics.METHODS, "BREW"]:
