@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-busy test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test fuzz test-busy test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,9 @@ test: $(VENV)/.test  ## everything but Spark and containers, against real server
 
 test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 	@$(BIN)/python -m tests.busy $(MAKE) test
+
+fuzz: $(VENV)/.test  ## attack a running stack for two minutes: raw HTTP, slow connections, garbage, odd files; SECONDS=, SEED=, SERVER=
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) $(FUZZ_ARGS)
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
 	@$(FETCH) java-17 || true
