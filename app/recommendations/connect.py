@@ -1,13 +1,16 @@
 """The reader's side of the cache: open it so that no request waits long, and know its errors."""
 
-from typing import Any, Protocol
+from socket import socket
+from typing import Any, ClassVar, Protocol, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from app.contracts.cache_url import CacheURL
+from app.recommendations.resolver import Resolver
 
 CACHE_ERRORS = (
     redis.RedisError,
@@ -28,27 +31,74 @@ class Client(Protocol):
     def close(self) -> None: ...
 
 
-def connect(url: str, timeout_ms: int) -> Client:
+class _Connection(redis.Connection):
+    """Connects to addresses that the resolver knows, and asks no name server."""
+
+    resolver: ClassVar[Resolver]
+
+    def _connect(self) -> socket:
+        host, limit = self.host, self.socket_connect_timeout
+        addresses = self.resolver.addresses(host)
+        try:
+            self.socket_connect_timeout = limit and limit / len(addresses)
+            return self._connect_to_any(addresses)
+        except OSError:
+            self.resolver.ask(host)  # the cache may have moved
+            raise
+        finally:
+            self.host, self.socket_connect_timeout = host, limit
+
+    def _connect_to_any(self, addresses: tuple[str, ...]) -> socket:
+        refused = OSError("no address")
+        for self.host in addresses:
+            try:
+                return cast(socket, super()._connect())  # type: ignore[no-untyped-call]
+            except OSError as error:
+                refused = error
+        raise refused
+
+
+class _TLSConnection(redis.SSLConnection, _Connection):
+    """The same with TLS, which looks for the host's name in the certificate."""
+
+
+def connect(url: str, timeout_ms: int, resolver: Resolver) -> Client:
     """Open a client of the server or, for ``redis+cluster://``, of the cluster that the URL names.
 
-    A request waits four times at the most, for the connection, AUTH, SELECT and its command, so
-    each gets a quarter of the time-out; nothing is tried twice. Only a cluster client may take
-    longer, when it looks for the nodes that took the place of others.
+    A request waits four times at the most, for the connection, AUTH, SELECT and its command, and
+    once more for TLS; so each wait gets its part of the time-out, and nothing is tried twice. Only
+    a cluster client may take longer, when it looks for the nodes that took the place of others.
     """
-    quarter = timeout_ms / 4000
+    cache = CacheURL.parse(url)
+    with_tls = cache.scheme.startswith("rediss")
+    each = timeout_ms / (5000 if with_tls else 4000)
     options: dict[str, Any] = {
-        "socket_timeout": quarter,
-        "socket_connect_timeout": quarter,
+        "socket_timeout": each,
+        "socket_connect_timeout": each,
         "protocol": 2,  # no HELLO
         "driver_info": None,  # nor CLIENT SETINFO
         "retry": Retry(NoBackoff(), 0),
     }
-    cache = CacheURL.parse(url)
+    if cache.scheme != "unix":
+        kind = _TLSConnection if with_tls else _Connection
+        options["connection_class"] = type(kind.__name__, (kind,), {"resolver": resolver})
+    # A cluster's client takes the connection's class from the scheme, if that is of TLS.
+    client_url = cache.for_client.replace("rediss://", "redis://", 1)
     if cache.is_cluster:
-        client: Client = RedisCluster.from_url(cache.for_client, **options)
+        client: Client = RedisCluster.from_url(client_url, **options)
     else:
-        client = redis.Redis.from_url(cache.for_client, **options)
+        client = redis.Redis.from_url(client_url, **options)
     return client
+
+
+def host_of(url: str) -> str:
+    """The name or address that a URL names; empty when it is no host's."""
+    return str(parse_url(CacheURL.parse(url).for_client).get("host", ""))
+
+
+def nodes_of(client: Client) -> list[str]:
+    """The names or addresses at which a cluster says that its nodes are."""
+    return [node.host for node in client.get_nodes()] if isinstance(client, RedisCluster) else []
 
 
 def is_away(client: Client, error: Exception) -> bool:

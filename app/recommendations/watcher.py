@@ -10,12 +10,21 @@ import redis
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest, Namespace
 from app.errors import CacheUnavailable, NothingPublished
-from app.recommendations.connect import CACHE_ERRORS, Client, connect, no_answer
+from app.recommendations.connect import (
+    CACHE_ERRORS,
+    Client,
+    connect,
+    host_of,
+    no_answer,
+    nodes_of,
+)
 from app.recommendations.generation import Generation, openings
 from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.resolver import Resolver
 from app.settings import Settings
 
 _CHUNKS_AT_A_TIME = 64
+_PATIENCE_WITH_NAMES_SECONDS = 1.0
 
 log = logging.getLogger("larder.cache")
 
@@ -37,7 +46,7 @@ class Watcher:
         self,
         settings: Settings,
         listener: Listener | None = None,
-        connect: Callable[[str, int], Client] = connect,
+        connect: Callable[[str, int, Resolver], Client] = connect,
     ) -> None:
         self.namespace = Namespace(settings.namespace)
         self._settings = settings
@@ -49,6 +58,7 @@ class Watcher:
         self._unread = self._untold = ""
         self._ended = False
         self._wake = Event()
+        self._resolver = Resolver(told=self._wake.set)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -102,6 +112,7 @@ class Watcher:
         try:
             self._follow()
         except CACHE_ERRORS as error:
+            self._resolver.ask_again()  # somebody else may have the address now
             self._set_unreachable(no_answer(error), error)
         except BrokenRecord as error:
             self._unreadable(error)
@@ -139,6 +150,7 @@ class Watcher:
             # At no address that the client knows is a node: the URL may lead to others.
             self._client = self._open()
             name = self._client.get(self.namespace.live)
+        self._resolver.expect(nodes_of(self._client))
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
             self._set_unreachable("the cache lost its data: run 'larder refresh' again")
@@ -149,7 +161,10 @@ class Watcher:
         self._set_reachable()
 
     def _open(self) -> Client:
-        return self._connect(self._settings.cache_url, self._settings.cache_timeout_ms)
+        url = self._settings.cache_url
+        if host := host_of(url):
+            self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
+        return self._connect(url, self._settings.cache_timeout_ms, self._resolver)
 
     def _published_at(self) -> str | None:
         return self._live.manifest.published_at if self._live else None

@@ -1,6 +1,7 @@
 """Servers that speak something else than the truth, or than the protocol."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
@@ -22,7 +23,12 @@ LIES = {
 
 
 @contextmanager
-def lying(answer: bytes, port: int = 0, heard: list[bytes] | None = None) -> Iterator[str]:
+def lying(
+    answer: bytes,
+    port: int = 0,
+    heard: list[bytes] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[str]:
     """A TCP server that has one answer to everything, and notes what it heard; yields its URL."""
     listener = socket.create_server(("127.0.0.1", port))
     opened: list[socket.socket] = []
@@ -33,6 +39,10 @@ def lying(answer: bytes, port: int = 0, heard: list[bytes] | None = None) -> Ite
                 connection, _ = listener.accept()
             except OSError:
                 return
+            if tls:
+                connection = tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
             opened.append(connection)
             Thread(target=_lie, args=(connection, answer, heard), daemon=True).start()
 

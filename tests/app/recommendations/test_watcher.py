@@ -14,6 +14,7 @@ from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.connect import connect
 from app.recommendations.lookup import Lookup
+from app.recommendations.resolver import Resolver
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.app.liar import LIES, lying
@@ -29,8 +30,8 @@ def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url() -> Non
     """As when all pods of a cache are made anew: its name leads to other addresses."""
     clusters = [Cluster(), Cluster()]
 
-    def by_name(url: str, timeout_ms: int) -> Any:
-        return connect(clusters[0].url, timeout_ms)
+    def by_name(url: str, timeout_ms: int, resolver: Resolver) -> Any:
+        return connect(clusters[0].url, timeout_ms, resolver)
 
     with clusters[0], clusters[1]:
         for each in clusters:
