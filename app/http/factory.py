@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import Sources, generation, health, items, recommendations, users
+from app.api import Sources, generation, health, index, items, recommendations, users
 from app.api.direct import Direct
 from app.http import problems
 from app.http.workers import Worker, this_worker
@@ -62,7 +62,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (recommendations, items, users, generation, health):
+    for module in (index, recommendations, items, users, generation, health):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.contracts.recommendations import (
     BUCKET_SIZE,
     CHUNK_SIZE,
+    EMPTY_BUCKET,
     ENTRY_BYTES,
     Manifest,
     Namespace,
@@ -161,7 +162,7 @@ def write_buckets(
         buckets.write(
             client,
             (
-                (keys[first + n], dict(members[starts[n] : starts[n + 1]]))
+                (keys[first + n], dict(members[starts[n] : starts[n + 1]]) or EMPTY_BUCKET)
                 for n in range(last - first)
             ),
         )
