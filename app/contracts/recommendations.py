@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from app.contracts import generations
-from app.contracts.generations import SCHEMA, BrokenRecord, Space
+from app.contracts.generations import SCHEMA, BrokenRecord, Parts, Space
 
 BUCKET_SIZE = 80
 CHUNK_SIZE = 256
@@ -249,12 +249,11 @@ class Manifest(generations.Manifest):
     document_bytes: int = 0
     schema: int = SCHEMA
 
-    def parts(self) -> Iterator[str]:
-        yield POPULAR
-        yield SAMPLE
-        yield from map(chunk_part, range(self.chunks))
-        yield from map(similar_part, range(self.similar_buckets))
-        yield from map(user_part, range(self.user_buckets))
+    def parts(self) -> Iterator[Parts]:
+        strings = [POPULAR, SAMPLE, *map(chunk_part, range(self.chunks))]
+        yield Parts("string", strings, self.document_bytes or None)
+        yield Parts("hash", map(similar_part, range(self.similar_buckets)), self.items)
+        yield Parts("hash", map(user_part, range(self.user_buckets)), self.users)
 
     def user_place(self, namespace: Namespace, user: str) -> Place:
         """Where the user's record is. Raises UnicodeEncodeError, see ``field``."""

@@ -22,7 +22,7 @@ from app.contracts.recommendations import (
 )
 from batch.generations.connect import Client
 from batch.generations.parts import Hashes, Strings
-from batch.generations.publish import if_allowed
+from batch.generations.server import if_allowed
 from batch.progress import Advance
 from batch.recommendations.topk import BLOCK, Lists
 
