@@ -136,7 +136,8 @@ def refresh(
         quality = _judged(candidate, terms, progress)
         if quality is not None:
             report(quality)
-        forced = _is_forced(quality, terms, ours.generations.live_manifest())
+        live = ours.generations.live_manifest()
+        forced = _is_forced(quality, terms, live, _settings(candidate, terms))
         contents = candidate.train(namespace, documents, terms.k, progress)
         manifest = _manifest(candidate, terms, quality, forced, started)
         with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
@@ -169,13 +170,17 @@ def _manifest(
         similar_buckets=bucket_count(items),
         chunks=chunk_count(items),
         engine=candidate.engine,
-        settings={**candidate.settings, **terms.holdout.settings},
+        settings=_settings(candidate, terms),
         metrics=asdict(quality) if quality is not None else {},
         fingerprint=candidate.fingerprint(),
         forced=forced,
         code_version=_code_version(),
         started_at=started.isoformat(timespec="seconds"),
     )
+
+
+def _settings(candidate: Candidate, terms: Terms) -> dict[str, Any]:
+    return {**candidate.settings, **terms.holdout.settings}
 
 
 def _code_version() -> str:
@@ -186,11 +191,13 @@ def _code_version() -> str:
         return "unknown"
 
 
-def _is_forced(quality: Quality | None, terms: Terms, live: Manifest | None) -> bool:
+def _is_forced(
+    quality: Quality | None, terms: Terms, live: Manifest | None, settings: Mapping[str, Any]
+) -> bool:
     """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
     if quality is None:
         return True
-    live_ndcg = _live_ndcg(live, terms.holdout, quality.model.k)
+    live_ndcg = _live_ndcg(live, settings, quality.model.k)
     reasons = "; ".join(reasons_against(quality, terms.gate, live_ndcg))
     if not reasons:
         return False
@@ -220,17 +227,18 @@ def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> li
     return reasons
 
 
-def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:
+def _live_ndcg(live: Manifest | None, settings: Mapping[str, Any], k: int) -> float | None:
     """The live generation's nDCG, when it was judged in the same way."""
     if live is None:
         return None
     judged: dict[str, Any] = live.metrics.get("model", {})
-    if judged.get("k") != k or _rule(live.settings) != _rule(holdout.settings):
+    if judged.get("k") != k or _rule(live.settings) != _rule(settings):
         log.warning("not compared with the live generation: it was judged in another way")
         return None
     return float(judged["ndcg"])
 
 
 def _rule(settings: Mapping[str, Any]) -> tuple[Any, ...]:
-    """How interactions were held out; the date of ``--after`` may move on from day to day."""
-    return settings.get("split"), settings.get("holdout"), "after" in settings
+    """How lists were judged; the date of ``--after`` may move on from day to day."""
+    held_out = settings.get("split"), settings.get("holdout"), "after" in settings
+    return *held_out, settings.get("repeat", False)
