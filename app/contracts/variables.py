@@ -54,6 +54,7 @@ BATCH = frozenset(
         "LARDER_RATING_COLUMN",
         "LARDER_REGULARIZATION",
         "LARDER_REJECTS",
+        "LARDER_REPEAT",
         "LARDER_SEED",
         "LARDER_SIZE_DOCUMENT_BYTES",
         "LARDER_SIZE_ID_BYTES",

@@ -108,7 +108,7 @@ def evaluate(
 
 def _platform(model: Model, spark: SparkOptions | None) -> pipeline.Platform:
     if model.engine == "implicit":
-        return OneMachine(_engine(model, spark))
+        return OneMachine(_engine(model, spark), model.repeat)
     from batch.spark import java
 
     java.require()

@@ -259,6 +259,11 @@ model_options = group(
         help="Factors of up to this size go to every executor whole, larger ones by blocks.  "
         "[default: 256]",
     ),
+    option(
+        "--repeat/--no-repeat",
+        default=False,
+        help="Whether lists may hold what their user has had: for what is bought again.",
+    ),
 )
 
 spark_options = group(

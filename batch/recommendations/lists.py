@@ -1,6 +1,7 @@
 """The lists of a generation as the cache keeps them: packed, in buckets, never all at once."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,6 +14,8 @@ from app.contracts.recommendations import (
     CHUNK_SIZE,
     EMPTY_BUCKET,
     ENTRY_BYTES,
+    POPULAR_BIT,
+    SAMPLE_SIZE,
     Manifest,
     Namespace,
     bucket_of,
@@ -73,7 +76,7 @@ class LocalContents:
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> WrittenLists:
         name, space, written = manifest.generation, self.namespace, WrittenLists()
-        sample = encode_sample(self.users)
+        sample = encode_sample(self._sample())
         write_common(client, space, name, self.popular, sample, self.documents, written.strings)
         for key, count, members, lists_of in (
             (space.similar_bucket, manifest.similar_buckets, self.items, self.similar_lists),
@@ -83,6 +86,13 @@ class LocalContents:
             shelves = Shelves.of(members, count)
             write_buckets(client, keys, shelves, lists_of, written.buckets, advance)
         return written
+
+    def _sample(self) -> list[str]:
+        """Some of the users who have a list of their own, spread evenly."""
+        each = math.ceil(len(self.users) / SAMPLE_SIZE) or 1
+        some = np.arange(0, len(self.users), each)
+        personal = self.user_lists(some).personal
+        return [self.users[number] for number in some[personal].tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,8 @@ def encode_lists(lists: Lists) -> list[bytes]:
     """Each list as a record of the contract; scores beyond a half float's range are capped."""
     entries = np.empty(lists.items.shape, _ENTRY)
     entries["item"] = lists.items
+    if lists.popular is not None:
+        entries["item"][lists.popular, :1] |= np.uint32(POPULAR_BIT)
     entries["score"] = np.clip(lists.scores, -_MAX_SCORE, _MAX_SCORE)
     starts = np.arange(len(lists)) * (lists.items.shape[1] * ENTRY_BYTES)
     ends = starts + lists.lengths * ENTRY_BYTES

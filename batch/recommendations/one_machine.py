@@ -19,8 +19,9 @@ from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.split import hold_out
-from batch.recommendations.terms import Holdout, check_k
+from batch.recommendations.terms import REPEATS, Holdout, check_k
 from batch.recommendations.topk import (
+    Crowd,
     Lists,
     most_popular,
     most_similar,
@@ -33,9 +34,10 @@ from batch.recommendations.topk import (
 
 @dataclass(frozen=True, slots=True)
 class OneMachine:
-    """A ``pipeline.Platform``."""
+    """A ``pipeline.Platform``. repeat: see ``terms.Model``."""
 
     engine: Engine
+    repeat: bool = False
 
     @contextmanager
     def candidate(
@@ -47,7 +49,7 @@ class OneMachine:
             rejects=reading.rejects_file,
             max_rejects=reading.max_rejects,
         )
-        yield LocalCandidate(found, self.engine)
+        yield LocalCandidate(found, self.engine, self.repeat)
 
     @contextmanager
     def trial(
@@ -60,7 +62,7 @@ class OneMachine:
             rejects=reading.rejects_file,
             max_rejects=reading.max_rejects,
         )
-        yield LocalTrial(*parts, self.engine)
+        yield LocalTrial(*parts, self.engine, self.repeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class LocalCandidate:
 
     loaded: Interactions
     model: Engine
+    repeat: bool = False
 
     @property
     def report(self) -> Report:
@@ -92,7 +95,7 @@ class LocalCandidate:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return self.model.settings
+        return {**self.model.settings, **REPEATS[self.repeat]}
 
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()
@@ -101,22 +104,22 @@ class LocalCandidate:
         train, held_out = hold_out(
             self.loaded, holdout.split, holdout.share, holdout.seed, holdout.after
         )
-        return LocalTrial(train, held_out, self.model).judge(k, progress)
+        return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
 
     def train(
         self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
     ) -> LocalContents:
         seen = self.loaded.matrix()
         factors = _fit(self.model, seen, "train on all", progress)
-        share = popularity(seen)
+        crowd = Crowd(popularity(seen), self.users, self.repeat)
         unit = unit_rows(factors.items)
         return LocalContents(
             namespace,
             users=self.loaded.users,
             items=self.loaded.items,
-            user_lists=lambda users: recommend(factors, share, seen, users, k),
+            user_lists=lambda users: recommend(factors, crowd, seen, users, k),
             similar_lists=lambda items: most_similar(unit, items, k),
-            popular=popular_list(share, k),
+            popular=popular_list(crowd.share, k),
             documents=documents,
         )
 
@@ -128,6 +131,7 @@ class LocalTrial:
     seen: Interactions
     held_out: Interactions
     engine: Engine
+    repeat: bool = False
 
     @property
     def reports(self) -> Sequence[Report]:
@@ -144,19 +148,22 @@ class LocalTrial:
     def judge(self, k: int, progress: Progress) -> Quality:
         """Fit the engine on one part and measure it, beside most-popular, on the other.
 
-        What is also in the first part can not be recommended and does not count.
+        What is also in the first part does not count, unless it can be recommended again.
         """
         check_k(k)
         seen = self.seen.matrix()
-        wanted = relevant(seen, self.held_out.matrix())
+        wanted = self.held_out.matrix()
+        if not self.repeat:
+            wanted = relevant(seen, wanted)
         if not wanted.nnz:
             raise nothing_to_judge()
         factors = _fit(self.engine, seen, "train", progress)
-        share = popularity(seen)
+        crowd = Crowd(popularity(seen), self.users, self.repeat)
+        share, excluded = crowd.share, crowd.excluded(seen)
         measured = []
         makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
-            ("evaluate the model", lambda users: recommend(factors, share, seen, users, k)),
-            ("evaluate most-popular", lambda users: most_popular(share, seen[users], k)),
+            ("evaluate the model", lambda users: recommend(factors, crowd, seen, users, k)),
+            ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
         ]
         judged = int(np.count_nonzero(np.diff(wanted.indptr)))
         for name, make in makers:

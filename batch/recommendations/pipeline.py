@@ -132,7 +132,8 @@ def refresh(
     quality = _judged(candidate, terms, progress)
     if quality is not None:
         report(quality)
-    forced = _is_forced(terms.gate, _reasons(quality, terms, live)) or quality is None or shrunk
+    reasons = _reasons(quality, terms, live, _settings(candidate, terms))
+    forced = _is_forced(terms.gate, reasons) or quality is None or shrunk
     contents = candidate.train(Namespace(ours.space.name), documents, terms.k, progress)
     manifest = _manifest(ours, candidate, terms, quality, forced)
     with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
@@ -164,13 +165,17 @@ def _manifest(
         similar_buckets=bucket_count(items),
         chunks=chunk_count(items),
         engine=candidate.engine,
-        settings={**candidate.settings, **terms.holdout.settings},
+        settings=_settings(candidate, terms),
         metrics=asdict(quality) if quality is not None else {},
         fingerprint=candidate.fingerprint(),
         forced=forced,
         code_version=_code_version(),
         started_at=ours.started.isoformat(timespec="seconds"),
     )
+
+
+def _settings(candidate: Candidate, terms: Terms) -> dict[str, Any]:
+    return {**candidate.settings, **terms.holdout.settings}
 
 
 def _code_version() -> str:
@@ -209,10 +214,12 @@ def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> 
     ]
 
 
-def _reasons(quality: Quality | None, terms: Terms, live: Manifest | None) -> list[str]:
+def _reasons(
+    quality: Quality | None, terms: Terms, live: Manifest | None, settings: Mapping[str, Any]
+) -> list[str]:
     if quality is None:
         return []
-    return reasons_against(quality, terms.gate, _live_ndcg(live, terms.holdout, quality.model.k))
+    return reasons_against(quality, terms.gate, _live_ndcg(live, settings, quality.model.k))
 
 
 def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> list[str]:
@@ -235,11 +242,11 @@ def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> li
     return reasons
 
 
-def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:
+def _live_ndcg(live: Manifest | None, settings: Mapping[str, Any], k: int) -> float | None:
     """The live generation's nDCG, when it was judged in the same way."""
     if live is None:
         return None
-    ndcg, rule = live.measured("ndcg"), _rule(holdout.settings)
+    ndcg, rule = live.measured("ndcg"), _rule(settings)
     if ndcg is None or live.measured("k") != k or _rule(live.settings) != rule:
         log.warning("not compared with the live generation: it was judged in another way")
         return None
@@ -247,5 +254,6 @@ def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:
 
 
 def _rule(settings: Mapping[str, Any]) -> tuple[Any, ...]:
-    """How interactions were held out; the date of ``--after`` may move on from day to day."""
-    return settings.get("split"), settings.get("holdout"), "after" in settings
+    """How lists were judged; the date of ``--after`` may move on from day to day."""
+    held_out = settings.get("split"), settings.get("holdout"), "after" in settings
+    return *held_out, settings.get("repeat", False)

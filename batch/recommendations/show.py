@@ -8,6 +8,7 @@ from app.contracts.recommendations import (
     decode_record,
     document,
     document_place,
+    unmark,
 )
 from batch.errors import BadSettings, CacheUnavailable, UnknownGeneration
 from batch.generations.connect import Client, cache_errors
@@ -30,7 +31,7 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
         raise BadSettings(f"a user id is UTF-8, not {user!r}") from error
     with cache_errors():
         record: bytes | None = client.hget(*place)
-        personal = record is not None
+        source = "popular" if record is None else "personal" if record else "exhausted"
         if record is None:
             record = client.get(namespace.popular(name))
         if record is None:
@@ -38,8 +39,9 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
                 f"generation {name} is live but not there any more; does the cache evict keys "
                 f"(maxmemory-policy)? run refresh"
             )
-        yield f"{user!r} in generation {name}: {'personal' if personal else 'popular'}"
-        for item, score in decode_record(record):
+        entries, is_popular = unmark(record)
+        yield f"{user!r} in generation {name}: {'popular' if is_popular else source}"
+        for item, score in decode_record(entries):
             yield f"{score:8.4f}  {_document(client, namespace, manifest, item)}"
 
 

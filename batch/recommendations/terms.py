@@ -31,7 +31,8 @@ DEFAULTS = Hyperparameters()
 class Model:
     """Which model to train, and where. None: the engine's own default.
 
-    als, feedback, whole_mb: see ``cluster.learners``; Spark's alone.
+    als, feedback, whole_mb: see ``cluster.learners``; Spark's alone. repeat: whether lists may hold
+    what their user has had.
     """
 
     engine: str = "implicit"
@@ -43,6 +44,7 @@ class Model:
     als: str | None = None
     feedback: str = "implicit"
     whole_mb: int | None = None
+    repeat: bool = False
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -55,6 +57,10 @@ class Model:
             "seed": self.seed,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+REPEATS: dict[bool, dict[str, bool]] = {False: {}, True: {"repeat": True}}
+"""What the manifest records of ``Model.repeat``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 What is evaluated and what is served both come from ``best_unseen``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,10 @@ from batch.recommendations.engines.engine import Factors
 BLOCK = 8192
 """Users at a time: memory is a block's lists and 100 rows of scores a thread."""
 
+FAINTEST = 0.01
+"""A model knows nothing of a user who could not get a score so high, whatever the item: what it has
+learned that a user has is near 1, or is a rating."""
+
 _NOTHING = float(np.finfo(np.float32).min)
 
 
@@ -25,12 +29,14 @@ class Lists:
     """Top-k lists of several users, best first.
 
     items: (lists, k) int32 item indices; scores: (lists, k) float32; lengths: (lists,) int32, how
-    many entries of each row count. What lies behind a row's length has no meaning.
+    many entries of each row count. What lies behind a row's length has no meaning. popular:
+    (lists,), which of them are what is popular; None for none.
     """
 
     items: NDArray[np.int32]
     scores: NDArray[np.float32]
     lengths: NDArray[np.int32]
+    popular: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -39,6 +45,43 @@ class Lists:
     def filled(self) -> NDArray[np.bool_]:
         """(lists, k): which entries count."""
         return np.arange(self.items.shape[1]) < self.lengths[:, np.newaxis]
+
+    @property
+    def personal(self) -> NDArray[np.bool_]:
+        """(lists,): which of them hold something, and no more popular than fits their user."""
+        there: NDArray[np.bool_] = self.lengths > 0
+        return there if self.popular is None else there & ~self.popular
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """What makes lists beside factors: what all users together have, and whether it may come again.
+
+    share: (items,), see ``popularity``; users: how many there are; repeat: whether a list may hold
+    what its user has already.
+    """
+
+    share: NDArray[np.float32]
+    users: int
+    repeat: bool = False
+
+    def excluded(self, seen: csr_matrix) -> csr_matrix:
+        """What must not be in the lists of users who have seen this."""
+        return _nothing(*seen.shape) if self.repeat else seen
+
+    def strangers(self, factors: Factors, seen: csr_matrix) -> NDArray[np.bool_]:
+        """(users,): of whom the model can know nothing.
+
+        Nobody else has what they have, or the fit has left nothing of their factors; what products
+        of such factors put in front is chance. factors, seen: of the same users.
+        """
+        shared = np.rint(self.share * self.users) > 1
+        theirs = csr_matrix(
+            (shared[seen.indices].astype(np.float32), seen.indices, seen.indptr), seen.shape
+        )
+        alone = np.asarray(theirs.sum(axis=1)).ravel() == 0
+        reach = np.linalg.norm(factors.items, axis=1).max(initial=0.0)
+        return np.asarray(alone | (np.linalg.norm(factors.users, axis=1) * reach < FAINTEST))
 
 
 def best_unseen(
@@ -113,12 +156,17 @@ def most_popular(share: NDArray[np.float32], seen: csr_matrix, k: int, threads: 
 
 def popular_list(share: NDArray[np.float32], k: int) -> Lists:
     """The one list of whoever has seen nothing; share: (items,), see ``popularity``."""
-    return most_popular(share, csr_matrix(np.zeros((1, len(share)), np.float32)), k)
+    return most_popular(share, _nothing(1, len(share)), k)
+
+
+def _nothing(users: int, items: int) -> csr_matrix:
+    bounds = np.zeros(users + 1, np.int32)
+    return csr_matrix((np.zeros(0, np.float32), bounds[:0], bounds), (users, items))
 
 
 def recommend(
     factors: Factors,
-    share: NDArray[np.float32],
+    crowd: Crowd,
     seen: csr_matrix,
     users: NDArray[np.int64],
     k: int,
@@ -126,22 +174,23 @@ def recommend(
 ) -> Lists:
     """Make the lists of some users as they are served: personal, or popular for strangers.
 
-    share: (items,), see ``popularity``; seen: (all users, items); users: their indices. A user
-    with nothing in ``seen`` is a stranger: there is nothing that the factors could know of them.
+    seen: (all users, items); users: their indices.
     """
     rows = seen[users]
-    lists = best_unseen(factors.users[users], factors.items, rows, k, threads)
-    strangers = np.flatnonzero(np.diff(rows.indptr) == 0)
-    if not len(strangers):
+    mine = Factors(factors.users[users], factors.items)
+    excluded = crowd.excluded(rows)
+    lists = best_unseen(mine.users, mine.items, excluded, k, threads)
+    strangers = crowd.strangers(mine, rows)
+    if not strangers.any():
         return lists
-    popular = most_popular(share, rows[strangers], k, threads)
-    for mine, theirs in zip(
+    popular = most_popular(crowd.share, excluded[strangers], k, threads)
+    for ours, theirs in zip(
         (lists.items, lists.scores, lists.lengths),
         (popular.items, popular.scores, popular.lengths),
         strict=True,
     ):
-        mine[strangers] = theirs
-    return lists
+        ours[strangers] = theirs
+    return replace(lists, popular=strangers)
 
 
 class _Row(NamedTuple):

@@ -26,8 +26,8 @@ from batch.recommendations.engines.engine import Factors
 from batch.recommendations.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import Sums
-from batch.recommendations.terms import Holdout
-from batch.recommendations.topk import BLOCK, Lists, most_popular, recommend
+from batch.recommendations.terms import REPEATS, Holdout
+from batch.recommendations.topk import BLOCK, Crowd, Lists, most_popular, recommend
 
 
 class Learner(Protocol):
@@ -62,6 +62,7 @@ class ClusterCandidate:
     cache_url: str = field(repr=False)
     stack: ExitStack
     """What stays on the cluster until it is closed."""
+    repeat: bool = False
 
     @property
     def users(self) -> int:
@@ -81,7 +82,7 @@ class ClusterCandidate:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return self.learner.settings
+        return {**self.learner.settings, **REPEATS[self.repeat]}
 
     def fingerprint(self) -> str:
         """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.
@@ -106,9 +107,9 @@ class ClusterCandidate:
                 stack.callback(frame.unpersist)
                 check_both(frame, holdout)
                 advance(self.interactions)
-            return ClusterTrial((self.report,), self.indexed, frame, self.learner).judge(
-                k, progress
-            )
+            reports = (self.report,)
+            trial = ClusterTrial(reports, self.indexed, frame, self.learner, self.repeat)
+            return trial.judge(k, progress)
 
     def train(
         self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
@@ -120,7 +121,7 @@ class ClusterCandidate:
             self.indexed,
             view.users.rows,
             model,
-            view.popularity(),
+            Crowd(view.popularity(), self.users, self.repeat),
             documents,
             self.cache_url,
             k,
@@ -141,6 +142,7 @@ class ClusterTrial:
     indexed: Indexed
     frame: DataFrame
     learner: Learner
+    repeat: bool = False
 
     @property
     def users(self) -> int:
@@ -156,20 +158,24 @@ class ClusterTrial:
             view = _gathered(self.indexed, train, progress, stack)
             starts, items = self.indexed.starts, len(self.items)
             others = matrices(held_out, F.col("block"), "user", "item", starts, items)
-            pairs = kept(
-                view.users.rows.zip(others).map(lambda pair: (pair[0], relevant(*pair))), stack
-            )
+            pairs = view.users.rows.zip(others)
+            if not self.repeat:
+                pairs = pairs.map(lambda pair: (pair[0], relevant(*pair)))
+            pairs = kept(pairs, stack)
             judged = pairs.map(lambda pair: int(np.count_nonzero(np.diff(pair[1].indptr)))).sum()
             if not judged:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
-            return _measured(view, pairs, model, judged, self.learner.rates, k, progress, stack)
+            crowd = Crowd(view.popularity(), self.users, self.repeat)
+            rates = self.learner.rates
+            return _measured(view, pairs, model, crowd, judged, rates, k, progress, stack)
 
 
 def _measured(
     view: View,
     pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
     model: Learned,
+    crowd: Crowd,
     judged: int,
     rates: bool,
     k: int,
@@ -177,17 +183,16 @@ def _measured(
     stack: ExitStack,
 ) -> Quality:
     """pairs: of each block of users, what they have seen and what was held out."""
-    share = view.popularity()
-    sent = view.frame.sparkSession.sparkContext.broadcast((model.items, share))
+    sent = view.frame.sparkSession.sparkContext.broadcast((model.items, crowd))
     stack.callback(sent.destroy)
 
     def personal(seen: csr_matrix, users: Matrix, rows: NDArray[np.int64]) -> Lists:
-        items, share = sent.value
-        return recommend(Factors(users, items), share, seen, rows, k, cpus())
+        items, crowd = sent.value
+        return recommend(Factors(users, items), crowd, seen, rows, k, cpus())
 
     def popular(seen: csr_matrix, users: None, rows: NDArray[np.int64]) -> Lists:
-        _, share = sent.value
-        return most_popular(share, seen[rows], k, cpus())
+        _, crowd = sent.value
+        return most_popular(crowd.share, crowd.excluded(seen[rows]), k, cpus())
 
     with_users = pairs.zip(model.users)
     measured = []
@@ -197,7 +202,7 @@ def _measured(
     ):
         tallies = blocks.mapPartitionsWithIndex(_tallied(make, k, resamples(judged)))
         with progress.step(name, judged, "users") as advance:
-            measured.append(tallies.treeReduce(add).metrics(share, k))
+            measured.append(tallies.treeReduce(add).metrics(crowd.share, k))
             advance(judged)
     ours, popularity = measured
     if not rates:
@@ -220,7 +225,7 @@ def _tallied(
 
 
 def _errors(
-    pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, share: NDArray[np.float32]
+    pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, crowd: Crowd
 ) -> Sums:
     """How far the predicted ratings are from those held out, where user and item are known."""
     seen, wanted = pair
@@ -228,7 +233,7 @@ def _errors(
     for first in range(0, len(users), BLOCK):
         part = wanted[first : first + BLOCK].tocoo()
         rows = part.row + first
-        known = (np.diff(seen.indptr)[rows] > 0) & (share[part.col] > 0)
+        known = (np.diff(seen.indptr)[rows] > 0) & (crowd.share[part.col] > 0)
         rows, columns = rows[known], part.col[known]
         predicted = np.einsum("pf,pf->p", users[rows], items[columns])
         total += Sums.of(part.data[known], predicted)

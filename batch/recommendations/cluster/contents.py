@@ -35,7 +35,7 @@ from batch.recommendations.lists import (
     write_buckets,
     write_common,
 )
-from batch.recommendations.topk import most_similar, popular_list, recommend, unit_rows
+from batch.recommendations.topk import Crowd, most_similar, popular_list, recommend, unit_rows
 
 _SIMILAR_AT_A_TIME = 100
 
@@ -139,15 +139,15 @@ class ClusterWritten:
 class ClusterContents:
     """A ``publish.Contents`` whose lists executors make and write.
 
-    seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; share:
-    (items,), see ``topk.popularity``; stack: what is sent to executors is deleted when it closes.
+    seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; stack: what
+    is sent to executors is deleted when it closes.
     """
 
     namespace: Namespace
     indexed: Indexed
     seen: "RDD[csr_matrix]"
     model: Learned
-    share: NDArray[np.float32]
+    crowd: Crowd
     documents: Iterable[bytes]
     cache_url: str = field(repr=False)
     k: int
@@ -155,7 +155,7 @@ class ClusterContents:
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
-        popular = popular_list(self.share, self.k)
+        popular = popular_list(self.crowd.share, self.k)
         write_common(client, space, name, popular, self._sample(), self.documents, common)
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
@@ -166,9 +166,20 @@ class ClusterContents:
         return written
 
     def _sample(self) -> bytes:
+        """Some of the users who have a list of their own, of each block."""
         each = max(1, SAMPLE_SIZE // self.indexed.blocks)  # one too many would halve the sample
-        some = self.indexed.users.where(F.col("row") < each).select("user").toArrow()
-        return encode_sample(some["user"].to_pylist())
+        sent, k = self._send((self.model.items, self.crowd)), self.k
+
+        def personal(pair: tuple[csr_matrix, Any]) -> NDArray[np.bool_]:
+            seen, users = pair
+            items, crowd = sent.value
+            rows = np.arange(min(each, len(users)))
+            return recommend(Factors(users, items), crowd, seen, rows, k, cpus()).personal
+
+        kept = np.concatenate(self.seen.zip(self.model.users).map(personal).collect())
+        some = self.indexed.users.where(F.col("row") < each).select("user", "block", "row")
+        table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
+        return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
 
     def _similar(self, target: Target) -> "RDD[Shelf]":
         """The neighbours of the items, some buckets a task."""
@@ -195,11 +206,11 @@ class ClusterContents:
 
     def _users(self, target: Target) -> "RDD[Shelf]":
         """The lists of the users, a block a task."""
-        sent, k = self._send((self.model.items, self.share)), self.k
+        sent, k = self._send((self.model.items, self.crowd)), self.k
         ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
 
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
-            items, share = sent.value
+            items, crowd = sent.value
             buckets, threads = ranges[block], cpus()
             for (seen, users), (names, numbers) in found:
                 bounds = np.searchsorted(numbers, np.arange(buckets.start, buckets.stop + 1))
@@ -209,7 +220,7 @@ class ClusterContents:
                     Whose.USERS,
                     buckets,
                     shelves,
-                    lambda rows: recommend(factors, share, seen, rows, k, threads),
+                    lambda rows: recommend(factors, crowd, seen, rows, k, threads),
                 )
 
         return self.seen.zip(self.model.users).zip(self._names()).mapPartitionsWithIndex(write)

@@ -40,7 +40,8 @@ class Cluster:
             reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, interactions, reading, reading.rejects_folder, stack)
             indexed = _numbered(pairs.frame, [pairs], progress, stack)
-            yield ClusterCandidate(pairs.report, indexed, chosen, cache_url, stack)
+            repeat = self.model.repeat
+            yield ClusterCandidate(pairs.report, indexed, chosen, cache_url, stack, repeat)
 
     @contextmanager
     def trial(
@@ -56,7 +57,7 @@ class Cluster:
             )
             indexed = _numbered(both, [seen, held_out], progress, stack)
             reports = seen.report, held_out.report
-            yield ClusterTrial(reports, indexed, indexed.frame, chosen)
+            yield ClusterTrial(reports, indexed, indexed.frame, chosen, self.model.repeat)
 
     def _read(
         self, spark: SparkSession, uri: str, reading: Reading, rejects: str, stack: ExitStack

@@ -197,7 +197,9 @@ def test_a_sample_of_the_users_is_published(client: Any, namespace: Namespace, u
     assert len(set(sample)) == len(sample) and set(sample) <= set(ids)
 
 
-def test_a_bucket_that_nobody_is_in_has_a_key_all_the_same(client: Any, namespace: Namespace) -> None:
+def test_a_bucket_that_nobody_is_in_has_a_key_all_the_same(
+    client: Any, namespace: Namespace
+) -> None:
     users = [user for n in range(500) if bucket_of(field(user := f"u{n}"), 2) == 1][:81]
     assert bucket_count(len(users)) == 2
     manifest = publish_by_hand(client, namespace, users=users)
@@ -276,6 +278,7 @@ def test_the_lists_are_asked_for_in_blocks_and_progress_adds_up(
     with hold(client, namespace) as lease:
         counted = replace(made, user_lists=lists)
         publish(client, namespace, manifest, counted, lease, shown.append)
+    assert asked.pop(0) == SAMPLE_SIZE, "the sample is of users who have a list of their own"
     assert sum(asked) == 20_000 and max(asked) < 9_000
     assert sum(shown) == 20_000 + 2
 

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from batch.errors import NotGoodEnough
 from batch.recommendations.engines.engine import Engine, Factors
-from batch.recommendations.topk import best_unseen, popularity, recommend
+from batch.recommendations.topk import Crowd, best_unseen, popularity, recommend
 from tests.batch.pairs import checkerboard, interactions, missing
 
 USERS, ITEMS = 40, 20
@@ -107,7 +107,7 @@ class EngineSuite:
         factors = fit(self.engine(), weights)
         assert (len(factors.users), len(factors.items)) == weights.shape
         everyone = np.arange(weights.shape[0])
-        lists = recommend(factors, popularity(weights), weights, everyone, 10)
+        lists = recommend(factors, Crowd(popularity(weights), len(everyone)), weights, everyone, 10)
         assert lists.lengths.tolist() == [0] * len(everyone), "everything was seen"
 
     def test_more_factors_than_users_and_items_do_no_harm(self) -> None:
