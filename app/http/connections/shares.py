@@ -11,6 +11,9 @@ from mmap import mmap
 PATIENCE_SECONDS = 0.01
 """So long a connection is left to others."""
 
+SLACK = 8
+"""A worker may have an eighth more than another: to take turns for each one costs time."""
+
 _NOBODY = -1
 _CLOSED = sys.maxsize
 _COUNT, _TURNS, _CELLS = 0, 1, 2
@@ -78,10 +81,11 @@ class Share:
         self._left = {}
 
     def _with_fewer(self, connections: int) -> dict[int, int]:
-        """The others with fewer connections: their places, and how often they have turned."""
+        """The others with clearly fewer: their places, and how often they have turned."""
+        least = connections - connections // SLACK
         fewer = {
             at: self._cells[at + _TURNS]
             for at in range(0, len(self._cells), _CELLS)
-            if at != self._place and _NOBODY < self._cells[at + _COUNT] < connections
+            if at != self._place and _NOBODY < self._cells[at + _COUNT] < least
         }
         return {at: turns for at, turns in fewer.items() if self._stuck.get(at) != turns}

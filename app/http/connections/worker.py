@@ -39,6 +39,9 @@ STOP_SECONDS = 2.0
 OTHER_FILES = 128
 """Open files that are kept for other things than clients."""
 
+BURST = 64
+"""So many connections are taken before those that are there have their turn."""
+
 PAUSE_SECONDS = 0.001
 """So long a connection is not looked at that was left to another worker."""
 
@@ -107,8 +110,7 @@ class PatientWorker(Worker):  # type: ignore[misc]
         if share:
             share.close()
         for listener in self.sockets:
-            for _ in range(self.cfg.backlog):  # those that were left to others, too
-                self._accept(listener, 0)
+            self._accept(listener, 0)  # those that were left to others, too
         self._ignore()
         self._clients.stop(STOP_SECONDS)
         deadline = time.monotonic() + self.cfg.graceful_timeout
@@ -131,17 +133,18 @@ class PatientWorker(Worker):  # type: ignore[misc]
         self._listen_at = time.monotonic() + PAUSE_SECONDS
 
     def _accept(self, listener: socket.socket, _: int) -> None:
-        """Take one connection, unless another worker has fewer."""
+        """Take connections one at a time, until another worker has fewer."""
         self._is_asked = True
-        if self.share and not self.share.is_next(len(self._clients), time.monotonic()):
-            return self._ignore()
-        try:
-            sock, address = listener.accept()
-        except OSError as error:
-            return self._not_accepted(error)
-        self._clients.welcome(sock, address, listener.getsockname())
-        if self.share:
-            self.share.write(len(self._clients))
+        for _ in range(BURST):
+            if self.share and not self.share.is_next(len(self._clients), time.monotonic()):
+                return self._ignore()
+            try:
+                sock, address = listener.accept()
+            except OSError as error:
+                return self._not_accepted(error)
+            self._clients.welcome(sock, address, listener.getsockname())
+            if self.share:
+                self.share.write(len(self._clients))
 
     def _not_accepted(self, error: OSError) -> None:
         if error.errno in _FULL:

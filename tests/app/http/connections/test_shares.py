@@ -23,6 +23,15 @@ def test_the_worker_with_the_fewest_is_next() -> None:
     assert other.is_next(1, now=0.0)
 
 
+def test_of_many_connections_a_worker_may_have_an_eighth_more() -> None:
+    one, other = pair()
+    one.write(32)
+    other.write(28)
+    assert one.is_next(32, now=0.0)
+    other.write(27)
+    assert not one.is_next(32, now=0.0)
+
+
 def test_a_connection_that_nobody_takes_is_taken_in_the_end() -> None:
     one, other = pair()
     one.write(1)
