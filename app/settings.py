@@ -49,6 +49,12 @@ class Settings:
         0, "How long a client may reuse an answer without asking again.", 0, 86_400
     )
     max_body_bytes: int = _setting(131_072, "The largest request body taken.", 1_024, 10_485_760)
+    request_timeout_ms: int = _setting(
+        5000,
+        "The longest that the head of a request is waited for, and then its body.",
+        100,
+        600_000,
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )

@@ -5,7 +5,7 @@
 
     __main__: arguments, exit code       locustfile: callers, as Locust's own process runs them
          |                                    |
-    stack, generator: what is started    runs: the steps of one run
+    stack, generator, dawdlers: started  runs: the steps of one run
     graphs, report: what is told              |
          |____________________________________|
                           |

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from loadtest import generator, graphs, population, scenarios, stack
 from loadtest.api import Api, CannotRun
-from loadtest.inside import Published, Usage, complete
+from loadtest.dawdlers import Dawdlers
+from loadtest.inside import Dawdled, Published, Usage, complete
 from loadtest.measured import FILE, read
 from loadtest.report import Result
 from loadtest.scenarios import Asked
@@ -27,6 +28,7 @@ SENTENCES = {
     "ramp": "open loop, more and more arrivals: at which rate does the objective break?",
     "soak": "the load of slo for long: do memory and connections stay flat?",
     "refresh": "the load of slo while generations are published and rolled back",
+    "slow": "the load of slo beside 1,000 connections that dawdle",
 }
 
 
@@ -109,8 +111,11 @@ def _exponent(text: str) -> float:
 def _elsewhere(asked: Asked, api: Api) -> int:
     known = _look(api, asked)  # before the folder is made: nothing to report yet
     with _folder(asked) as folder:
-        generator.run(asked, api.url, folder, _announced_seconds(asked, api.url))
-        return _tell(asked, api.url, known, folder)
+        dawdlers = _dawdlers(asked, api.url)
+        with dawdlers or contextlib.nullcontext():
+            generator.run(asked, api.url, folder, _announced_seconds(asked, api.url))
+        dawdled = dawdlers.seen() if dawdlers else None
+        return _tell(asked, api.url, known, folder, dawdled=dawdled)
 
 
 def _here(asked: Asked) -> int:
@@ -121,10 +126,16 @@ def _here(asked: Asked) -> int:
             seconds = _announced_seconds(asked, local.url)
             is_published = asked.command == "refresh"
             publisher = stack.Publisher(local, PUBLISH_EVERY_SECONDS) if is_published else None
-            with publisher or contextlib.nullcontext():
+            dawdlers = _dawdlers(asked, local.url)
+            with publisher or dawdlers or contextlib.nullcontext():
                 usage = generator.run(asked, local.url, folder, seconds, local.usage)
             published = publisher.published() if publisher else None
-            return _tell(asked, local.url, known, folder, usage, published)
+            dawdled = dawdlers.seen() if dawdlers else None
+            return _tell(asked, local.url, known, folder, usage, published, dawdled)
+
+
+def _dawdlers(asked: Asked, url: str) -> Dawdlers | None:
+    return Dawdlers(url) if asked.command == "slow" else None
 
 
 def _look(api: Api, asked: Asked) -> str:
@@ -171,8 +182,9 @@ def _tell(
     folder: Path,
     usage: Sequence[Usage] | None = None,
     published: Published | None = None,
+    dawdled: Dawdled | None = None,
 ) -> int:
-    measured = complete(generator.left(folder), usage, published)
+    measured = complete(generator.left(folder), usage, published, dawdled)
     strict, processes = asked.strict, asked.processes
     result = Result(measured, url, known, strict, processes, usage, published)
     result.write(folder)

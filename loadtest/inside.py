@@ -1,4 +1,4 @@
-"""What only a stack of our own shows, memory and generations, and the verdict with it. Pure."""
+"""What callers do not show, memory, generations and slow clients, and the verdict with it. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ GROWTH_SHARE, GROWTH_BYTES = 0.05, 4 * MIB
 MORE_CONNECTIONS = 5
 SOAK_SECONDS = 120
 """A shorter soak says nothing about memory."""
+_FAILED = "requests failed, before or after the measured time if not in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,31 @@ class Published:
     """Why publishing ended early, if it did."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dawdled:
+    """What became of slow clients while the load lasted."""
+
+    count: int
+    """How many there were at a time."""
+    opened: int
+    refused: int
+    """They could not connect."""
+    ended: int
+    """The API ended them."""
+    told: int
+    """The API answered them 408."""
+
+
 def complete(
-    measured: Measured, usage: Sequence[Usage] | None, published: Published | None
+    measured: Measured,
+    usage: Sequence[Usage] | None,
+    published: Published | None,
+    dawdled: Dawdled | None = None,
 ) -> Measured:
     """What was measured, its verdict being the one on the inside too.
 
-    ``usage`` is None when the API runs elsewhere, ``published`` when nothing was to be published.
+    ``usage`` is None when the API runs elsewhere, ``published`` when nothing was to be published,
+    ``dawdled`` when no client was to be slow.
     """
     outside = measured.verdict
     broke: list[str] = []
@@ -55,6 +75,8 @@ def complete(
         broke, remarks = _soaked(measured, usage)
     elif measured.scenario == "refresh":
         broke, remarks = _refreshed(measured, published)
+    elif dawdled:
+        broke, remarks = _dawdled(measured, dawdled)
     if not broke:
         verdict = Verdict(outside.passed, [*outside.sentences, *remarks])
     else:
@@ -83,10 +105,24 @@ def _refreshed(measured: Measured, published: Published | None) -> tuple[list[st
     if len(measured.generations) < 2:
         broke.append("the answers never showed a new generation")
     if measured.errors:
-        broke.append("requests failed, before or after the measured time if not in it")
+        broke.append(_FAILED)
     remark = (
         f"{published.published} generations were published and {published.rolled_back} rolled "
         f"back meanwhile; answers came from {len(measured.generations)}"
+    )
+    return broke, [remark]
+
+
+def _dawdled(measured: Measured, dawdled: Dawdled) -> tuple[list[str], list[str]]:
+    """The same of slow clients."""
+    broke = []
+    if dawdled.refused:
+        broke.append(f"{dawdled.refused:,} slow clients could not connect")
+    if measured.errors:
+        broke.append(_FAILED)
+    remark = (
+        f"{dawdled.count:,} slow clients were connected meanwhile: the API ended "
+        f"{dawdled.ended:,}, of which it told {dawdled.told:,} why (408)"
     )
     return broke, [remark]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from loadtest.arrivals import Arrivals, paced, poisson, without_wait
 from loadtest.slo import REFERENCE, REQUESTS_PER_USER_SECOND, STRICT, Objective
 
-NAMES = ("slo", "capacity", "ramp", "soak", "refresh")
-DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60}
+NAMES = ("slo", "capacity", "ramp", "soak", "refresh", "slow")
+DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60, "slow": 60}
 STEP_SECONDS = 5
 CAPACITY_USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -72,8 +72,8 @@ def make(asked: Asked) -> Scenario:
     if asked.command == "ramp":
         return _ramp(asked)
     objective = asked.promised.for_users(asked.users)
-    if asked.command == "refresh":
-        objective = replace(objective, error_share=0.0)  # a change of generation excuses nothing
+    if asked.command in ("refresh", "slow"):
+        objective = replace(objective, error_share=0.0)  # neither excuses a lost answer
     step = Step(asked.users, asked.duration or DURATION_SECONDS[asked.command], objective)
     arrivals = paced(asked.users, REQUESTS_PER_USER_SECOND)
     return Scenario(asked.command, arrivals, (step,), objective, objective.requests_per_second)

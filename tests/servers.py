@@ -159,7 +159,7 @@ class Gunicorn:
     """A WSGI application under the shipped gunicorn configuration, on a free port of loopback.
 
     settings: those of the API, by name; ``application`` may begin with options of gunicorn.
-    It waits long for the cache: on a busy machine nothing but a cache that is away looks so.
+    It waits long for the cache and for requests: on a busy machine neither is away or slow.
     """
 
     def __init__(self, application: str, **settings: str) -> None:
@@ -171,7 +171,7 @@ class Gunicorn:
             "python:app.http.gunicorn_conf",
             *application.split(),
         ]
-        settings = {"cache_timeout_ms": "60000", **settings}
+        settings = {"cache_timeout_ms": "60000", "request_timeout_ms": "600000", **settings}
         self._variables = {
             "LARDER_BIND": self.url.removeprefix("http://"),
             **{f"LARDER_{name.upper()}": value for name, value in settings.items()},

@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 from app.errors import BadSettings
+from app.http.connections.shares import Shares
+from app.http.connections.worker import PatientWorker
 from app.http.workers import Folder
 from app.settings import Settings
 
@@ -17,7 +19,10 @@ except BadSettings as error:
 bind = _settings.bind
 workers = _settings.workers
 threads = _settings.threads
-worker_class = "gthread"
+worker_class = PatientWorker
+worker_connections = 4096  # of one worker; beyond that the connection that idles longest goes
+http_parser = "python"  # a faster one that happens to be installed refuses other things
+forwarder_headers = ""  # SCRIPT_NAME of a client is not ours, even from this machine
 loglevel = _settings.log_level
 accesslog = None  # one line per request costs more than the request; the proxy in front has it
 keepalive = 75
@@ -27,14 +32,29 @@ graceful_timeout = 5 + _settings.cache_timeout_ms // 1000
 control_socket_disable = True  # it would be written under $HOME, which a read-only root refuses
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
+_PLACES = 4 * workers + 16  # while it is reloaded a server has twice its workers
+
 
 def on_starting(server: Any) -> None:
     """Make the folder in which the workers find each other; the API answers without it, too."""
+    server.shares = Shares(_PLACES)
     server.workers_folder = None
     try:
         server.workers_folder = Folder.make(worker_tmp_dir)
     except OSError as error:
         server.log.error("the workers are alone, and there are no metrics: %s", error)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a worker its place among those that share new connections."""
+    if isinstance(worker, PatientWorker):
+        worker.share = server.shares.take()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Let nobody leave connections to a worker that is gone."""
+    if isinstance(worker, PatientWorker) and worker.share:
+        worker.share.give_back()
 
 
 def on_exit(server: Any) -> None:

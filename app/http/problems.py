@@ -48,8 +48,13 @@ def _unexpected(error: Exception) -> ResponseReturnValue:
     return _http_error(InternalServerError())
 
 
+def as_json(status: int, title: str, detail: str) -> str:
+    """A problem as it is sent."""
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+
+
 def _problem(status: int, title: str, detail: str) -> Response:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    response = Response(json.dumps(body), status, content_type="application/problem+json")
+    body = as_json(status, title, detail)
+    response = Response(body, status, content_type="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -25,6 +25,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_NEAR_CACHE_USERS": "0",
         "LARDER_MAX_AGE_SECONDS": "60",
         "LARDER_MAX_BODY_BYTES": "2048",
+        "LARDER_REQUEST_TIMEOUT_MS": "700",
         "LARDER_METRICS": "true",
         "LARDER_BIND": "0.0.0.0:80",
         "LARDER_WORKERS": "3",

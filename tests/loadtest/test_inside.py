@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.inside import MIB, Published, Usage, complete, leaks
+from loadtest.inside import MIB, Dawdled, Published, Usage, complete, leaks
 from loadtest.measured import Measured, MeasuredStep
 from loadtest.slo import REFERENCE
 from loadtest.verdict import Verdict
@@ -16,6 +16,8 @@ MEASURED = Measured(
     "soak", "paced", REFERENCE, GREEN, [STEP], None, 1, errors={}, generations=["1", "2"], series=[]
 )
 REFRESHED = replace(MEASURED, scenario="refresh")
+SLOW = replace(MEASURED, scenario="slow")
+DAWDLED = Dawdled(1000, opened=5000, refused=0, ended=4000, told=3000)
 PUBLISHED = Published(3, 1, [1.0, 2.0, 3.0], failed=None)
 
 
@@ -124,3 +126,19 @@ def test_a_refresh_that_shows_is_red(
     measured: Measured, published: Published, sentence: str
 ) -> None:
     assert complete(measured, [], published).verdict == Verdict(False, [sentence])
+
+
+def test_what_became_of_slow_clients_is_told() -> None:
+    assert complete(SLOW, [], None, DAWDLED).verdict.sentences[1] == (
+        "1,000 slow clients were connected meanwhile: the API ended 4,000, of which it told 3,000 "
+        "why (408)"
+    )
+
+
+def test_slow_clients_that_cost_an_answer_or_were_not_there_are_red() -> None:
+    lost = complete(replace(SLOW, errors={"no answer": 1}), [], None, DAWDLED).verdict
+    assert lost == Verdict(
+        False, ["requests failed, before or after the measured time if not in it"]
+    )
+    missing = complete(SLOW, [], None, replace(DAWDLED, refused=2)).verdict
+    assert missing == Verdict(False, ["2 slow clients could not connect"])
