@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from app.api import freshness, sources
 from app.api.parameters import length, path_identifier
-from app.errors import UnknownItem
+from app.errors import NoSimilarItems, UnknownItem
 from app.recommendations.generation import quoted
 
 bp = Blueprint("items", __name__)
@@ -16,6 +16,9 @@ def similar(item: str) -> Response:
     generation = sources().watcher.live()
     path_identifier("item", item)
     n = length(request.args.get("n"), generation.manifest.k)
+    if not generation.manifest.similar_buckets:
+        name = generation.manifest.generation
+        raise NoSimilarItems(f"generation {name} was published without similar items")
     if freshness.matches(generation):
         return freshness.not_modified(generation)
     found = sources().lookup.similar(generation, item)

@@ -206,6 +206,7 @@ def document(chunk: bytes, position: int) -> bytes:
 class Manifest(generations.Manifest):
     """How to find the keys of a generation of recommendations, and where it came from.
 
+    ``similar_buckets`` is 0 in a generation that was published without similar items.
     ``document_bytes`` is what each API worker holds in memory, twice that while it changes to the
     next generation.
     """
@@ -217,7 +218,7 @@ class Manifest(generations.Manifest):
     interactions: int
     k: int
     user_buckets: int = dataclasses.field(metadata={"low": 1})
-    similar_buckets: int = dataclasses.field(metadata={"low": 1})
+    similar_buckets: int
     chunks: int
     engine: str
     settings: dict[str, Any]

@@ -54,6 +54,7 @@ BATCH = frozenset(
         "LARDER_REGULARIZATION",
         "LARDER_REJECTS",
         "LARDER_SEED",
+        "LARDER_SIMILAR",
         "LARDER_SIZE_DOCUMENT_BYTES",
         "LARDER_SIZE_ID_BYTES",
         "LARDER_SIZE_ITEMS",

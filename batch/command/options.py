@@ -120,9 +120,10 @@ def _terms(
     max_drop: float,
     force: bool,
     keep: int,
+    similar: bool,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
-    return Terms(k, held_out, Gate(min_ndcg, max_drop, force), keep)
+    return Terms(k, held_out, Gate(min_ndcg, max_drop, force), keep, similar=similar)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -323,6 +324,7 @@ terms_options = group(
     ),
     option("--force/--no-force", default=False, help="Publish whatever the gate says."),
     keep_option,
+    option("--similar/--no-similar", default=True, help="Whether to publish similar items, too."),
 )
 
 

@@ -139,7 +139,8 @@ def refresh(
         forced = _is_forced(quality, terms, ours.generations.live_manifest())
         contents = candidate.train(namespace, documents, terms.k, progress)
         manifest = _manifest(candidate, terms, quality, forced, started)
-        with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
+        lists = manifest.users + (manifest.items if terms.similar else 0)
+        with progress.step("publish", lists, "lists") as advance:
             published = ours.publish(manifest, contents, advance)
     return published
 
@@ -166,7 +167,7 @@ def _manifest(
         interactions=candidate.interactions,
         k=terms.k,
         user_buckets=bucket_count(candidate.users),
-        similar_buckets=bucket_count(items),
+        similar_buckets=bucket_count(items) if terms.similar else 0,
         chunks=chunk_count(items),
         engine=candidate.engine,
         settings={**candidate.settings, **terms.holdout.settings},

@@ -93,12 +93,16 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long lists are, how they are judged and gated, and how many generations stay."""
+    """How long lists are, how they are judged and gated, and how many generations stay.
+
+    similar: whether the neighbours of each item are published too.
+    """
 
     k: int = 10
     holdout: Holdout = Holdout()
     gate: Gate = Gate()
     keep: int = 3
+    similar: bool = True
 
     def __post_init__(self) -> None:
         """Raise BadSettings for a k or share that is none, or when nobody would judge."""
