@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from batch.recommendations.topk import Lists
 
-CONE = 2048
+CONE = 512
 """Items of a cone: more share the work of sorting, fewer point the same way."""
 
 LISTED = 2**22
@@ -38,7 +38,8 @@ def unit_rows(factors: Floats) -> Floats:
     lengths = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
     lengths[lengths == 0] = 1
     unit = np.empty(factors.shape, np.float32)
-    return np.divide(factors, lengths[:, np.newaxis], out=unit, casting="same_kind")
+    np.divide(factors, lengths[:, np.newaxis], out=unit, casting="same_kind")
+    return unit
 
 
 def most_similar(unit: Floats, chosen: Indices, k: int, threads: int = 0) -> Lists:
@@ -116,7 +117,7 @@ def _bounds(inside: Doubles, outside: Floats, slack: float) -> Floats:
 
 def _slack(unit: Floats) -> float:
     """More than twice what float32 may add to, or take from, a cosine (Higham, section 3.1)."""
-    return (2 * unit.shape[1] + 16) * float(np.finfo(np.float32).eps)
+    return float((2 * unit.shape[1] + 16) * np.finfo(np.float32).eps)
 
 
 def _nearest(unit: Floats, items: Indices, bounds: Floats, k: int) -> Keys:

@@ -163,7 +163,7 @@ def _ratio(
     return _row(name, statistics.median(mine), statistics.median(theirs), target)
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -84,10 +84,10 @@ def test_most_products_are_never_made(narrow: None, monkeypatch: pytest.MonkeyPa
     asked = 0
     merged = similar._merged
 
-    def counted(best: similar.Keys, *found: NDArray[np.int64]) -> similar.Keys:
+    def counted(best: similar.Keys, places: similar.Indices, found: similar.Keys) -> similar.Keys:
         nonlocal asked
         asked += len(best) * similar._OTHERS_AT_A_TIME
-        return merged(best, *found)
+        return merged(best, places, found)
 
     monkeypatch.setattr(similar, "_merged", counted)
     assert rows(most_similar(unit, np.arange(2000), 10)) == brute_force(unit, 10)[0]
