@@ -5,6 +5,7 @@
     |-- BadParameter       400
     |-- UnknownUser        404
     |-- UnknownItem        404
+    |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- NothingPublished   503
     `-- CacheUnavailable   503
@@ -43,6 +44,13 @@ class UnknownItem(ServingError):
 
     status = 404
     title = "Unknown item"
+
+
+class NoSimilarItems(ServingError):
+    """The live generation was published without similar items."""
+
+    status = 404
+    title = "No similar items"
 
 
 class SampleForbidden(ServingError):

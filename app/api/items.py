@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from app.api import freshness, sources
 from app.api.parameters import length, only, path_identifier
-from app.errors import UnknownItem
+from app.errors import NoSimilarItems, UnknownItem
 from app.recommendations.generation import quoted
 
 bp = Blueprint("items", __name__)
@@ -17,6 +17,9 @@ def similar(item: str) -> Response:
     path_identifier("item", item)
     only(request.args, ("n",))
     n = length(request.args.get("n"), generation.manifest.k)
+    if not generation.manifest.similar_buckets:
+        name = generation.manifest.generation
+        raise NoSimilarItems(f"generation {name} was published without similar items")
     found = sources().lookup.similar(generation, item)
     if found is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")

@@ -224,6 +224,7 @@ def document(chunk: bytes, position: int) -> bytes:
 class Manifest(generations.Manifest):
     """How to find the keys of a generation of recommendations, and where it came from.
 
+    ``similar_buckets`` is 0 in a generation that was published without similar items.
     ``document_bytes`` is what each API worker holds in memory, twice that while it changes to the
     next generation.
     """
@@ -235,7 +236,7 @@ class Manifest(generations.Manifest):
     interactions: int
     k: int
     user_buckets: int = dataclasses.field(metadata={"low": 1})
-    similar_buckets: int = dataclasses.field(metadata={"low": 1})
+    similar_buckets: int
     chunks: int
     engine: str
     settings: dict[str, Any]
@@ -252,7 +253,8 @@ class Manifest(generations.Manifest):
     def parts(self) -> Iterator[Parts]:
         strings = [POPULAR, SAMPLE, *map(chunk_part, range(self.chunks))]
         yield Parts("string", strings, self.document_bytes or None)
-        yield Parts("hash", map(similar_part, range(self.similar_buckets)), self.items)
+        similar = range(self.similar_buckets)
+        yield Parts("hash", map(similar_part, similar), self.items if similar else 0)
         yield Parts("hash", map(user_part, range(self.user_buckets)), self.users)
 
     def user_place(self, namespace: Namespace, user: str) -> Place:

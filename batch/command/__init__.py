@@ -8,5 +8,6 @@ report     what a run tells people
 bars       how far it is
 table      columns of text
 size       what a deployment will need
-demo       the whole walk on real films; films: where they lie
+up         a cache, one refresh and the API for as long as the command runs
+demo       the same on real films; films: where they lie
 """

@@ -18,16 +18,20 @@ import click
 
 from app.contracts import environment
 from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import MAX_K
 from batch.command.options import (
     PATH,
     CacheOptions,
+    Grouped,
     cache_options,
     items_options,
+    json_option,
     k_option,
     keep_option,
     model_options,
     option,
     reading_options,
+    size_json_option,
     size_options,
     spark_options,
     terms_options,
@@ -55,7 +59,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(cls=Grouped)
 @click.argument("interactions", envvar="LARDER_INTERACTIONS")
 @reading_options
 @items_options
@@ -78,34 +82,42 @@ def refresh(
     Parquet; with --engine spark any URI that Spark reads. The model is judged on a part held out,
     then trained on all. One that does not beat the popular list, or is much worse than the live
     one, is not published.
+
+    \b
+    Orders with columns of their own names, and what answers show of each product:
+      larder refresh orders.csv --user-column customer_id --item-column sku \\
+        --items products.csv --items-id-column sku --document-columns title,price
+    Plays, judged on those since New Year, for a shop that shares its cache with others:
+      larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """
     from batch.command import lists
 
     lists.refresh(interactions, reading, items, terms, model, spark, cache)
 
 
-@cli.command()
+@cli.command(cls=Grouped)
 @click.argument("interactions", envvar="LARDER_INTERACTIONS")
 @reading_options
 @items_options
-def check(interactions: str, reading: Reading, items: ItemsFile | None) -> None:
+@json_option
+def check(interactions: str, reading: Reading, items: ItemsFile | None, json: bool) -> None:
     """Say what refresh would find in INTERACTIONS; publish nothing.
 
     With --items, in the items too.
     """
     from batch.command import lists
 
-    lists.check(interactions, reading, items)
+    lists.check(interactions, reading, items, json)
 
 
-@cli.command()
+@cli.command(cls=Grouped)
 @option("--train", required=True, help="The interactions to train on.")
 @option("--test", required=True, help="The interactions to score on.")
 @reading_options
 @k_option
 @model_options
 @spark_options
-@option("--json", type=PATH, help="Write the metrics here too.")
+@json_option
 def evaluate(
     train: str,
     test: str,
@@ -113,7 +125,7 @@ def evaluate(
     k: int,
     model: Model,
     spark: SparkOptions | None,
-    json: Path | None,
+    json: bool,
 ) -> None:
     """Train on one file, score on another, beside most-popular."""
     from batch.command import lists
@@ -124,17 +136,18 @@ def evaluate(
 @cli.command()
 @click.argument("user")
 @cache_options
-def show(user: str, cache: CacheOptions) -> None:
+@option("--n", type=click.IntRange(1, MAX_K), help="How many items.  [default: the whole list]")
+@json_option
+def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
     """Print USER's list as the API would answer it now."""
+    from batch.command import published
     from batch.generations.connect import connect
-    from batch.recommendations.show import show as lines
+    from batch.recommendations.show import show as find
 
     if not user:
         raise BadSettings("USER must be the id of a user, not ''")
-    head, *items = lines(connect(cache.url), cache.namespace, user)
-    click.echo(head)
-    for line in items or ["(empty: this user has had every item)"]:
-        click.echo(line)
+    found = find(connect(cache.url), cache.namespace, user, n)
+    click.echo(published.list_json(found) if json else published.list_text(found))
 
 
 @cli.command()
@@ -157,13 +170,46 @@ def serve(cache: CacheOptions, bind: str, workers: int) -> None:
     os.execve(command[0], command, {**os.environ, **given})
 
 
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("refresh", nargs=-1, type=click.UNPROCESSED, metavar="[INTERACTIONS] [OPTIONS]...")
+@cache_options
+@option("--folder", type=PATH, default="larder-data", help="Where the cache keeps its data.")
+@option("--bind", default="127.0.0.1:8000", help="The address and port of the API.")
+@option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
+def up(
+    refresh: tuple[str, ...], cache: CacheOptions, folder: Path, bind: str, workers: int
+) -> None:
+    """Start a cache, refresh INTERACTIONS, serve, until Ctrl-C.
+
+    All in one: a Valkey server of its own, which keeps its data in a folder, then larder refresh,
+    whose options it takes too, then larder serve. Without INTERACTIONS it serves the lists that lie
+    in the folder. It needs pip install 'larder[demo]'.
+
+    \b
+    larder up orders.csv --user-column customer_id --items products.csv
+    """
+    from batch.command import up as stack
+
+    if not refresh and (interactions := os.environ.get("LARDER_INTERACTIONS")):
+        refresh = (interactions,)
+    if refresh:
+        cli.commands["refresh"].make_context("refresh", list(refresh))  # what is wrong is told now
+    given = {
+        "LARDER_CACHE_URL": cache.url,
+        "LARDER_NAMESPACE": cache.namespace.name,
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    stack.up(stack.Stack(folder, cache, bind, workers, {**os.environ, **given}), refresh)
+
+
 @cli.command()
 @cache_options
-def generations(cache: CacheOptions) -> None:
+@json_option
+def generations(cache: CacheOptions, json: bool) -> None:
     """List what is published, the newest first."""
     from batch.command import published
 
-    published.tell(cache)
+    published.tell(cache, json)
 
 
 @cli.command()
@@ -191,11 +237,12 @@ def prune(cache: CacheOptions, keep: int) -> None:
 
 @cli.command()
 @size_options
-def size(plan: Deployment) -> None:
+@size_json_option
+def size(plan: Deployment, json: bool) -> None:
     """Estimate the memory, cores and network that lists need."""
-    from batch.command.size import figures, text
+    from batch.command.size import as_json, figures, text
 
-    click.echo(text(figures(plan)))
+    click.echo((as_json if json else text)(figures(plan)))
 
 
 @cli.command()
@@ -229,8 +276,9 @@ def main() -> NoReturn:
         _end(f"not enough memory ({error}): give the job more, or take fewer --factors", 2)
     except OSError as error:
         _end(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
-    except (RuntimeError, SystemExit):  # DuckDB makes a RuntimeError of what a signal raises in it
-        if not stopped:
+    except (RuntimeError, SystemExit) as error:  # the first is what DuckDB makes of a signal
+        done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
+        if done or not stopped:
             raise
         _end(f"stopped by {stopped[0].name}", 128 + stopped[0])
     sys.exit(0)

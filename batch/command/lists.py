@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from statistics import mean
@@ -71,14 +72,18 @@ def refresh(
     )
 
 
-def check(interactions: str, reading: Reading, items: ItemsFile | None) -> None:
+def check(interactions: str, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:
     """Say what a refresh would find."""
+    say = _to_people(as_json)
     _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
     rejects, limit = reading.rejects_file, reading.max_rejects
     found = load(interactions, reading.layout, rejects=rejects, max_rejects=limit)
-    click.echo(report.interactions(found.report, len(found.users), len(found.items)))
-    click.echo(report.details(found))
-    _documents(found.items, _load_items(items, reading))
+    say(report.interactions(found.report, len(found.users), len(found.items)))
+    say(report.details(found))
+    described = _load_items(items, reading)
+    _documents(found.items, described, say)
+    if as_json:
+        click.echo(json.dumps(report.check_json(found, described), ensure_ascii=False))
 
 
 def evaluate(
@@ -88,22 +93,25 @@ def evaluate(
     k: int,
     model: Model,
     spark: SparkOptions | None,
-    metrics: Path | None,
+    as_json: bool,
 ) -> None:
     """Train on one input, score on the other."""
-    outputs = [("--rejects", reading.rejects_file), ("--json", metrics)]
-    outputs.append(("--rejects", beside(reading.rejects_file, "test")))
+    say, rejects = _to_people(as_json), reading.rejects_file
+    outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
     _keep_inputs([train, test], None, outputs, reading)
-    if metrics is not None:
-        _write(metrics, "", "a")  # fails now, rather than after an hour of training
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:
-            click.echo(report.interactions(each, found.users, len(found.items)))
+            say(report.interactions(each, found.users, len(found.items)))
         quality = found.judge(k, progress)
-    click.echo(report.quality(quality))
-    if metrics is not None:
-        _write(metrics, json.dumps(asdict(quality), indent=2) + "\n", "w")
+    say(report.quality(quality))
+    if as_json:
+        click.echo(json.dumps(asdict(quality)))
+
+
+def _to_people(as_json: bool) -> Callable[[str], None]:
+    """Where the tables go: stdout is a program's when it wants JSON."""
+    return partial(click.echo, err=as_json)
 
 
 def _platform(model: Model, spark: SparkOptions | None) -> pipeline.Platform:
@@ -144,11 +152,13 @@ def _load_items(items: ItemsFile | None, reading: Reading) -> Items | None:
     )
 
 
-def _documents(known: Sequence[str], described: Items | None) -> Iterable[bytes]:
+def _documents(
+    known: Sequence[str], described: Items | None, say: Callable[[str], None] = click.echo
+) -> Iterable[bytes]:
     """The document of each known item, in order; says how many have one."""
     if described is None:
         return map(encode_document, known)
-    click.echo(report.items(described, known))
+    say(report.items(described, known))
     described.check(known)
     return map(encode_document, known, described.json_objects(known))
 
@@ -176,7 +186,7 @@ def _fitting(
 def _keep_inputs(
     inputs: list[str],
     items: ItemsFile | None,
-    outputs: list[tuple[str, Path | None]],
+    outputs: Sequence[tuple[str, Path | None]],
     reading: Reading,
 ) -> None:
     """Refuse to write over an input, before anything is read."""
@@ -190,11 +200,3 @@ def _keep_inputs(
             continue
         if any(output.samefile(file) for path in there for file in find(path)):
             raise BadSettings(f"{name} {output} is the input itself: name another file")
-
-
-def _write(path: Path, text: str, mode: str) -> None:
-    try:
-        with path.open(mode) as file:
-            file.write(text)
-    except OSError as error:
-        raise BadSettings(f"--json {path} cannot be written: {error.strerror}") from error

@@ -55,12 +55,32 @@ def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     )
 
 
+class Grouped(click.Command):
+    """A command whose help shows its options in their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        titles: dict[str, str] = getattr(self.callback, "titles", {})
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and record is not None:
+                title = titles.get(parameter.name or "", "Other options")
+                groups.setdefault(title, []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
 def group(
-    name: str, build: Callable[..., object], *given: Callable[[Command], Command]
+    name: str,
+    title: str,
+    build: Callable[..., object],
+    *given: Callable[[Command], Command],
 ) -> Callable[[Command], Command]:
     """Several options, shown in the order given, that a command takes as one object.
 
-    name: of the command's parameter; build: makes the object of the options' values.
+    name: of the command's parameter; title: of the group in the help; build: makes the object of
+    the options' values.
     """
 
     def decorate(command: Command) -> Command:
@@ -76,6 +96,7 @@ def group(
         for each in reversed(given):
             run = each(run)
         names.extend(parameter.name for parameter in parameters[known:])
+        run.__dict__.setdefault("titles", {}).update(dict.fromkeys(names, title))
         return run  # type: ignore[return-value]
 
     return decorate
@@ -122,10 +143,11 @@ def _terms(
     force: bool,
     keep: int,
     wait_replicas: int | None,
+    similar: bool,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
     gate = Gate(min_ndcg, max_drop, force, max_shrink)
-    return Terms(k, held_out, gate, keep, wait_replicas)
+    return Terms(k, held_out, gate, keep, wait_replicas, similar)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -173,6 +195,7 @@ def _default(name: str) -> str:
 
 reading_options = group(
     "reading",
+    "How the interactions are written",
     _reading,
     option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
     option("--user-column", help="The column of user ids.  [default: user]"),
@@ -198,6 +221,7 @@ reading_options = group(
 
 items_options = group(
     "items",
+    "What answers show of each item",
     _items,
     option("--items", help="A file of items; its columns come with each answer."),
     option("--items-id-column", help="The column of item ids there.  [default: item]"),
@@ -208,6 +232,7 @@ items_options = group(
 
 model_options = group(
     "model",
+    "How the model is trained",
     Model,
     option(
         "--engine",
@@ -268,6 +293,7 @@ model_options = group(
 
 spark_options = group(
     "spark",
+    "Spark",
     _spark,
     option(
         "--conf",
@@ -284,6 +310,7 @@ spark_options = group(
 
 cache_options = group(
     "cache",
+    "Where the lists are",
     _cache,
     option(
         "--cache-url",
@@ -293,6 +320,9 @@ cache_options = group(
     option("--namespace", default="default", help="The tenant; several may share a server."),
 )
 
+JSON_HELP = "Print one JSON object; all else goes to stderr."
+
+json_option = option("--json", is_flag=True, help=JSON_HELP)
 k_option = option(
     "--k", type=click.IntRange(1, MAX_K), default=10, help="How many items a list holds."
 )
@@ -302,6 +332,7 @@ keep_option = option(
 
 terms_options = group(
     "terms",
+    "What is published, and when it is not",
     _terms,
     k_option,
     option(
@@ -344,6 +375,7 @@ terms_options = group(
         help="How many replicas must have the lists before they are live.  "
         "[default: all that are connected]",
     ),
+    option("--similar/--no-similar", default=True, help="Whether to publish similar items, too."),
 )
 
 
@@ -353,8 +385,11 @@ def size_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     return option(name, envvar=variable, **attributes)
 
 
+size_json_option = size_option("--json", is_flag=True, help=JSON_HELP)
+
 size_options = group(
     "plan",
+    "The deployment",
     _plan,
     size_option("--users", type=click.IntRange(1), required=True, help="How many users."),
     size_option("--items", type=click.IntRange(1), required=True, help="How many items."),

@@ -1,6 +1,8 @@
 """The subcommands about what is published: they need the cache, and no model library."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
 
@@ -9,22 +11,50 @@ from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.generations.connect import connect
 from batch.generations.lock import hold
-from batch.generations.registry import Generations
+from batch.generations.registry import PUBLISHED, Generations
+from batch.recommendations.show import Shown
 
 
-def tell(cache: CacheOptions) -> None:
+def tell(cache: CacheOptions, as_json: bool) -> None:
     """List the generations."""
     known = Generations(connect(cache.url), cache.namespace)
-    if manifests := known.all():
-        click.echo(listing(manifests, known.live()))
+    manifests, live = known.all(), known.live()
+    if as_json:
+        told = [_told(each) for each in _newest_first(manifests)]
+        body = {"namespace": cache.namespace.name, "live": live, "generations": told}
+        click.echo(json.dumps(body))
+    elif manifests:
+        click.echo(listing(manifests, live))
     else:
         click.echo(f"nothing is published in namespace {cache.namespace.name!r}")
+
+
+def _newest_first(manifests: Iterable[Manifest]) -> list[Manifest]:
+    return sorted(manifests, key=lambda manifest: manifest.generation, reverse=True)
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "generation": manifest.generation,
+        "state": manifest.state,
+        "users": manifest.users,
+        "items": manifest.items,
+        "interactions": manifest.interactions,
+        "k": manifest.k,
+        "similar": manifest.similar_buckets > 0,
+        "engine": manifest.engine,
+        "ndcg": manifest.metrics.get("model", {}).get("ndcg"),
+        "forced": manifest.forced,
+        "document_bytes": manifest.document_bytes,
+        "started_at": manifest.started_at,
+        "published_at": manifest.published_at,
+    }
 
 
 def listing(manifests: Iterable[Manifest], live: str | None) -> str:
     """The generations of a namespace, the newest first."""
     rows = []
-    for each in sorted(manifests, key=lambda manifest: manifest.generation, reverse=True):
+    for each in _newest_first(manifests):
         ndcg = each.measured("ndcg")
         rows.append(
             [
@@ -49,6 +79,51 @@ def roll_back(generation: str | None, cache: CacheOptions) -> None:
 def prune(cache: CacheOptions, keep: int) -> None:
     """Delete what is old or unfinished."""
     client = connect(cache.url)
+    known = Generations(client, cache.namespace)
     with hold(client, cache.namespace):
-        deleted = Generations(client, cache.namespace).prune(keep)
+        before = known.all()
+        deleted = known.prune(keep)
+    for line in reasons(before, known.live(), deleted, keep):
+        click.echo(line, err=True)
     click.echo(f"deleted {', '.join(deleted) or 'nothing'}")
+
+
+def reasons(
+    manifests: Iterable[Manifest], live: str | None, deleted: Iterable[str], keep: int
+) -> Iterator[str]:
+    """Say of each generation, the newest first, what became of it and why."""
+    gone, next_back = set(deleted), None
+    for each in _newest_first(manifests):
+        name, whole = each.generation, each.state in PUBLISHED
+        if name in gone:
+            yield f"deleted {name}: {f'beyond --keep {keep}' if whole else 'nobody finished it'}"
+        elif name == live:
+            yield f"kept {name}: it is live"
+        elif next_back is None and each.state == "complete" and live is not None and name < live:
+            next_back = name
+            yield f"kept {name}: a rollback goes to it"
+        else:
+            withdrawn = ", though somebody rolled back from it" * (each.state == "withdrawn")
+            yield f"kept {name}: within --keep {keep}{withdrawn}"
+
+
+def list_text(found: Shown) -> str:
+    """Whose list it is, then an item a line."""
+    head = f"{found.user!r} in generation {found.generation}: {found.source}"
+    lines = [f"{score:8.4f}  {document}" for document, score in found.entries]
+    return "\n".join([head, *(lines or ["(empty: this user has had every item)"])])
+
+
+def list_json(found: Shown) -> str:
+    """The list as the API answers it."""
+    entries = [
+        {**json.loads(document), "score": float(f"{score:.4g}")}
+        for document, score in found.entries
+    ]
+    body = {
+        "user": found.user,
+        "generation": found.generation,
+        "source": found.source,
+        "recommendations": entries,
+    }
+    return json.dumps(body, ensure_ascii=False)

@@ -1,6 +1,7 @@
-"""What a run tells people: tables of plain text."""
+"""What a run tells: tables of plain text for people, the same as JSON objects for programs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from batch.command.table import table
 from batch.interactions.items import Items
@@ -78,10 +79,54 @@ def _rejected(counts: Mapping[str, int]) -> str:
 
 def items(loaded: Items, known: Sequence[str]) -> str:
     """How many items have a document, and what was wrong with the file."""
-    described = sum(1 for item in known if item in loaded.texts)
-    counts = loaded.report
-    return (
+    counts, described = loaded.report, _described(loaded, known)
+    told = (
         f"{counts.rows:,} rows of items in {counts.files:,} file(s): documents for "
         f"{described:,} of {len(known):,} items; {counts.replaced:,} replaced, "
         f"{_rejected(counts.rejected)}"
     )
+    untouched = len(loaded.texts) - described
+    return told + f"\n{untouched:,} items of the file that nobody has touched" * (untouched > 0)
+
+
+def _described(loaded: Items, known: Sequence[str]) -> int:
+    return sum(1 for item in known if item in loaded.texts)
+
+
+def interactions_json(found: Report, users: int, items: int) -> dict[str, Any]:
+    """What the input held and what became of it."""
+    return {
+        "files": found.files,
+        "rows": found.rows,
+        "pairs": found.pairs,
+        "users": users,
+        "items": items,
+        "merged": found.merged,
+        "zero": found.zero,
+        "rejected": dict(found.rejected),
+        "used": dict(found.used),
+        "unused": list(found.unused),
+    }
+
+
+def check_json(loaded: Interactions, described: Items | None) -> dict[str, Any]:
+    """All that ``larder check`` finds; documents is null without a file of items."""
+    known, period = loaded.items, loaded.period()
+    return {
+        **interactions_json(loaded.report, len(loaded.users), len(known)),
+        "weights": [float(loaded.weight.min()), float(loaded.weight.max())],
+        "first_met": list(period) if period else None,
+        "documents": None if described is None else _items_json(described, known),
+    }
+
+
+def _items_json(loaded: Items, known: Sequence[str]) -> dict[str, Any]:
+    counts, described = loaded.report, _described(loaded, known)
+    return {
+        "files": counts.files,
+        "rows": counts.rows,
+        "described": described,
+        "untouched": len(loaded.texts) - described,
+        "replaced": counts.replaced,
+        "rejected": dict(counts.rejected),
+    }

@@ -3,8 +3,10 @@
 Each figure is a formula over measured constants; batch/README.md names what measures them.
 """
 
+import json
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -193,3 +195,16 @@ def text(needs: Iterable[Figure]) -> str:
     rows = [[each.name, f"{each.amount:,.1f} {each.unit}", each.formula] for each in needs]
     width = max(len(row[1]) for row in rows)
     return "\n".join(f"{name:28}{amount:>{width}}   = {how}" for name, amount, how in rows)
+
+
+def as_json(needs: Iterable[Figure]) -> str:
+    """The same for programs: the name of each figure, in small letters and underscores, first."""
+    named = {
+        re.sub("[^a-z]+", "_", each.name.lower()).strip("_"): {
+            "amount": round(each.amount, 4),
+            "unit": each.unit,
+            "formula": each.formula,
+        }
+        for each in needs
+    }
+    return json.dumps(named)

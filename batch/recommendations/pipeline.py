@@ -136,7 +136,8 @@ def refresh(
     forced = _is_forced(terms.gate, reasons) or quality is None or shrunk
     contents = candidate.train(Namespace(ours.space.name), documents, terms.k, progress)
     manifest = _manifest(ours, candidate, terms, quality, forced)
-    with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
+    lists = manifest.users + (manifest.items if terms.similar else 0)
+    with progress.step("publish", lists, "lists") as advance:
         return ours.publish(manifest, contents, advance)
 
 
@@ -162,7 +163,7 @@ def _manifest(
         interactions=candidate.interactions,
         k=terms.k,
         user_buckets=bucket_count(candidate.users),
-        similar_buckets=bucket_count(items),
+        similar_buckets=bucket_count(items) if terms.similar else 0,
         chunks=chunk_count(items),
         engine=candidate.engine,
         settings=_settings(candidate, terms),

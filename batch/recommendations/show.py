@@ -1,6 +1,7 @@
 """Read one user's list back from the cache, through the contract, as the API would."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.contracts.recommendations import (
     Manifest,
@@ -15,8 +16,22 @@ from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
 
-def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
-    """Say whose list it is, then each item's document with its score, best first.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A list as the API would answer it.
+
+    source: "personal", "popular" or "exhausted"; entries: the JSON of each item's document and its score, best
+    first.
+    """
+
+    user: str
+    generation: str
+    source: str
+    entries: Sequence[tuple[str, float]]
+
+
+def show(client: Client, namespace: Namespace, user: str, n: int | None = None) -> Shown:
+    """The first n items of the user's list, or the whole of it.
 
     Raises UnknownGeneration when nothing is live, CacheUnavailable, BrokenRecord, or BadSettings
     when the user is no Unicode text.
@@ -39,10 +54,12 @@ def show(client: Client, namespace: Namespace, user: str) -> Iterator[str]:
                 f"generation {name} is live but not there any more; does the cache evict keys "
                 f"(maxmemory-policy)? run refresh"
             )
-        entries, is_popular = unmark(record)
-        yield f"{user!r} in generation {name}: {'popular' if is_popular else source}"
-        for item, score in decode_record(entries):
-            yield f"{score:8.4f}  {_document(client, namespace, manifest, item)}"
+        record, is_popular = unmark(record)
+        entries = [
+            (_document(client, namespace, manifest, item), score)
+            for item, score in decode_record(record)[:n]
+        ]
+    return Shown(user, name, "popular" if is_popular else source, entries)
 
 
 def _document(client: Client, namespace: Namespace, manifest: Manifest, item: int) -> str:

@@ -106,6 +106,7 @@ class Terms:
     """How long lists are, how they are judged and gated, and how many generations stay.
 
     wait_replicas: how many must have a generation before it is live; None for all.
+    similar: whether the neighbours of each item are published too.
     """
 
     k: int = 10
@@ -113,6 +114,7 @@ class Terms:
     gate: Gate = Gate()
     keep: int = 3
     wait_replicas: int | None = None
+    similar: bool = True
 
     def __post_init__(self) -> None:
         """Raise BadSettings for a k or share that is none, or when nobody would judge."""

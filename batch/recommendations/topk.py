@@ -1,4 +1,4 @@
-"""The best unseen items of each user, in blocks; the neighbours of each item; what is popular.
+"""The best unseen items of each user, in blocks; what is popular.
 
 What is evaluated and what is served both come from ``best_unseen``.
 """
@@ -40,6 +40,10 @@ class Lists:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def rows(self, rows: NDArray[np.int64]) -> "Lists":
+        """Some of the lists."""
+        return Lists(self.items[rows], self.scores[rows], self.lengths[rows])
 
     @property
     def filled(self) -> NDArray[np.bool_]:
@@ -113,29 +117,6 @@ def best_unseen(
     found = np.take_along_axis(found, order, axis=1)
     scores = np.take_along_axis(scores, order, axis=1)
     return Lists(found, scores, (scores > _NOTHING).sum(axis=1, dtype=np.int32))
-
-
-def most_similar(
-    item_factors: NDArray[np.float32], chosen: NDArray[np.int64], k: int, threads: int = 0
-) -> Lists:
-    """Find the k other items of highest cosine to each chosen item; only cosines above 0 count.
-
-    item_factors: (items, factors), rows of length 1 or 0 (see ``unit_rows``).
-    """
-    itself = csr_matrix(
-        (np.ones(len(chosen), np.float32), chosen, np.arange(len(chosen) + 1)),
-        shape=(len(chosen), len(item_factors)),
-    )
-    lists = best_unseen(item_factors[chosen], item_factors, itself, k, threads)
-    alike = (lists.filled & (lists.scores > 0)).sum(axis=1, dtype=np.int32)
-    return Lists(lists.items, lists.scores, alike)
-
-
-def unit_rows(factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each row to length 1; a row of zeros stays. In float32 a small row has no length."""
-    lengths = np.linalg.norm(factors.astype(np.float64), axis=1, keepdims=True)
-    lengths[lengths == 0] = 1
-    return np.asarray(factors / lengths, np.float32)
 
 
 def popularity(seen: csr_matrix) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ Every ratio has its floor measured in the same run, alternating with what it is 
 
 * refresh (read, fit, top-k, similar items, publish; no evaluation) over implicit's fit + recommend;
 * top-k without seen items over the bare float32 matrix product of the same factors;
+* similar items over the walk through all products, which every tenth item stands for;
 * peak memory of the refresh process over the size of its arrays and factors.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import Namespace, encode_document
@@ -29,6 +31,7 @@ from batch.recommendations.engines.engine import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.pipeline import refresh
+from batch.recommendations.similar import most_similar, unit_rows
 from batch.recommendations.terms import Gate, Holdout, Terms
 from batch.recommendations.topk import BLOCK, best_unseen
 from tests.bench import data
@@ -98,6 +101,7 @@ def _times(path: Path, client: Client, engine: ImplicitALS, rounds: int) -> list
             rounds,
             "<= 1.7",
         ),
+        _similar(factors),
     ]
 
 
@@ -125,6 +129,18 @@ def _top_k(interactions: Interactions, factors: Factors) -> None:
         best_unseen(factors.users[block], factors.items, seen[block], K)
 
 
+def _similar(factors: Factors) -> list[str]:
+    unit = unit_rows(factors.items)
+    every = np.arange(len(unit))
+    some = every[::10]
+    itself = csr_matrix(
+        (np.ones(len(some)), some, np.arange(len(some) + 1)), (len(some), len(unit))
+    )
+    ours = _seconds(lambda: most_similar(unit, every, K))
+    tenth = _seconds(lambda: best_unseen(unit[some], unit, itself, K))
+    return _row("similar items, s", ours, tenth * len(every) / len(some), "<= 1")
+
+
 def _products(factors: Factors) -> None:
     """The same scores by as many threads, in the blocks of 1,000 that suit the product best."""
     items = np.ascontiguousarray(factors.items.T)
@@ -144,7 +160,7 @@ def _ratio(
     return _row(name, statistics.median(mine), statistics.median(theirs), target)
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -349,10 +349,15 @@ class TestManifests:
             with pytest.raises(BrokenRecord, match=name):
                 Manifest.from_json(_changed(**{name: value}))
 
-    @pytest.mark.parametrize("name", ["user_buckets", "similar_buckets"])
-    def test_a_generation_has_at_least_one_bucket(self, name: str) -> None:
-        with pytest.raises(BrokenRecord, match=f"{name} of a manifest cannot be 0"):
-            Manifest.from_json(_changed(**{name: 0}))
+    def test_a_generation_has_at_least_one_bucket(self) -> None:
+        with pytest.raises(BrokenRecord, match="user_buckets of a manifest cannot be 0"):
+            Manifest.from_json(_changed(user_buckets=0))
+
+    def test_a_generation_without_similar_items_has_no_bucket_of_them(self) -> None:
+        without = Manifest.from_json(_changed(similar_buckets=0))
+        space = Namespace("shop")
+        assert without == replace(MANIFEST, similar_buckets=0)
+        assert not [key for key in without.keys(space) if ":similar:" in key]
 
     @pytest.mark.parametrize(
         "text",

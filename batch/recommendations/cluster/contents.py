@@ -34,8 +34,10 @@ from batch.recommendations.lists import (
     warn_of_loose_buckets,
     write_buckets,
     write_common,
+    write_similar,
 )
-from batch.recommendations.topk import Crowd, most_similar, popular_list, recommend, unit_rows
+from batch.recommendations.similar import most_similar, unit_rows
+from batch.recommendations.topk import Crowd, popular_list, recommend
 
 _SIMILAR_AT_A_TIME = 100
 
@@ -81,7 +83,10 @@ class Target:
         with closing(connect(self.cache_url)) as client:
             wanted = partial(self._wanted, client, keys)
             wanted(0)
-            write_buckets(client, keys, shelves, lists_of, parts, wanted)
+            if whose is Whose.ITEMS:
+                write_similar(client, keys, shelves, lists_of, parts, wanted, self.manifest.k)
+            else:
+                write_buckets(client, keys, shelves, lists_of, parts, wanted)
         some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
         return Shelf(whose, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
 
@@ -159,7 +164,8 @@ class ClusterContents:
         write_common(client, space, name, popular, self._sample(), self.documents, common)
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
-        for shelves in (self._similar(target), self._users(target)):
+        sides = [self._similar(target)] if manifest.similar_buckets else []
+        for shelves in [*sides, self._users(target)]:
             found = shelves.collect()
             written.shelves += found
             advance(sum(shelf.members for shelf in found))
@@ -185,9 +191,10 @@ class ClusterContents:
         """The neighbours of the items, some buckets a task."""
         count, k = target.manifest.similar_buckets, self.k
         shelves = Shelves.of(self.indexed.items, count)
+        tasks = 2 * self.seen.context.defaultParallelism  # more items at once cost less each
+        at_a_time = max(_SIMILAR_AT_A_TIME, -(-count // tasks))
         ranges = [
-            range(first, min(first + _SIMILAR_AT_A_TIME, count))
-            for first in range(0, count, _SIMILAR_AT_A_TIME)
+            range(first, min(first + at_a_time, count)) for first in range(0, count, at_a_time)
         ]
         parts = [(buckets, shelves.part(buckets)) for buckets in ranges]
         sent = self._send(unit_rows(self.model.items))

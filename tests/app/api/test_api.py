@@ -374,6 +374,23 @@ class TestSimilar:
             b'{"item":"i0","title":"Title of 0","score":0.875}]}'
         )
 
+    @pytest.mark.parametrize("path", ["/items/i8/similar", "/items/nobody/similar"])
+    def test_a_generation_without_similar_items_says_so(
+        self, server: Server, client: Any, namespace: Namespace, path: str
+    ) -> None:
+        manifest, made = contents(namespace, ["u0"], ["i0", "i1"])
+        without = replace(manifest, similar_buckets=0)
+        with hold(client, namespace) as token:
+            publish(client, namespace, without, made, token)
+        with answering(server, namespace) as app:
+            answer = app.test_client().get(path)
+            assert (
+                problem(answer, 404)
+                == f"generation {GENERATION} was published without similar items"
+            )
+            assert app.test_client().get("/generation").get_json()["similar_buckets"] == 0
+            assert app.test_client().get("/recommendations/u0").status_code == 200
+
     def test_an_unknown_item_is_not_found(self, api: FlaskClient) -> None:
         assert "'u1'" in problem(api.get("/items/u1/similar"), 404)
 

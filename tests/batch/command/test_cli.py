@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests import servers
 from tests.batch.pairs import checkerboard, missing
+from tests.generations import MANIFEST
 from tests.servers import Server, wait_until
 
 FILMS = Path(__file__).parents[3] / "batch" / "datasets" / "ml-latest-small" / "ratings.csv"
@@ -74,6 +76,14 @@ def where(server: Server, namespace: Namespace) -> dict[str, str]:
     return {"cache_url": server.url, "namespace": namespace.name}
 
 
+def one_object(done: Done) -> dict[str, Any]:
+    """Its output: one JSON object and nothing else."""
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout, parse_constant=lambda constant: pytest.fail(constant))
+    assert isinstance(found, dict) and done.stdout.count("\n") == 1
+    return found
+
+
 def live(client: Any, where: Mapping[str, str]) -> str | None:
     return Generations(client, Namespace(where["namespace"])).live()
 
@@ -109,6 +119,24 @@ def test_the_help_lists_the_commands_in_whole_sentences() -> None:
     for name in NAMES:
         assert re.search(rf"^  {name} +[A-Z].*[^.][.]$", done.stdout, re.MULTILINE), name
     assert larder("refresh", "-h").stdout.startswith("Usage: larder refresh [OPTIONS] INTERACTIONS")
+
+
+def test_the_help_of_refresh_has_groups_and_two_examples(capsys: Any) -> None:
+    cli.main(["refresh", "--help"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert re.findall("^([A-Z].*):$", shown.partition("Spark reads")[2], re.MULTILINE)[2:] == [
+        "How the interactions are written",
+        "What answers show of each item",
+        "What is published, and when it is not",
+        "How the model is trained",
+        "Spark",
+        "Where the lists are",
+        "Other options",
+    ]
+    assert shown.count("\n    larder refresh ") == 2
+    for option in cli.commands["refresh"].params:
+        if isinstance(option, click.Option):
+            assert shown.count(f"\n  {option.opts[0]} ") == 1, option.opts[0]
 
 
 def test_an_option_is_taken_from_its_variable(board: Path, where: dict[str, str]) -> None:
@@ -289,6 +317,60 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
     assert larder("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
 
 
+def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> None:
+    assert one_object(larder("generations", "--json", **where)) == {
+        "namespace": where["namespace"],
+        "live": None,
+        "generations": [],
+    }
+    assert larder("refresh", board, "--k", "3", "--no-similar", **where).returncode == 0
+    told = one_object(larder("generations", "--json", **where))
+    (only,) = told["generations"]
+    assert told["live"] == only["generation"]
+    assert 0 < only.pop("ndcg") <= 1 and only.pop("document_bytes") > 0
+    assert all(only.pop(name) for name in ("generation", "started_at", "published_at"))
+    assert only == {
+        "state": "complete",
+        "users": 40,
+        "items": 20,
+        "interactions": 360,
+        "k": 3,
+        "similar": False,
+        "engine": "implicit",
+        "forced": False,
+    }
+    shown = one_object(larder("show", "u7", "--n", "2", "--json", **where))
+    first, second = shown.pop("recommendations")
+    assert shown == {"user": "u7", "generation": told["live"], "source": "personal"}
+    assert first["item"] == f"i{missing(7)}" and first["score"] >= second["score"]
+    assert len(larder("show", "u7", "--n", "1", **where).stdout.splitlines()) == 2
+    assert len(larder("show", "u7", "--n", "9", **where).stdout.splitlines()) == 4
+
+
+def test_prune_says_what_it_kept_and_why(board: Path, client: Any, where: dict[str, str]) -> None:
+    quick = ("--holdout", "0", "--force", "--iterations", "1", "--keep", "9")
+    first, second, third, fourth = (
+        re.findall("published generation (.*?):", larder("refresh", board, *quick, **where).stdout)[
+            0
+        ]
+        for _ in range(4)
+    )
+    assert larder("rollback", third, **where).returncode == 0
+    dead = replace(MANIFEST, generation="20250101T000000.000Z-dead")
+    Generations(client, Namespace(where["namespace"])).begin(dead)
+    done = larder("prune", "--keep", "3", **where)
+    assert [
+        line for line in done.stderr.splitlines() if not line.startswith("deleted generation")
+    ] == [
+        f"kept {fourth}: within --keep 3, though somebody rolled back from it",
+        f"kept {third}: it is live",
+        f"kept {second}: a rollback goes to it",
+        f"deleted {first}: beyond --keep 3",
+        f"deleted {dead.generation}: nobody finished it",
+    ]
+    assert done.stdout == f"deleted {dead.generation}, {first}\n"
+
+
 def test_an_empty_namespace_says_so(where: dict[str, str]) -> None:
     listed = larder("generations", **where)
     assert listed.stdout == f"nothing is published in namespace {where['namespace']!r}\n"
@@ -321,6 +403,29 @@ def test_check_publishes_nothing_and_needs_no_cache(board: Path) -> None:
     assert done.stdout.endswith("pairs: weights 1 to 1; no timestamps\n")
 
 
+def test_check_tells_programs_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("user,item,timestamp,note\nu,a,0,x\nu,a,86400,x\nu,b,86400,x\n,b,1,x\n")
+    asked = ("check", path, "--max-rejects", "1", "--rejects", tmp_path / "out.csv")
+    done = larder(*asked, "--json")
+    assert one_object(done) == {
+        "files": 1,
+        "rows": 4,
+        "pairs": 2,
+        "users": 1,
+        "items": 2,
+        "merged": 1,
+        "zero": 0,
+        "rejected": {"missing user": 1},
+        "used": {"user": "user", "item": "item", "timestamp": "timestamp"},
+        "unused": ["note"],
+        "weights": [1.0, 2.0],
+        "first_met": ["1970-01-01T00:00:00Z", "1970-01-02T00:00:00Z"],
+        "documents": None,
+    }
+    assert larder(*asked).stdout in done.stderr
+
+
 @pytest.mark.parametrize("options", [("--user-column", "item"), ("--item-column", "user")])
 def test_users_and_items_are_two_columns(board: Path, options: tuple[str, str]) -> None:
     refused(larder("check", board, *options), "--user-column and --item-column are both")
@@ -335,8 +440,7 @@ def test_users_and_items_are_two_columns(board: Path, options: tuple[str, str]) 
         ("check {in} --items {beside} --rejects {out}", "out-items.csv"),
         ("check {folder} --rejects {in}", "in.csv"),
         ("refresh {in} --rejects {in}", "in.csv"),
-        ("evaluate --train {in} --test {items} --json {items}", "items.csv"),
-        ("evaluate --train {in} --test {items} --json {in}", "in.csv"),
+        ("evaluate --train {in} --test {items} --rejects {in}", "in.csv"),
         ("evaluate --train {in} --test {beside} --rejects {out}", "out-test.csv"),
     ],
 )
@@ -347,9 +451,8 @@ def test_an_output_never_overwrites_an_input(tmp_path: Path, command: str, outpu
     for key in ("in", "items", "beside"):
         paths[key].write_text("neither users nor items\n")
     paths["link"].symlink_to(paths["in"])
-    option = "--json" if "--json" in command else "--rejects"
     done = larder(*(word.format(**paths) for word in command.split()))
-    refused(done, f"{option} {tmp_path / output} is the input itself: name another file")
+    refused(done, f"--rejects {tmp_path / output} is the input itself: name another file")
     for key in ("in", "items", "beside"):
         assert paths[key].read_text() == "neither users nor items\n"
 
@@ -378,6 +481,28 @@ def test_check_finds_what_is_wrong_with_the_items(board: Path, tmp_path: Path) -
     )
     said = "3 rows of items in 1 file(s): documents for 2 of 20 items; 0 replaced, 1 rejected\n"
     assert said + "  1 x missing item\n" in done.stdout
+    assert "nobody has touched" not in done.stdout
+
+
+def test_items_that_nobody_has_touched_are_counted(
+    board: Path, tmp_path: Path, where: dict[str, str]
+) -> None:
+    items = tmp_path / "items.csv"
+    every = [f"i{n},Title {n}" for n in range(20)]
+    items.write_text("\n".join(["item,title", *every, "new-1,New", "new-2,Newer"]))
+    said = "documents for 20 of 20 items; 0 replaced, 0 rejected\n2 items of the file that nobody"
+    assert said in larder("check", board, "--items", items).stdout
+    quick = ("--holdout", "0", "--force", "--iterations", "1")
+    assert said in larder("refresh", board, "--items", items, *quick, **where).stdout
+    documents = one_object(larder("check", board, "--items", items, "--json"))["documents"]
+    assert documents == {
+        "files": 1,
+        "rows": 22,
+        "described": 20,
+        "untouched": 2,
+        "replaced": 0,
+        "rejected": {},
+    }
 
 
 @pytest.mark.parametrize("command", ["check", "refresh"])
@@ -395,43 +520,29 @@ def held_out(board: Path) -> Path:
     return write(board.with_name("held-out.csv"), pairs)
 
 
-def test_evaluate_prints_and_writes_the_model_and_most_popular(
-    board: Path, held_out: Path, tmp_path: Path
+def test_evaluate_tells_people_and_programs_of_the_model_and_most_popular(
+    board: Path, held_out: Path
 ) -> None:
-    out = tmp_path / "metrics.json"
-    done = larder("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json", out)
-    assert done.returncode == 0, done.stderr
-    written = json.loads(out.read_text())
+    done = larder("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json")
+    written = one_object(done)
     assert written.keys() == {"model", "popular", "ratings"}
     for part in (written["model"], written["popular"]):
         assert {"ndcg", "map", "precision", "recall", "coverage"} <= part.keys()
         assert (part["k"], part["users"]) == (5, 40)
     assert written["model"]["ndcg"] == written["model"]["recall"] == 1.0
     assert written["popular"]["ndcg"] < 0.5
-    assert re.search(r"nDCG@5 +1[.]0000 ", done.stdout)
+    assert re.search(r"nDCG@5 +1[.]0000 ", done.stderr)
+    plain = larder("evaluate", "--train", board, "--test", held_out, "--k", "5")
+    assert re.search(r"nDCG@5 +1[.]0000 ", plain.stdout)
 
 
-def test_the_same_evaluation_gives_the_same_bytes(
-    board: Path, held_out: Path, tmp_path: Path
-) -> None:
-    one, other = tmp_path / "one.json", tmp_path / "other.json"
-    for out in (one, other):
-        larder("evaluate", "--train", board, "--test", held_out, "--json", out)
-    assert one.read_bytes() == other.read_bytes()
+def test_the_same_evaluation_gives_the_same_bytes(board: Path, held_out: Path) -> None:
+    asked = ("evaluate", "--train", board, "--test", held_out, "--json")
+    one, other = (larder(*asked) for _ in range(2))
+    assert one.stdout == other.stdout != ""
 
 
-@pytest.mark.parametrize("where_to", ["no/such/folder/x.json", "."])
-def test_a_json_file_that_cannot_be_written_is_told_before_any_training(
-    board: Path, held_out: Path, tmp_path: Path, where_to: str
-) -> None:
-    done = larder("evaluate", "--train", board, "--test", held_out, "--json", tmp_path / where_to)
-    refused(done, "--json ", " cannot be written: ")
-    assert "train" not in done.stdout + done.stderr.replace(str(tmp_path), "")
-
-
-def test_a_full_disk_is_told_in_a_sentence(board: Path, held_out: Path, tmp_path: Path) -> None:
-    evaluated = larder("evaluate", "--train", board, "--test", held_out, "--json", "/dev/full")
-    refused(evaluated, "--json /dev/full cannot be written: No space left on device")
+def test_a_full_disk_is_told_in_a_sentence(board: Path, tmp_path: Path) -> None:
     rejected = write(tmp_path / "rejected.csv", checkerboard(), ",x")
     checked = larder("check", rejected, "--rejects", "/dev/full")
     assert checked.returncode == 0

@@ -1,5 +1,6 @@
 """The estimates of ``larder size``, held against what real servers say at two sizes."""
 
+import json
 from uuid import UUID
 
 import pytest
@@ -52,6 +53,27 @@ def test_the_command_prints_them() -> None:
     assert done.returncode == 0
     for name in ("cache memory", "API cores", "network to callers"):
         assert name in done.stdout
+
+
+def test_programs_read_the_same() -> None:
+    done = run("size", "--users", "1000", "--items", "100", "--json")
+    told = json.loads(done.stdout)
+    assert list(told) == [
+        "one_generation_in_the_cache",
+        "cache_memory_maxmemory",
+        "cache_memory_all_copies",
+        "api_cores",
+        "api_workers",
+        "memory_of_one_api_worker",
+        "network_to_callers",
+        "network_to_the_cache",
+    ]
+    first = next(figures(Deployment(users=1000, items=100)))
+    assert told["one_generation_in_the_cache"] == {
+        "amount": pytest.approx(first.amount, abs=1e-3),
+        "unit": "MB",
+        "formula": first.formula,
+    }
 
 
 def test_nobody_at_all_is_refused() -> None:

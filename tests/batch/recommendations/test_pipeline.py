@@ -201,6 +201,20 @@ def test_every_step_is_shown_and_reaches_its_end(client: Any, namespace: Namespa
     assert steps.done == {name: total for name, (total, _) in steps.totals.items()}
 
 
+def test_without_similar_items_none_are_made_and_the_manifest_says_so(
+    client: Any, namespace: Namespace
+) -> None:
+    steps, whole = Steps(), refresh(client, namespace)
+    manifest = refresh(client, namespace, similar=False, progress=steps)
+    assert (whole.similar_buckets, manifest.similar_buckets) == (1, 0)
+    assert steps.totals["publish"] == (40, "lists") and steps.done["publish"] == 40
+    assert user_list(client, namespace, manifest, "u0") == user_list(client, namespace, whole, "u0")
+    kept = {key for key in keys(client, namespace) if b":similar:" in key}
+    assert kept == {namespace.similar_bucket(whole.generation, 0).encode()}
+    Generations(client, namespace).delete(whole)
+    assert Generations(client, namespace).live_manifest() == manifest
+
+
 def test_a_split_by_date_is_recorded_as_such(client: Any, namespace: Namespace) -> None:
     made = replace(BOARD, timestamp=np.arange(len(BOARD), dtype=np.float64))
     manifest = refresh(client, namespace, made, Colours(), holdout=Holdout(after=300.0))

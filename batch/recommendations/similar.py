@@ -1,0 +1,173 @@
+"""The neighbours of each item by the cosine of their factors: exact, without most of the products.
+
+Items that point the same way are taken together, some hundred at a time: a *cone*. By the
+Cauchy-Schwarz inequality the angle of any other item to the middle of the cone bounds its cosine to
+all of them. The others are taken in descending order of that bound, until it is below what every
+item of the cone has found; what comes behind cannot be a neighbour.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from batch.recommendations.topk import Lists
+
+CONE = 512
+"""Items of a cone: more share the work of sorting, fewer point the same way."""
+
+LISTED = 2**22
+"""Entries of lists to make at once: more items at once make narrower cones."""
+
+_CONES_AT_A_TIME = 8
+_OTHERS_AT_A_TIME = 1024
+_SAMPLE = 4096
+_DOUBLES_AT_A_TIME = 2**14
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+def unit_rows(factors: Floats) -> Floats:
+    """Scale each row to length 1; a row of zeros stays. In float32 a small row has no length."""
+    lengths = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
+    lengths[lengths == 0] = 1
+    unit = np.empty(factors.shape, np.float32)
+    np.divide(factors, lengths[:, np.newaxis], out=unit, casting="same_kind")
+    return unit
+
+
+def most_similar(unit: Floats, chosen: Indices, k: int, threads: int = 0) -> Lists:
+    """Find the k other items of highest cosine to each chosen item; only cosines above 0 count.
+
+    unit: (items, factors), rows of length 1 or 0 (see ``unit_rows``); chosen: their indices, each
+    once; threads: 0 takes all cores. A score is the inner product in double precision, rounded to
+    float32. Equal scores are in the order of the item indices, and those of lowest index get in.
+    """
+    k = min(k, len(unit))
+    keys = np.zeros((len(chosen), k), np.uint64)
+    pointing = np.flatnonzero(unit[chosen].any(axis=1))
+    with (
+        threadpool_limits(1, user_api="blas"),  # the cones have threads of their own
+        ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+    ):
+        cones = list(_cones(unit, chosen, pointing)) if k else []
+        groups = (
+            cones[first : first + _CONES_AT_A_TIME]
+            for first in range(0, len(cones), _CONES_AT_A_TIME)
+        )
+        for _ in pool.map(lambda group: _fill(keys, unit, chosen, group), groups):
+            pass
+    keys.sort(axis=1)
+    items, scores = _unpacked(keys[:, ::-1])
+    return Lists(items, scores, (scores > 0).sum(axis=1, dtype=np.int32))
+
+
+def _cones(unit: Floats, chosen: Indices, places: Indices) -> Iterator[Indices]:
+    """Cut places of ``chosen`` into halves along their longest axis, until a cone holds each."""
+    if len(places) <= CONE:
+        if len(places):
+            yield places
+        return
+    some = unit[chosen[places[:: -(-len(places) // _SAMPLE)]]].astype(np.float64)
+    some -= some.mean(axis=0)
+    axis = some[np.argmax(np.einsum("if,if->i", some, some))]
+    for _ in range(5):  # the power method: near enough
+        axis = some.T @ (some @ axis)
+        axis /= np.linalg.norm(axis) or 1.0
+    along = np.concatenate(
+        [
+            unit[chosen[places[first : first + _SAMPLE]]] @ axis
+            for first in range(0, len(places), _SAMPLE)
+        ]
+    )
+    half = len(places) // 2
+    order = np.argpartition(along, half)
+    yield from _cones(unit, chosen, places[order[:half]])
+    yield from _cones(unit, chosen, places[order[half:]])
+
+
+def _fill(keys: Keys, unit: Floats, chosen: Indices, cones: Sequence[Indices]) -> None:
+    """Find the neighbours of some cones; their rows of ``keys`` are nobody else's."""
+    middles = [unit[chosen[places]].mean(axis=0, dtype=np.float64) for places in cones]
+    middles = [middle / (np.linalg.norm(middle) or 1.0) for middle in middles]
+    along = np.asarray(middles, np.float32) @ unit.T
+    for places, middle, cosines in zip(cones, middles, along, strict=True):
+        items = chosen[places]
+        bounds = _bounds(unit[items] @ middle, cosines, _slack(unit))
+        keys[places] = _nearest(unit, items, bounds, keys.shape[1])
+
+
+def _bounds(inside: Doubles, outside: Floats, slack: float) -> Floats:
+    """The highest cosine that each item may have to any of a cone, shape (items,).
+
+    inside, outside: the cosines to the middle of those in the cone and of all items. Of two
+    vectors of length 1 the parts along the middle multiply; those across it do at most.
+    """
+    across = np.sqrt(1 - np.square(np.maximum(np.abs(outside) - np.float32(slack), 0)))
+    widest = np.sqrt(np.maximum(1 - np.square(inside), 0).max())
+    along = np.maximum(outside * np.float32(inside.max()), outside * np.float32(inside.min()))
+    return np.asarray(along + across * np.float32(widest) + np.float32(2 * slack), np.float32)
+
+
+def _slack(unit: Floats) -> float:
+    """More than twice what float32 may add to, or take from, a cosine (Higham, section 3.1)."""
+    return float((2 * unit.shape[1] + 16) * np.finfo(np.float32).eps)
+
+
+def _nearest(unit: Floats, items: Indices, bounds: Floats, k: int) -> Keys:
+    """The keys of the k neighbours of each item of a cone, in any order."""
+    slack = np.float32(_slack(unit))
+    mine, best = unit[items], np.zeros((len(items), k), np.uint64)
+    order = np.argsort(-bounds)
+    at_a_time = max(_OTHERS_AT_A_TIME, 2 * k)
+    for first in range(0, len(order), at_a_time):
+        others = order[first : first + at_a_time]
+        reached = _scores(best.min(axis=1))
+        open_ = np.flatnonzero(reached <= bounds[others[0]])
+        if not len(open_):
+            break
+        products = mine[open_] @ unit[others].T
+        needed = reached[open_]
+        if len(others) > k and not first:  # nothing was found yet, so nearly all would pass
+            needed = np.maximum(needed, np.partition(products, -k - 1, axis=1)[:, -k - 1])
+        passed = np.flatnonzero(products >= (needed - slack)[:, np.newaxis])
+        rows, columns = np.divmod(passed, len(others))
+        found = _keys(unit, items[open_[rows]], others[columns])
+        best[open_] = _merged(best[open_], rows, found)
+    return best
+
+
+def _merged(best: Keys, rows: Indices, found: Keys) -> Keys:
+    """The highest keys of each row: of ``best``, and of those found, in the order of rows."""
+    counts = np.bincount(rows, minlength=len(best))
+    wide = np.zeros((len(best), counts.max(initial=0)), np.uint64)
+    wide[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = found
+    both = np.concatenate([best, wide], axis=1)
+    return np.partition(both, wide.shape[1], axis=1)[:, wide.shape[1] :]
+
+
+def _keys(unit: Floats, mine: Indices, others: Indices) -> Keys:
+    """A number for each pair that grows with the score and falls with the index; 0 for no pair."""
+    scores = np.empty(len(mine), np.float32)
+    for first in range(0, len(mine), _DOUBLES_AT_A_TIME):
+        part = slice(first, first + _DOUBLES_AT_A_TIME)
+        pair = unit[mine[part]], unit[others[part]]
+        scores[part] = np.einsum("if,if->i", *pair, dtype=np.float64)
+    bits = scores.view(np.uint32).astype(np.uint64)  # of floats above 0 they are in order
+    keys = bits << np.uint64(32) | (~others.astype(np.uint32)).astype(np.uint64)
+    return np.where((scores > 0) & (mine != others), keys, np.uint64(0))
+
+
+def _unpacked(keys: Keys) -> tuple[NDArray[np.int32], Floats]:
+    items = np.where(keys > 0, ~keys.astype(np.uint32), np.uint32(0))
+    return items.astype(np.int32), _scores(keys)
+
+
+def _scores(keys: Keys) -> Floats:
+    return (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
