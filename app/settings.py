@@ -58,6 +58,7 @@ class Settings:
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
+    server: str = _setting("gunicorn", "Which server answers: gunicorn or granian.")
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
     threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)
@@ -78,6 +79,8 @@ class Settings:
             raise BadSettings(
                 f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
             )
+        if self.server not in ("gunicorn", "granian"):
+            raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         _check_bind(self.bind)
 
     @classmethod

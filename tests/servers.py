@@ -208,8 +208,12 @@ class Gunicorn:
         return [float(each.user + each.system) for each in times]
 
 
+SERVERS = ("gunicorn", "granian")
+"""What ``LARDER_SERVER`` may be."""
+
+
 class Api(Gunicorn):
-    """The API as ``larder serve`` starts it."""
+    """The API as ``larder serve`` starts it; ``server`` is one of ``SERVERS``."""
 
     def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
         super().__init__("", cache_url=cache_url, namespace=namespace, **settings)

@@ -154,7 +154,13 @@ def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
 @cache_options
 @option("--bind", default="127.0.0.1:8000", help="The address and port to listen on.")
 @option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
-def serve(cache: CacheOptions, bind: str, workers: int) -> None:
+@option(
+    "--server",
+    type=click.Choice(["gunicorn", "granian"]),
+    default="gunicorn",
+    help="granian answers several times as many requests; install 'larder[granian]'.",
+)
+def serve(cache: CacheOptions, bind: str, workers: int, server: str) -> None:
     """Answer GET /recommendations/<user> over HTTP until stopped.
 
     The other settings of the API are environment variables; app/README.md has the table.
@@ -164,9 +170,9 @@ def serve(cache: CacheOptions, bind: str, workers: int) -> None:
         "LARDER_NAMESPACE": cache.namespace.name,
         "LARDER_BIND": bind,
         "LARDER_WORKERS": str(workers),
+        "LARDER_SERVER": server,
     }
-    configured = ["-c", "python:app.http.gunicorn_conf", "app.http.wsgi:app"]
-    command = [sys.executable, "-m", "gunicorn", *configured]
+    command = [sys.executable, "-m", "app.http.serve"]
     os.execve(command[0], command, {**os.environ, **given})
 
 

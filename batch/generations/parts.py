@@ -144,8 +144,8 @@ def lacks(client: Client, space: Space[Any], manifest: Manifest) -> str:
         # A hash without entries of its own holds one all the same, see the contract.
         if sum(sizes) < parts.amount or not all(sizes):
             return (
-                f"{keys[0]} and its like should hold {parts.amount:,} {unit}, found {sum(sizes):,}; "
-                f"does the cache evict keys (maxmemory-policy)?"
+                f"{keys[0]} and its like should hold {parts.amount:,} {unit}, "
+                f"found {sum(sizes):,}; does the cache evict keys (maxmemory-policy)?"
             )
     return ""
 

@@ -58,7 +58,7 @@ def primaries(client: Client) -> list[Client]:
     """A client of each server that takes writes."""
     if isinstance(client, RedisCluster):
         with cache_errors():
-            nodes: list[Any] = client.get_primaries()  # type: ignore[no-untyped-call]
+            nodes: list[Any] = client.get_primaries()
             return [client.get_redis_connection(node) for node in nodes]
     return [client]
 

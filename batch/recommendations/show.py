@@ -20,8 +20,8 @@ from batch.generations.registry import Generations
 class Shown:
     """A list as the API would answer it.
 
-    source: "personal", "popular" or "exhausted"; entries: the JSON of each item's document and its score, best
-    first.
+    source: "personal", "popular" or "exhausted"; entries: the JSON of each item's document and
+    its score, best first.
     """
 
     user: str

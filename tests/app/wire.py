@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
+from werkzeug.datastructures import Headers
+
 from tests.servers import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Headers
     body: bytes
 
     def json(self) -> Any:
@@ -30,7 +32,7 @@ def send(
     with kept_alive(url) as connection:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
-        return Answer(response.status, dict(response.getheaders()), response.read())
+        return Answer(response.status, Headers(response.getheaders()), response.read())
 
 
 def kept_alive(url: str) -> "closing[HTTPConnection]":

@@ -55,9 +55,8 @@ def _options() -> argparse.Namespace:
 
 def _print(findings: Findings) -> None:
     counts = ", ".join(f"{answer}: {n:,}" for answer, n in sorted(findings.answers.items()))
-    print(
-        f"{findings.attack}: {findings.tries:,} tries; {counts}; {len(findings.found)} kinds of findings"
-    )
+    total = f"{findings.tries:,} tries; {counts}; {len(findings.found)} kinds of findings"
+    print(f"{findings.attack}: {total}")
     for what, (times, first) in list(findings.found.items())[:SHOWN]:
         print(f"  {times:,} times {what}\n    by {first}")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The API under gunicorn, asked over a socket: what the test client of Flask cannot show."""
+"""The API under each server, asked over a socket: what the test client of Flask cannot show."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from app.contracts.recommendations import Namespace
 from batch.generations.registry import Generations
 from tests.app.wire import get, kept_alive, open_socket, send
 from tests.generations import publish_by_hand
-from tests.servers import Api, Gunicorn, Server, wait_until
+from tests.servers import SERVERS, Api, Gunicorn, Server, wait_until
 
 FIRST = "20260101T000000Z-0001"
 SECOND = "20260101T000001Z-0002"
@@ -42,11 +42,17 @@ USERS = [user for _, user in PATHS]
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.fixture(scope="module", params=SERVERS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which server answers."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def url(server: Server) -> Iterator[str]:
+def url(server: Server, kind: str) -> Iterator[str]:
     with redis.Redis.from_url(server.url) as client:
         publish_by_hand(client, SHOP, users=USERS, items=USERS)
-    with Api(server.url, SHOP.name, workers="1") as api:
+    with Api(server.url, SHOP.name, workers="1", server=kind) as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         yield api.url
 
@@ -101,19 +107,19 @@ def test_a_connection_can_be_used_again_after_an_error(url: str) -> None:
         for path in ("/nowhere", "/recommendations/u1?n=0", "/recommendations/u1"):
             connection.request("GET", path)
             response = connection.getresponse()
-            assert response.headers["Connection"] == "keep-alive"
+            assert not response.will_close
             statuses.append(response.status)
             response.read()
         assert statuses == [404, 400, 200]
 
 
 def test_pointer_and_rollback_are_followed_while_no_answer_mixes_generations(
-    server: Server, client: Any, namespace: Namespace
+    server: Server, client: Any, namespace: Namespace, kind: str
 ) -> None:
     users = [f"u{number}" for number in range(60)]
     items = {FIRST: [f"first-{n}" for n in range(300)], SECOND: [f"second-{n}" for n in range(70)]}
     publish_by_hand(client, namespace, FIRST, users, items[FIRST], k=5)
-    with Api(server.url, namespace.name, workers="2", watch_interval_ms="100") as api:
+    with Api(server.url, namespace.name, workers="2", watch_interval_ms="100", server=kind) as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         stop = Event()
         with ThreadPoolExecutor(3) as pool:
@@ -167,12 +173,12 @@ def _felt_by_every_worker(url: str, generation: str) -> None:
 
 
 def test_a_request_in_flight_is_answered_when_the_api_is_told_to_end(
-    server: Server, client: Any, namespace: Namespace
+    server: Server, client: Any, namespace: Namespace, kind: str
 ) -> None:
     publish_by_hand(client, namespace)
     body = b'{"users":["u1"]}'
     head = b"POST /recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    with Api(server.url, namespace.name, workers="1") as api:
+    with Api(server.url, namespace.name, workers="1", server=kind) as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         with (
             open_socket(api.url) as slow,

@@ -1,0 +1,35 @@
+"""``python -m app.http.serve``: the API under the server that ``LARDER_SERVER`` names."""
+
+import os
+import sys
+
+from app.errors import BadSettings
+from app.settings import Settings
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:app.http.gunicorn_conf"]
+
+
+def main() -> int:
+    """Serve until stopped; returns the exit code, 2 for what a restart would not mend."""
+    try:
+        settings = Settings.from_environment()
+    except BadSettings as error:
+        return _fail(str(error))
+    if settings.server == "gunicorn":
+        os.execv(GUNICORN[0], [*GUNICORN, "app.http.wsgi:app"])
+    try:
+        from app.http.granian_server import serve  # here: it is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "granian":
+            raise
+        return _fail("granian is not installed: run pip install 'larder[granian]'")
+    return serve(settings)
+
+
+def _fail(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
