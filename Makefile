@@ -38,8 +38,8 @@ CLUSTER ?= new
 test-cluster: $(VENV)/.test $(if $(filter new,$(CLUSTER)),podman)  ## k8s/README.md on a Kubernetes of two nodes made here (root; Debian and Go), or CLUSTER=current
 	@$(BIN)/python -m tests.cluster --cluster $(CLUSTER) $(if $(REPLACE),--replace) $(CLUSTER_ARGS)
 
-loadtest: $(VENV)/.stack  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, URL= of a deployment
-	@$(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
+loadtest: $(VENV)/.stack  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, SERVER=granian, URL= of a deployment
+	@$(if $(SERVER),LARDER_SERVER='$(SERVER)') $(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
 	  $(if $(STRICT),--strict) $(LOADTEST_ARGS)
 
 lint: $(VENV)/.lint  ## flake8, black, isort, mypy --strict and the import rules
@@ -70,7 +70,7 @@ variables: $(VENV)/.test  ## write down anew which LARDER_ variables there are (
 
 # Versions and hashes of what the images install, for the Python that they have.
 lock: $(VENV)/.lock  ## choose anew which versions the images install (commit what it changes)
-	$(LOCK) --output-file app/requirements.txt
+	$(LOCK) --extra granian --output-file app/requirements.txt
 	$(LOCK) --extra batch --output-file batch/requirements.txt
 	$(LOCK) --extra spark --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt

@@ -189,6 +189,7 @@ def _environment(cache_url: str, url: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
     return {
         **kept,
+        "LARDER_SERVER": os.environ.get("LARDER_SERVER", "gunicorn"),
         "LARDER_CACHE_URL": cache_url,
         "LARDER_NAMESPACE": "loadtest",
         "LARDER_BIND": url.removeprefix("http://"),

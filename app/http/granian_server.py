@@ -8,6 +8,7 @@ come hold a thread, and it closes idle connections, with what is on its way on t
 import logging
 import os
 import resource
+import signal
 import socket
 import stat
 import sys
@@ -68,7 +69,8 @@ def serve(settings: Settings) -> int:
             respawn_failed_workers=True,
             workers_kill_timeout=graceful_seconds(settings),
         )
-        server.serve(target_loader=partial(_load, settings, os.getpid()), wrap_loader=False)
+        load = partial(_load, server, settings, os.getpid())
+        server.serve(target_loader=load, wrap_loader=False)
     return 0
 
 
@@ -77,8 +79,14 @@ def graceful_seconds(settings: Settings) -> int:
     return int(DRAIN_SECONDS) + 5 + settings.cache_timeout_ms // 1000
 
 
-def _load(settings: Settings, parent: int) -> "WSGIApplication":
-    """In a worker: make the application, and put our way to it in the place of granian's."""
+def _load(server: Any, settings: Settings, parent: int) -> "WSGIApplication":
+    """In a worker: make the application, and put our way to it in the place of granian's.
+
+    Until the worker listens it has the master's handler, which would lose a SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if server.interrupt_signal:
+        sys.exit(0)
     application = create_app(settings)
     worker = GranianWorker(application, settings, parent)
     vars(mp)["_wsgi_call_wrap"] = lambda *_: worker

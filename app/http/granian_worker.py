@@ -104,7 +104,7 @@ class GranianWorker:
         turn.address, turn.since = environ["REMOTE_ADDR"], time.monotonic()
         try:
             status, headers, body = self._ask(environ)
-        except Exception:  # the application answers its own errors: this is what it did not foresee
+        except Exception:  # the application answers its own errors, this it did not foresee
             log.exception("unexpected error")
             status, headers, body = _problem(500, "Internal Server Error", "unexpected error")
         finally:
@@ -152,7 +152,7 @@ class GranianWorker:
             self._end_late_bodies(FULL_SECONDS / 2)
 
     def _end_late_bodies(self, limit_seconds: float) -> None:
-        """Refuse them and end their connections: only so do their threads end."""
+        """Refuse them, and end the connections on which that was sent, else their threads stay."""
         late = [key for key, each in list(self._bodies.items()) if each.has_waited(limit_seconds)]
         if not late:
             return

@@ -20,7 +20,7 @@ def main() -> int:
     try:
         from app.http.granian_server import serve  # here: it is an extra
     except ModuleNotFoundError as error:
-        if error.name != "granian":
+        if (error.name or "").partition(".")[0] != "granian":
             raise
         return _fail("granian is not installed: run pip install 'larder[granian]'")
     return serve(settings)

@@ -69,7 +69,7 @@ def _begun(connection: socket.socket) -> int | None:
     if not _is_tcp(connection):
         return None
     sent_ms, came_ms, came, sent = _info(connection)
-    return sent if came and came_ms < sent_ms else None
+    return sent if came and (came_ms < sent_ms or not sent) else None
 
 
 def _is_tcp(connection: socket.socket) -> bool:

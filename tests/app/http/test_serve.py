@@ -71,7 +71,7 @@ def test_a_port_that_is_taken_is_not_shared(server: Server) -> None:
     assert done.stderr == f"error: cannot listen on {bind}: Address already in use\n"
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", ["granian"])
 def test_a_worker_that_is_killed_is_replaced(server: Server, kind: str) -> None:
     with Api(server.url, SPACE.name, server=kind, metrics="true") as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)

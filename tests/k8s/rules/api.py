@@ -7,6 +7,7 @@ from runpy import run_module
 from unittest.mock import patch
 
 from app.http.factory import create_app
+from app.http.granian_server import graceful_seconds
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.k8s.defects import API, FIRST, GONE, POD, catches
@@ -63,7 +64,7 @@ def the_api_listens_where_it_is_asked(overlay: Overlay) -> Iterator[str]:
 @catches("ConfigMap larder-api", "data/LARDER_CACHE_TIMEOUT_MS", "30000")
 @catches(API, f"{FIRST}/lifecycle", GONE)
 def the_api_has_time_to_end(overlay: Overlay) -> Iterator[str]:
-    """First the Service forgets the pod (preStop), then gunicorn answers what it has begun."""
+    """First the Service forgets the pod (preStop), then the server answers what it has begun."""
     for workload, container in overlay.containers("api"):
         before = dig(container, "lifecycle.preStop.sleep.seconds") or 0
         needed = before + _graceful_timeout(overlay.variables(container))
@@ -73,10 +74,11 @@ def the_api_has_time_to_end(overlay: Overlay) -> Iterator[str]:
 
 
 def _graceful_timeout(settings: dict[str, str]) -> int:
-    """The seconds that gunicorn gives to requests in flight; 0 when the settings are wrong."""
+    """The most that a server gives to requests in flight; 0 when the settings are wrong."""
     with patch.dict(os.environ, settings, clear=True):
         try:
-            return int(run_module("app.http.gunicorn_conf")["graceful_timeout"])
+            gunicorn = int(run_module("app.http.gunicorn_conf")["graceful_timeout"])
+            return max(gunicorn, graceful_seconds(Settings.from_environment(settings)))
         except SystemExit:
             return 0
 
