@@ -21,6 +21,7 @@ from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
 from batch.datasets.movielens import SMALL
 from batch.errors import BadInteractions, BadSettings, LarderError, NotGoodEnough, UnknownGeneration
+from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests import servers
 from tests.servers import PATIENCE_SECONDS, Api, Server, environment, wait_until
@@ -301,6 +302,15 @@ def test_a_cache_that_is_away_is_transient_and_told_before_anything_starts(
     away = {"cache_url": "redis://127.0.0.1:1/0"}
     done = larder(tmp_path, "refresh", films, "--preset", "ml-latest", *SPARK, **away)
     refused(done, "redis://127.0.0.1:1/0 cannot be used now", 75)
+    assert done.stdout == ""
+
+
+def test_a_run_that_finds_another_one_is_transient_and_told_before_anything_starts(
+    client: Any, namespace: Namespace, where: dict[str, str], tmp_path: Path
+) -> None:
+    with hold(client, namespace):
+        done = larder(tmp_path, "refresh", "/no/such/file", *SPARK, **where)
+    refused(done, "is being refreshed by process", 75)
     assert done.stdout == ""
 
 

@@ -227,12 +227,22 @@ def test_a_cache_that_is_away_is_transient_and_told_before_anything_is_read() ->
     refused(larder("generations", cache_url=away), "cannot be used now", code=75)
 
 
-def test_a_run_that_finds_another_one_is_transient(
-    board: Path, client: Any, namespace: Namespace, where: dict[str, str]
+def test_a_run_that_finds_another_one_is_transient_and_told_before_anything_is_read(
+    client: Any, namespace: Namespace, where: dict[str, str]
 ) -> None:
     with hold(client, namespace):
-        done = larder("refresh", board, **where)
+        done = larder("refresh", "/no/such/file", **where)
     refused(done, f"is being refreshed by process {os.getpid()} on", code=75)
+
+
+def test_a_cache_that_is_too_small_is_transient_and_told_before_any_training(
+    board: Path, own_server: Server
+) -> None:
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("maxmemory", 1)
+    done = larder("refresh", board, cache_url=own_server.url)
+    refused(done, "the cache has room for 0.0 MB, and this generation will take about", code=75)
+    assert "train" not in done.stderr.replace("Nothing was trained", "")
 
 
 @pytest.mark.parametrize("command", ["refresh", "check"])

@@ -7,7 +7,14 @@ import pytest
 import redis
 
 from app.contracts.recommendations import Namespace
-from batch.command.size import Deployment, figures, generation_bytes, member_bytes
+from batch.command.size import (
+    Deployment,
+    check_room,
+    figures,
+    generation_bytes,
+    member_bytes,
+)
+from batch.errors import CacheUnavailable
 from tests.generations import publish_by_hand
 from tests.servers import Server, run
 
@@ -80,3 +87,21 @@ def test_nobody_at_all_is_refused() -> None:
     done = run("size", "--users", "0", "--items", "5")
     assert done.returncode == 2
     assert "--users" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "room, told",
+    [(None, False), (1.26, False), (1.24, True), (0.81, True), (0.79, None), (0, None)],
+)
+def test_room_is_compared_with_what_a_generation_takes(
+    caplog: pytest.LogCaptureFixture, room: float | None, told: bool | None
+) -> None:
+    """None: not enough for certain."""
+    needed = Deployment(users=1_000_000, items=100_000)
+    free = None if room is None else int(room * generation_bytes(needed))
+    if told is None:
+        with pytest.raises(CacheUnavailable, match="will take about 93.7 MB .* maxmemory"):
+            check_room(needed, free)
+    else:
+        check_room(needed, free)
+        assert ("will take about 93.7 MB" in caplog.text) == told

@@ -30,7 +30,7 @@ from batch.recommendations.one_machine import LocalCandidate, LocalTrial
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.terms import Gate, Holdout, Terms
 from tests.batch.pairs import checkerboard, interactions, missing
-from tests.generations import contents
+from tests.generations import contents, publish_by_hand
 
 BOARD = interactions(checkerboard())
 ENGINE = ImplicitALS(factors=8, iterations=12)
@@ -294,6 +294,57 @@ def test_a_live_generation_that_was_judged_by_another_split_is_not_compared(
     publish_measured(client, namespace, ndcg=1.5, k=3)
     assert not refresh(client, namespace, k=3, holdout=Holdout(split="stratified")).forced
     assert "not compared with the live generation" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{"model": []}, {"model": {"ndcg": "x", "k": 3}}, {"model": {"ndcg": 10**400, "k": 3}}],
+)
+def test_a_live_generation_with_odd_metrics_is_not_compared(
+    client: Any, namespace: Namespace, metrics: dict[str, Any]
+) -> None:
+    live = publish_measured(client, namespace, ndcg=1.5, k=3)
+    text = replace(live, metrics=metrics).to_json()
+    client.hset(namespace.generations, live.generation, text)
+    assert not refresh(client, namespace, k=3).forced
+
+
+SHRUNK = [
+    ({"users": 81}, "40 users are more than 50% under the live generation's 81 (--max-shrink)"),
+    ({"items": 41}, "20 items are more than 50% under"),
+    ({"interactions": 721}, "360 pairs are more than 50% under"),
+]
+
+
+def publish_larger(client: Any, namespace: Namespace, **counts: Any) -> None:
+    live = publish_by_hand(client, namespace)
+    told = replace(live, **{"users": 40, "items": 20, "interactions": 360, **counts})
+    client.hset(namespace.generations, live.generation, told.to_json())
+
+
+@pytest.mark.parametrize("counts, reason", SHRUNK)
+def test_far_less_than_the_live_generation_has_is_not_even_trained_on(
+    client: Any, namespace: Namespace, counts: dict[str, int], reason: str
+) -> None:
+    publish_larger(client, namespace, **counts)
+    before = keys(client, namespace)
+    with pytest.raises(NotGoodEnough) as stopped:
+        refresh(client, namespace, engine=Failing())
+    assert reason in str(stopped.value) and str(stopped.value).count("--max-shrink") == 1
+    assert keys(client, namespace) == before
+
+
+@pytest.mark.parametrize("gate, forced", [(Gate(force=True), True), (Gate(max_shrink=0.6), False)])
+def test_less_than_the_live_generation_has_is_published_when_it_is_meant(
+    client: Any, namespace: Namespace, gate: Gate, forced: bool
+) -> None:
+    publish_larger(client, namespace, users=90, items=50)
+    assert refresh(client, namespace, gate=gate).forced is forced
+
+
+def test_half_of_what_the_live_generation_has_is_enough(client: Any, namespace: Namespace) -> None:
+    publish_larger(client, namespace, users=80, items=40, interactions=720)
+    assert not refresh(client, namespace).forced
 
 
 def test_what_was_live_stays_until_the_next_run_for_readers_that_lag(
