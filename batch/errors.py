@@ -7,6 +7,7 @@ LarderError
 |   |-- JobFailed                Spark could not finish
 |   |-- NotGoodEnough            the gate stopped the model
 |   |-- OutOfMemory              Spark was given too little of it
+|   |-- Overtaken                another process moved the pointer first
 |   `-- UnknownGeneration        there is no such generation to point at
 `-- Transient (exit 75)          the cache or the cluster cannot take it now: retry
     |-- CacheUnavailable         away, refused, timed out, or out of memory
@@ -48,8 +49,12 @@ class OutOfMemory(Terminal):
     """Spark's driver or an executor ran out of memory, or was killed for it."""
 
 
+class Overtaken(Terminal):
+    """Another process moved the pointer first; whoever rolls back must look again."""
+
+
 class UnknownGeneration(Terminal):
-    """There is no such generation to point at."""
+    """There is no such generation to point at, or it is not whole any more."""
 
 
 class Transient(LarderError):

@@ -97,8 +97,8 @@ def publish_by_hand(
         items if items is not None else [f"i{n}" for n in range(10)],
         k,
     )
-    with hold(client, namespace) as token:
-        return publish(client, namespace, replace(manifest, generation=generation), made, token)
+    with hold(client, namespace) as lease:
+        return publish(client, namespace, replace(manifest, generation=generation), made, lease)
 
 
 Entries = list[tuple[int, float]]

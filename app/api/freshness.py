@@ -10,9 +10,10 @@ from app.recommendations.generation import Generation
 
 
 def matches(generation: Generation) -> bool:
-    """Whether the caller already holds this URL's answer of this generation.
+    """Whether the caller already holds an answer of this generation.
 
-    ``*`` asks whether there is any answer, which only ``answer`` can tell.
+    Ask before an answer is made only where there is one for certain: the tag of one URL matches at
+    all others. ``*`` asks whether there is any answer, which only ``answer`` can tell.
     """
     if "HTTP_IF_NONE_MATCH" not in request.environ:
         return False
@@ -21,7 +22,7 @@ def matches(generation: Generation) -> bool:
 
 def answer(generation: Generation, body: bytes, *, keep: bool) -> Response:
     """A JSON answer that a client may keep for this generation, or may not keep at all."""
-    if keep and "HTTP_IF_NONE_MATCH" in request.environ and _asks_for_any():
+    if keep and "HTTP_IF_NONE_MATCH" in request.environ and _is_held(generation):
         return not_modified(generation)
     return Response(body, headers=headers(generation, _max_age_seconds(), keep=keep))
 
@@ -43,8 +44,9 @@ def headers(generation: Generation, max_age_seconds: int, *, keep: bool) -> list
     ]
 
 
-def _asks_for_any() -> bool:
-    return request.method in ("GET", "HEAD") and request.if_none_match.star_tag
+def _is_held(generation: Generation) -> bool:
+    asked = request.if_none_match
+    return request.method in ("GET", "HEAD") and (asked.star_tag or matches(generation))
 
 
 def _max_age_seconds() -> int:

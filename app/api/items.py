@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from app.api import freshness, sources
-from app.api.parameters import length, path_identifier
+from app.api.parameters import length, only, path_identifier
 from app.errors import UnknownItem
 from app.recommendations.generation import quoted
 
@@ -15,9 +15,8 @@ def similar(item: str) -> Response:
     """The items closest to an item, the best first; the score is the cosine of their factors."""
     generation = sources().watcher.live()
     path_identifier("item", item)
+    only(request.args, ("n",))
     n = length(request.args.get("n"), generation.manifest.k)
-    if freshness.matches(generation):
-        return freshness.not_modified(generation)
     found = sources().lookup.similar(generation, item)
     if found is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")

@@ -1,9 +1,19 @@
 """What callers pass in, checked: an error names the parameter, its range and what was found."""
 
+from collections.abc import Iterable
+
 from flask import request
 
 from app.contracts.recommendations import MAX_ID_BYTES
 from app.errors import BadParameter
+
+
+def only(given: Iterable[str], known: tuple[str, ...], what: str = "parameter") -> None:
+    """Raise BadParameter when a name is none of those that are known: it may be a slip."""
+    for name in given:
+        if name not in known:
+            there = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise BadParameter(f"unknown {what} {name[:40]!r}: {there}")
 
 
 def number(name: str, value: object, default: int, low: int, high: int) -> int:

@@ -6,11 +6,15 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import freshness, sources
-from app.api.parameters import choice, identifier, length, path_identifier
+from app.api.parameters import choice, identifier, length, only, path_identifier
 from app.errors import BadParameter
 from app.recommendations.answer import FALLBACKS
 
 MAX_USERS = 100
+MAX_ENTRIES = 10_000
+"""Users times n of a batch: with documents of 200 bytes its answer stays under 3 MB."""
+
+PARAMETERS = ("n", "fallback")
 
 bp = Blueprint("recommendations", __name__)
 
@@ -21,9 +25,10 @@ def one(user: str) -> Response:
     generation = sources().watcher.live()
     path_identifier("user", user)
     asked = request.args if request.query_string else {}  # most requests have none to parse
+    only(asked, PARAMETERS)
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
-    if freshness.matches(generation):
+    if fallback == "popular" and freshness.matches(generation):
         return freshness.not_modified(generation)
     body, degraded = sources().answers.one(generation, user, n, fallback)
     return freshness.answer(generation, body, keep=not degraded)
@@ -31,15 +36,22 @@ def one(user: str) -> Response:
 
 @bp.post("/recommendations")
 def many() -> Response:
-    """The lists of up to 100 users, in the order asked for."""
+    """The lists of up to 100 users, in the order asked for; users times n is 10,000 at most."""
     generation = sources().watcher.live()
+    only(request.args, ())
     asked = _json_object()
+    only(asked, ("users", *PARAMETERS), "member")
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
     users = asked.get("users")
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
         raise BadParameter(f"users must be a list of 1 to {MAX_USERS} user ids")
     users = [identifier("users", user) for user in users]
+    if len(users) * n > MAX_ENTRIES:
+        raise BadParameter(
+            f"users x n must be at most {MAX_ENTRIES}, not {len(users)} x {n}: ask for fewer users "
+            f"or a smaller n"
+        )
     answers = sources().answers.many(generation, users, n, fallback)
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),

@@ -1,6 +1,7 @@
 """What the routes are called by those who count requests, from the path alone."""
 
 ROUTES = {
+    "/": "index",
     "/recommendations": "recommendations_batch",
     "/users/sample": "sample",
     "/generation": "generation",

@@ -5,7 +5,7 @@ import json
 from flask import Blueprint, Response, current_app, request
 
 from app.api import freshness, sources
-from app.api.parameters import number
+from app.api.parameters import number, only
 from app.contracts.recommendations import SAMPLE_SIZE
 from app.errors import SampleForbidden
 
@@ -20,6 +20,7 @@ def sample() -> Response:
             "this deployment gives no user ids away: set LARDER_USER_SAMPLE=true to allow it"
         )
     generation = sources().watcher.live()
+    only(request.args, ("n",))
     n = number("n", request.args.get("n"), SAMPLE_SIZE, 1, SAMPLE_SIZE)
     users = sources().lookup.sample(generation)[:n]
     body = json.dumps({"generation": generation.manifest.generation, "users": users})

@@ -14,18 +14,33 @@ move them together; the parts carry no braces and spread over all slots.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import Field, asdict, dataclass, fields
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, get_origin
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, get_origin
 
 SCHEMA = 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_HUGE = 1e9
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class BrokenRecord(ValueError):
     """Bytes that this schema did not write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Parts of one type, and what all of them hold: bytes of strings, or fields of hashes.
+
+    amount: None where the manifest cannot tell.
+    """
+
+    type: Literal["string", "hash"]
+    names: Iterable[str]
+    amount: int | None
 
 
 class Manifest:
@@ -56,13 +71,20 @@ class Manifest:
     checksum: str
     schema: int
 
-    def parts(self) -> Iterator[str]:
+    def parts(self) -> Iterator[Parts]:
         """Name every part, so that the generation can be checked and deleted exactly."""
         raise NotImplementedError
 
     def keys(self, space: "Space[Any]") -> Iterator[str]:
         """The key of every part."""
-        return (space.part(self.generation, part) for part in self.parts())
+        return (space.part(self.generation, name) for each in self.parts() for name in each.names)
+
+    def measured(self, metric: str) -> float | None:
+        """How the model did on held-out interactions; None where no number says so."""
+        model = self.metrics.get("model")
+        value: Any = model.get(metric) if isinstance(model, dict) else None
+        known = type(value) in (int, float) and -_HUGE < value < _HUGE
+        return value if known else None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
@@ -142,7 +164,21 @@ class Space(Generic[M]):
         return f"larder:{SCHEMA}:{{{self.name}}}:{self.infix}{key}"
 
 
-def generation_name(now: datetime, nonce: str) -> str:
-    """Name a new generation: UTC time to the millisecond and a nonce; names sort by time."""
-    utc = now.astimezone(UTC)
+def generation_name(now: datetime, nonce: str, known: Iterable[str] = ()) -> str:
+    """Name a new generation: UTC time to the millisecond and a nonce; names sort by time.
+
+    known: the names that are there. The new one sorts behind them although a clock was wrong, so
+    that the order of names is that of publishing.
+    """
+    after = (moment + timedelta(milliseconds=1) for moment in map(_moment, known))
+    utc = max([now.astimezone(UTC), *after])
     return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03}Z-{nonce}"
+
+
+def _moment(name: str) -> datetime:
+    """The time in a name; long ago when there is none."""
+    try:
+        found = datetime.fromisoformat(name.partition("-")[0])
+    except ValueError:
+        return _LONG_AGO
+    return min(found.replace(tzinfo=UTC), _LATEST)

@@ -12,10 +12,14 @@ Of the generations of a namespace (``generations``) these are the keys of this k
     larder:1:shop:<generation>:sample            string  up to 1,000 user ids (JSON array)
 
 A *record* is k entries of six bytes, best first: item index (u32) and score (IEEE 754 half), both
-little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash.
+little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash. The
+highest bit of the first index is set in the record of a user of whom the model knows nothing: it
+holds what is popular and new to them. A record without entries is that of a user who has had every
+item.
 
 A *bucket* holds about 80 users: few enough for the packed encoding (at most 128 fields by default),
-enough to share out what a key costs. Ids over 16 bytes are stored as a 128-bit digest.
+enough to share out what a key costs. Ids over 16 bytes are stored as a 128-bit digest. A bucket
+that nobody is in holds an empty field, so that one that is missing was lost.
 
 A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
 that a reader finds one document without parsing the others.
@@ -32,7 +36,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from app.contracts import generations
-from app.contracts.generations import SCHEMA, BrokenRecord, Space
+from app.contracts.generations import SCHEMA, BrokenRecord, Parts, Space
 
 BUCKET_SIZE = 80
 CHUNK_SIZE = 256
@@ -44,6 +48,8 @@ _ENTRY = struct.Struct("<Ie")
 ENTRY_BYTES = _ENTRY.size
 PLAIN_ID_BYTES = 16
 
+EMPTY_BUCKET = {b"": b""}
+POPULAR_BIT = 1 << 31
 
 POPULAR, SAMPLE = "popular", "sample"
 
@@ -132,9 +138,21 @@ def decode_record(record: bytes) -> list[tuple[int, float]]:
             f"a record is at most {MAX_K} entries of {_ENTRY.size} bytes, found {len(record)} bytes"
         )
     entries: list[tuple[int, float]] = list(_ENTRY.iter_unpack(record))
-    if not all(math.isfinite(score) for _, score in entries):
+    if not math.isfinite(sum([score for _, score in entries])):
         raise BrokenRecord(f"a score is not finite in the record {record[:60]!r}")
     return entries
+
+
+def mark_popular(record: bytes) -> bytes:
+    """Mark a record that has entries as what is popular, see above."""
+    return record[:3] + bytes([record[3] | POPULAR_BIT >> 24]) + record[4:]
+
+
+def unmark(record: bytes) -> tuple[bytes, bool]:
+    """A record as ``decode_record`` takes it, and whether it was marked as what is popular."""
+    if len(record) < ENTRY_BYTES or record[3] < POPULAR_BIT >> 24:
+        return record, False
+    return record[:3] + bytes([record[3] ^ POPULAR_BIT >> 24]) + record[4:], True
 
 
 def encode_sample(users: Sequence[str]) -> bytes:
@@ -237,12 +255,11 @@ class Manifest(generations.Manifest):
     document_bytes: int = 0
     schema: int = SCHEMA
 
-    def parts(self) -> Iterator[str]:
-        yield POPULAR
-        yield SAMPLE
-        yield from map(chunk_part, range(self.chunks))
-        yield from map(similar_part, range(self.similar_buckets))
-        yield from map(user_part, range(self.user_buckets))
+    def parts(self) -> Iterator[Parts]:
+        strings = [POPULAR, SAMPLE, *map(chunk_part, range(self.chunks))]
+        yield Parts("string", strings, self.document_bytes or None)
+        yield Parts("hash", map(similar_part, range(self.similar_buckets)), self.items)
+        yield Parts("hash", map(user_part, range(self.user_buckets)), self.users)
 
     def user_place(self, namespace: Namespace, user: str) -> Place:
         """Where the user's record is. Raises UnicodeEncodeError, see ``field``."""

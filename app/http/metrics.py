@@ -121,6 +121,7 @@ class Metrics:
         return met
 
     def _page(self) -> Response:
+        """Counts and states for Prometheus."""
         try:
             encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         except TypeError:  # the library's, for a version that is no number

@@ -1,7 +1,9 @@
 """Which list a user gets, decided here for every way of asking."""
 
+import logging
 from collections.abc import Sequence
 
+from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
 from app.recommendations.lookup import Lookup
@@ -9,7 +11,13 @@ from app.recommendations.near_cache import Remembered
 from app.recommendations.watcher import Listener
 
 FALLBACKS = ("popular", "none")
-"""What a stranger may get."""
+"""What a stranger may get, and a user who has had everything."""
+
+SOURCES = ("personal", "popular", "none", "exhausted")
+"""Where a list comes from. Two are empty, without fallback: nobody knows the user, or the user has
+had every item."""
+
+log = logging.getLogger("larder.api")
 
 
 class Answers:
@@ -27,31 +35,48 @@ class Answers:
     ) -> tuple[bytes, bool]:
         """The answer of n items, or of the whole list, and whether it is degraded.
 
-        Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell.
+        Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell,
+        BrokenRecord.
         """
-        (found,), degraded = self._find(generation, [user])
-        if found is None and fallback == "none":
+        (found,), lost = self._lookup.users(generation, [user])
+        degraded = bool(lost)
+        if degraded:
+            self._tell()
+        source, remembered = _choose(generation, found, fallback)
+        if source == "none":
             raise _nobody(user, degraded)
         n = n or generation.manifest.k
-        return _answer(generation, user, found, n, fallback, degraded), degraded
+        return _answer(generation, user, source, remembered, n, degraded), degraded
 
     def many(
         self, generation: Generation, users: Sequence[str], n: int, fallback: str
     ) -> list[bytes]:
-        """Each user's answer; that of a stranger without fallback has an empty list."""
-        lists, degraded = self._find(generation, users)
-        return [
-            _answer(generation, user, found, n, fallback, degraded)
-            for user, found in zip(users, lists, strict=True)
-        ]
+        """Each user's answer; that of a stranger without fallback has an empty list.
 
-    def _find(
-        self, generation: Generation, users: Sequence[str]
-    ) -> tuple[list[Remembered | None], bool]:
+        A record that is broken spoils the answer of no other user.
+        """
         lists, degraded = self._lookup.users(generation, users)
-        if degraded and self._listener:
+        broken: dict[str, str] = {}
+        answers = []
+        for user, found in zip(users, lists, strict=True):
+            source, remembered = _choose(generation, found, fallback)
+            try:
+                answer = _answer(generation, user, source, remembered, n, user in degraded)
+            except BrokenRecord as error:
+                broken[user] = str(error)
+                source, remembered = _choose(generation, None, fallback)
+                answer = _answer(generation, user, source, remembered, n, True)
+            answers.append(answer)
+        for user, problem in broken.items():
+            log.error("broken record of user %r: %s", user, problem)
+        if broken or degraded:
+            self._tell()
+        return answers
+
+    def _tell(self) -> None:
+        """One more answer, or batch of answers, was made without the cache."""
+        if self._listener:
             self._listener.degraded()
-        return lists, degraded
 
 
 def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
@@ -60,24 +85,29 @@ def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
     return UnknownUser(f"the live generation has no list for user {user!r}")
 
 
+def _choose(
+    generation: Generation, found: Remembered | None, fallback: str
+) -> tuple[str, Remembered | None]:
+    """The source of what a user gets, and what that is; None for an empty list."""
+    if found is not None and found.record and not found.popular:
+        return "personal", found
+    if fallback == "popular":
+        return "popular", found if found is not None and found.record else generation.popular
+    return ("none" if found is None or found.record else "exhausted"), None
+
+
 def _answer(
     generation: Generation,
     user: str,
-    found: Remembered | None,
+    source: str,
+    remembered: Remembered | None,
     n: int,
-    fallback: str,
     degraded: bool,
 ) -> bytes:
-    if found is not None:
-        source, entries = b"personal", generation.render(found, n)
-    elif fallback == "popular":
-        source, entries = b"popular", generation.render(generation.popular, n)
-    else:
-        source, entries = b"none", b"[]"
     return b'{"user":%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
         quoted(user),
         generation.manifest.generation.encode(),
-        source,
-        entries,
+        source.encode(),
+        b"[]" if remembered is None else generation.render(remembered, n),
         b',"degraded":true' if degraded else b"",
     )

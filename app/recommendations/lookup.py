@@ -4,11 +4,12 @@ When the cache goes away, requests stop asking until the watcher has reached it 
 nobody waits for a time-out twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
-from app.contracts.recommendations import decode_sample
+from app.contracts.recommendations import Place, decode_sample, unmark
 from app.errors import CacheUnavailable
+from app.recommendations.buckets import fetch
 from app.recommendations.connect import CACHE_ERRORS, Client, is_away, no_answer
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Remembered
@@ -24,55 +25,74 @@ class Lookup:
 
     def users(
         self, generation: Generation, users: Sequence[str]
-    ) -> tuple[list[Remembered | None], bool]:
-        """The users' lists and whether they are degraded, in one round trip at most.
+    ) -> tuple[list[Remembered | None], Set[str]]:
+        """The users' lists, and whose of them are degraded, in one round trip at most.
 
-        A list is None for a stranger and, when degraded, for everyone who is not near.
+        A list is None for a stranger and, when degraded, for whoever is not near: the cache is
+        away, or it does not hold the bucket that the user would be in.
         """
         found = {user: generation.near.get(user) for user in users}
         missing = [user for user, remembered in found.items() if remembered is None]
-        degraded = not self._watcher.reachable
-        if missing and not degraded:
+        degraded: Set[str] = frozenset()
+        if not self._watcher.reachable:
+            degraded = set(users)
+        elif missing:
             try:
-                found.update(self._look_up(generation, missing))
+                degraded = self._look_up(generation, missing, found)
             except CacheUnavailable:
-                degraded = True
+                degraded = set(users)
         return [found[user] for user in users], degraded
 
     def similar(self, generation: Generation, item: str) -> Remembered | None:
         """The list of the item's neighbours, None when the generation does not hold the item.
 
-        Raises CacheUnavailable.
+        Raises CacheUnavailable, also when the bucket that the item would be in is gone.
         """
         place = generation.manifest.item_place(self._namespace, item)
-        with self._asking() as client:
-            record: bytes | None = client.hget(*place)
+        records, lost = self._ask([place])
+        if lost:
+            raise CacheUnavailable(f"the cache has lost what it held of items like {item!r}")
+        record = records.get(place)
         return None if record is None else Remembered(record)
 
     def sample(self, generation: Generation) -> list[str]:
         """Up to 1,000 of the generation's users. Raises CacheUnavailable or BrokenRecord."""
         with self._asking() as client:
             found: bytes | None = client.get(self._namespace.sample(generation.manifest.generation))
-        return decode_sample(found or b"")
+        if found is None:
+            raise CacheUnavailable("the cache has lost the sample of the users")
+        return decode_sample(found)
 
     def _look_up(
-        self, generation: Generation, users: Sequence[str]
-    ) -> dict[str, Remembered | None]:
-        places = [generation.manifest.user_place(self._namespace, user) for user in users]
-        with self._asking() as client:
-            if len(places) == 1:
-                records: list[bytes | None] = [client.hget(*places[0])]
-            else:
-                pipeline = client.pipeline(transaction=False)
-                for place in places:
-                    pipeline.hget(*place)
-                records = pipeline.execute()
-        found: dict[str, Remembered | None] = dict.fromkeys(users)
-        for user, record in zip(users, records, strict=True):
-            if record is not None:
-                found[user] = remembered = Remembered(record)
+        self, generation: Generation, users: Sequence[str], found: dict[str, Remembered | None]
+    ) -> set[str]:
+        """Add the lists that the cache holds; returns the users of whom it can not tell."""
+        places = {user: generation.manifest.user_place(self._namespace, user) for user in users}
+        records, lost = self._ask(list(places.values()))
+        for user, place in places.items():
+            if (record := records.get(place)) is not None:
+                found[user] = remembered = Remembered(*unmark(record))
                 generation.near.put(user, remembered)
-        return found
+        return {user for user, place in places.items() if place[0] in lost} if lost else set()
+
+    def _ask(self, places: Sequence[Place]) -> tuple[dict[Place, bytes], set[str]]:
+        """The records at these places, and the buckets that are gone.
+
+        No bucket of a generation is empty. So one that is not there was deleted, evicted or lost,
+        and says nothing of who was in it. Raises CacheUnavailable.
+        """
+        asked: dict[str, list[bytes]] = {}
+        for key, name in places:
+            asked.setdefault(key, []).append(name)
+        with self._asking() as client:
+            found = fetch(client, asked)
+        records = {
+            (key, name): record
+            for key, values in found.items()
+            for name, record in zip(asked[key], values or (), strict=False)
+            if record is not None
+        }
+        return records, {key for key, values in found.items() if values is None}
 
     @contextmanager
     def _asking(self) -> Iterator[Client]:

@@ -8,9 +8,13 @@ from cachetools import LRUCache
 
 @dataclass(slots=True)
 class Remembered:
-    """A record and what was last rendered of it: how many entries, and their JSON."""
+    """A record and what was last rendered of it: how many entries, and their JSON.
+
+    popular: the record is what is popular, for a user of whom the model knows nothing.
+    """
 
     record: bytes
+    popular: bool = False
     rendered: tuple[int, bytes] = (0, b"")
 
 

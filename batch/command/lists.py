@@ -3,8 +3,11 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
+from statistics import mean
 
 import click
 
@@ -12,8 +15,11 @@ from app.contracts.recommendations import encode_document
 from batch.command import report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
+from batch.command.size import Deployment, check_room
 from batch.errors import BadSettings
-from batch.generations.connect import connect
+from batch.generations.connect import Client, connect
+from batch.generations.publish import turn
+from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.load import load
@@ -23,6 +29,9 @@ from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import OneMachine
 from batch.recommendations.terms import Model, Terms
 from batch.spark.options import SparkOptions
+
+_SAMPLED = 1000
+"""Ids and documents whose mean length stands for that of all."""
 
 
 def refresh(
@@ -39,16 +48,18 @@ def refresh(
     _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
     client = connect(cache.url)
     platform = _platform(model, spark)
-    described = _load_items(items, reading)
     progress = for_this_terminal()
-    with platform.candidate(interactions, reading, cache.url, progress) as found:
+    replicas = Replicas(terms.wait_replicas)
+    with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
+        described = _load_items(items, reading)
+        candidate = platform.candidate(interactions, reading, cache.url, progress)
+        found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
-        documents = _documents(found.items, described)
+        documents = _fitting(client, found, _documents(found.items, described), terms.k)
         manifest = pipeline.refresh(
+            ours,
             found,
             documents,
-            client,
-            cache.namespace,
             terms,
             progress,
             lambda quality: click.echo(report.quality(quality)),
@@ -140,6 +151,26 @@ def _documents(known: Sequence[str], described: Items | None) -> Iterable[bytes]
     click.echo(report.items(described, known))
     described.check(known)
     return map(encode_document, known, described.json_objects(known))
+
+
+def _fitting(
+    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], k: int
+) -> Iterable[bytes]:
+    """The documents again. Raises CacheUnavailable when the lists will surely not fit."""
+    remaining = iter(documents)
+    some = list(islice(remaining, _SAMPLED))
+    ids = [len(item.encode()) for item in found.items[:_SAMPLED]]
+    check_room(
+        Deployment(
+            users=found.users,
+            items=len(found.items),
+            k=min(k, len(found.items)),
+            id_bytes=mean(ids),
+            document_bytes=mean(map(len, some)),
+        ),
+        free_bytes(client),
+    )
+    return chain(some, remaining)
 
 
 def _keep_inputs(

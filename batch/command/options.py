@@ -118,11 +118,14 @@ def _terms(
     after: str | None,
     min_ndcg: float,
     max_drop: float,
+    max_shrink: float,
     force: bool,
     keep: int,
+    wait_replicas: int | None,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
-    return Terms(k, held_out, Gate(min_ndcg, max_drop, force), keep)
+    gate = Gate(min_ndcg, max_drop, force, max_shrink)
+    return Terms(k, held_out, gate, keep, wait_replicas)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -321,8 +324,21 @@ terms_options = group(
         default=0.1,
         help="Publish no model whose nDCG is lower than the live one's by more than this share.",
     ),
+    option(
+        "--max-shrink",
+        type=Finite(0, 1),
+        default=0.5,
+        help="Publish nothing whose users, items or pairs are fewer than the live one's by more "
+        "than this share.",
+    ),
     option("--force/--no-force", default=False, help="Publish whatever the gate says."),
     keep_option,
+    option(
+        "--wait-replicas",
+        type=click.IntRange(0),
+        help="How many replicas must have the lists before they are live.  "
+        "[default: all that are connected]",
+    ),
 )
 
 

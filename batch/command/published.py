@@ -25,7 +25,7 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
     """The generations of a namespace, the newest first."""
     rows = []
     for each in sorted(manifests, key=lambda manifest: manifest.generation, reverse=True):
-        ndcg = each.metrics.get("model", {}).get("ndcg")
+        ndcg = each.measured("ndcg")
         rows.append(
             [
                 each.generation,

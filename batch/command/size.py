@@ -3,11 +3,15 @@
 Each figure is a formula over measured constants; batch/README.md names what measures them.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.contracts.recommendations import ENTRY_BYTES, PLAIN_ID_BYTES, field
+from batch.errors import CacheUnavailable
+
+log = logging.getLogger("larder")
 
 DIGEST_BYTES = len(field("x" * (PLAIN_ID_BYTES + 1)))
 PACKED_LIMIT = 64
@@ -21,6 +25,9 @@ DOCUMENT_OVERHEAD = 6.0
 """Bytes that a document costs beside its own."""
 CACHE_HEADROOM = 1.25
 """For buffers of connections, fragmentation, and the copy on write of a snapshot."""
+
+MARGIN = 1.25
+"""How far the estimate of a generation may be from what it takes."""
 
 COLD_CPU_US = 200.0
 """Processor time of the API for a request with one round trip (make bench-serving, CPU us)."""
@@ -82,6 +89,24 @@ def generation_bytes(needed: Deployment) -> float:
     member = member_bytes(needed.id_bytes, needed.k)
     item = member + needed.document_bytes + DOCUMENT_OVERHEAD
     return needed.users * member + needed.items * item
+
+
+def check_room(needed: Deployment, free: int | None) -> None:
+    """Warn when one generation may not fit into so many bytes of the cache; None: nobody knows.
+
+    Raises CacheUnavailable when it will surely not.
+    """
+    need = generation_bytes(needed)
+    if free is None or need * MARGIN <= free:
+        return
+    told = (
+        f"the cache has room for {free / 1e6:,.1f} MB, and this generation will take about "
+        f"{need / 1e6:,.1f} MB (larder size): raise its maxmemory, or free some with "
+        f"'larder prune --keep 2'"
+    )
+    if need / MARGIN > free:
+        raise CacheUnavailable(f"{told}. Nothing was trained")
+    log.warning(told)
 
 
 def figures(needed: Deployment) -> Iterator[Figure]:

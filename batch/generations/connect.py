@@ -10,6 +10,7 @@ from redis.cluster import RedisCluster
 from redis.retry import Retry
 
 from app.contracts.cache_url import CacheURL
+from app.contracts.generations import BrokenRecord, Space
 from batch.errors import BadSettings, CacheUnavailable
 
 CACHE_ERRORS = (
@@ -92,3 +93,18 @@ def cache_errors(where: str = "the cache") -> Iterator[None]:
         raise CacheUnavailable(
             f"{where} cannot be used now ({type(error).__name__}: {error}); see that it runs"
         ) from error
+
+
+@contextmanager
+def control_errors(space: Space[Any]) -> Iterator[None]:
+    """The same for the control keys. Raises BrokenRecord when one is of another type."""
+    with cache_errors():
+        try:
+            yield
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            raise BrokenRecord(
+                f"{space.live}, {space.generations} or {space.lock} is of another type; "
+                f"delete that key, or use another --namespace"
+            ) from error

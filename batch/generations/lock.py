@@ -3,37 +3,72 @@
 import json
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any
 
-from redis.exceptions import LockError
-from redis.lock import Lock
-
 from app.contracts.generations import Space
-from batch.errors import Locked
-from batch.generations.connect import CACHE_ERRORS, Client, cache_errors
+from batch.errors import Locked, LostLock
+from batch.generations.connect import CACHE_ERRORS, Client, control_errors
 
 LEASE_SECONDS = 30.0
 
 # DEL first: a server without free memory refuses SET, unless the script has written before. Whoever
 # prunes to free some needs the lock.
-_ACQUIRE = """
+_KEEP = """
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if holder then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
 
-class _Lock(Lock):
-    def do_acquire(self, token: str) -> bool:
-        assert self.timeout is not None
-        return bool(self.redis.eval(_ACQUIRE, 1, self.name, token, int(self.timeout * 1000)))
+
+class Lease:
+    """The lock as its holder has it.
+
+    lost: another run has taken it; settled: what it was needed for is done.
+    """
+
+    def __init__(self, client: Client, space: Space[Any], token: str, seconds: float) -> None:
+        self.token = token
+        self.seconds = seconds
+        self.lost = self.settled = False
+        self._client, self._space = client, space
+
+    def keep(self) -> bool:
+        """Take the lock, renew it, or take it again where it is free; False: another has it."""
+        milliseconds = int(self.seconds * 1000)
+        held = self._client.eval(_KEEP, 1, self._space.lock, self.token, milliseconds)
+        return bool(held)
+
+    def held(self) -> bool:
+        """Keep the lock, and say whether it is still ours. Raises CacheUnavailable."""
+        with control_errors(self._space):
+            self.lost = self.lost or not self.keep()
+        return not self.lost
+
+    def prove(self, generation: str) -> None:
+        """Keep the lock. Raises LostLock, saying that the generation was not published."""
+        if not self.held():
+            raise lost_lock(generation)
+
+    def release(self) -> None:
+        """Give the lock back, if it is still ours."""
+        self._client.eval(_RELEASE, 1, self._space.lock, self.token)
+
+
+class _Interrupted(BaseException):
+    """Nothing on the way may take it for an error of its own."""
 
 
 @contextmanager
@@ -42,55 +77,92 @@ def hold(
     space: Space[Any],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     lease_seconds: float = LEASE_SECONDS,
-) -> Iterator[str]:
-    """Hold the namespace's lock and yield the token that proves it.
+) -> Iterator[Lease]:
+    """Hold the namespace's lock while the block runs.
 
-    A thread renews the lease while the block runs; after a run that died, the lease ends by itself.
-    The lease may still be lost (a machine that stood still, a cache that was away), so whoever
-    moves the pointer must prove the token at that moment. Raises Locked, naming the holder.
+    A thread renews the lease, and takes the lock again when the lease ran out but nobody has taken
+    it (a machine that stood still, a cache that was away). When somebody has, the block is
+    interrupted at once, and LostLock is raised in its place. After a run that died, the lease ends
+    by itself. Raises Locked, naming the holder.
     """
-    token = json.dumps(
+    lease = Lease(client, space, _token(now()), lease_seconds)
+    released = Event()
+    try:
+        with control_errors(space):
+            if not lease.keep():
+                raise Locked(_who(client, space))
+        with _interruptible(lease, released) as interrupt:
+            renewing = Thread(target=_renew, args=(lease, released, interrupt), daemon=True)
+            renewing.start()
+            try:
+                yield lease
+            finally:
+                released.set()
+                renewing.join()
+    except BaseException as error:
+        if lease.lost and not lease.settled and not isinstance(error, LostLock):
+            raise lost_lock("in the making") from error
+        raise
+    finally:
+        _release(lease)
+
+
+def lost_lock(generation: str) -> LostLock:
+    """The error of a run that another one has overtaken."""
+    return LostLock(
+        f"generation {generation} was not published: this run lost its lock, "
+        f"perhaps because the machine or the cache stood still; run it again"
+    )
+
+
+def _token(now: datetime) -> str:
+    return json.dumps(
         {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "since": now().isoformat(timespec="seconds"),
+            "since": now.isoformat(timespec="seconds"),
             "nonce": secrets.token_hex(8),
         }
     )
-    lock = _Lock(client, space.lock, timeout=lease_seconds, thread_local=False)
-    lock.local.token = token.encode()  # a signal may come once the server has it, before we know
-    released = Event()
-    renewing = Thread(target=_renew, args=(lock, released, lease_seconds / 3), daemon=True)
+
+
+@contextmanager
+def _interruptible(lease: Lease, released: Event) -> Iterator[Callable[[], None]]:
+    """Yield what interrupts this thread, be it waiting for a cluster, once the lease is lost.
+
+    Only the main thread can be; another one learns of it when it next proves the lease.
+    """
+    if current_thread() is not main_thread():
+        yield lambda: None
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        if lease.lost and not lease.settled and not released.is_set():
+            raise _Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
     try:
-        with cache_errors():
-            if not lock.acquire(blocking=False, token=token):
-                raise Locked(_who(client, space))
-        renewing.start()
-        yield token
+        yield lambda: signal.pthread_kill(main_thread().ident or 0, signal.SIGUSR1)
     finally:
-        released.set()
-        if renewing.ident is not None:
-            renewing.join()
-        _release(lock)
+        signal.signal(signal.SIGUSR1, before)
 
 
-def _renew(lock: Lock, released: Event, every_seconds: float) -> None:
-    while not released.wait(every_seconds):
+def _renew(lease: Lease, released: Event, interrupt: Callable[[], None]) -> None:
+    while not released.wait(lease.seconds / 3):
         try:
-            lock.reacquire()
-        except LockError:
-            return  # another run has it; the proof at the pointer will fail and say so
+            lease.lost = not lease.keep()
         except CACHE_ERRORS:
-            continue  # the lease may outlive a short outage
+            continue  # a short outage; if the lease does not outlive it, the lock may still be free
+        if lease.lost:
+            interrupt()
+            return
 
 
-def _release(lock: Lock) -> None:
+def _release(lease: Lease) -> None:
     """Twice, as a signal may have left the connection unusable; else the lease ends by itself."""
     for _ in range(2):
         try:
-            lock.release()
-        except LockError:
-            return  # lost
+            lease.release()
         except CACHE_ERRORS:
             continue
         return

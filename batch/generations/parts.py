@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from app.contracts.generations import Manifest, Space
 from batch.errors import CacheUnavailable
 from batch.generations.connect import Client, cache_errors
 
@@ -130,6 +131,22 @@ def expect(what: str, measure: str, written: int, found: int) -> None:
             f"the cache did not keep what was written: {what} should have {measure} {written}, "
             f"found {found}; does it evict keys (maxmemory-policy)?"
         )
+
+
+def lacks(client: Client, space: Space[Any], manifest: Manifest) -> str:
+    """Say what a published generation has lost, by the sizes of its parts; "" when it is whole."""
+    for parts in manifest.parts():
+        keys = [space.part(manifest.generation, name) for name in parts.names]
+        kind, unit = (Strings, "bytes") if parts.type == "string" else (Hashes, "fields")
+        if parts.amount is None:
+            continue
+        found = sum(kind.sizes_of(client, keys))
+        if found != parts.amount:
+            return (
+                f"{keys[0]} and its like should hold {parts.amount:,} {unit}, found {found:,}; "
+                f"does the cache evict keys (maxmemory-policy)?"
+            )
+    return ""
 
 
 def _checksum(entries: Mapping[bytes, bytes]) -> int:

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
-
-import redis
+from typing import Generic, Protocol, TypeVar
 
 from app.contracts.generations import Manifest, Space
 from batch.errors import LarderError
-from batch.generations.connect import Client, cache_errors
-from batch.generations.lock import hold
+from batch.generations.connect import Client
+from batch.generations.lock import Lease, hold
 from batch.generations.registry import Generations
+from batch.generations.server import Replicas, warn_of_eviction
 from batch.progress import Advance
 
 log = logging.getLogger("larder.publish")
@@ -45,30 +44,36 @@ class Contents(Protocol[M]):
 class Turn(Generic[M]):
     """A run's turn to publish: it holds the lock, and nobody else publishes or deletes."""
 
-    def __init__(self, client: Client, space: Space[M], token: str) -> None:
+    def __init__(self, client: Client, space: Space[M], lease: Lease, replicas: Replicas) -> None:
+        self.space = space
         self.generations = Generations(client, space)
+        self.started = datetime.now(UTC)
         self.left: str | None = None
         """What was live before: readers may not have followed the pointer yet."""
-        self._client, self._space, self._token = client, space, token
+        self._client, self._lease, self._replicas = client, lease, replicas
 
     def publish(self, manifest: M, contents: Contents[M], advance: Advance) -> M:
         """Publish under the lock, see below."""
         self.left = self.generations.live()
-        return publish(self._client, self._space, manifest, contents, self._token, advance)
+        client, space, lease = self._client, self.space, self._lease
+        return publish(client, space, manifest, contents, lease, advance, replicas=self._replicas)
 
 
 @contextmanager
-def turn(client: Client, space: Space[M], keep: int) -> Iterator[Turn[M]]:
+def turn(
+    client: Client, space: Space[M], keep: int, replicas: Replicas = Replicas()
+) -> Iterator[Turn[M]]:
     """Take the lock; delete what dead runs left, and at the end what is old.
 
     keep: how many generations stay, beside the one that was live before. Raises Locked, naming the
-    holder, or CacheUnavailable.
+    holder, CacheUnavailable, or, as soon as another run has taken the lock, LostLock.
     """
-    with hold(client, space) as token:
-        ours = Turn(client, space, token)
+    with hold(client, space) as lease:
+        ours = Turn(client, space, lease, replicas)
         ours.generations.prune(keep)
         yield ours
-        ours.generations.prune(keep, spared=ours.left)
+        if lease.held():
+            ours.generations.prune(keep, spared=ours.left)
 
 
 def publish(
@@ -76,32 +81,37 @@ def publish(
     space: Space[M],
     manifest: M,
     contents: Contents[M],
-    token: str,
+    lease: Lease,
     advance: Advance = lambda done: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    replicas: Replicas = Replicas(),
 ) -> M:
     """Write, verify and point at one generation; returns its manifest as published.
 
-    The token proves the lock (see ``lock``). Raises CacheUnavailable or LostLock; the live
-    generation is then untouched, and what was written is deleted now or by the next run.
+    Raises CacheUnavailable or LostLock; the live generation is then untouched, and what was written
+    is deleted now or by the next run.
     """
     generations = Generations(client, space)
-    _warn_of_eviction(client)
+    warn_of_eviction(client)
+    lease.prove(manifest.generation)
     try:
         generations.begin(manifest)
         written = contents.write(client, manifest, advance)
-        generations.prove(manifest, token)
-        written.verify(client)
+        lease.prove(manifest.generation)
+        generations.prove(manifest)
+        replicas.wait(client)
+        written.verify(client)  # after the wait: no failover takes away what is seen now
         complete = replace(
             written.completed(client, manifest),
             state="complete",
             checksum=f"{written.checksum % 2**32:08x}",
             published_at=now().isoformat(timespec="seconds"),
         )
-        generations.commit(complete, token)
+        generations.commit(complete, lease.token)
     except BaseException:
         _clean_up(generations, manifest)
         raise
+    lease.settled = True
     return complete
 
 
@@ -110,23 +120,3 @@ def _clean_up(generations: Generations[M], manifest: M) -> None:
         generations.delete(manifest)
     except LarderError as error:
         log.warning("%s is left half-written for the next run: %s", manifest.generation, error)
-
-
-def _warn_of_eviction(client: Client) -> None:
-    memory = if_allowed(lambda: client.info("memory")) or {}
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if memory.get("maxmemory") and policy != "noeviction":
-        log.warning(
-            "the cache may throw away what is published, as its maxmemory-policy is %s: "
-            "set maxmemory-policy noeviction",
-            policy,
-        )
-
-
-def if_allowed(ask: Callable[[], Any]) -> Any:
-    """The server's answer, or None when it forbids the question, as managed servers may."""
-    with cache_errors():
-        try:
-            return ask()
-        except redis.ResponseError:
-            return None

@@ -1,14 +1,18 @@
 """The generations of a namespace: list them, point at one, delete one exactly."""
 
 import logging
+import secrets
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from typing import Generic, TypeVar
 
-from app.contracts.generations import BrokenRecord, Manifest, Space
-from batch.errors import LostLock, UnknownGeneration
-from batch.generations.connect import Client, cache_errors
+from app.contracts.generations import BrokenRecord, Manifest, Space, generation_name
+from batch.errors import Overtaken, UnknownGeneration
+from batch.generations.connect import Client, control_errors
+from batch.generations.lock import lost_lock
+from batch.generations.parts import lacks
 
 log = logging.getLogger("larder.generations")
 
@@ -24,12 +28,14 @@ return 1
 # A server without free memory refuses SET and HSET, unless the script has written before: what is
 # replaced is deleted first, so that rolling back and freeing memory work then too.
 _POINT = """
-local noted = redis.call('HGET', KEYS[1], ARGV[1])
-if not noted or cjson.decode(noted).state == 'deleting' then return 0 end
+local live = redis.call('GET', KEYS[2]) or ''
+if live ~= ARGV[1] then return {'live', live} end
+local noted = redis.call('HGET', KEYS[1], ARGV[2])
+if not noted or cjson.decode(noted).state == 'deleting' then return {'deleted'} end
 redis.call('DEL', KEYS[2])
-redis.call('SET', KEYS[2], ARGV[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-return 1
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return {}
 """
 
 _CONDEMN = """
@@ -60,27 +66,37 @@ class Generations(Generic[M]):
 
     def live(self) -> str | None:
         """The name of the live generation."""
-        with cache_errors():
-            name: bytes | None = self._client.get(self._space.live)
+        name = self._pointer()
         return name.decode(errors="replace") if name is not None else None
+
+    def _pointer(self) -> bytes | None:
+        with control_errors(self._space):
+            name: bytes | None = self._client.get(self._space.live)
+        return name
 
     def all(self) -> list[M]:
         """Every generation that can be read, oldest first, unfinished ones included."""
-        with cache_errors():
+        with control_errors(self._space):
             entries: dict[bytes, bytes] = self._client.hgetall(self._space.generations)
         manifests = []
         for name in sorted(entries):
             try:
-                manifests.append(self._space.read(entries[name]))
+                manifests.append(self._read(name.decode(errors="replace"), entries[name]))
             except BrokenRecord as error:
                 log.warning("left alone, for it cannot be read: generation %r: %s", name, error)
         return manifests
 
     def find(self, name: str) -> M | None:
         """The manifest of that generation, or None."""
-        with cache_errors():
+        with control_errors(self._space):
             text: bytes | None = self._client.hget(self._space.generations, name)
-        return self._space.read(text) if text is not None else None
+        return self._read(name, text) if text is not None else None
+
+    def _read(self, name: str, text: bytes) -> M:
+        manifest = self._space.read(text)
+        if manifest.generation != name:
+            raise BrokenRecord(f"it has the manifest of {manifest.generation!r}")
+        return manifest
 
     def live_manifest(self) -> M | None:
         """The manifest of the live generation; None when nothing readable is live."""
@@ -90,17 +106,21 @@ class Generations(Generic[M]):
         except BrokenRecord:
             return None
 
+    def next_name(self, now: datetime) -> str:
+        """Name a generation that sorts behind all that are there."""
+        known = [each.generation for each in self.all()]
+        return generation_name(now, secrets.token_hex(2), known)
+
     def begin(self, manifest: M) -> None:
         """Note a generation down before its first key, so that what is left of it can be found."""
-        with cache_errors():
+        with control_errors(self._space):
             self._client.hset(self._space.generations, manifest.generation, manifest.to_json())
 
-    def prove(self, manifest: Manifest, token: str) -> None:
-        """Raise LostLock when the lock is no longer the token's: another run may have pruned."""
-        with cache_errors():
-            holder: bytes | None = self._client.get(self._space.lock)
-        if holder != token.encode():
-            raise _lost(manifest)
+    def prove(self, manifest: Manifest) -> None:
+        """Raise LostLock when another run has deleted what is being written."""
+        noted = self.find(manifest.generation)
+        if noted is None or noted.state != "writing":
+            raise lost_lock(manifest.generation)
 
     def commit(self, manifest: Manifest, token: str) -> None:
         """Note the generation as complete and point at it, in one step.
@@ -108,7 +128,7 @@ class Generations(Generic[M]):
         Raises LostLock when the lock is no longer the token's; then nothing has changed.
         """
         space = self._space
-        with cache_errors():
+        with control_errors(space):
             done = self._client.eval(
                 _COMMIT,
                 3,
@@ -120,54 +140,81 @@ class Generations(Generic[M]):
                 manifest.to_json(),
             )
         if not done:
-            raise _lost(manifest)
+            raise lost_lock(manifest.generation)
 
     def roll_back(self, name: str | None = None) -> M:
         """Point at that generation, or at the newest good one older than the live one.
 
         The live one is marked as withdrawn: later runs do not roll back to it unless it is named.
-        Raises UnknownGeneration when there is none to point at.
+        Raises UnknownGeneration when there is none to point at that is whole, Overtaken when
+        another process moved the pointer meanwhile.
         """
-        target = self._older_than_live() if name is None else self.find(name)
-        if target is None or target.state not in PUBLISHED:
+        pointer = self._pointer() or b""
+        live = pointer.decode(errors="replace")
+        target = self._whole_before(live) if name is None else self._whole(name)
+        if target is None:
             published = [each.generation for each in self.all() if each.state in PUBLISHED]
             raise UnknownGeneration(
                 f"cannot roll back to {name or 'an older good generation'}; live is "
-                f"{self.live() or 'nothing'}, published are: {', '.join(published) or 'none'}"
+                f"{live or 'nothing'}, published are: {', '.join(published) or 'none'}"
             )
-        live = self.live_manifest()
         changed = [replace(target, state="complete")]
-        if live is not None and live.generation != target.generation:
-            changed.append(replace(live, state="withdrawn"))
-        texts = [text for each in changed for text in (each.generation, each.to_json())]
-        space = self._space
-        with cache_errors():
-            done = self._client.eval(
-                _POINT, 2, space.generations, space.live, target.generation, *texts
-            )
-        if not done:
-            raise UnknownGeneration(f"generation {target.generation} was deleted just now")
+        left = self.live_manifest()
+        if left is not None and left.generation == live != target.generation:
+            changed.append(replace(left, state="withdrawn"))
+        self._point(pointer, target, changed)
         return changed[0]
 
-    def _older_than_live(self) -> M | None:
-        live = self.live()
-        older = [
-            each
-            for each in self.all()
-            if each.state == "complete" and live is not None and each.generation < live
-        ]
-        return older[-1] if older else None
+    def _whole(self, name: str) -> M | None:
+        """The published generation of that name. Raises UnknownGeneration when keys are gone."""
+        found = self.find(name)
+        if found is None or found.state not in PUBLISHED:
+            return None
+        if missing := lacks(self._client, self._space, found):
+            raise UnknownGeneration(
+                f"cannot roll back to {name}, which is not whole any more: {missing}"
+            )
+        return found
+
+    def _whole_before(self, live: str) -> M | None:
+        """The newest good generation that is older; steps over those whose keys are gone."""
+        for each in reversed(self.all()):
+            if each.state == "complete" and each.generation < live:
+                if not (missing := lacks(self._client, self._space, each)):
+                    return each
+                log.warning("%s is not whole any more: %s", each.generation, missing)
+        return None
+
+    def _point(self, pointer: bytes, target: M, changed: list[M]) -> None:
+        """Move the pointer from where it was, and note what changed, in one step."""
+        space = self._space
+        texts = [text for each in changed for text in (each.generation, each.to_json())]
+        keys = space.generations, space.live
+        with control_errors(space):
+            refused = self._client.eval(_POINT, 2, *keys, pointer, target.generation, *texts)
+        if refused and refused[0] == b"live":
+            raise Overtaken(
+                f"nothing was changed, for another process made {refused[1].decode()!r} live "
+                f"just now: see 'larder generations', then roll back again or not"
+            )
+        if refused:
+            raise UnknownGeneration(f"generation {target.generation} was deleted just now")
 
     def prune(self, keep: int, spared: str | None = None) -> list[str]:
-        """Delete what is unfinished, and all but the newest ``keep`` and the live generation.
+        """Delete what is unfinished, and all but ``keep`` published generations and the live one.
 
-        spared: one more to keep, for the readers that have not followed the pointer yet. Only for
-        the holder of the lock: the unfinished generation of a running refresh looks like that of a
-        dead one. Returns the names of what was deleted.
+        Those that stay are the newest of those that nobody withdrew; withdrawn ones take what is
+        left of the number. What a rollback would go to always stays. spared: one more to keep, for
+        the readers that have not followed the pointer yet. Only for the holder of the lock: the
+        unfinished generation of a running refresh looks like that of a dead one. Returns the names
+        of what was deleted.
         """
-        everything = self.all()
-        published = [each.generation for each in everything if each.state in PUBLISHED]
-        kept = {*published[max(len(published) - keep, 0) :], spared}
+        everything, live = self.all(), self.live()
+        published = [each for each in everything if each.state in PUBLISHED]
+        published.sort(key=_worth)
+        good = [each.generation for each in published if each.state == "complete"]
+        older = [name for name in good if live is not None and name < live]
+        kept = {*(each.generation for each in published[-keep:]), *older[-1:], spared}
         deleted = []
         for each in everything:
             if each.generation not in kept and self.delete(each):
@@ -183,14 +230,9 @@ class Generations(Generic[M]):
         """
         space = self._space
         condemned = replace(manifest, state="deleting")
-        with cache_errors():
+        with control_errors(space):
             done = self._client.eval(
-                _CONDEMN,
-                2,
-                space.generations,
-                space.live,
-                manifest.generation,
-                condemned.to_json(),
+                _CONDEMN, 2, space.generations, space.live, manifest.generation, condemned.to_json()
             )
             if not done:
                 return False
@@ -209,8 +251,5 @@ def unlink(client: Client, keys: Iterable[str]) -> None:
         pipeline.execute()
 
 
-def _lost(manifest: M) -> LostLock:
-    return LostLock(
-        f"generation {manifest.generation} was not published: this run lost its lock, "
-        f"perhaps because the machine or the cache stood still; run it again"
-    )
+def _worth(manifest: Manifest) -> tuple[bool, str]:
+    return manifest.state == "complete", manifest.generation

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from app.contracts.recommendations import (
     BUCKET_SIZE,
     CHUNK_SIZE,
+    EMPTY_BUCKET,
     ENTRY_BYTES,
     Manifest,
     Namespace,
@@ -21,7 +22,7 @@ from app.contracts.recommendations import (
 )
 from batch.generations.connect import Client
 from batch.generations.parts import Hashes, Strings
-from batch.generations.publish import if_allowed
+from batch.generations.server import if_allowed
 from batch.progress import Advance
 from batch.recommendations.topk import BLOCK, Lists
 
@@ -161,7 +162,7 @@ def write_buckets(
         buckets.write(
             client,
             (
-                (keys[first + n], dict(members[starts[n] : starts[n + 1]]))
+                (keys[first + n], dict(members[starts[n] : starts[n + 1]]) or EMPTY_BUCKET)
                 for n in range(last - first)
             ),
         )

@@ -1,19 +1,15 @@
 """From interactions to a published generation: judge, gate, train on everything, publish."""
 
 import logging
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from app.contracts.generations import generation_name
 from app.contracts.recommendations import Manifest, Namespace, bucket_count, chunk_count
 from batch.errors import NotGoodEnough
-from batch.generations.connect import Client
-from batch.generations.publish import Contents, turn
+from batch.generations.publish import Contents, Turn
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
@@ -118,30 +114,29 @@ class Platform(Protocol):
 
 
 def refresh(
+    ours: Turn[Manifest],
     candidate: Candidate,
     documents: Iterable[bytes],
-    client: Client,
-    namespace: Namespace,
     terms: Terms,
     progress: Progress,
     report: Callable[[Quality], None] = lambda quality: None,
 ) -> Manifest:
     """Judge a model on held-out interactions, train it on all of them and publish its lists.
 
-    documents: one JSON object per item, in order. Raises a Terminal error for bad data or a bad
-    model, a Transient one when the cache cannot take it; nothing is published then.
+    ours: the turn, which began before the candidate was read; documents: one JSON object per item,
+    in order. Raises a Terminal error for bad data or a bad model, a Transient one when the cache
+    cannot take it; nothing is published then.
     """
-    started = datetime.now(UTC)
-    with turn(client, namespace, terms.keep) as ours:
-        quality = _judged(candidate, terms, progress)
-        if quality is not None:
-            report(quality)
-        forced = _is_forced(quality, terms, ours.generations.live_manifest())
-        contents = candidate.train(namespace, documents, terms.k, progress)
-        manifest = _manifest(candidate, terms, quality, forced, started)
-        with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
-            published = ours.publish(manifest, contents, advance)
-    return published
+    live = ours.generations.live_manifest()
+    shrunk = _is_forced(terms.gate, reasons_of_size(candidate, terms.gate, live))
+    quality = _judged(candidate, terms, progress)
+    if quality is not None:
+        report(quality)
+    forced = _is_forced(terms.gate, _reasons(quality, terms, live)) or quality is None or shrunk
+    contents = candidate.train(Namespace(ours.space.name), documents, terms.k, progress)
+    manifest = _manifest(ours, candidate, terms, quality, forced)
+    with progress.step("publish", manifest.users + manifest.items, "lists") as advance:
+        return ours.publish(manifest, contents, advance)
 
 
 def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
@@ -151,15 +146,15 @@ def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality |
 
 
 def _manifest(
+    ours: Turn[Manifest],
     candidate: Candidate,
     terms: Terms,
     quality: Quality | None,
     forced: bool,
-    started: datetime,
 ) -> Manifest:
     items = len(candidate.items)
     return Manifest(
-        generation=generation_name(started, secrets.token_hex(2)),
+        generation=ours.generations.next_name(ours.started),
         state="writing",
         users=candidate.users,
         items=items,
@@ -174,7 +169,7 @@ def _manifest(
         fingerprint=candidate.fingerprint(),
         forced=forced,
         code_version=_code_version(),
-        started_at=started.isoformat(timespec="seconds"),
+        started_at=ours.started.isoformat(timespec="seconds"),
     )
 
 
@@ -186,18 +181,38 @@ def _code_version() -> str:
         return "unknown"
 
 
-def _is_forced(quality: Quality | None, terms: Terms, live: Manifest | None) -> bool:
+def _is_forced(gate: Gate, reasons: Sequence[str]) -> bool:
     """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
-    if quality is None:
-        return True
-    live_ndcg = _live_ndcg(live, terms.holdout, quality.model.k)
-    reasons = "; ".join(reasons_against(quality, terms.gate, live_ndcg))
     if not reasons:
         return False
-    if not terms.gate.force:
-        raise NotGoodEnough(f"{reasons}. Nothing was published; --force publishes all the same")
-    log.warning("--force: publishing although %s", reasons)
+    told = "; ".join(reasons)
+    if not gate.force:
+        raise NotGoodEnough(f"{told}. Nothing was published; --force publishes all the same")
+    log.warning("--force: publishing although %s", told)
     return True
+
+
+def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> list[str]:
+    """Give every reason to take the input for a part of what it should be: before any training."""
+    if live is None:
+        return []
+    sizes = {
+        "users": (candidate.users, live.users),
+        "items": (len(candidate.items), live.items),
+        "pairs": (candidate.interactions, live.interactions),
+    }
+    return [
+        f"{found:,} {what} are more than {gate.max_shrink:.0%} under the live generation's "
+        f"{before:,} (--max-shrink)"
+        for what, (found, before) in sizes.items()
+        if found < before * (1 - gate.max_shrink)
+    ]
+
+
+def _reasons(quality: Quality | None, terms: Terms, live: Manifest | None) -> list[str]:
+    if quality is None:
+        return []
+    return reasons_against(quality, terms.gate, _live_ndcg(live, terms.holdout, quality.model.k))
 
 
 def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> list[str]:
@@ -224,11 +239,11 @@ def _live_ndcg(live: Manifest | None, holdout: Holdout, k: int) -> float | None:
     """The live generation's nDCG, when it was judged in the same way."""
     if live is None:
         return None
-    judged: dict[str, Any] = live.metrics.get("model", {})
-    if judged.get("k") != k or _rule(live.settings) != _rule(holdout.settings):
+    ndcg, rule = live.measured("ndcg"), _rule(holdout.settings)
+    if ndcg is None or live.measured("k") != k or _rule(live.settings) != rule:
         log.warning("not compared with the live generation: it was judged in another way")
         return None
-    return float(judged["ndcg"])
+    return ndcg
 
 
 def _rule(settings: Mapping[str, Any]) -> tuple[Any, ...]:

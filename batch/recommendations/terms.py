@@ -84,21 +84,29 @@ class Holdout:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a model must reach to be published, unless forced."""
+    """What a model must reach to be published, unless forced.
+
+    max_drop, max_shrink: shares of what the live generation has.
+    """
 
     min_ndcg: float = 0.0
     max_drop: float = 0.1
     force: bool = False
+    max_shrink: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long lists are, how they are judged and gated, and how many generations stay."""
+    """How long lists are, how they are judged and gated, and how many generations stay.
+
+    wait_replicas: how many must have a generation before it is live; None for all.
+    """
 
     k: int = 10
     holdout: Holdout = Holdout()
     gate: Gate = Gate()
     keep: int = 3
+    wait_replicas: int | None = None
 
     def __post_init__(self) -> None:
         """Raise BadSettings for a k or share that is none, or when nobody would judge."""

@@ -60,9 +60,9 @@ def _publish(users: Sequence[str]) -> tuple[float, float]:
     ready = made.user_lists(np.arange(len(users)))
     with Server() as server, redis.Redis.from_url(server.url) as client:
         before = client.info("memory")["used_memory"]
-        with hold(client, space) as token:
+        with hold(client, space) as lease:
             started = time.perf_counter()
-            publish(client, space, manifest, replace(made, user_lists=_Ready(ready)), token)
+            publish(client, space, manifest, replace(made, user_lists=_Ready(ready)), lease)
             seconds = time.perf_counter() - started
         return seconds, (client.info("memory")["used_memory"] - before) / len(users)
 

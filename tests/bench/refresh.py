@@ -23,6 +23,7 @@ from app.contracts.recommendations import Namespace, encode_document
 from batch.command.bars import Lines
 from batch.command.table import table
 from batch.generations.connect import Client, connect
+from batch.generations.publish import turn
 from batch.interactions.pairs import Interactions
 from batch.recommendations.engines.engine import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
@@ -102,14 +103,10 @@ def _times(path: Path, client: Client, engine: ImplicitALS, rounds: int) -> list
 
 def _refresh(path: Path, client: Client, engine: ImplicitALS) -> None:
     interactions = data.loaded(path)
-    refresh(
-        LocalCandidate(interactions, engine),
-        map(encode_document, interactions.items),
-        client,
-        Namespace("bench"),
-        Terms(K, Holdout(share=0), Gate(force=True), keep=2),
-        Lines(),
-    )
+    terms = Terms(K, Holdout(share=0), Gate(force=True), keep=2)
+    with turn(client, Namespace("bench"), terms.keep) as ours:
+        documents = map(encode_document, interactions.items)
+        refresh(ours, LocalCandidate(interactions, engine), documents, terms, Lines())
 
 
 def _raw_implicit(interactions: Interactions, settings: ImplicitALS) -> None:

@@ -134,6 +134,18 @@ class TestKeys:
         ]
         assert names == sorted(names)
 
+    def test_a_name_sorts_behind_those_that_are_there_whatever_the_clock_says(self) -> None:
+        now = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+        ahead = [
+            "20260201T000000.999Z-ffff",
+            "20260101T000000.000Z-ffff",
+            "named by hand",
+            "é-",
+            "",
+        ]
+        assert generation_name(now, "ab12", ahead) == "20260201T000001.000Z-ab12"
+        assert generation_name(now, "ab12", ahead[1:]) == NAME
+
     def test_the_keys_of_a_generation_are_all_of_them_once(self) -> None:
         space = Namespace("shop")
         small = replace(MANIFEST, user_buckets=2, similar_buckets=1, chunks=2)

@@ -10,9 +10,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from app.contracts.recommendations import Namespace, decode_sample
+from app.contracts.recommendations import Manifest, Namespace, decode_sample
 from batch.command.bars import Lines
 from batch.errors import BadSettings
+from batch.generations.publish import turn
 from batch.interactions.pairs import Interactions
 from batch.recommendations import pipeline
 from batch.recommendations.cluster import ids
@@ -177,6 +178,13 @@ def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: Spa
     assert found.explained_variance == pytest.approx(1 - np.var(errors) / np.var(true), rel=1e-6)
 
 
+def _published(
+    candidate: pipeline.Candidate, client: Any, space: Namespace, terms: Terms
+) -> Manifest:
+    with turn(client, space, terms.keep) as ours:
+        return pipeline.refresh(ours, candidate, documents_of(candidate), terms, Lines())
+
+
 def test_both_publish_the_same(
     spark: SparkSession, server: Server, client: Any, namespace: Namespace
 ) -> None:
@@ -185,7 +193,7 @@ def test_both_publish_the_same(
     with ExitStack() as stack:
         alone, walk = both_candidates(frame_of(spark, shop(200, 300)), server.url, stack)
         expected, found = (
-            pipeline.refresh(each, documents_of(each), client, space, terms, Lines())
+            _published(each, client, space, terms)
             for each, space in ((alone, namespace), (walk, other))
         )
     users, items = alone.loaded.users, alone.loaded.items

@@ -76,8 +76,8 @@ def work(url: str, namespace: Namespace, dies_after: int = 10**9) -> int:
     client: Mortal
     with Mortal.from_url(url) as client:
         client.commands_left = dies_after
-        with hold(client, namespace) as token:
-            publish(client, namespace, replace(manifest, generation=DEAD), made, token)
+        with hold(client, namespace) as lease:
+            publish(client, namespace, replace(manifest, generation=DEAD), made, lease)
             return dies_after - client.commands_left
 
 
@@ -165,13 +165,13 @@ def test_killed_while_it_deletes_the_next_run_deletes_the_rest(
 
     generations = Generations(client, namespace)
     big = publish_by_hand(client, namespace, OLD, USERS, ITEMS)
-    live = publish_by_hand(client, namespace, NEXT)
+    older, live = (publish_by_hand(client, namespace, name) for name in (DEAD, NEXT))
     run = multiprocessing.get_context("fork").Process(target=prune, daemon=True)
     run.start()
     run.join()
     assert run.exitcode == -signal.SIGKILL
     left = keys_of(client, namespace) & set(big.keys(namespace))
     assert 0 < len(left) < len(list(big.keys(namespace)))
-    assert [each.state for each in generations.all()] == ["deleting", "complete"]
+    assert [each.state for each in generations.all()] == ["deleting", "complete", "complete"]
     assert generations.prune(3) == [OLD]
-    assert_only(client, namespace, [live])
+    assert_only(client, namespace, [older, live])

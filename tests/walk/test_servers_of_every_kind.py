@@ -129,11 +129,11 @@ def test_what_is_published_is_found_pointed_at_and_deleted_exactly(
     with hold(opened, namespace):
         with pytest.raises(Locked), hold(opened, namespace):
             pytest.fail("two hold one lock")
-        assert generations.prune(2) == NAMES[:2]
-    parts = {key for each in manifests[2:] for key in each.keys(namespace)}
+        assert generations.prune(2) == [NAMES[0], NAMES[3]]
+    parts = {key for each in manifests[1:3] for key in each.keys(namespace)}
     assert keys_of(opened, namespace) == parts | {namespace.live, namespace.generations}
     assert {opened.ttl(key) for key in parts} == {-1}
-    assert read_back(opened, namespace, manifests[3], users, items) == found
+    assert read_back(opened, namespace, manifests[2], users, items) == found
 
 
 def test_the_buckets_of_twenty_thousand_users_are_packed(
@@ -183,8 +183,8 @@ def test_a_part_that_was_lost_stops_the_publication(opened: Any, namespace: Name
         return made.user_lists(np.asarray(chosen))
 
     lossy = replace(made, user_lists=lists)
-    with hold(opened, namespace) as token, pytest.raises(CacheUnavailable, match="did not keep"):
-        publish(opened, namespace, manifest, lossy, token)
+    with hold(opened, namespace) as lease, pytest.raises(CacheUnavailable, match="did not keep"):
+        publish(opened, namespace, manifest, lossy, lease)
     assert keys_of(opened, namespace) == before
     assert Generations(opened, namespace).live_manifest() == live
 
@@ -202,10 +202,10 @@ def test_a_full_server_keeps_what_is_live_and_can_be_rolled_back_and_pruned(
         assert generations.live_manifest() == manifests[2]
         assert generations.roll_back() == manifests[1]
         with hold(opened, namespace):
-            assert generations.prune(2) == NAMES[:1]
+            assert generations.prune(2) == NAMES[2:3]
     finally:
         opened.config_set("maxmemory", 0, **everywhere)
-    parts = {key for each in manifests[1:] for key in each.keys(namespace)}
+    parts = {key for each in manifests[:2] for key in each.keys(namespace)}
     assert keys_of(opened, namespace) == parts | {namespace.live, namespace.generations}
 
 

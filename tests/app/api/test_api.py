@@ -1,6 +1,7 @@
 """Every endpoint and every error, in this process and over a real server."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.contracts.recommendations import Namespace, encode_document
+from app.contracts.recommendations import Namespace, bucket_of, encode_document
 from app.settings import Settings
 from batch.generations.lock import hold
 from batch.generations.publish import publish
@@ -152,6 +153,23 @@ class TestOneUser:
         assert detail.startswith("fallback must be popular or none, not ")
         assert len(detail) < 120
 
+    @pytest.mark.parametrize(
+        ("path", "known"),
+        [
+            ("/recommendations/u1?limit=3", "n, fallback"),
+            ("/recommendations/u1?n=1&N=2", "n, fallback"),
+            ("/items/i1/similar?fallback=none", "n"),
+            ("/users/sample?limit=3", "n"),
+        ],
+    )
+    def test_another_parameter_is_refused_and_the_known_ones_named(
+        self, server: Server, client: Any, namespace: Namespace, path: str, known: str
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with answering(server, namespace, user_sample=True) as app:
+            detail = problem(app.test_client().get(path), 400)
+        assert re.fullmatch(f"unknown parameter '(limit|N|fallback)': it takes {known}", detail)
+
     @pytest.mark.parametrize("position", range(len(ODD_IDS)))
     def test_any_id_works_in_the_path(self, odd: FlaskClient, position: int) -> None:
         user = ODD_IDS[position]
@@ -230,6 +248,50 @@ class TestManyUsers:
         assert len(answer.get_json()["answers"]) == 100
         detail = problem(api.post("/recommendations", json={"users": users}), 400)
         assert detail == "users must be a list of 1 to 100 user ids"
+
+    def test_an_answer_is_bounded_whatever_the_lists_are(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace, items=[f"i{n}" for n in range(1000)], k=1000)
+        users = [f"u{number}" for number in range(100)]
+        with answering(server, namespace) as app:
+            api = app.test_client()
+            for asked in ({"users": users}, {"users": users, "n": 101}, {"users": users[:11]}):
+                detail = problem(api.post("/recommendations", json=asked), 400)
+                assert detail.startswith("users x n must be at most 10000, not 1")
+            for asked in ({"users": users, "n": 100}, {"users": users[:10]}):
+                answers = api.post("/recommendations", json=asked).get_json()["answers"]
+                assert sum(len(each["recommendations"]) for each in answers) == 10_000
+
+    def test_another_member_is_refused_and_the_known_ones_named(self, api: FlaskClient) -> None:
+        answer = api.post("/recommendations", json={"users": ["u1"], "limit": 3})
+        assert problem(answer, 400) == "unknown member 'limit': it takes users, n, fallback"
+        answer = api.post("/recommendations?n=1", json={"users": ["u1"]})
+        assert problem(answer, 400) == "unknown parameter 'n': it takes none"
+
+    def test_a_broken_record_spoils_the_answer_of_nobody_else(
+        self,
+        api: FlaskClient,
+        client: Any,
+        namespace: Namespace,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        broken = {"u1": b"secret!", "u2": b"\xff\xff\xff\x7f\x00<"}  # no record, and no item
+        for user, record in broken.items():
+            bucket = bucket_of(user.encode(), 2)
+            assert client.hset(namespace.user_bucket(GENERATION, bucket), user, record) == 0
+        users = ["u0", "u1", "u2", "nobody", "u3"]
+        answers = api.post("/recommendations", json={"users": users}).get_json()["answers"]
+        alone = [api.get(f"/recommendations/{user}").get_json() for user in ("u0", "nobody", "u3")]
+        assert [answers[0], *answers[3:]] == alone
+        for answer in answers[1:3]:
+            assert answer["source"] == "popular"
+            assert answer["degraded"] is True
+            assert answer["recommendations"] == alone[1]["recommendations"]
+        said = [each.getMessage() for each in caplog.records if each.name == "larder.api"]
+        assert [line[:28] for line in said] == [
+            f"broken record of user '{user}': " for user in broken
+        ]
 
     @pytest.mark.parametrize("users", [None, [], "u1", {"u1": 1}, 1, True])
     def test_users_must_be_a_list(self, api: FlaskClient, users: object) -> None:
@@ -346,8 +408,24 @@ class TestGeneration:
         }
 
 
+class TestRoutes:
+    def test_the_root_lists_every_route(self, app: Flask) -> None:
+        answer = app.test_client().get("/")
+        assert answer.status_code == 200
+        routes = answer.get_json()["routes"]
+        assert {"GET /", "GET /recommendations/<user>", "POST /recommendations"} < set(routes)
+        assert len(routes) == len([*app.url_map.iter_rules()]) - 1, "GET /metrics is off"
+        assert all(sentence.endswith(".") for sentence in routes.values())
+
+
 class TestFreshness:
-    PATHS = ["/recommendations/u1", "/recommendations/nobody", "/items/i1/similar", "/generation"]
+    PATHS = [
+        "/recommendations/u1",
+        "/recommendations/nobody",
+        "/recommendations/u1?fallback=none",
+        "/items/i1/similar",
+        "/generation",
+    ]
 
     @pytest.mark.parametrize("path", PATHS)
     def test_an_answer_carries_its_generation_as_etag(self, api: FlaskClient, path: str) -> None:
@@ -376,10 +454,11 @@ class TestFreshness:
         assert answer.get_json()["source"] == "personal"
 
     @pytest.mark.parametrize("path", ["/recommendations/nobody?fallback=none", "/items/x/similar"])
-    def test_a_star_matches_no_answer_that_does_not_exist(
-        self, api: FlaskClient, path: str
+    @pytest.mark.parametrize("tags", ["*", ETAG, f"W/{ETAG}"])
+    def test_nothing_matches_an_answer_that_does_not_exist(
+        self, api: FlaskClient, path: str, tags: str
     ) -> None:
-        problem(api.get(path, headers={"If-None-Match": "*"}), 404)
+        problem(api.get(path, headers={"If-None-Match": tags}), 404)
 
     def test_a_wrong_parameter_is_refused_whatever_the_caller_holds(self, api: FlaskClient) -> None:
         problem(api.get("/recommendations/u1?n=0", headers={"If-None-Match": ETAG}), 400)
@@ -409,11 +488,36 @@ class TestFreshness:
         assert dict(head.headers) == dict(got.headers)
 
 
+class TestLostBuckets:
+    """A worker's generation may be pruned or evicted under it; see ``test_lookup``."""
+
+    @pytest.fixture(autouse=True)
+    def lost(self, api: FlaskClient, client: Any, namespace: Namespace) -> None:
+        client.delete(namespace.user_bucket(GENERATION, bucket_of(b"u1", 2)))
+        client.delete(namespace.similar_bucket(GENERATION, 0))
+
+    def test_who_may_have_been_there_is_answered_as_degraded(self, api: FlaskClient) -> None:
+        answer = api.get("/recommendations/u1")
+        assert answer.get_json()["source"] == "popular"
+        assert answer.get_json()["degraded"] is True
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "ETag" not in answer.headers
+        assert "nobody can tell" in problem(api.get("/recommendations/u1?fallback=none"), 503)
+        problem(api.get("/items/i1/similar"), 503)
+
+    def test_all_others_are_answered_as_always(self, api: FlaskClient) -> None:
+        users = [f"u{n}" for n in range(100)]
+        answers = api.post("/recommendations", json={"users": users}).get_json()["answers"]
+        degraded = {answer["user"] for answer in answers if "degraded" in answer}
+        gone = bucket_of(b"u1", 2)
+        assert degraded == {user for user in users if bucket_of(user.encode(), 2) == gone}
+        assert {answer["source"] for answer in answers if "degraded" not in answer} == {"personal"}
+
+
 class TestProblems:
     @pytest.mark.parametrize(
         "path",
         [
-            "/",
             "/nowhere",
             "/recommendations/",
             "/items/",

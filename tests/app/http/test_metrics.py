@@ -23,6 +23,7 @@ from app.http.factory import create_app
 from app.http.metrics import METHODS
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
+from batch.generations.registry import Generations
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
 from tests.servers import Api, Server, environment, wait_until
@@ -285,6 +286,13 @@ def test_a_dead_worker_says_nothing_of_the_present(own_server: Server) -> None:
         wait_until_each(api, lambda: get(api.url, "/health/ready").status == 200)
 
 
+def break_records(client: Any, *users: str) -> None:
+    (manifest,) = Generations(client, SPACE).all()
+    for user in users:
+        key, name = manifest.user_place(SPACE, user)
+        client.hset(key, name, b"secret!")
+
+
 def test_degraded_answers_are_counted(own_server: Server) -> None:
     def degraded() -> float:
         return told(api, "larder_degraded_answers_total")
@@ -294,6 +302,11 @@ def test_degraded_answers_are_counted(own_server: Server) -> None:
     with Api(own_server.url, SPACE.name, metrics="true", workers="1") as api:
         answer = get(api.url, "/recommendations/u1")
         assert degraded() == 0
+        with redis.Redis.from_url(own_server.url) as client:
+            break_records(client, "u5", "u6")
+        body = '{"users":["u1","u5","u6"]}'
+        send(api.url, "POST", "/recommendations", body, {"Content-Type": "application/json"})
+        assert degraded() == 1
         own_server.kill()
         wait_until(lambda: told(api, "larder_cache_reachable") == 0)
         before = degraded()
@@ -387,7 +400,7 @@ metrics_files.FILES = dict.fromkeys(metrics_files.FILES, 8192)
 counts = metrics.of_this_worker(Worker.claim(pathlib.Path(sys.argv[1])))
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 counting = metrics.Counting(lambda environ, start: [b"answer"], counts)
-for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
+for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/nowhere"]:
     print(counting({"PATH_INFO": path, "REQUEST_METHOD": "GET"}, None))
 """
 
@@ -406,7 +419,7 @@ from app.http.workers import Worker
 folder = pathlib.Path(sys.argv[1])
 counts = metrics.of_this_worker(Worker(folder, 255, 0))
 counts.looked(True, None)
-for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/"]:
+for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/nowhere"]:
     for method in [*metrics.METHODS, "BREW"]:
         for status in (200, 204, 301, 304, 308, 400, 404, 405, 408, 413, 414, 415, 500, 503):
             counts.count(path, method, str(status), 0.001)

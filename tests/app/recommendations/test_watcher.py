@@ -47,7 +47,7 @@ def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url() -> Non
             generation = watcher.live()
             for node in clusters.pop(0).nodes:
                 node.kill()
-            assert Lookup(watcher).users(generation, ["u1"]) == ([None], True)
+            assert Lookup(watcher).users(generation, ["u1"]) == ([None], {"u1"})
             assert not watcher.reachable, "who asks next does not wait for addresses that are gone"
             watcher.poll()
             (found,), degraded = Lookup(watcher).users(generation, ["u1"])
@@ -210,7 +210,10 @@ class TestFollowing:
             client.delete(namespace.live)
             watcher.poll()
             assert not watcher.reachable
-            assert Lookup(watcher).users(watcher.live(), ["u1", "u2"]) == ([known, None], True)
+            assert Lookup(watcher).users(watcher.live(), ["u1", "u2"]) == (
+                [known, None],
+                {"u1", "u2"},
+            )
             client.set(namespace.live, FIRST)
             watcher.poll()
             (_, found), degraded = Lookup(watcher).users(watcher.live(), ["u1", "u2"])

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from app.contracts.generations import BrokenRecord, Manifest, Space
+from app.contracts.generations import BrokenRecord, Manifest, Parts, Space
 from app.contracts.recommendations import Namespace
 from batch.generations.connect import Client
 from batch.generations.parts import Strings
@@ -33,8 +33,8 @@ class Model(Manifest):
     checksum: str = ""
     schema: int = 1
 
-    def parts(self) -> Iterator[str]:
-        yield "model"
+    def parts(self) -> Iterator[Parts]:
+        yield Parts("string", ["model"], None)
 
 
 @dataclass(frozen=True, slots=True)

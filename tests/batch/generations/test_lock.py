@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.contracts.recommendations import Namespace
-from batch.errors import CacheUnavailable, Locked
+from batch.errors import CacheUnavailable, Locked, LostLock
 from batch.generations.lock import hold
 from tests.servers import Server, wait_until
 
@@ -35,9 +37,9 @@ def test_the_second_is_told_who_holds_the_lock_since_when_and_for_how_long(
 
 def test_the_lock_is_free_after_use(client: Any, namespace: Namespace) -> None:
     for _ in range(2):
-        with hold(client, namespace) as token:
-            assert client.get(namespace.lock) == token.encode()
-            assert json.loads(token)["pid"] == os.getpid()
+        with hold(client, namespace) as lease:
+            assert client.get(namespace.lock) == lease.token.encode()
+            assert json.loads(lease.token)["pid"] == os.getpid()
     assert not client.exists(namespace.lock)
 
 
@@ -53,12 +55,12 @@ def test_two_namespaces_do_not_wait_for_each_other(client: Any, namespace: Names
 
 
 def test_the_lease_is_renewed_while_the_work_lasts(client: Any, namespace: Namespace) -> None:
-    with hold(client, namespace, lease_seconds=30) as token:
+    with hold(client, namespace, lease_seconds=30) as lease:
         assert 25_000 < client.pttl(namespace.lock) <= 30_000
-    with hold(client, namespace, lease_seconds=3) as token:
+    with hold(client, namespace, lease_seconds=3) as lease:
         for _ in range(2):
             wait_until_renewed(client, namespace, 3000)
-        assert client.get(namespace.lock) == token.encode()
+        assert client.get(namespace.lock) == lease.token.encode()
 
 
 def wait_until_renewed(client: Any, namespace: Namespace, lease_ms: int) -> None:
@@ -88,14 +90,67 @@ def test_a_lock_set_by_hand_keeps_every_run_away(
     assert str(told.value).endswith(namespace.lock)
 
 
-def test_a_lock_that_another_took_over_is_neither_renewed_nor_released(
+def test_whoever_lost_the_lock_to_another_is_stopped_at_once_and_leaves_it_alone(
     client: Any, namespace: Namespace
 ) -> None:
-    with hold(client, namespace, lease_seconds=0.3):
-        client.set(namespace.lock, "another", px=1000)
-        wait_until(lambda: not client.exists(namespace.lock))  # not renewed
-        client.set(namespace.lock, "yet another")
-    assert client.get(namespace.lock) == b"yet another"
+    with pytest.raises(LostLock), hold(client, namespace, lease_seconds=0.3):
+        client.set(namespace.lock, "another", px=3_600_000)
+        wait_until(lambda: False)
+    assert client.get(namespace.lock) == b"another"
+    assert client.pttl(namespace.lock) > 3_000_000
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_nothing_on_the_way_takes_the_interruption_for_an_error_of_its_own(
+    client: Any, namespace: Namespace
+) -> None:
+    with pytest.raises(LostLock), hold(client, namespace, lease_seconds=0.3):
+        client.set(namespace.lock, "another")
+        try:
+            wait_until(lambda: False)
+        except Exception as error:
+            pytest.fail(f"the wait ended with {error!r}")
+
+
+def test_a_thread_that_cannot_be_interrupted_learns_of_a_lost_lock_when_it_proves_it(
+    client: Any, namespace: Namespace
+) -> None:
+    def work() -> str:
+        with pytest.raises(LostLock) as lost, hold(client, namespace, lease_seconds=0.3) as lease:
+            client.set(namespace.lock, "another")
+            wait_until(lambda: lease.lost)
+            client.delete(namespace.lock)  # too late: another may have deleted what we wrote
+            lease.prove("G1")
+        return str(lost.value)
+
+    with ThreadPoolExecutor(1) as threads:
+        assert "generation G1 was not published" in threads.submit(work).result()
+    assert not client.exists(namespace.lock)
+
+
+def test_a_lease_that_ran_out_is_taken_again_while_nobody_else_wants_it(
+    client: Any, namespace: Namespace
+) -> None:
+    with hold(client, namespace, lease_seconds=0.3) as lease:
+        for _ in range(2):
+            client.delete(namespace.lock)  # as if it had expired
+            wait_until(lambda: client.get(namespace.lock) == lease.token.encode())
+        client.delete(namespace.lock)
+        lease.prove("G1")
+        assert client.get(namespace.lock) == lease.token.encode()
+    assert not client.exists(namespace.lock)
+
+
+def test_the_lock_is_given_back_although_a_connection_was_cut(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis.from_url(server.url, retry=once, client_name="cut") as own:
+        with hold(own, namespace):
+            for each in client.client_list():
+                if each["name"] == "cut":
+                    client.client_kill_filter(_id=each["id"])
+        assert not client.exists(namespace.lock)
 
 
 def test_a_reply_that_was_lost_does_not_lock_a_run_out(client: Any, namespace: Namespace) -> None:
@@ -146,13 +201,13 @@ def test_an_outage_shorter_than_the_lease_is_survived(
         Noting.from_url(own_server.url, socket_timeout=2, retry=once) as client,
     ):
         client.errors = []
-        with hold(client, namespace, lease_seconds=9) as token:
+        with hold(client, namespace, lease_seconds=9) as lease:
             patient.pexpire(namespace.lock, 3_600_000)
             own_server.freeze()
             wait_until(lambda: bool(client.errors))  # a renewal failed
             own_server.thaw()
             wait_until_renewed(patient, namespace, 9000)
-            assert patient.get(namespace.lock) == token.encode()
+            assert patient.get(namespace.lock) == lease.token.encode()
 
 
 def test_a_server_that_is_gone_at_the_end_is_not_waited_for(

@@ -3,14 +3,18 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
 
+from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest, Namespace
-from batch.errors import LostLock, UnknownGeneration
+from batch.command.published import listing
+from batch.errors import LostLock, Overtaken, UnknownGeneration
 from batch.generations.lock import hold
+from batch.generations.publish import turn
 from batch.generations.registry import Generations
 from tests.generations import MANIFEST, contents, keys_of, publish_by_hand, read_back
 from tests.servers import Server, run
@@ -137,7 +141,7 @@ def test_a_refresh_after_a_rollback_is_live(client: Any, namespace: Namespace) -
     generations.roll_back(NAMES[0])
     publish_by_hand(client, namespace, NAMES[3])
     assert generations.live() == NAMES[3]
-    assert generations.prune(3) == NAMES[:1]
+    assert generations.prune(3) == NAMES[2:3]  # which was rolled back from
 
 
 def test_rolling_back_skips_what_was_rolled_back_from_before(
@@ -149,6 +153,64 @@ def test_rolling_back_skips_what_was_rolled_back_from_before(
     assert generations.roll_back().generation == NAMES[0]
     assert [each.state for each in generations.all()] == ["complete", "withdrawn", "withdrawn"]
     assert generations.roll_back(NAMES[1]).state == "complete"
+
+
+def test_the_one_good_generation_outlives_those_that_were_rolled_back_from(
+    client: Any, namespace: Namespace
+) -> None:
+    generations = published(client, namespace, NAMES[:2])
+    generations.roll_back()
+    publish_by_hand(client, namespace, NAMES[2])
+    generations.roll_back()
+    publish_by_hand(client, namespace, NAMES[3])
+    assert generations.prune(3) == NAMES[1:2]
+    assert generations.prune(2) == NAMES[2:3]
+    assert generations.roll_back().generation == NAMES[0]
+
+
+def test_what_a_rollback_would_go_to_stays_beyond_the_number_to_keep(
+    client: Any, namespace: Namespace
+) -> None:
+    generations = published(client, namespace, NAMES)
+    generations.roll_back(NAMES[2])
+    assert generations.prune(2) == [NAMES[0], NAMES[4]]
+    assert_only(client, namespace, NAMES[1:4])
+    assert generations.roll_back().generation == NAMES[1]
+
+
+LOSSES: dict[str, Callable[[Any, Namespace, Manifest], object]] = {
+    "every key": lambda c, s, m: c.delete(*m.keys(s)),
+    "a bucket of users": lambda c, s, m: c.delete(s.user_bucket(m.generation, 1)),
+    "a bucket of neighbours": lambda c, s, m: c.delete(s.similar_bucket(m.generation, 0)),
+    "a chunk of documents": lambda c, s, m: c.delete(s.chunk(m.generation, 0)),
+    "the popular list": lambda c, s, m: c.delete(s.popular(m.generation)),
+}
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_a_generation_that_is_not_whole_is_not_rolled_back_to(
+    client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    generations = published(client, namespace, NAMES[:3])
+    before = generations.all()
+    LOSSES[what](client, namespace, before[1])
+    with pytest.raises(UnknownGeneration, match="not whole any more: .* should hold .*, found"):
+        generations.roll_back(NAMES[1])
+    assert (generations.live(), generations.all()) == (NAMES[2], before)
+    assert generations.roll_back().generation == generations.live() == NAMES[0]
+    assert f"{NAMES[1]} is not whole any more" in caplog.text
+
+
+@pytest.mark.parametrize("target", [None, NAMES[0]])
+def test_a_rollback_that_meets_a_refresh_leaves_the_new_generation_live(
+    client: Any, namespace: Namespace, target: str | None
+) -> None:
+    generations = published(client, namespace, NAMES[:2])
+    late = Meanwhile(client, lambda: publish_by_hand(client, namespace, NAMES[2]))
+    with pytest.raises(Overtaken, match=f"another process made '{NAMES[2]}' live just now"):
+        Generations(late, namespace).roll_back(target)
+    assert generations.live() == NAMES[2]
+    assert [each.state for each in generations.all()] == ["complete"] * 3
 
 
 def test_prune_keeps_the_newest_and_deletes_every_key_of_the_others(
@@ -166,8 +228,8 @@ def test_prune_keeps_the_newest_and_deletes_every_key_of_the_others(
 def test_prune_keeps_the_live_generation_however_old(client: Any, namespace: Namespace) -> None:
     generations = published(client, namespace, NAMES)
     generations.roll_back(NAMES[0])
-    assert generations.prune(2) == NAMES[1:3]
-    assert_only(client, namespace, [NAMES[0], *NAMES[3:]])
+    assert generations.prune(2) == [NAMES[1], NAMES[4]]  # the last one is withdrawn
+    assert_only(client, namespace, [NAMES[0], *NAMES[2:4]])
     assert generations.live() == NAMES[0]
 
 
@@ -270,6 +332,58 @@ def test_a_manifest_of_another_schema_is_left_alone_and_told(
     assert generations.prune(1) == []
 
 
+def test_a_manifest_under_the_name_of_another_is_left_alone(
+    client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    generations = published(client, namespace, NAMES[:2])
+    text = replace(generations.all()[0], state="writing").to_json()
+    client.hset(namespace.generations, "another", text)
+    assert generations.prune(2) == []
+    assert "left alone" in caplog.text and "another" in caplog.text
+    with pytest.raises(BrokenRecord, match=f"it has the manifest of '{NAMES[0]}'"):
+        generations.roll_back("another")
+    assert names_of(generations) == NAMES[:2]
+
+
+@pytest.mark.parametrize("key", ["live", "generations", "lock"])
+def test_a_control_key_of_another_type_is_named_and_no_reason_to_try_again(
+    server: Server, client: Any, namespace: Namespace, key: str
+) -> None:
+    name = getattr(namespace, key)
+    client.rpush(name, "x")
+    with pytest.raises(BrokenRecord) as told, turn(client, namespace, 3):
+        pytest.fail("somebody's turn")
+    assert name in str(told.value) and "is of another type; delete that key" in str(told.value)
+    if key == "generations":
+        code, _, complaint = larder(server, namespace, "rollback", "x")
+        assert code == 2 and name in complaint
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"model": []}, {"model": {"ndcg": "x"}}, {"model": {"ndcg": 10**400}}, {"model": 1}]
+)
+def test_odd_metrics_are_shown_as_none(
+    client: Any, namespace: Namespace, metrics: dict[str, Any]
+) -> None:
+    generations = published(client, namespace, NAMES[:1])
+    odd = replace(generations.all()[0], metrics=metrics)
+    client.hset(namespace.generations, NAMES[0], odd.to_json())
+    row = listing(generations.all(), NAMES[0]).splitlines()[1]
+    assert row.split() == [NAMES[0], "live", "100", "10", "3", "-", "no"]
+
+
+def test_a_new_generation_sorts_behind_that_of_a_clock_that_was_ahead(
+    client: Any, namespace: Namespace
+) -> None:
+    ahead = "20990101T000000.000Z-0001"
+    generations = published(client, namespace, [NAMES[0], ahead])
+    name = generations.next_name(datetime(2026, 5, 4, tzinfo=UTC))
+    assert name.startswith("20990101T000000.001Z-")
+    publish_by_hand(client, namespace, name)
+    assert generations.prune(2) == NAMES[:1]
+    assert generations.roll_back().generation == ahead
+
+
 def test_rolling_back_to_what_another_version_wrote_works(
     client: Any, namespace: Namespace
 ) -> None:
@@ -285,7 +399,7 @@ def test_a_generation_that_another_run_condemned_is_never_published(
     """Of a run that stood still while writing, and whose lease another run took and gave back."""
     generations = Generations(client, namespace)
     manifest, _ = contents(namespace, ["u"], ["i"])
-    with hold(client, namespace) as token:
+    with hold(client, namespace) as lease:
         generations.begin(manifest)
         client.hset(
             namespace.generations,
@@ -293,7 +407,7 @@ def test_a_generation_that_another_run_condemned_is_never_published(
             replace(manifest, state="deleting").to_json(),
         )
         with pytest.raises(LostLock):
-            generations.commit(replace(manifest, state="complete"), token)
+            generations.commit(replace(manifest, state="complete"), lease.token)
     assert generations.live() is None
 
 
@@ -318,8 +432,8 @@ def test_the_command_lists_rolls_back_and_prunes(
     assert code == 2 and f"published are: {', '.join(NAMES[:4])}" in complaint
     assert generations.live() == NAMES[2]
     code, said, _ = larder(server, namespace, "prune", "--keep", "2")
-    assert (code, said) == (0, f"deleted {NAMES[0]}, {NAMES[1]}\n")
-    assert_only(client, namespace, NAMES[2:4])
+    assert (code, said) == (0, f"deleted {NAMES[0]}, {NAMES[3]}\n")
+    assert_only(client, namespace, NAMES[1:3])
 
 
 def test_the_command_shows_a_list(server: Server, client: Any, namespace: Namespace) -> None:

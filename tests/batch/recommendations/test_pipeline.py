@@ -19,7 +19,7 @@ from app.contracts.recommendations import (
 )
 from batch.errors import BadSettings, NotGoodEnough
 from batch.generations.lock import hold
-from batch.generations.publish import publish
+from batch.generations.publish import publish, turn
 from batch.generations.registry import Generations
 from batch.interactions.pairs import Interactions
 from batch.progress import Advance
@@ -107,7 +107,8 @@ def refresh(
     documents = [encode_document(item) for item in made.items]
     progress, report = chosen.pop("progress", Steps()), chosen.pop("report", lambda quality: None)
     candidate, terms = LocalCandidate(made, engine), Terms(**chosen)
-    return pipeline.refresh(candidate, documents, client, namespace, terms, progress, report)
+    with turn(client, namespace, terms.keep) as ours:
+        return pipeline.refresh(ours, candidate, documents, terms, progress, report)
 
 
 def keys(client: Any, namespace: Namespace) -> list[bytes]:
@@ -131,8 +132,8 @@ def publish_measured(client: Any, namespace: Namespace, ndcg: float, k: int) -> 
     measured = replace(
         manifest, settings=Holdout().settings, metrics={"model": {"ndcg": ndcg, "k": k}}
     )
-    with hold(client, namespace) as token:
-        return publish(client, namespace, measured, made, token)
+    with hold(client, namespace) as lease:
+        return publish(client, namespace, measured, made, lease)
 
 
 def test_the_first_refresh_publishes_and_its_manifest_says_what_it_is(
