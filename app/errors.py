@@ -8,7 +8,8 @@
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- NothingPublished   503
-    `-- CacheUnavailable   503
+    |-- CacheUnavailable   503
+    `-- NotReady           503
 
 Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``.
 """
@@ -72,3 +73,10 @@ class CacheUnavailable(ServingError):
 
     status = 503
     title = "Cache unavailable"
+
+
+class NotReady(ServingError):
+    """A worker of this server has nothing to answer with."""
+
+    status = 503
+    title = "Not ready"

@@ -1,7 +1,9 @@
 """What every test may ask for: real servers, a namespace of its own, a published generation."""
 
+import tempfile
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -54,6 +56,16 @@ def cluster_client(cluster: Cluster) -> Iterator[Any]:
 def namespace() -> Namespace:
     """A namespace that no other test uses."""
     return Namespace(f"test-{next(_NUMBERS)}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """This run's own: what API and job leave on a machine must not meet that of another run."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("tmp")
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """One module per noun, each with one blueprint ``bp``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +18,8 @@ class Sources:
     watcher: Watcher
     lookup: Lookup
     answers: Answers
+    all_have_loaded: Callable[[], bool]
+    """Whether every worker of this server has a generation."""
 
 
 def sources() -> Sources:

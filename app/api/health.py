@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from app.api import sources
+from app.errors import NotReady
 
 bp = Blueprint("health", __name__, url_prefix="/health")
 
@@ -15,9 +16,11 @@ def live() -> Response:
 
 @bp.get("/ready")
 def ready() -> Response:
-    """There is a generation to answer from; 503 while there is none."""
+    """Every worker has a generation to answer from; 503 while one has none."""
     watcher = sources().watcher
     generation = watcher.live()
+    if not sources().all_have_loaded():
+        raise NotReady("a worker of this server has no generation to serve yet")
     return jsonify(
         status="ready",
         generation=generation.manifest.generation,

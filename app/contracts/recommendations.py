@@ -220,13 +220,19 @@ def document(chunk: bytes, position: int) -> bytes:
     return found
 
 
+def decode_chunk(chunk: bytes) -> list[bytes]:
+    """All documents of a chunk, in order. Raises BrokenRecord as ``document`` does."""
+    count = int.from_bytes(chunk[:4], "little") // 4 - 1
+    return [document(chunk, position) for position in range(count)]
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest(generations.Manifest):
     """How to find the keys of a generation of recommendations, and where it came from.
 
     ``similar_buckets`` is 0 in a generation that was published without similar items.
-    ``document_bytes`` is what each API worker holds in memory, twice that while it changes to the
-    next generation.
+    ``document_bytes`` is what the API's workers hold in the file that they share, twice that while
+    they change to the next generation.
     """
 
     generation: str

@@ -1,6 +1,7 @@
 """The only place that picks the concrete parts of the API and puts them together."""
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -22,11 +23,32 @@ LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 """Like gunicorn's own lines, which stand between these."""
 
 
+log = logging.getLogger("larder.workers")
+
+
 class IdConverter(BaseConverter):
     """Any id in a path: slashes, line breaks and all."""
 
     regex = r"(?s:.+)"
     part_isolating = False
+
+
+class Listeners:
+    """Whom a worker tells how it fares: its metrics, if there are any, and the other workers."""
+
+    def __init__(self, worker: Worker | None, metrics: "Metrics | None") -> None:
+        self._worker = worker
+        self._metrics = metrics
+
+    def looked(self, reachable: bool, published_at: str | None) -> None:
+        if self._metrics:
+            self._metrics.looked(reachable, published_at)
+        if self._worker and published_at is not None:
+            self._worker.has_loaded()
+
+    def degraded(self) -> None:
+        if self._metrics:
+            self._metrics.degraded()
 
 
 def create_app(settings: Settings | None = None, watcher: Watcher | None = None) -> Flask:
@@ -42,10 +64,10 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     worker = this_worker()
     metrics = _metrics(worker) if settings.metrics else None
     if watcher is None:
-        watcher = Watcher(settings, metrics)
+        watcher = Watcher(settings, Listeners(worker, metrics))
         watcher.start()
     lookup = Lookup(watcher)
-    sources = Sources(watcher, lookup, Answers(lookup, metrics))
+    sources = Sources(watcher, lookup, Answers(lookup, metrics), partial(_all_have_loaded, worker))
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
@@ -53,6 +75,14 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     if metrics:
         metrics.register(app)
     return app
+
+
+def _all_have_loaded(worker: Worker | None) -> bool:
+    try:
+        return worker is None or worker.all_have_loaded()
+    except OSError as error:
+        log.warning("this worker speaks for itself, it does not find the others: %s", error)
+        return True
 
 
 def _flask(settings: Settings, sources: Sources) -> Flask:

@@ -1,47 +1,21 @@
 """The live generation as one worker holds it: what every answer is rendered from.
 
 A user's record comes from the cache, one round trip each. All else is here: the item documents,
-as the bytes that go on the wire (packed chunks, about the size of the catalogue's JSON), and the
-popular list.
+as the bytes that go on the wire, and the popular list.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from json import JSONEncoder
 
-from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import Manifest, decode_record, document, document_place
+from app.contracts.recommendations import Manifest, decode_record
+from app.recommendations.documents import Opening
 from app.recommendations.near_cache import NearCache, Remembered
 
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
 
-OPENINGS_AT_HAND = 16_384
-"""So many unpacked documents, some MB of typical ones, spare most of the unpacking."""
-
 RENDERING = 1
 """Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
-
-
-Opening = Callable[[int], bytes]
-"""Gives the document of an item without its closing brace, so that a score can follow."""
-
-
-def openings(chunks: Sequence[bytes]) -> Opening:
-    """Find documents in their chunks; those of the items asked for most lately are at hand.
-
-    The function raises BrokenRecord for an item that the chunks do not hold.
-    """
-
-    @lru_cache(maxsize=OPENINGS_AT_HAND)
-    def opening(item: int) -> bytes:
-        chunk, position = document_place(item)
-        if chunk >= len(chunks):
-            raise BrokenRecord(f"a record names item {item}, beyond the last document")
-        return document(chunks[chunk], position)[:-1]
-
-    return opening
 
 
 _ENCODER = JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each call

@@ -1,6 +1,8 @@
 """Which generation is live: asked a few times a second, in a thread, never in a request."""
 
 import logging
+import random
+import time
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
@@ -8,7 +10,7 @@ from typing import Protocol
 import redis
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.connect import (
     CACHE_ERRORS,
@@ -18,12 +20,13 @@ from app.recommendations.connect import (
     no_answer,
     nodes_of,
 )
-from app.recommendations.generation import Generation, openings
-from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.generation import Generation
+from app.recommendations.loading import Loader
 from app.recommendations.resolver import Resolver
+from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 
-_CHUNKS_AT_A_TIME = 64
+_SOON_SECONDS = 0.02
 _PATIENCE_WITH_NAMES_SECONDS = 1.0
 
 log = logging.getLogger("larder.cache")
@@ -56,9 +59,12 @@ class Watcher:
         self._live: Generation | None = None
         self._problem = "the cache was not reached yet"
         self._unread = self._untold = ""
+        self._next = ""
+        self._due_seconds = 0.0
         self._ended = False
         self._wake = Event()
         self._resolver = Resolver(told=self._wake.set)
+        self._loader = Loader(settings, self._open)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -114,15 +120,24 @@ class Watcher:
         except CACHE_ERRORS as error:
             self._resolver.ask_again()  # somebody else may have the address now
             self._set_unreachable(no_answer(error), error)
+            self._serve_what_is_left()
         except BrokenRecord as error:
             self._unreadable(error)
+        except BeingMade:
+            self._wait_for_another_worker()
 
     def _watch(self) -> None:
         while not self._ended:
-            self._wake.wait(self._settings.watch_interval_ms / 1000)
+            self._wake.wait(self._pause_seconds())
             self._wake.clear()
             if not self._ended:
                 self._look()
+
+    def _pause_seconds(self) -> float:
+        """Until the next look, or until the next generation may be loaded if that is sooner."""
+        interval = self._settings.watch_interval_ms / 1000
+        until_due = self._due_seconds - time.monotonic()
+        return until_due if 0 < until_due < interval else interval
 
     def _look(self) -> None:
         """Poll and tell. Never raises: without its watcher a worker would be deaf for good."""
@@ -143,28 +158,38 @@ class Watcher:
     def _follow(self) -> None:
         name: bytes | None
         if self._client is None:
-            self._client = self._open()
+            self._client = self._open(self._settings.cache_timeout_ms)
         try:
             name = self._client.get(self.namespace.live)
         except redis.exceptions.RedisClusterException:
             # At no address that the client knows is a node: the URL may lead to others.
-            self._client = self._open()
+            self._client = self._open(self._settings.cache_timeout_ms)
             name = self._client.get(self.namespace.live)
         self._resolver.expect(nodes_of(self._client))
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
             self._set_unreachable("the cache lost its data: run 'larder refresh' again")
             return
-        if name is not None and self._name_of_live() != name.decode(errors="replace"):
-            self._live = self._load(self._client, name.decode(errors="replace"))
+        if name is not None and self._is_due(name.decode(errors="replace")):
+            self._live = self._loader.load(self._client, name.decode(errors="replace"))
             log.info("serving generation %s", self._name_of_live())
         self._set_reachable()
 
-    def _open(self) -> Client:
+    def _is_due(self, name: str) -> bool:
+        """Whether to load it now: at once when there is nothing to serve, else not all together."""
+        if name == self._name_of_live():
+            return False
+        if name != self._next:
+            self._next = name
+            spread = self._settings.load_spread_ms / 1000
+            self._due_seconds = time.monotonic() + random.uniform(0, spread)
+        return self._live is None or time.monotonic() >= self._due_seconds
+
+    def _open(self, timeout_ms: int) -> Client:
         url = self._settings.cache_url
         if host := host_of(url):
             self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
-        return self._connect(url, self._settings.cache_timeout_ms, self._resolver)
+        return self._connect(url, timeout_ms, self._resolver)
 
     def _published_at(self) -> str | None:
         return self._live.manifest.published_at if self._live else None
@@ -172,33 +197,18 @@ class Watcher:
     def _name_of_live(self) -> str | None:
         return self._live.manifest.generation if self._live else None
 
-    def _load(self, client: Client, name: str) -> Generation:
-        pipeline = client.pipeline(transaction=False)
-        pipeline.hget(self.namespace.generations, name)
-        pipeline.get(self.namespace.popular(name))
-        text, popular = pipeline.execute()
-        if text is None or popular is None:
-            raise BrokenRecord(f"generation {name} is live but has no manifest or popular list")
-        manifest = Manifest.from_json(text)
-        if manifest.generation != name:
-            raise BrokenRecord(f"generation {name} has the manifest of {manifest.generation}")
-        return Generation(
-            manifest=manifest,
-            opening=openings(self._load_chunks(client, manifest)),
-            popular=Remembered(popular),
-            near=NearCache(self._settings.near_cache_users),
-        )
+    def _serve_what_is_left(self) -> None:
+        """Answer from the file that other workers made, if this one has no generation yet."""
+        if self._live is None and (left := self._loader.left()):
+            self._live = left
+            log.info("serving generation %s, which was left here", self._name_of_live())
 
-    def _load_chunks(self, client: Client, manifest: Manifest) -> list[bytes]:
-        chunks: list[bytes] = []
-        for first in range(0, manifest.chunks, _CHUNKS_AT_A_TIME):
-            pipeline = client.pipeline(transaction=False)
-            for chunk in range(first, min(first + _CHUNKS_AT_A_TIME, manifest.chunks)):
-                pipeline.get(self.namespace.chunk(manifest.generation, chunk))
-            chunks.extend(pipeline.execute())
-            if None in chunks[first:]:
-                raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
-        return chunks
+    def _wait_for_another_worker(self) -> None:
+        self._due_seconds = time.monotonic() + _SOON_SECONDS
+        if self._live is None:
+            self._problem = "another worker is loading the generation"
+        else:
+            self._set_reachable()
 
     def _unreadable(self, error: BrokenRecord) -> None:
         """Another version's generation is live; the one in memory, if any, stays in use."""

@@ -16,7 +16,7 @@ from tests.servers import Server
 @contextmanager
 def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Watcher]:
     """A watcher that has looked once and has no thread."""
-    patient = {"cache_timeout_ms": 60_000, **settings}
+    patient = {"cache_timeout_ms": 60_000, "load_spread_ms": 0, **settings}
     watcher = Watcher(Settings(cache_url=server.url, namespace=namespace.name, **patient))
     watcher.poll()
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import psutil
 import pytest
 import redis
 from flask.testing import FlaskClient
@@ -200,6 +201,46 @@ def test_starting_without_a_cache_works_and_becomes_ready_by_itself() -> None:
             publish(server)
             wait_until(lambda: ready(url))
             check_whole(url)
+
+
+def test_workers_that_start_while_the_cache_is_away_serve_what_the_machine_has(
+    own_server: Server,
+) -> None:
+    publish(own_server)
+    with Api(own_server.url, SHOP.name) as api:
+        wait_until(lambda: ready(api.url))
+        own_server.kill()
+        kill_workers(api, 2)
+        wait_until(lambda: degraded(api.url))
+        for _ in range(10):
+            answer = get(api.url, "/recommendations/u1").json()
+            assert (answer["source"], answer["degraded"]) == ("popular", True)
+            assert answer["generation"] == "20260101T000000Z-0001"
+
+
+def test_ready_is_what_every_worker_says(own_server: Server, tmp_path: Path) -> None:
+    publish(own_server)
+    nowhere = tmp_path / "missing"
+    with Api(own_server.url, SHOP.name, documents_folder=str(nowhere)) as api:
+        wait_until(lambda: ready(api.url))
+        own_server.kill()
+        kill_workers(api, 1)
+        wait_until(lambda: get(api.url, "/health/ready").status == 503)
+        asked = [get(api.url, "/health/ready") for _ in range(20)]
+        assert {answer.status for answer in asked} == {503}
+        own_server.start()
+        publish(own_server)
+        wait_until(lambda: ready(api.url))
+
+
+def kill_workers(api: Api, count: int) -> None:
+    """Kill -9 so many of them; return when others have taken their places."""
+    assert api._process is not None
+    master = psutil.Process(api._process.pid)
+    for each in master.children()[:count]:
+        each.kill()
+        each.wait()
+    wait_until(lambda: len(master.children()) == 2)
 
 
 def test_a_wrong_password_is_said_without_it_and_a_right_one_heals(

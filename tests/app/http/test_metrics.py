@@ -280,9 +280,9 @@ def test_a_dead_worker_says_nothing_of_the_present(own_server: Server) -> None:
         wait_until(lambda: not any(each.is_running() for each in old))
         assert told(api, "larder_cache_reachable") == 0
         own_server.start()
-        wait_until(lambda: told(api, "larder_cache_reachable") == 1)
         with redis.Redis.from_url(own_server.url) as client:
             publish_by_hand(client, SPACE)
+        wait_until(lambda: told(api, "larder_cache_reachable") == 1)
         wait_until_each(api, lambda: get(api.url, "/health/ready").status == 200)
 
 

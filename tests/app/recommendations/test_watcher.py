@@ -4,6 +4,7 @@ import json
 import logging
 import tracemalloc
 from contextlib import ExitStack
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -280,23 +281,36 @@ class TestFollowing:
             with pytest.raises(CacheUnavailable):
                 watcher.live()
 
-    def test_a_generation_in_memory_is_about_as_large_as_its_json(
-        self, server: Server, client: Any, namespace: Namespace
+    @pytest.mark.parametrize("shared", [True, False], ids=["a file", "no file"])
+    def test_documents_are_in_a_worker_only_where_no_file_can_be(
+        self, server: Server, client: Any, namespace: Namespace, tmp_path: Path, shared: bool
     ) -> None:
-        publish_by_hand(client, namespace, items=[f"item-{n}" for n in range(100_000)])
+        publish_by_hand(client, namespace, items=[f"item-{n}" for n in range(40_000)])
+        client.rename(namespace.live, f"{namespace.live}-later")
         text_bytes = sum(
-            len(f'{{"item":"item-{n}","title":"Title of {n}"}}') for n in range(100_000)
+            len(f'{{"item":"item-{n}","title":"Title of {n}"}}') for n in range(40_000)
         )
-        with watching(server, namespace) as watcher:
-            client.delete(namespace.live)
-            watcher._live = None
-            client.set(namespace.live, FIRST)
+        folder = tmp_path if shared else tmp_path / "missing"
+        with watching(server, namespace, documents_folder=str(folder)) as watcher:
+            client.rename(f"{namespace.live}-later", namespace.live)
             tracemalloc.start()
             watcher.poll()
             held, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
-            assert watcher.live().manifest.items == 100_000
-        assert text_bytes < held < 1.3 * text_bytes
+            assert watcher.live().manifest.items == 40_000
+        if shared:
+            assert held < 0.05 * text_bytes
+        else:
+            assert text_bytes < held < 1.3 * text_bytes
+
+    def test_the_next_generation_is_not_loaded_by_all_at_once(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace, FIRST)
+        with watching(server, namespace, load_spread_ms=3_600_000) as watcher:
+            assert watcher.live().manifest.generation == FIRST, "the first one has no time to lose"
+            publish_by_hand(client, namespace, SECOND)
+            _still_serves_the_first(watcher)
 
 
 def _still_serves_the_first(watcher: Watcher) -> None:

@@ -1,0 +1,92 @@
+"""A generation on its way from the cache: once a machine, and never in a request."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from io import BytesIO
+from typing import BinaryIO
+
+import redis
+
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import Manifest, Namespace
+from app.recommendations.connect import Client
+from app.recommendations.documents import Documents, write
+from app.recommendations.generation import Generation
+from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.shelf import Shelf
+from app.settings import Settings
+
+TIMEOUT_MS = 20_000
+"""For each step of a load, which nobody waits for; a request has ``cache_timeout_ms``."""
+
+_CHUNKS_AT_A_TIME = 16
+
+log = logging.getLogger("larder.cache")
+
+
+class Loader:
+    """Loads the generations of one namespace; ``open`` gives a client with a time-out in ms."""
+
+    def __init__(self, settings: Settings, open: Callable[[int], Client]) -> None:
+        self._namespace = Namespace(settings.namespace)
+        self._near_cache_users = settings.near_cache_users
+        self._open = open
+        self._shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
+
+    def load(self, client: Client, name: str) -> Generation:
+        """The generation of that name, from the file of this machine if another worker made it.
+
+        Raises BrokenRecord, BeingMade and the errors of the client.
+        """
+        manifest, popular = self._head(client, name)
+
+        def fill(file: BinaryIO) -> None:
+            with closing(self._open(TIMEOUT_MS)) as patient:
+                write(file, manifest, popular, self._chunks(patient, manifest))
+
+        try:
+            return self._generation(self._shelf.documents(manifest, fill))
+        except OSError as error:
+            log.warning("no file of documents (%s): this worker has them in its memory", error)
+        memory = BytesIO()
+        fill(memory)
+        return self._generation(Documents.of(memory.getvalue()))
+
+    def left(self) -> Generation | None:
+        """What was served last from the file of this machine, for when the cache is away."""
+        documents = self._shelf.latest()
+        return self._generation(documents) if documents else None
+
+    def _generation(self, documents: Documents) -> Generation:
+        return Generation(
+            manifest=documents.manifest,
+            opening=documents.opening,
+            popular=Remembered(documents.popular),
+            near=NearCache(self._near_cache_users),
+        )
+
+    def _head(self, client: Client, name: str) -> tuple[Manifest, bytes]:
+        pipeline = client.pipeline(transaction=False)
+        pipeline.hget(self._namespace.generations, name)
+        pipeline.get(self._namespace.popular(name))
+        text, popular = pipeline.execute()
+        if text is None or popular is None:
+            raise BrokenRecord(f"generation {name} is live but has no manifest or popular list")
+        manifest = Manifest.from_json(text)
+        if manifest.generation != name:
+            raise BrokenRecord(f"generation {name} has the manifest of {manifest.generation}")
+        return manifest, popular
+
+    def _chunks(self, client: Client, manifest: Manifest) -> Iterator[bytes]:
+        for first in range(0, manifest.chunks, _CHUNKS_AT_A_TIME):
+            pipeline = client.pipeline(transaction=False)
+            for chunk in range(first, min(first + _CHUNKS_AT_A_TIME, manifest.chunks)):
+                pipeline.get(self._namespace.chunk(manifest.generation, chunk))
+            try:
+                found = pipeline.execute()
+            except OSError as error:  # it is no error of the file
+                raise redis.ConnectionError(str(error)) from error
+            if None in found:
+                raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
+            yield from found

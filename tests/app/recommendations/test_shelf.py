@@ -1,0 +1,200 @@
+"""One file of documents a machine and generation: verified, shared, and gone in its time."""
+
+import logging
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import Namespace, encode_chunk, encode_document
+from app.recommendations.documents import Documents, write
+from app.recommendations.shelf import BeingMade, Shelf
+from tests.app.served import watching
+from tests.generations import MANIFEST, publish_by_hand
+from tests.servers import Server
+
+FIRST = replace(MANIFEST, generation="20260101T000000Z-0001", items=300)
+SECOND = replace(FIRST, generation="20260101T000001Z-0002")
+IDS = ["a/b", 'q"\\', "Zoë \U0001f600", "x" * 1024, *(f"i{n}" for n in range(296))]
+DOCUMENTS = [encode_document(item, f'{{"title":"Title of {n}"}}') for n, item in enumerate(IDS)]
+CHUNKS = [encode_chunk(DOCUMENTS[:256]), encode_chunk(DOCUMENTS[256:])]
+URL = "redis://me:hunter2@cache:6379/0"
+
+
+def fill(file: BinaryIO) -> None:
+    write(file, FIRST, b"popular", CHUNKS)
+
+
+def refuse(file: BinaryIO) -> None:
+    raise AssertionError("it is there")
+
+
+def shelf(parent: Path, namespace: str = "shop") -> Shelf:
+    return Shelf(str(parent), URL, namespace)
+
+
+def files(parent: Path) -> list[Path]:
+    return sorted((parent / f"larder-{os.geteuid()}").iterdir())
+
+
+class TestDocuments:
+    def test_every_document_is_found_and_no_other(self, tmp_path: Path) -> None:
+        memory = BytesIO()
+        fill(memory)
+        for found in (Documents.of(memory.getvalue()), shelf(tmp_path).documents(FIRST, fill)):
+            assert [found.opening(item) + b"}" for item in range(300)] == DOCUMENTS
+            assert (found.manifest, found.popular) == (FIRST, b"popular")
+            for item in (300, 301, 2**32 - 1):
+                with pytest.raises(BrokenRecord, match=f"names item {item}, beyond the last"):
+                    found.opening(item)
+
+    @pytest.mark.parametrize("chunks", [CHUNKS[:1], CHUNKS[::-1][:1], [b""], [b"\xff" * 99]])
+    def test_chunks_that_are_not_all_are_no_generation(
+        self, chunks: list[bytes], tmp_path: Path
+    ) -> None:
+        with pytest.raises(BrokenRecord):
+            shelf(tmp_path).documents(FIRST, lambda file: write(file, FIRST, b"", chunks))
+        assert files(tmp_path) == []
+
+
+class TestTheFile:
+    def test_it_is_made_once_and_its_name_tells_no_secret(self, tmp_path: Path) -> None:
+        shelf(tmp_path).documents(FIRST, fill)
+        (file,) = files(tmp_path)
+        assert shelf(tmp_path).documents(replace(FIRST, state="withdrawn"), refuse).popular
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        assert file.stat().st_mode & 0o777 == 0o600
+        other = Shelf(str(tmp_path), URL.replace("hunter2", "*******"), "shop")
+        assert other.documents(FIRST, refuse).popular
+
+    @pytest.mark.parametrize("at", [0, 18, 30, 50, 9_000, -20, -1])
+    def test_a_damaged_one_is_made_again(
+        self, at: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shelf(tmp_path).documents(FIRST, fill)
+        (file,) = files(tmp_path)
+        whole = file.read_bytes()
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        for content in (bytes(damaged), whole[:at], b"", whole + b"x"):
+            file.write_bytes(content)
+            assert shelf(tmp_path).latest() is None
+            assert shelf(tmp_path).documents(FIRST, fill).popular == b"popular"
+            assert files(tmp_path) == [file] and file.read_bytes() == whole
+        assert "is damaged" in caplog.text
+
+    def test_the_one_before_goes_although_it_is_in_use(self, tmp_path: Path) -> None:
+        before = shelf(tmp_path).documents(FIRST, fill)
+        shelf(tmp_path).documents(SECOND, fill)
+        assert len(files(tmp_path)) == 1
+        assert before.opening(299) + b"}" == DOCUMENTS[299]
+
+    def test_that_of_another_namespace_goes_when_nobody_serves_from_it(
+        self, tmp_path: Path
+    ) -> None:
+        served = shelf(tmp_path, "served").documents(FIRST, fill)
+        shelf(tmp_path, "stopped").documents(FIRST, fill)
+        shelf(tmp_path).documents(FIRST, fill)
+        assert len(files(tmp_path)) == 2
+        assert shelf(tmp_path, "served").documents(FIRST, refuse).manifest == served.manifest
+        assert shelf(tmp_path, "stopped").latest() is None
+
+    def test_the_last_one_is_there_while_the_cache_is_away(self, tmp_path: Path) -> None:
+        assert shelf(tmp_path).latest() is None
+        shelf(tmp_path).documents(FIRST, fill)
+        found = shelf(tmp_path).latest()
+        assert found is not None and found.manifest == FIRST
+
+
+@contextmanager
+def making(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker in the middle of writing the file."""
+    code = (
+        "import sys\n"
+        "from tests.app.recommendations.test_shelf import FIRST, Path, shelf\n"
+        "def write(file):\n"
+        "    file.write(b'half'); file.flush(); print(flush=True); sys.stdin.read()\n"
+        "shelf(Path(sys.argv[1])).documents(FIRST, write)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_one_worker_makes_it_and_a_killed_one_leaves_nothing(tmp_path: Path) -> None:
+    with making(tmp_path) as process:
+        with pytest.raises(BeingMade):
+            shelf(tmp_path).documents(FIRST, fill)
+        shelf(tmp_path).documents(SECOND, fill)
+        assert len(files(tmp_path)) == 2, "what is being made is left alone"
+        process.kill()
+        process.wait()
+    shelf(tmp_path, "another").documents(SECOND, fill)
+    assert [file.suffix for file in files(tmp_path)] == [".documents"]
+    with making(tmp_path) as process:
+        process.kill()
+        process.wait()
+    assert shelf(tmp_path).documents(FIRST, fill).popular == b"popular"
+    assert [file.suffix for file in files(tmp_path)] == [".documents"]
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow over 4 KB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class TestWithoutAFile:
+    @pytest.mark.parametrize("why", ["unwritable", "open to others", "a link", "full"])
+    def test_a_worker_answers_from_memory_of_its_own_and_says_so(
+        self,
+        why: str,
+        server: Server,
+        client: Any,
+        namespace: Namespace,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        publish_by_hand(client, namespace, items=[f"i{n}" for n in range(1000)])
+        ours = tmp_path / f"larder-{os.geteuid()}"
+        if why == "unwritable":
+            ours.write_text("a file")
+        elif why == "a link":
+            ours.symlink_to(tmp_path)
+        else:
+            ours.mkdir(0o700 if why == "full" else 0o755)
+        with full_disk() if why == "full" else nullcontext():
+            with watching(server, namespace, documents_folder=str(tmp_path)) as watcher:
+                opening = watcher.live().opening
+        assert opening(999) == b'{"item":"i999","title":"Title of 999"'
+        assert "this worker has them in its memory" in caplog.text
+        assert why != "full" or files(tmp_path) == []
+
+    def test_workers_share_what_one_has_loaded(
+        self, server: Server, client: Any, namespace: Namespace, tmp_path: Path
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with watching(server, namespace, documents_folder=str(tmp_path)):
+            client.delete(namespace.chunk(FIRST.generation, 0))
+            with watching(server, namespace, documents_folder=str(tmp_path)) as second:
+                assert second.live().opening(9) == b'{"item":"i9","title":"Title of 9"'
