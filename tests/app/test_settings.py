@@ -29,6 +29,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_MAX_BODY_BYTES": "2048",
         "LARDER_REQUEST_TIMEOUT_MS": "700",
         "LARDER_METRICS": "true",
+        "LARDER_SERVER": "granian",
         "LARDER_BIND": "0.0.0.0:80",
         "LARDER_WORKERS": "3",
         "LARDER_THREADS": "5",

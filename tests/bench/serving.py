@@ -108,9 +108,16 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
             "sync worker": sync,
             "gevent worker": gevent,
         }
-        for each in (warm, cold, *others.values()):
+        fast = {"server": "granian", **settings}
+        fast_warm = stack.enter_context(Api(server.url, "default", **fast))
+        fast_cold = stack.enter_context(Api(server.url, "default", near_cache_users="0", **fast))
+        for each in (warm, cold, fast_warm, fast_cold, *others.values()):
             wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
-        yield _cases(bare, flask, warm, cold, others), server
+        cases = _cases(bare, flask, warm, cold, others)
+        asked = cases[2].paths
+        cases.append(Case("user, warm, granian", fast_warm, asked, {}))
+        cases.append(Case("user, cold, granian", fast_cold, asked, {}))
+        yield cases, server
 
 
 def _cases(
