@@ -13,7 +13,7 @@ from app.settings import Settings
 from batch.generations.registry import Generations
 from tests.app.served import watching
 from tests.generations import publish_by_hand
-from tests.servers import Cluster, Server, wait_until
+from tests.servers import Cluster, Server
 
 FIRST = "20260101T000000Z-0001"
 SECOND = "20260101T000001Z-0002"

@@ -106,7 +106,8 @@ def refresh(
 ) -> Manifest:
     documents = [encode_document(item) for item in made.items]
     progress, report = chosen.pop("progress", Steps()), chosen.pop("report", lambda quality: None)
-    candidate, terms = LocalCandidate(made, engine), Terms(**chosen)
+    candidate = LocalCandidate(made, engine, chosen.pop("repeat", False))
+    terms = Terms(**chosen)
     return pipeline.refresh(candidate, documents, client, namespace, terms, progress, report)
 
 
@@ -278,6 +279,15 @@ def test_a_live_generation_that_was_judged_by_another_split_is_not_compared(
 ) -> None:
     publish_measured(client, namespace, ndcg=1.5, k=3)
     assert not refresh(client, namespace, k=3, holdout=Holdout(split="stratified")).forced
+    assert "not compared with the live generation" in caplog.text
+
+
+def test_lists_that_repeat_are_not_compared_with_lists_that_do_not(
+    client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_measured(client, namespace, ndcg=1.5, k=3)
+    manifest = refresh(client, namespace, k=3, repeat=True, gate=Gate(force=True))
+    assert manifest.settings["repeat"] is True
     assert "not compared with the live generation" in caplog.text
 
 
