@@ -25,6 +25,8 @@ from app.contracts.recommendations import (
     encode_document,
     encode_record,
     field,
+    mark_popular,
+    unmark,
 )
 
 NAME = "20260131T235959.000Z-ab12"
@@ -207,6 +209,13 @@ class TestRecords:
 
     def test_ten_entries_stay_under_the_64_bytes_that_a_server_packs(self) -> None:
         assert len(encode_record([(number, 0.5) for number in range(10)])) == 60
+
+    def test_the_mark_of_what_is_popular_is_frozen(self) -> None:
+        marked = b"\x01\x00\x00\x80" + RECORD[4:]
+        assert mark_popular(RECORD) == marked
+        assert unmark(marked) == (RECORD, True)
+        for record in (RECORD, b"", b"\xff\xff\xff\xff\xff"):
+            assert unmark(record) == (record, False)
 
     def test_an_empty_list_is_a_record(self) -> None:
         assert encode_record([]) == b""

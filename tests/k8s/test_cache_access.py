@@ -3,6 +3,7 @@
 A denied command is noted by the server (``ACL LOG``), also where the code puts up with it.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -209,9 +212,9 @@ def test_the_api_user_may_answer_every_request(
 ) -> None:
     refreshed(cache.url("batch"), interactions)
     tester.acl_log_reset()
+    tester.config_resetstat()
     with Api(cache.url("api"), SHOP.name, workers="1", user_sample="true") as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
-        tester.config_resetstat()
         ask_for_everything(api.url)
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
@@ -235,8 +238,12 @@ FORBIDDEN = {
     "api": """SET larder:1:{default}:live other, DEL larder:1:{default}:live,
         UNLINK larder:1:{default}:live, HSET larder:1:{default}:generations a b,
         EXPIRE larder:1:{default}:live 1, EVAL return 0, HGETALL larder:1:{default}:generations,
-        HGET other:hash field""",
-    "batch": "SET other:key value, DEL other:key, UNLINK other:key, HSET other:hash field value",
+        HGET other:hash field, GET larder:1:{other}:live, HMGET larder:1:other:x:user:0 u1,
+        EXISTS larder:1:other:x:popular, GET larder:1:default2:x:popular""",
+    "batch": """SET other:key value, DEL other:key, UNLINK other:key, HSET other:hash field value,
+        GET larder:1:{other}:live, SET larder:1:{other}:live x,
+        HGETALL larder:1:{other}:generations,
+        UNLINK larder:1:other:x:popular, DEL larder:1:{default2}:lock""",
     "health": "GET larder:1:{default}:live",
 }
 
@@ -253,6 +260,55 @@ def test_a_user_is_refused_what_is_not_its_work(cache: Cache, user: str, command
     opened = cache.client("health", "none") if user == "health" else cache.as_user(user)
     with opened as client, pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command.split())
+
+
+def test_two_tenants_of_one_cache_reach_nothing_of_each_other(tmp_path: Path) -> None:
+    """The second tenant's users are the first one's lines with another namespace in them."""
+    cache, tenants = fresh(tmp_path), {"default": "", "other": "2"}
+    users = tmp_path / "users.acl"
+    lines = [line for line in users.read_text().splitlines() if "default:*" in line]
+    assert [line.split()[1] for line in lines] == ["api", "batch"]
+    with users.open("a") as file:
+        for line in lines:
+            file.write(re.sub("^user [a-z]+", r"\g<0>2", line.replace("default", "other")) + "\n")
+    with cache.running() as tester:
+        for name, number in tenants.items():
+            url = _as(cache.url("batch"), f"batch{number}")
+            with connect(url) as client:
+                publish_by_hand(client, Namespace(name), users=[f"u{n}" for n in range(60)])
+            with Api(
+                _as(cache.url("api"), f"api{number}"), name, workers="1", user_sample="true"
+            ) as api:
+                wait_until(partial(_is_ready, api))
+                ask_for_everything(api.url)
+        assert denied(cache, tester) == set()
+        keys = sorted(tester.scan_iter("larder:*", count=1000))
+        assert len(keys) > 10 and {b"default" in key for key in keys} == {True, False}
+        for (name, number), user in product(tenants.items(), ("api", "batch")):
+            with redis.Redis.from_url(_as(cache.url(user), f"{user}{number}")) as client:
+                for key in keys:
+                    if f":{name}:" not in key.decode() and f"{{{name}}}" not in key.decode():
+                        _is_refused(client, user, key)
+
+
+def _is_ready(api: Api) -> bool:
+    return get(api.url, "/health/ready").status == 200
+
+
+def _as(url: str, user: str) -> str:
+    return re.sub("//[a-z]+:", f"//{user}:", url)
+
+
+def _is_refused(client: Any, user: str, key: bytes) -> None:
+    commands: list[tuple[Any, ...]] = [("GET", key), ("HGET", key, "u1")]
+    if user == "api":
+        commands += [("HMGET", key, "u1"), ("EXISTS", key)]
+    else:
+        commands += [("UNLINK", key), ("HGETALL", key), ("SET", key, "x")]
+        commands.append(("EVAL", "return redis.call('GET', KEYS[1])", 1, key))
+    for command in commands:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command)
 
 
 def test_a_script_of_the_batch_user_reaches_no_other_keys(cache: Cache, tester: Any) -> None:

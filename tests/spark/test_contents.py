@@ -17,6 +17,8 @@ from app.contracts.recommendations import (
     Namespace,
     bucket_count,
     chunk_count,
+    decode_sample,
+    unmark,
 )
 from batch.command.bars import Lines
 from batch.errors import CacheUnavailable, LostLock
@@ -30,7 +32,7 @@ from batch.spark.failures import spark_errors
 from tests.batch.pairs import interactions
 from tests.generations import MANIFEST, Found, keys_of, read_back
 from tests.servers import Server
-from tests.spark.frames import both_candidates, documents_of, frame_of, shop
+from tests.spark.frames import both_candidates, documents_of, frame_of, shop, users_of
 
 K = 5
 
@@ -185,6 +187,25 @@ def test_a_task_stops_when_its_generation_is_deleted_while_it_writes(
         target.write(Whose.USERS, range(manifest.user_buckets), shelves, lists_of)
     assert made < users / 2, "it stopped at the first question"
     assert keys_of(client, namespace) == {namespace.generations}, "what it wrote is gone again"
+
+
+def test_those_of_whom_nothing_is_known_are_marked_on_a_cluster_too(
+    spark: SparkSession, server: Server, client: Any, namespace: Namespace
+) -> None:
+    pairs = [(user, user % 4) for user in range(9)] + [(user, user) for user in range(9, 14)]
+    with ExitStack() as stack:
+        _, walk = both_candidates(frame_of(spark, interactions(pairs)), server.url, stack)
+        manifest = manifest_of(walk.users, len(walk.items), 2)
+        Generations(client, namespace).begin(manifest)
+        contents = walk.train(namespace, documents_of(walk), 2, Lines())
+        contents.write(client, manifest, lambda done: None).verify(client)
+        users = users_of(walk.indexed)["user"].to_pylist()
+    marked = {
+        user for user in users if unmark(client.hget(*manifest.user_place(namespace, user)))[1]
+    }
+    assert len(marked) == 5
+    sample = decode_sample(client.get(namespace.sample(manifest.generation)))
+    assert sorted(sample) == sorted(set(users) - marked)
 
 
 CASES = {

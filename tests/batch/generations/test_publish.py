@@ -21,6 +21,7 @@ from app.contracts.recommendations import (
     bucket_of,
     encode_record,
     field,
+    mark_popular,
 )
 from batch.errors import CacheUnavailable, LostLock
 from batch.generations.connect import connect
@@ -247,6 +248,14 @@ def test_packed_lists_are_the_records_of_the_contract() -> None:
     for record, row, values, length in zip(packed, items, scores, lengths, strict=True):
         entries = zip(row[:length].tolist(), values[:length].tolist(), strict=True)
         assert record == encode_record(entries)
+
+
+def test_a_list_that_is_what_is_popular_is_marked_as_such() -> None:
+    items, scores = np.array([[3, 1], [2, 0], [5, 5]], np.int32), np.ones((3, 2), np.float32)
+    marks = np.array([True, False, True])
+    packed = encode_lists(Lists(items, scores, np.array([2, 2, 0], np.int32), marks))
+    assert packed[0] == mark_popular(encode_record([(3, 1.0), (1, 1.0)]))
+    assert packed[1:] == [encode_record([(2, 1.0), (0, 1.0)]), b""]
 
 
 def test_scores_beyond_a_half_float_are_capped() -> None:

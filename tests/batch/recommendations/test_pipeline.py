@@ -106,7 +106,8 @@ def refresh(
 ) -> Manifest:
     documents = [encode_document(item) for item in made.items]
     progress, report = chosen.pop("progress", Steps()), chosen.pop("report", lambda quality: None)
-    candidate, terms = LocalCandidate(made, engine), Terms(**chosen)
+    candidate = LocalCandidate(made, engine, chosen.pop("repeat", False))
+    terms = Terms(**chosen)
     with turn(client, namespace, terms.keep) as ours:
         return pipeline.refresh(ours, candidate, documents, terms, progress, report)
 
@@ -345,6 +346,15 @@ def test_less_than_the_live_generation_has_is_published_when_it_is_meant(
 def test_half_of_what_the_live_generation_has_is_enough(client: Any, namespace: Namespace) -> None:
     publish_larger(client, namespace, users=80, items=40, interactions=720)
     assert not refresh(client, namespace).forced
+
+
+def test_lists_that_repeat_are_not_compared_with_lists_that_do_not(
+    client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_measured(client, namespace, ndcg=1.5, k=3)
+    manifest = refresh(client, namespace, k=3, repeat=True, gate=Gate(force=True))
+    assert manifest.settings["repeat"] is True
+    assert "not compared with the live generation" in caplog.text
 
 
 def test_what_was_live_stays_until_the_next_run_for_readers_that_lag(
