@@ -68,7 +68,7 @@ def refresh(
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
         f"{manifest.items:,} items, top {manifest.k}, in namespace {cache.namespace.name}; "
-        f"documents take {manifest.document_bytes / 1e6:,.1f} MB in each API worker"
+        f"documents take {manifest.document_bytes / 1e6:,.1f} MB on each machine of the API"
     )
 
 

@@ -35,6 +35,8 @@ COLD_CPU_US = 200.0
 """Processor time of the API for a request with one round trip (make bench-serving, CPU us)."""
 UTILIZATION = 0.5
 """Of a core, so that a burst or a lost instance does not queue."""
+OFFSET_BYTES = 8
+"""What a document costs beside its own in the file that workers share."""
 WORKER_MB = 45.0
 """Resident memory of an API worker without documents."""
 MAX_REMEMBERED_BYTES = 8192
@@ -153,19 +155,20 @@ def _of_the_api(needed: Deployment) -> Iterator[Figure]:
         f"{UTILIZATION:.0%} busy, none answered near",
     )
     yield Figure("API workers", workers, "processes", "one a core, 2 at least")
-    worker = (
-        WORKER_MB
-        + 2 * needed.items * (needed.document_bytes + 4) / 1e6
-        + needed.near_users
-        * (min(_answer_bytes(needed), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD)
-        / 1e6
-    )
+    near = min(_answer_bytes(needed), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD
+    near_users = min(needed.near_users, needed.users)
     yield Figure(
         "memory of one API worker",
-        worker,
+        WORKER_MB + near_users * near / 1e6,
         "MB",
-        f"{WORKER_MB:.0f} MB + 2 x documents (old and new while changing) + "
-        f"{needed.near_users:,} near answers",
+        f"{WORKER_MB:.0f} MB + {near_users:,} near answers; documents are in the file",
+    )
+    yield Figure(
+        "documents on each machine",
+        2 * needed.items * (needed.document_bytes + OFFSET_BYTES) / 1e6,
+        "MB",
+        f"2 (old and new while changing) x {needed.items:,} items x "
+        f"({needed.document_bytes:.0f} + {OFFSET_BYTES}) B, mapped by all its workers",
     )
 
 

@@ -114,7 +114,7 @@ def test_a_refresh_says_what_it_does_and_the_api_answers_from_it(
     assert "documents for" in done.stdout and "nDCG@10" in done.stdout
     assert re.fullmatch(
         r"published generation \S+: 60 users, [\d,]+ items, top 10, in namespace "
-        rf"{namespace.name}; documents take \d\.\d MB in each API worker",
+        rf"{namespace.name}; documents take \d\.\d MB on each machine of the API",
         published,
     )
     stages = [line for line in done.stderr.splitlines() if not line.startswith("--force:")]

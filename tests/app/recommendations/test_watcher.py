@@ -14,6 +14,7 @@ import redis
 from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.connect import connect
+from app.recommendations.loading import TIMEOUT_MS
 from app.recommendations.lookup import Lookup
 from app.recommendations.resolver import Resolver
 from app.recommendations.watcher import Watcher
@@ -302,6 +303,23 @@ class TestFollowing:
             assert held < 0.05 * text_bytes
         else:
             assert text_bytes < held < 1.3 * text_bytes
+
+    def test_a_load_has_time_outs_of_its_own(
+        self, server: Server, client: Any, namespace: Namespace, tmp_path: Path
+    ) -> None:
+        opened: list[int] = []
+
+        def noting(url: str, timeout_ms: int, resolver: Resolver) -> Any:
+            opened.append(timeout_ms)
+            return connect(url, timeout_ms, resolver)
+
+        publish_by_hand(client, namespace)
+        settings = Settings(server.url, namespace.name, 5_000, documents_folder=str(tmp_path))
+        watcher = Watcher(settings, connect=noting)
+        watcher.poll()
+        assert watcher.live().manifest.generation == FIRST
+        watcher.stop()
+        assert opened == [5_000, TIMEOUT_MS]
 
     def test_the_next_generation_is_not_loaded_by_all_at_once(
         self, server: Server, client: Any, namespace: Namespace
