@@ -62,16 +62,14 @@ class Stack:
 def up(stack: Stack, refresh: Sequence[str]) -> None:
     """Start everything, and stay until a signal says to stop."""
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # the terminal was closed
-    try:
-        run(stack, refresh, _told)
-    finally:
-        click.echo(f"stopped; the lists stay in {stack.folder} for the next larder up", err=True)
+    run(stack, refresh, _told)
+    click.echo(f"stopped; the lists stay in {stack.folder} for the next larder up", err=True)
 
 
 def _told(stack: Stack) -> None:
     url, cache = stack.url, stack.cache
     click.echo(
-        f"\nThe API answers on {url} until you press Ctrl-C. Try: curl {url}/users/sample\n"
+        f"\nThe API answers on {url} until you press Ctrl-C: curl {url}/recommendations/<user>\n"
         f"Other commands of larder find these lists with --cache-url {cache.url} "
         f"--namespace {cache.namespace.name}"
     )
@@ -169,17 +167,15 @@ def check_port(address: str, option: str) -> int:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield lock
-    except BlockingIOError as error:
-        raise BadSettings(
-            f"{folder} is in use by another larder up, or by a server that one left behind: end "
-            f"it, or name another --folder"
-        ) from error
-    finally:
-        os.close(lock)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadSettings(
+                f"{folder} is in use by another larder up, or by a server that one left behind: "
+                f"end it, or name another --folder"
+            ) from error
+        yield lock.fileno()
 
 
 def _wait_for_cache(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
