@@ -36,10 +36,11 @@ def refresh(
 ) -> None:
     """Judge, train and publish."""
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
-    _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
+    rejects = reading.rejects_file
+    _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
     platform = _platform(model, spark)
-    described = _load_items(items, reading)
+    described = _load_items(items, reading, rejects)
     progress = for_this_terminal()
     with platform.candidate(interactions, reading, cache.url, progress) as found:
         click.echo(report.interactions(found.report, found.users, len(found.items)))
@@ -62,12 +63,13 @@ def refresh(
 
 def check(interactions: str, reading: Reading, items: ItemsFile | None) -> None:
     """Say what a refresh would find."""
-    _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
-    rejects, limit = reading.rejects_file, reading.max_rejects
+    rejects = None if reading.rejects is None else reading.rejects_file
+    _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
+    limit = reading.max_rejects
     found = load(interactions, reading.layout, rejects=rejects, max_rejects=limit)
     click.echo(report.interactions(found.report, len(found.users), len(found.items)))
     click.echo(report.details(found))
-    _documents(found.items, _load_items(items, reading))
+    _documents(found.items, _load_items(items, reading, rejects))
 
 
 def evaluate(
@@ -82,7 +84,7 @@ def evaluate(
     """Train on one input, score on the other."""
     outputs = [("--rejects", reading.rejects_file), ("--json", metrics)]
     outputs.append(("--rejects", beside(reading.rejects_file, "test")))
-    _keep_inputs([train, test], None, outputs, reading)
+    _keep_inputs([train, test], None, outputs, None)
     if metrics is not None:
         _write(metrics, "", "a")  # fails now, rather than after an hour of training
     progress = for_this_terminal()
@@ -118,7 +120,7 @@ def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
     return ImplicitALS(**model.chosen)
 
 
-def _load_items(items: ItemsFile | None, reading: Reading) -> Items | None:
+def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None) -> Items | None:
     if items is None:
         return None
     layout = ITEM_PRESETS[reading.preset].choose(
@@ -128,7 +130,7 @@ def _load_items(items: ItemsFile | None, reading: Reading) -> Items | None:
         items.path,
         layout,
         items.document_columns,
-        rejects=beside(reading.rejects_file, "items"),
+        rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )
 
@@ -146,13 +148,14 @@ def _keep_inputs(
     inputs: list[str],
     items: ItemsFile | None,
     outputs: list[tuple[str, Path | None]],
-    reading: Reading,
+    rejects: Path | None,
 ) -> None:
     """Refuse to write over an input, before anything is read."""
     given = [Path(each) for each in inputs]
     if items is not None:
         given.append(items.path)
-        outputs = [*outputs, ("--rejects", beside(reading.rejects_file, "items"))]
+        if rejects is not None:
+            outputs = [*outputs, ("--rejects", beside(rejects, "items"))]
     there = [path for path in given if os.path.exists(path)]
     for name, output in outputs:
         if output is None or not os.path.isfile(output):
