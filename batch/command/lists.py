@@ -46,13 +46,14 @@ def refresh(
 ) -> None:
     """Judge, train and publish."""
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
-    _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
+    rejects = reading.rejects_file
+    _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
     platform = _platform(model, spark)
     progress = for_this_terminal()
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
-        described = _load_items(items, reading)
+        described = _load_items(items, reading, rejects)
         candidate = platform.candidate(interactions, reading, cache.url, progress)
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
@@ -75,12 +76,13 @@ def refresh(
 def check(interactions: str, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:
     """Say what a refresh would find."""
     say = _to_people(as_json)
-    _keep_inputs([interactions], items, [("--rejects", reading.rejects_file)], reading)
-    rejects, limit = reading.rejects_file, reading.max_rejects
+    rejects = None if reading.rejects is None else reading.rejects_file
+    _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
+    limit = reading.max_rejects
     found = load(interactions, reading.layout, rejects=rejects, max_rejects=limit)
     say(report.interactions(found.report, len(found.users), len(found.items)))
     say(report.details(found))
-    described = _load_items(items, reading)
+    described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
     if as_json:
         click.echo(json.dumps(report.check_json(found, described), ensure_ascii=False))
@@ -98,7 +100,7 @@ def evaluate(
     """Train on one input, score on the other."""
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
-    _keep_inputs([train, test], None, outputs, reading)
+    _keep_inputs([train, test], None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:
@@ -137,7 +139,7 @@ def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
     return ImplicitALS(**model.chosen)
 
 
-def _load_items(items: ItemsFile | None, reading: Reading) -> Items | None:
+def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None) -> Items | None:
     if items is None:
         return None
     layout = ITEM_PRESETS[reading.preset].choose(
@@ -147,7 +149,7 @@ def _load_items(items: ItemsFile | None, reading: Reading) -> Items | None:
         items.path,
         layout,
         items.document_columns,
-        rejects=beside(reading.rejects_file, "items"),
+        rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )
 
@@ -187,13 +189,14 @@ def _keep_inputs(
     inputs: list[str],
     items: ItemsFile | None,
     outputs: Sequence[tuple[str, Path | None]],
-    reading: Reading,
+    rejects: Path | None,
 ) -> None:
     """Refuse to write over an input, before anything is read."""
     given = [Path(each) for each in inputs]
     if items is not None:
         given.append(items.path)
-        outputs = [*outputs, ("--rejects", beside(reading.rejects_file, "items"))]
+        if rejects is not None:
+            outputs = [*outputs, ("--rejects", beside(rejects, "items"))]
     there = [path for path in given if os.path.exists(path)]
     for name, output in outputs:
         if output is None or not os.path.isfile(output):

@@ -209,7 +209,7 @@ reading_options = group(
     option(
         "--rejects",
         help="Where rejected rows are listed: a file, with --engine spark a folder.  "
-        "[default: rejects.csv, rejects]",
+        "[default: rejects.csv, rejects; check lists them only when asked]",
     ),
     option(
         "--max-rejects",

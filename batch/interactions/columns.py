@@ -51,7 +51,7 @@ class Checks:
                 f"{self.path}: expected a column {column!r}, found {', '.join(map(repr, found))}: "
                 + self._advice(option)
             )
-        if found.count(column) > 1:
+        if found.count(column) > 1 or column.lower() in self.table.doubled:
             raise BadInteractions(f"{self.path}: expected one column {column!r}, found several")
         return column
 
@@ -143,7 +143,7 @@ class Columns:
     def _weight(self, column: str, zero: float) -> str:
         sql, checks = self.checks.table.identifier(column), self.checks
         kind = checks.kind(column, "VARCHAR", "BOOLEAN", *INTEGERS, *FRACTIONS)
-        number = f"TRY_CAST({sql} AS DOUBLE)" if kind == "VARCHAR" else f"{sql}::DOUBLE"
+        number = _number(sql) if kind == "VARCHAR" else f"{sql}::DOUBLE"
         if checks.table.is_text:
             checks.add(f"{number} IS NULL AND {_broken(sql)}", "broken quotes")
         if kind == "VARCHAR":
@@ -166,12 +166,14 @@ class Columns:
         if kind.startswith(TIMES):
             seconds = f"epoch({sql})"
         elif kind == "VARCHAR":
-            seconds = (
-                f"coalesce({_seconds(f'TRY_CAST({sql} AS DOUBLE)')}, "
-                f"epoch(TRY_CAST({sql} AS TIMESTAMPTZ)))"
-            )
+            moment = f"epoch(CASE WHEN {sql} NOT ILIKE '%epoch%' THEN {sql}::TIMESTAMPTZ END)"
+            number = f"TRY_CAST({sql} AS DOUBLE)"
+            day = _day(sql, f"{number} BETWEEN 19700101 AND 20991231 AND strlen({sql}) = 8")
+            seconds = f"coalesce({day}, {_seconds(number)}, TRY({moment}))"
         else:
-            seconds = _seconds(f"{sql}::DOUBLE")
+            is_day = f"{sql} BETWEEN 19700101 AND 20991231 AND {sql} % 1 = 0"
+            day = _day(f"TRY_CAST({sql} AS BIGINT)::VARCHAR", is_day)
+            seconds = f"coalesce({day}, {_seconds(f'{sql}::DOUBLE')})"
         is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
         if self.checks.table.is_text:
             self.checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
@@ -188,6 +190,19 @@ def _delimiter(columns: tuple[str, ...]) -> str | None:
 def _broken(text: str) -> str:
     """Say whether a text has a line break, as values have behind a quote that was not closed."""
     return f"(contains({text}, chr(10)) OR contains({text}, chr(13)))"
+
+
+def _number(text: str) -> str:
+    """Read a text as a number; DuckDB alone would take 1_000 for one."""
+    return f"TRY_CAST(CASE WHEN NOT contains({text}, '_') THEN {text} END AS DOUBLE)"
+
+
+def _day(text: str, is_day: str) -> str:
+    """Read an ISO 8601 date without hyphens, such as 20260131, as epoch seconds.
+
+    Taken for seconds it would lie in 1970; one from 1970 to 2099 is meant as a date.
+    """
+    return f"epoch(CASE WHEN {is_day} THEN try_strptime({text}, '%Y%m%d') END)"
 
 
 def _seconds(number: str) -> str:

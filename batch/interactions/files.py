@@ -12,6 +12,7 @@ import gzip
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,12 +53,19 @@ def find(path: Path) -> list[Path]:
         raise no_such(path)
     if not path.is_dir():
         refuse_foreign(path, path.name)
-        return [path]
+        return [_regular(path)]
     within = sorted(_within(path))
     files = [file for file in within if kind(file) is not None and not is_rejects(file)]
     if not files:
         raise none_to_read(path, [file.name for file in within])
-    return files
+    return [_regular(file) for file in files]
+
+
+def _regular(path: Path) -> Path:
+    """Return the path of a file that can be read twice, as no pipe can: it might never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadInteractions(f"{path}: expected a file, found a pipe or device: copy it to one")
+    return path
 
 
 def no_such(path: str | Path) -> BadInteractions:

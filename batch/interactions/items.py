@@ -9,6 +9,8 @@ Several rows with one id: the last one counts, files being read in the order of 
 """
 
 import logging
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -142,7 +144,10 @@ def _load(
     )
     total = good + rejected.total()
     rows = connection.execute("SELECT id, text FROM items WHERE reason = 0").fetchnumpy()
-    texts = dict(zip(rows["id"].tolist(), rows["text"].tolist(), strict=True))
+    found = rows["text"].tolist()
+    if any("JSON" in kind for kind in table.types):
+        found = [_ATOM.sub(_finite, text) for text in found]
+    texts = dict(zip(rows["id"].tolist(), found, strict=True))
     if not texts:
         raise BadInteractions(f"{path}: expected items, found none in {total} rows")
     report = ItemsReport(len(table.files), total, dict(rejected), good - len(texts))
@@ -167,10 +172,22 @@ def _document(
     if table.is_text:
         pairs = [f"{literal(c)}, coalesce({table.identifier(c)}, '')" for c in shown]
     else:
-        kinds = connection.sql(table.scan("", True)).types
+        kinds = connection.sql(table.scan()).types
         types = dict(zip(table.columns, kinds, strict=True))
         pairs = [f"{literal(c)}, {_json(table.identifier(c), types[c])}" for c in shown]
     return f"json_object({', '.join(pairs)})"
+
+
+_ATOM = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.\w]+')
+"""A string, number or name in a JSON text."""
+
+
+def _finite(atom: re.Match[str]) -> str:
+    """Make null of NaN and infinity, which DuckDB passes through in columns of JSON."""
+    text = atom[0]
+    if text.startswith('"') or text in ("true", "false", "null") or math.isfinite(float(text)):
+        return text
+    return "null"
 
 
 def _json(sql: str, kind: Any, depth: int = 0) -> str:

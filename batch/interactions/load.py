@@ -134,7 +134,8 @@ def _weight(columns: Columns) -> str:
         return "count(*)"
     if not columns.is_rating:
         steps = f"sum((weight * {STEPS})::HUGEINT)"
-        return f"CASE WHEN count(*) = 1 THEN max(weight) ELSE {steps}::DOUBLE / {STEPS} END"
+        added = f"greatest({steps}::DOUBLE / {STEPS}, max(weight))"  # each may be less than a step
+        return f"CASE WHEN count(*) = 1 THEN max(weight) ELSE {added} END"
     if columns.timestamp is None:
         return "max(weight)"
     return "max({'timestamp': timestamp, 'weight': weight}).weight"

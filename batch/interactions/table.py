@@ -6,8 +6,9 @@ Python's file reading, end here: `reading_errors` turns them into ours.
 """
 
 import csv
-import tempfile
+import os
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from typing import TypeVar
 
 import duckdb
 
-from batch.errors import BadInteractions, Terminal
+from batch.errors import DISK_TROUBLE, BadInteractions, DiskUnavailable, LarderError, Terminal
 from batch.interactions import files
 from batch.interactions.files import Header
+from batch.interactions.folder import private_folder
 from batch.interactions.layout import Layout
 
 T = TypeVar("T")
@@ -39,6 +41,8 @@ class Table:
     """DuckDB's names of the columns' types; all VARCHAR in text."""
     delimiter: str
     layout: Layout
+    doubled: frozenset[str] = frozenset()
+    """Names, in small letters, that several columns of one Parquet file have: DuckDB reads one."""
 
     @property
     def is_text(self) -> bool:
@@ -53,38 +57,42 @@ class Table:
         """Return DuckDB's name of the column's type."""
         return self.types[self.columns.index(column)]
 
-    def scan(self, rejects: str, parallel: bool) -> str:
-        """Return the SQL that reads all files; unreadable rows go to the table `rejects`."""
+    def scan(self) -> str:
+        """Return the SQL that reads all files; of text it raises when it cannot cut a row."""
         if not self.is_text:
-            names = (f"{literal(name, chr(34))} AS c{n}" for n, name in enumerate(self.columns))
-            return f"SELECT {', '.join(names)} FROM {read_parquet(self.plain)}"
+            cells = (f"{self._cell(n)} AS c{n}" for n in range(len(self.columns)))
+            return f"SELECT {', '.join(cells)} FROM {read_parquet(self.plain)}"
         skips = [header.blanks + bool(header.lines) for header in self.headers]
         return " UNION ALL ".join(
             "SELECT * FROM "
-            + self._text(
-                [file for file, own in zip(self.plain, skips, strict=True) if own == skip],
-                skip,
-                rejects,
-                parallel,
-            )
+            + self._text([file for file, own in zip(self.plain, skips, strict=True) if own == skip])
+            + f", skip = {skip}, parallel = true)"
             for skip in sorted(set(skips))
         )
 
-    def scan_one(self, number: int, rejects: str) -> str:
-        """Return the SQL that reads one text file, in order."""
-        header = self.headers[number]
-        skip = header.blanks + bool(header.lines)
-        return "SELECT * FROM " + self._text([self.plain[number]], skip, rejects, False)
+    def scan_piece(self, piece: Path, rejects: str) -> str:
+        """Return the SQL that reads some rows, in order; what is none goes to table `rejects`."""
+        return (
+            f"SELECT * FROM {self._text([piece])}, parallel = false, store_rejects = true, "
+            f"rejects_limit = 0, rejects_line_size_limit = {2**40}, "
+            f"rejects_table = '{rejects}', rejects_scan = '{rejects}_files')"
+        )
 
-    def _text(self, plain: list[Path], skip: int, rejects: str, parallel: bool) -> str:
+    def _cell(self, number: int) -> str:
+        """Return SQL for a column of Parquet.
+
+        Arrow leaves NaN out of a column's least and greatest value, and DuckDB drops checks that
+        no value between them can meet; TRY hides the two from it.
+        """
+        name = literal(self.columns[number], '"')
+        return f"TRY({name})" if self.types[number] in ("FLOAT", "DOUBLE") else name
+
+    def _text(self, plain: list[Path]) -> str:
         columns = ", ".join(f"c{n}: 'VARCHAR'" for n in range(len(self.columns)))
         return (
             f"read_csv({_literals(plain)}, columns = {{{columns}}}, auto_detect = false, "
-            f"header = false, skip = {skip}, compression = 'none', parallel = {parallel}, "
-            f"delim = {literal(self.delimiter)}, quote = {literal(self.layout.quote)}, "
-            f"escape = {literal(self.layout.quote)}, store_rejects = true, rejects_limit = 0, "
-            f"rejects_line_size_limit = {2**40}, rejects_table = '{rejects}', "
-            f"rejects_scan = '{rejects}_files')"
+            f"header = false, compression = 'none', delim = {literal(self.delimiter)}, "
+            f"quote = {literal(self.layout.quote)}, escape = {literal(self.layout.quote)}"
         )
 
 
@@ -106,15 +114,15 @@ def _literals(paths: list[Path]) -> str:
 @contextmanager
 def database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """Give a database in memory that may spill into a private folder, gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="larder-") as folder:
+    with private_folder() as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
-            "temp_directory": str(Path(folder) / "spill"),
+            "temp_directory": str(folder / "spill"),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
         with duckdb.connect(":memory:", config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
-            yield connection, Path(folder)
+            yield connection, folder
 
 
 def open_table(
@@ -156,7 +164,24 @@ def _open_parquet(
             link.symlink_to(file.resolve())
     described = connection.execute(f"DESCRIBE FROM {read_parquet(plain)}").fetchall()
     columns, types = zip(*((row[0], row[1]) for row in described), strict=True)
-    return Table(found, plain, [], columns, types, "", layout)
+    return Table(found, plain, [], columns, types, "", layout, _doubled(connection, plain))
+
+
+def _doubled(connection: duckdb.DuckDBPyConnection, plain: list[Path]) -> frozenset[str]:
+    sql = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({_literals(plain)})"
+    nodes = iter(connection.execute(sql).fetchall())  # depth first
+    doubled: set[str] = set()
+    for _, children in nodes:  # the root of each file
+        names = Counter(_own_name(nodes) for _ in range(children))
+        doubled.update(name for name, times in names.items() if times > 1)
+    return frozenset(doubled)
+
+
+def _own_name(nodes: Iterator[tuple[str, int]]) -> str:
+    name, children = next(nodes)
+    for _ in range(children):
+        _own_name(nodes)
+    return name.lower()
 
 
 def _open_text(
@@ -219,16 +244,32 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         yield
     except duckdb.InterruptException as error:
         raise KeyboardInterrupt from error
-    except (duckdb.OutOfMemoryException, MemoryError) as error:
-        raise Terminal(
-            f"{path}: not enough memory or temporary disk to read it ({_sentence(error)}): give "
-            "the job more, or set TMPDIR to a larger disk"
-        ) from error
-    except READING_ERRORS as error:
-        raise BadInteractions(
-            f"{path}: cannot be read ({_sentence(error)}): check that it is whole, readable and "
-            "of the kind that its name says"
-        ) from error
+    except READING_ERRORS + (MemoryError,) as error:
+        raise _ours(path, error) from error
+
+
+def _ours(path: str | Path, error: BaseException) -> LarderError:
+    if _is_disk_trouble(error):
+        return DiskUnavailable(
+            f"{path}: a disk is full or fails ({_sentence(error)}): see that there is room for "
+            "temporary files, or set TMPDIR to a larger disk"
+        )
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
+        return Terminal(
+            f"{path}: not enough memory to read it ({_sentence(error)}): give the job more"
+        )
+    return BadInteractions(
+        f"{path}: cannot be read ({_sentence(error)}): check that it is whole, readable and of the "
+        "kind that its name says"
+    )
+
+
+def _is_disk_trouble(error: BaseException) -> bool:
+    """DuckDB has what the system says, or its own limit of 90 % of the disk, in its sentence."""
+    if isinstance(error, OSError):
+        return error.errno in DISK_TROUBLE
+    said = [os.strerror(number) for number in DISK_TROUBLE] + ["max_temp_directory_size"]
+    return isinstance(error, duckdb.Error) and any(each in str(error) for each in said)
 
 
 def _sentence(error: BaseException) -> str:

@@ -74,7 +74,8 @@ def _weight(columns: Columns) -> Column:
         return F.count(F.lit(1))
     if not columns.is_rating:
         added = F.sum("steps").cast("double") / F.lit(STEPS)
-        return F.when(F.count(F.lit(1)) == 1, F.max("weight")).otherwise(added)
+        least = F.max("weight")  # each may be less than a step
+        return F.when(F.count(F.lit(1)) == 1, least).otherwise(F.greatest(added, least))
     if columns.timestamp is None:
         return F.max("weight")
     return F.max(F.struct("timestamp", "weight"))["weight"]

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from batch.interactions.rejects import CONTENT, UNCUT, Reject
 from batch.interactions.table import Table
+from batch.interactions.texts import CONTENT, UNCLOSED, Reject
 
 
 def take_unclosed(table: Table) -> list[Reject]:
@@ -28,7 +28,7 @@ def _taken(table: Table, file: Path, plain: Path) -> list[Reject]:
             copy.write(b"\n" if is_unclosed else line)
             if is_unclosed:
                 content = raw.rstrip(b"\n").decode(table.layout.encoding, "backslashreplace")
-                taken.append(Reject(file, number, UNCUT["UNQUOTED VALUE"], content[:CONTENT]))
+                taken.append(Reject(file, number, UNCLOSED, content[:CONTENT]))
     kept.replace(plain)
     return taken
 

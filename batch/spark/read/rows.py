@@ -29,8 +29,9 @@ from batch.interactions.columns import Columns
 from batch.interactions.files import Header
 from batch.interactions.layout import Layout
 from batch.interactions.load import STEPS
-from batch.interactions.rejects import CONTENT, Reject, judge_rows
+from batch.interactions.rejects import judge_rows
 from batch.interactions.table import Table, database, literal, reading_errors
+from batch.interactions.texts import CONTENT, Reject
 from batch.spark.read.quotes import take_unclosed
 
 CHUNK = 1 << 26
@@ -217,12 +218,14 @@ def _judged(connection: duckdb.DuckDBPyConnection, columns: Columns, lines: int)
 
 def _good(connection: duckdb.DuckDBPyConnection, columns: Columns) -> tuple[int, list[Reject]]:
     reason = columns.checks.reason
-    good, rejects = judge_rows(
+    rejects: list[Reject] = []
+    good = judge_rows(
         connection,
         columns.checks,
         "rows",
         lambda rows: f"SELECT {_select(columns)}, reason, 1 AS n FROM "
         f"(SELECT *, {reason} AS reason FROM ({rows}))",
+        rejects.append,
     )
     connection.execute("CREATE OR REPLACE TEMP VIEW good AS SELECT * FROM rows WHERE reason = 0")
     return good, rejects

@@ -436,6 +436,14 @@ def test_check_tells_programs_the_same(tmp_path: Path) -> None:
     assert larder(*asked).stdout in done.stderr
 
 
+def test_check_writes_nothing_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    (tmp_path / "rejects.csv").write_text("file,line,reason,content\n")
+    refused(larder("check", write(tmp_path / "a.csv", [(0, 0)], ",x")), "; --rejects FILE lists")
+    assert (tmp_path / "rejects.csv").read_text() == "file,line,reason,content\n"
+
+
 @pytest.mark.parametrize("options", [("--user-column", "item"), ("--item-column", "user")])
 def test_users_and_items_are_two_columns(board: Path, options: tuple[str, str]) -> None:
     refused(larder("check", board, *options), "--user-column and --item-column are both")
@@ -565,7 +573,7 @@ def test_a_full_disk_is_told_in_a_sentence(board: Path, tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-    refused(done, "No space left on device")
+    refused(done, "No space left on device", code=75)
 
 
 def test_without_a_terminal_progress_is_plain_lines(board: Path, where: dict[str, str]) -> None:

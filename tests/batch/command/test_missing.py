@@ -14,7 +14,7 @@ HOUSE = Path(__file__).parents[3]
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("raise ModuleNotFoundError('', name='implicit')", "install 'larder[batch]'"),
+        ("raise ModuleNotFoundError('', name='implicit')", "pip install 'larder[batch]'"),
         ("raise ImportError('libgomp.so.1: cannot open')", "apt-get install libgomp1"),
     ],
 )
@@ -26,7 +26,7 @@ def test_one_sentence_says_what_to_install(tmp_path: Path, source: str, said: st
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ") and said in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

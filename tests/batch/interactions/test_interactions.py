@@ -246,6 +246,8 @@ class TestTimestamps:
             ("1577836800250000", 1577836800.25),
             ("1577836800250000000", 1577836800.25),
             ("2020-01-01", 1577836800.0),
+            ("20200101", 1577836800.0),
+            ("20201301", 20201301.0),
             ("2020-01-01T00:00:00Z", 1577836800.0),
             ("2020-01-01 02:00:00.25+02:00", 1577836800.25),
         ],
@@ -278,7 +280,7 @@ class TestTimestamps:
         timestamp = load(file).timestamp
         assert timestamp is not None and timestamp.tolist() == [1577836800]
 
-    @pytest.mark.parametrize("text", ["", "yesterday", "nan", "inf", "2020-13-01", "1e40"])
+    @pytest.mark.parametrize("text", ["", "yesterday", "epoch", "nan", "inf", "2020-13-01", "1e40"])
     def test_anything_else_is_rejected(self, tmp_path: Path, text: str) -> None:
         file = write(tmp_path / "a.csv", f"user,item,timestamp\na,x,{text}\na,y,1\n")
         assert load(file, max_rejects=1).report.rejected == {"bad timestamp: timestamp": 1}
@@ -585,6 +587,7 @@ class TestRejects:
             (b"a,x,", "not a number: weight"),
             (b"a,x,one", "not a number: weight"),
             (b"a,x,0x10", "not a number: weight"),
+            (b"a,x,1_000", "not a number: weight"),
             (b'a,x,"1,5"', "comma in number: weight"),
             (b"a,x,NaN", "NaN: weight"),
             (b"a,x,-inf", "infinite: weight"),
@@ -605,11 +608,11 @@ class TestRejects:
     ) -> None:
         file = tmp_path / "a.csv"
         file.write_bytes(b"user,item,weight\na,x,1\n\n" + row + b"\nb,y,2\n")
-        loaded = load(file, rejects=tmp_path / "new" / "rejects.csv", max_rejects=0.5)
+        loaded = load(file, rejects=tmp_path / "rejects.csv", max_rejects=0.5)
         assert pairs(loaded) == {("a", "x"): 1, ("b", "y"): 2}
         used = {"user": "user", "item": "item", "weight": "weight"}
         assert loaded.report == Report(1, 3, {reason: 1}, merged=0, zero=0, used=used)
-        with (tmp_path / "new" / "rejects.csv").open(newline="", encoding="utf-8") as stream:
+        with (tmp_path / "rejects.csv").open(newline="", encoding="utf-8") as stream:
             assert list(csv.reader(stream)) == [
                 ["file", "line", "reason", "content"],
                 [str(file), "4", reason, row.decode("utf-8", "backslashreplace")],
@@ -677,6 +680,15 @@ class TestRejects:
             assert path.exists()
         assert file.read_text() == "user,item\na,x\n"
 
+    def test_what_somebody_else_wrote_is_not_overwritten(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = write(tmp_path / "a.csv", "user,item\na,x\n,x\n")
+        notes = write(tmp_path / "rejects.csv", "notes of my own\n")
+        assert load(file, rejects=notes, max_rejects=1).report.rejected == {"missing user": 1}
+        assert notes.read_text() == "notes of my own\n"
+        assert "cannot be written (something else is there)" in caplog.text
+
     def test_too_many_rejects_stop_the_run_after_they_were_written(self, tmp_path: Path) -> None:
         text = "user,item\n" + "a,x\n" * 96 + ",x\n" * 4
         file, rejects = write(tmp_path / "a.csv", text), tmp_path / "rejects.csv"
@@ -722,7 +734,7 @@ class TestRejects:
         [
             (".", "Is a directory"),
             ("a.csv/rejects.csv", "Not a directory"),
-            ("a.csv/new/rejects.csv", "Not a directory"),
+            ("new/rejects.csv", "No such file or directory"),
             ("/dev/full", "No space left on device"),
             ("/proc/rejects.csv", "No such file or directory"),
             ("x" * 300, "File name too long"),
