@@ -43,7 +43,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
         "k": manifest.k,
         "similar": manifest.similar_buckets > 0,
         "engine": manifest.engine,
-        "ndcg": manifest.metrics.get("model", {}).get("ndcg"),
+        "ndcg": manifest.measured("ndcg"),
         "forced": manifest.forced,
         "document_bytes": manifest.document_bytes,
         "started_at": manifest.started_at,
