@@ -17,15 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.http.factory import LOG_FORMAT, create_app
-from app.http.granian_worker import BODIES, DRAIN_SECONDS, GranianWorker
-from app.http.workers import Folder
-from app.settings import Settings
 from granian import Granian, _signals
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import mp
+
+from app.http.factory import LOG_FORMAT, create_app
+from app.http.granian_worker import BODIES, DRAIN_SECONDS, GranianWorker
+from app.http.workers import Folder
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,9 +18,10 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from granian._granian import WorkerSignal
+
 from app.http.sockets import LateHeads, end_where_sent, is_connected, sent_bytes
 from app.settings import Settings
-from granian._granian import WorkerSignal
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
