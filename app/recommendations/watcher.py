@@ -176,14 +176,18 @@ class Watcher:
         self._set_reachable()
 
     def _is_due(self, name: str) -> bool:
-        """Whether to load it now: at once when there is nothing to serve, else not all together."""
+        """Whether to load it now: not all together, but at once when there is nothing to serve.
+
+        A cache that is back may have lost the lists of the generation that is served.
+        """
         if name == self._name_of_live():
             return False
         if name != self._next:
             self._next = name
             spread = self._settings.load_spread_ms / 1000
             self._due_seconds = time.monotonic() + random.uniform(0, spread)
-        return self._live is None or time.monotonic() >= self._due_seconds
+        nothing_to_serve = self._live is None or not self.reachable
+        return nothing_to_serve or time.monotonic() >= self._due_seconds
 
     def _open(self, timeout_ms: int) -> Client:
         url = self._settings.cache_url
@@ -207,8 +211,6 @@ class Watcher:
         self._due_seconds = time.monotonic() + _SOON_SECONDS
         if self._live is None:
             self._problem = "another worker is loading the generation"
-        else:
-            self._set_reachable()
 
     def _unreadable(self, error: BrokenRecord) -> None:
         """Another version's generation is live; the one in memory, if any, stays in use."""

@@ -72,6 +72,7 @@ def test_programs_read_the_same() -> None:
         "api_cores",
         "api_workers",
         "memory_of_one_api_worker",
+        "documents_on_each_machine",
         "network_to_callers",
         "network_to_the_cache",
     ]
