@@ -45,7 +45,7 @@ NASTY = (
 
 def attack(stack: Stack, random: Random, seconds: float) -> Findings:
     """Make odd files and read them, for so long."""
-    findings = Findings("odd files")
+    findings = Findings("odd files", stack.server)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         findings.tries += 1

@@ -9,6 +9,8 @@ from pathlib import Path
 
 README = Path(__file__).parents[2] / "app" / "README.md"
 _SHOWN = 300
+BARE = {"gunicorn": set[int](), "granian": {400, 414, 431}}
+"""What a server refuses by itself, without a body: app/README.md says so of granian."""
 
 
 @cache
@@ -22,6 +24,7 @@ class Findings:
     """Of one attack: how much was tried, what came back, and what must not have."""
 
     attack: str
+    server: str = "gunicorn"
     tries: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     found: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -37,7 +40,8 @@ class Findings:
         if status not in documented_statuses():
             self.add(f"status {status} is not documented", how)
         kind = headers.get("content-type", "")
-        if status >= 400 and kind != "application/problem+json":
+        is_bare = not kind and not body and status in BARE[self.server]
+        if status >= 400 and kind != "application/problem+json" and not is_bare:
             self.add(f"status {status} as {kind or 'nothing'}", how)
         if body and "json" in kind:
             self._is_json(status, body, how)

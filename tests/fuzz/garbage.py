@@ -24,7 +24,7 @@ BATCH = '{"users":["u1","u2","u3","stranger"],"n":2}'
 
 def attack(stack: Stack, random: Random, seconds: float) -> Findings:
     """Break one key at a time for so long, ask for everything, and mend the key."""
-    findings = Findings("garbage in the cache")
+    findings = Findings("garbage in the cache", stack.server)
     deadline = time.monotonic() + seconds
     with redis.Redis.from_url(stack.cache.url) as client:
         keys = sorted(keys_of(client, Namespace(NAMESPACE)))

@@ -62,7 +62,7 @@ TRIES_AT_A_TIME = 50
 
 def attack(stack: Stack, random: Random, seconds: float) -> Findings:
     """Send odd requests for so long."""
-    findings = Findings("raw HTTP")
+    findings = Findings("raw HTTP", stack.server)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         sent = [mutated(random) for _ in range(TRIES_AT_A_TIME)]

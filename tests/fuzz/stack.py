@@ -36,6 +36,7 @@ class LoggedApi(Api):
 class Stack:
     """What runs, and what it must answer."""
 
+    server: str
     cache: Server
     api: LoggedApi
     folder: Path
@@ -80,12 +81,12 @@ def running(folder: Path, server: str) -> Iterator[Stack]:
             variables={"LARDER_CACHE_URL": cache.url, "LARDER_NAMESPACE": NAMESPACE},
         )
         assert published.returncode == 0, published.stderr
-        settings = {"near_cache_users": "0"}
-        with LoggedApi(folder / "api.log", cache.url, **settings) as api:
+        settings = {"request_timeout_ms": str(REQUEST_TIMEOUT_MS), "near_cache_users": "0"}
+        with LoggedApi(folder / "api.log", cache.url, server=server, **settings) as api:
             wait_until(lambda: get(api.url, "/health/ready").status == 200)
             lists = {user: get(api.url, f"/recommendations/{user}").body for user in USERS}
             assert len(set(lists.values())) == len(USERS)
-            yield Stack(cache, api, folder, lists)
+            yield Stack(server, cache, api, folder, lists)
 
 
 def clusters(random: Random) -> str:
