@@ -88,16 +88,17 @@ class Dawdlers:
                         each.send(b"a")
 
     def _hear(self, client: socket.socket, kind: bytes) -> None:
-        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
-            try:
-                came = client.recv(65_536)
-            except ConnectionError:
-                came = b""
-            self._seen.told += came.startswith(b"HTTP/1.1 408 ")
-            if not came:
-                self._seen.ended += 1
-                self._forget(client)
-                self._open(kind)
+        try:
+            came = client.recv(65_536)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            came = b""
+        self._seen.told += came.startswith(b"HTTP/1.1 408 ")
+        if not came:
+            self._seen.ended += 1
+            self._forget(client)
+            self._open(kind)
 
     def _open(self, kind: bytes) -> None:
         try:

@@ -63,11 +63,14 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     worker = this_worker()
     metrics = _metrics(worker) if settings.metrics else None
+    listeners = Listeners(worker, metrics)
     if watcher is None:
-        watcher = Watcher(settings, Listeners(worker, metrics))
+        watcher = Watcher(settings, listeners)
         watcher.start()
-    lookup = Lookup(watcher)
-    sources = Sources(watcher, lookup, Answers(lookup, metrics), partial(_all_have_loaded, worker))
+    if worker:
+        worker.serves()
+    lookup, all_have_loaded = Lookup(watcher), partial(_all_have_loaded, worker)
+    sources = Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)

@@ -5,7 +5,7 @@ claims the lowest free number there, and a lock that ends with its process holds
 
     larder-workers-<random>/    locked by the process that made it, so that others can tell it lives
         claims                  whoever looks at numbers, or takes one, locks this meanwhile
-        0, 1, ...               one worker's; its first byte is 1 once the worker has loaded
+        0, 1, ...               one worker's; its byte is 0 when it serves, 1 when it has loaded
 """
 
 import fcntl
@@ -23,7 +23,7 @@ VARIABLE = "_LARDER_WORKERS_FOLDER"
 """Where the folder is; no setting, for nobody but the process that starts the workers sets it."""
 
 _FOLDERS = "larder-workers-"
-_LOADED = b"\x01"
+_SERVING, _LOADED = b"\x00", b"\x01"
 
 log = logging.getLogger("larder.workers")
 
@@ -42,11 +42,15 @@ class Folder:
         for left in Path(parent).glob(f"{_FOLDERS}*"):
             with suppress(OSError):  # somebody holds it, or it is another user's
                 hold = _hold(left)
-                shutil.rmtree(left)
-                os.close(hold)
-        path = Path(tempfile.mkdtemp(prefix=_FOLDERS, dir=parent))
+                try:
+                    shutil.rmtree(left)
+                finally:
+                    os.close(hold)
+        new = tempfile.mkdtemp(prefix="larder-new-", dir=parent)
+        hold = _hold(new)
+        path = Path(new).rename(Path(parent, _FOLDERS + new.rpartition("-")[2]))  # held by now
         os.environ[VARIABLE] = str(path)
-        return cls(path, _hold(path))
+        return cls(path, hold)
 
     def remove(self) -> None:
         """Leave nothing behind."""
@@ -74,13 +78,18 @@ class Worker:
                 os.close(file)
         raise AssertionError("the numbers have no end")
 
+    def serves(self) -> None:
+        """Say that this worker takes requests, though it may have nothing to answer from yet."""
+        if not os.pread(self.file, 1, 0):
+            os.pwrite(self.file, _SERVING, 0)
+
     def has_loaded(self) -> None:
         """Say that this worker has something to answer from."""
         os.pwrite(self.file, _LOADED, 0)
 
     def all_have_loaded(self) -> bool:
-        """Whether every living worker has said so."""
-        return all(os.pread(file, 1, 0) == _LOADED for _, file in self._living())
+        """Whether no living worker takes requests with nothing to answer from."""
+        return all(os.pread(file, 1, 0) != _SERVING for _, file in self._living())
 
     def living(self) -> list[int]:
         """The numbers of all living workers, this one's among them."""
@@ -128,7 +137,7 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _hold(folder: Path) -> int:
+def _hold(folder: str | Path) -> int:
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ from app.recommendations.shelf import Shelf
 from app.settings import Settings
 
 TIMEOUT_MS = 20_000
-"""For each step of a load, which nobody waits for; a request has ``cache_timeout_ms``."""
+"""In place of ``cache_timeout_ms`` for a load, which no request waits for: see ``connect``."""
 
 _CHUNKS_AT_A_TIME = 16
 

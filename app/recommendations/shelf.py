@@ -7,8 +7,9 @@ The folder is ours alone, so that nobody else can plant a file in it::
         <cache>-<generation>.part         being made by the worker that has locked it
 
 Both parts of a name are digests. A file that was removed serves on where it is mapped, so those of
-earlier generations go as soon as one worker has changed, and those of others when nobody serves
-from them. A file of a worker that was killed is like any that nobody holds.
+earlier generations go as soon as one worker has changed. Those of other namespaces go when nobody
+holds them: half-made ones at once, complete ones when they are a week old, for their server may
+have to start again without its cache.
 """
 
 import fcntl
@@ -17,6 +18,7 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +30,8 @@ from app.contracts.recommendations import Manifest
 from app.recommendations.documents import Documents, is_whole
 
 _COMPLETE, _PART = ".documents", ".part"
+_FORGOTTEN_SECONDS = 7 * 86_400
+"""So old is a file, at least, that its server will not come back for."""
 
 log = logging.getLogger("larder.cache")
 
@@ -77,7 +81,7 @@ class Shelf:
     def _tidy(self, folder: int, kept: str) -> None:
         for name in os.listdir(folder):
             with suppress(OSError):  # another worker was first, or somebody serves from it
-                if name != kept and (self._is_ours(name) or _nobody_holds(folder, name)):
+                if name != kept and (self._is_ours(name) or _is_forgotten(folder, name)):
                     os.unlink(name, dir_fd=folder)
 
     @contextmanager
@@ -146,9 +150,11 @@ def _is_still(folder: int, name: str, file: BinaryIO) -> bool:
         return False
 
 
-def _nobody_holds(folder: int, name: str) -> bool:
+def _is_forgotten(folder: int, name: str) -> bool:
     with os.fdopen(_open(folder, name, os.O_RDONLY), "rb") as opened:
-        return _locked(opened)
+        age_seconds = time.time() - os.fstat(opened.fileno()).st_mtime
+        is_old = name.endswith(_PART) or age_seconds > _FORGOTTEN_SECONDS
+        return is_old and _locked(opened)
 
 
 def _digest(*texts: str) -> str:

@@ -26,7 +26,10 @@ from app.recommendations.resolver import Resolver
 from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 
-_SOON_SECONDS = 0.02
+_SOON_SECONDS = 0.1
+_FIRST_LOOK_SECONDS = 10.0
+"""A server takes a worker for dead that is not up within 30."""
+
 _PATIENCE_WITH_NAMES_SECONDS = 1.0
 
 log = logging.getLogger("larder.cache")
@@ -61,17 +64,18 @@ class Watcher:
         self._unread = self._untold = ""
         self._next = ""
         self._due_seconds = 0.0
-        self._ended = False
+        self._is_waiting = self._ended = False
         self._wake = Event()
+        self._has_looked = Event()
         self._resolver = Resolver(told=self._wake.set)
         self._loader = Loader(settings, self._open)
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Look once, then keep watching in a thread. Returns although the cache may be away."""
-        self._look()
+        """Watch in a thread. Returns after its first look, or while that takes long."""
         self._thread = Thread(target=self._watch, name="larder-watch", daemon=True)
         self._thread.start()
+        self._has_looked.wait(_FIRST_LOOK_SECONDS)
 
     def stop(self) -> None:
         """End the watching and close the connections."""
@@ -96,6 +100,8 @@ class Watcher:
             return self._live
         if problem := self._problem:
             raise CacheUnavailable(f"nothing to serve yet, and {problem}")
+        if self._is_waiting:
+            raise CacheUnavailable("another worker is loading the generation for this machine")
         raise NothingPublished(
             f"namespace {self._settings.namespace!r} holds no generation: run "
             f"'larder refresh <interactions> --namespace {self._settings.namespace}'"
@@ -128,10 +134,10 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._ended:
+            self._look()
+            self._has_looked.set()
             self._wake.wait(self._pause_seconds())
             self._wake.clear()
-            if not self._ended:
-                self._look()
 
     def _pause_seconds(self) -> float:
         """Until the next look, or until the next generation may be loaded if that is sooner."""
@@ -157,6 +163,7 @@ class Watcher:
 
     def _follow(self) -> None:
         name: bytes | None
+        self._is_waiting = False
         if self._client is None:
             self._client = self._open(self._settings.cache_timeout_ms)
         try:
@@ -209,8 +216,9 @@ class Watcher:
 
     def _wait_for_another_worker(self) -> None:
         self._due_seconds = time.monotonic() + _SOON_SECONDS
+        self._is_waiting = True
         if self._live is None:
-            self._problem = "another worker is loading the generation"
+            self._set_reachable()
 
     def _unreadable(self, error: BrokenRecord) -> None:
         """Another version's generation is live; the one in memory, if any, stays in use."""

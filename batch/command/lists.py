@@ -57,7 +57,7 @@ def refresh(
         candidate = platform.candidate(interactions, reading, cache.url, progress)
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
-        documents = _fitting(client, found, _documents(found.items, described), terms.k)
+        documents = _fitting(client, found, _documents(found.items, described), terms)
         manifest = pipeline.refresh(
             ours,
             found,
@@ -166,7 +166,7 @@ def _documents(
 
 
 def _fitting(
-    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], k: int
+    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], terms: Terms
 ) -> Iterable[bytes]:
     """The documents again. Raises CacheUnavailable when the lists will surely not fit."""
     remaining = iter(documents)
@@ -176,9 +176,10 @@ def _fitting(
         Deployment(
             users=found.users,
             items=len(found.items),
-            k=min(k, len(found.items)),
+            k=min(terms.k, len(found.items)),
             id_bytes=mean(ids),
             document_bytes=mean(map(len, some)),
+            similar=terms.similar,
         ),
         free_bytes(client),
     )

@@ -163,10 +163,17 @@ def _cache(cache_url: str, namespace: str) -> CacheOptions:
 
 
 def _plan(
-    id_bytes: float, document_bytes: float, rps: float, keep: int, replicas: int, **counts: int
+    id_bytes: float,
+    document_bytes: float,
+    rps: float,
+    keep: int,
+    replicas: int,
+    similar: bool,
+    **counts: int,
 ) -> Deployment:
     return Deployment(
         **counts,
+        similar=similar,
         requests_per_second=rps,
         id_bytes=id_bytes,
         document_bytes=document_bytes,
@@ -417,4 +424,5 @@ size_options = group(
     size_option(
         "--replicas", type=click.IntRange(0), default=1, help="Further copies of the cache."
     ),
+    size_option("--similar/--no-similar", default=True, help="Whether items have lists, too."),
 )

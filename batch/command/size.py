@@ -57,7 +57,7 @@ class Deployment:
     """What is to be served. ``id_bytes`` and ``document_bytes`` are averages of UTF-8 and JSON.
 
     generations: kept at once, the one being written included; copies: of the cache's data, replicas
-    included; near_users: kept in each worker's near cache.
+    included; near_users: kept in each worker's near cache; similar: whether each item has a list.
     """
 
     users: int
@@ -69,6 +69,7 @@ class Deployment:
     generations: int = 4
     copies: int = 2
     near_users: int = 10_000
+    similar: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def member_bytes(id_bytes: float, k: int) -> float:
 def generation_bytes(needed: Deployment) -> float:
     """Memory of one generation in the cache: lists, similar items, documents."""
     member = member_bytes(needed.id_bytes, needed.k)
-    item = member + needed.document_bytes + DOCUMENT_OVERHEAD
+    item = member * needed.similar + needed.document_bytes + DOCUMENT_OVERHEAD
     return needed.users * member + needed.items * item
 
 
@@ -128,7 +129,8 @@ def _of_the_cache(needed: Deployment) -> Iterator[Figure]:
         generation / 1e6,
         "MB",
         f"{needed.users:,} users x {member:.1f} B + {needed.items:,} items x "
-        f"({member:.1f} + {needed.document_bytes:.0f} + {DOCUMENT_OVERHEAD:.0f}) B",
+        f"({member * needed.similar:.1f} + {needed.document_bytes:.0f} + "
+        f"{DOCUMENT_OVERHEAD:.0f}) B",
     )
     yield Figure(
         "cache memory (maxmemory)",

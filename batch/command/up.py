@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,7 +82,8 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
     refresh: the arguments of ``larder refresh``; none serves what lies in the folder. All is ended
     when ``show`` returns. Raises BadSettings, StepFailed, CacheUnavailable.
     """
-    check_port(stack.bind, "--bind")
+    port = check_port(stack.bind, "--bind")
+    stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
     with _cache(stack.folder, stack.cache):
         if refresh:
             _larder(["refresh", *refresh], stack.environment)

@@ -40,10 +40,10 @@ class Replicas:
                 raise BadSettings("the cache forbids INFO, without which --wait-replicas is blind")
             if told is None:
                 continue
-            written, wanted = told["master_repl_offset"], self.wanted
-            if wanted is None:
-                wanted = len(_offsets(told))
-            while (copies := sum(each >= written for each in _offsets(told))) < wanted:
+            written = told["master_repl_offset"]
+            while (copies := sum(each >= written for each in _offsets(told))) < (
+                wanted := len(_offsets(told)) if self.wanted is None else self.wanted
+            ):
                 if time.monotonic() >= deadline:
                     raise CacheUnavailable(
                         f"only {copies} of {wanted} replicas have what was written, after "

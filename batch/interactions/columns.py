@@ -168,12 +168,12 @@ class Columns:
         elif kind == "VARCHAR":
             moment = f"epoch(CASE WHEN {sql} NOT ILIKE '%epoch%' THEN {sql}::TIMESTAMPTZ END)"
             number = f"TRY_CAST({sql} AS DOUBLE)"
-            day = _day(sql, f"{number} BETWEEN 19700101 AND 20991231 AND strlen({sql}) = 8")
-            seconds = f"coalesce({day}, {_seconds(number)}, TRY({moment}))"
+            is_day = f"{number} BETWEEN 19700101 AND 20991231 AND strlen({sql}) = 8"
+            seconds = _day_or(sql, is_day, f"coalesce({_seconds(number)}, TRY({moment}))")
         else:
             is_day = f"{sql} BETWEEN 19700101 AND 20991231 AND {sql} % 1 = 0"
-            day = _day(f"TRY_CAST({sql} AS BIGINT)::VARCHAR", is_day)
-            seconds = f"coalesce({day}, {_seconds(f'{sql}::DOUBLE')})"
+            text = f"TRY_CAST({sql} AS BIGINT)::VARCHAR"
+            seconds = _day_or(text, is_day, _seconds(f"{sql}::DOUBLE"))
         is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
         if self.checks.table.is_text:
             self.checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
@@ -197,12 +197,13 @@ def _number(text: str) -> str:
     return f"TRY_CAST(CASE WHEN NOT contains({text}, '_') THEN {text} END AS DOUBLE)"
 
 
-def _day(text: str, is_day: str) -> str:
+def _day_or(text: str, is_day: str, seconds: str) -> str:
     """Read an ISO 8601 date without hyphens, such as 20260131, as epoch seconds.
 
     Taken for seconds it would lie in 1970; one from 1970 to 2099 is meant as a date.
     """
-    return f"epoch(CASE WHEN {is_day} THEN try_strptime({text}, '%Y%m%d') END)"
+    day = f"epoch(try_strptime({text}, '%Y%m%d'))"
+    return f"(CASE WHEN {is_day} THEN {day} ELSE {seconds} END)"
 
 
 def _seconds(number: str) -> str:

@@ -3,9 +3,10 @@
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "larder-"
@@ -27,10 +28,14 @@ def private_folder() -> Iterator[Path]:
 
 def _remove_dead(parent: Path) -> None:
     for mark in parent.glob(f"{PREFIX}*/{MARK}"):
-        try:
-            with open(mark, "rb") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(stream.fileno()).st_uid == os.geteuid():
+        with suppress(OSError):  # it lives, is somebody else's, or is gone already
+            with open(mark, "rb", opener=_open) as stream:
+                found = os.fstat(stream.fileno())
+                if found.st_uid == os.geteuid() and stat.S_ISREG(found.st_mode):
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(mark.parent, ignore_errors=True)
-        except OSError:  # it lives, is somebody else's, or is gone already
-            continue
+
+
+def _open(path: str, flags: int) -> int:
+    """Open what anybody may have put there: no pipe is waited for, no link followed."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)

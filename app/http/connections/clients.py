@@ -83,7 +83,7 @@ class Clients:
         self._poller.unregister(listener)
 
     def turn(self, seconds: float) -> None:
-        """Do what there is to do; wait for it so long at most."""
+        """Do what there is to do; wait for it so long at most, and never over SWEEP_SECONDS."""
         for key, events in self._poller.select(min(seconds, SWEEP_SECONDS)):
             key.data(events)
         now = time.monotonic()
@@ -293,4 +293,8 @@ class Clients:
         try:
             yield
         except OSError:
-            self._drop(connection)
+            if connection.is_busy:  # a thread may be sending: a new client must not get its socket
+                connection.is_ended = True
+                self._watch(connection, NEITHER)
+            else:
+                self._drop(connection)

@@ -12,6 +12,7 @@ its answer, not for one that does not close.
 
 import errno
 import io
+import math
 import os
 import resource
 import socket
@@ -51,7 +52,6 @@ PAUSE_SECONDS = 0.001
 """So long a connection is not looked at that was left to another worker."""
 
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_IDLE_SECONDS = 1.0
 
 
 class PatientWorker(Worker):  # type: ignore[misc]
@@ -98,7 +98,7 @@ class PatientWorker(Worker):  # type: ignore[misc]
             Thread(target=self._work, daemon=True).start()
         while self.alive and self.ppid == os.getppid():
             self._listen()
-            self._turn(_IDLE_SECONDS if self._listens else PAUSE_SECONDS)
+            self._turn(math.inf if self._listens else PAUSE_SECONDS)
         self._finish()
 
     def _turn(self, seconds: float) -> None:
@@ -121,7 +121,7 @@ class PatientWorker(Worker):  # type: ignore[misc]
         self._clients.stop(STOP_SECONDS)
         deadline = time.monotonic() + self.cfg.graceful_timeout
         while len(self._clients) and time.monotonic() < deadline:
-            self._turn(_IDLE_SECONDS)
+            self._turn(math.inf)
         self._clients.close()
 
     def _listen(self) -> None:
@@ -157,7 +157,7 @@ class PatientWorker(Worker):  # type: ignore[misc]
             self._clients.make_room()
             self._ignore()
         elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
-            raise error
+            self.log.warning("a connection was not accepted: %s", error)
 
     def _enqueue(self, connection: Connection, whole: Whole) -> None:
         self._whole.put((connection, whole))

@@ -25,7 +25,8 @@ def another_process(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """A worker that says its number, then has loaded when it is told so."""
     code = (
         "import sys; from pathlib import Path; from app.http.workers import Worker\n"
-        "worker = Worker.claim(Path(sys.argv[1])); print(worker.number, flush=True)\n"
+        "worker = Worker.claim(Path(sys.argv[1]))\n"
+        "worker.serves(); print(worker.number, flush=True)\n"
         "sys.stdin.readline(); worker.has_loaded(); print('loaded', flush=True)\n"
         "sys.stdin.readline()"
     )
@@ -60,8 +61,11 @@ def test_each_worker_has_the_lowest_free_number(folder: Path) -> None:
 
 def test_all_have_loaded_when_the_last_one_has(folder: Path) -> None:
     own = Worker.claim(folder)
+    assert own.all_have_loaded(), "nobody asks a worker that does not serve yet"
+    own.serves()
     assert not own.all_have_loaded()
     own.has_loaded()
+    own.serves()
     assert own.all_have_loaded()
     with another_process(folder) as other:
         said(other)

@@ -98,11 +98,15 @@ class TestTheFile:
         assert len(files(tmp_path)) == 1
         assert before.opening(299) + b"}" == DOCUMENTS[299]
 
-    def test_that_of_another_namespace_goes_when_nobody_serves_from_it(
+    def test_that_of_another_namespace_goes_when_its_server_was_not_there_for_a_week(
         self, tmp_path: Path
     ) -> None:
         served = shelf(tmp_path, "served").documents(FIRST, fill)
         shelf(tmp_path, "stopped").documents(FIRST, fill)
+        shelf(tmp_path).documents(FIRST, fill)
+        assert len(files(tmp_path)) == 3
+        for each in files(tmp_path):
+            os.utime(each, (0, 0))
         shelf(tmp_path).documents(FIRST, fill)
         assert len(files(tmp_path)) == 2
         assert shelf(tmp_path, "served").documents(FIRST, refuse).manifest == served.manifest
@@ -144,12 +148,12 @@ def test_one_worker_makes_it_and_a_killed_one_leaves_nothing(tmp_path: Path) -> 
         process.kill()
         process.wait()
     shelf(tmp_path, "another").documents(SECOND, fill)
-    assert [file.suffix for file in files(tmp_path)] == [".documents"]
+    assert {file.suffix for file in files(tmp_path)} == {".documents"}
     with making(tmp_path) as process:
         process.kill()
         process.wait()
     assert shelf(tmp_path).documents(FIRST, fill).popular == b"popular"
-    assert [file.suffix for file in files(tmp_path)] == [".documents"]
+    assert {file.suffix for file in files(tmp_path)} == {".documents"}
 
 
 @contextmanager
