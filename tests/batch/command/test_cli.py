@@ -210,6 +210,9 @@ def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, .
         (("--after", "yesterday"), "--after must be a date such as 2026-01-31, not 'yesterday'"),
         (("--namespace", "A B"), "namespace must be"),
         (("--cache-url", "http://x"), "--cache-url must be redis://"),
+        (("--items", "x", "--document-types", "price:number"), "such as price=number,"),
+        (("--items", "x", "--document-types", "price=float"), "such as price=number,"),
+        (("--items", "x", "--document-types", "a=number,a=boolean"), "each column once"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_is_read(
