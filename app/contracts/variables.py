@@ -32,6 +32,7 @@ BATCH = frozenset(
         "LARDER_CONF",
         "LARDER_DELIMITER",
         "LARDER_DOCUMENT_COLUMNS",
+        "LARDER_DOCUMENT_TYPES",
         "LARDER_ENCODING",
         "LARDER_ENGINE",
         "LARDER_FACTORS",

@@ -149,6 +149,7 @@ def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None)
         items.path,
         layout,
         items.document_columns,
+        types=items.document_types,
         rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )

@@ -26,6 +26,7 @@ from batch.spark.options import SparkOptions
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+DOCUMENT_TYPES = ("number", "boolean")
 DEPLOYMENT = Deployment(users=1, items=1)
 
 
@@ -119,6 +120,7 @@ def _items(
     items_delimiter: str | None,
     items_encoding: str | None,
     document_columns: str | None,
+    document_types: str | None,
 ) -> ItemsFile | None:
     if items is None:
         return None
@@ -129,7 +131,19 @@ def _items(
         _delimiter(items_delimiter),
         items_encoding,
         None if columns is None else tuple(columns),
+        _types(document_types or ""),
     )
+
+
+def _types(text: str) -> dict[str, str]:
+    pairs = [each.rpartition("=") for each in text.split(",") if each.strip()]
+    types = {column.strip(): kind.strip() for column, _, kind in pairs}
+    if len(types) < len(pairs) or "" in types or not set(types.values()) <= set(DOCUMENT_TYPES):
+        raise BadSettings(
+            "--document-types must name each column once, with number or boolean, such as "
+            f"price=number,on_sale=boolean, not {text!r}"
+        )
+    return types
 
 
 def _terms(
@@ -235,6 +249,10 @@ items_options = group(
     option("--items-delimiter", help="Between columns there.  [default: comma]"),
     option("--items-encoding", help="Of the text there.  [default: utf-8]"),
     option("--document-columns", help="Only these columns, such as title,year.  [default: all]"),
+    option(
+        "--document-types",
+        help="Columns of texts that hold numbers or booleans, such as price=number,sold=boolean.",
+    ),
 )
 
 model_options = group(

@@ -16,6 +16,14 @@ FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
 TEXTS = ("VARCHAR", "ENUM", "UUID")
 TIMES = ("DATE", "TIMESTAMP")
 
+JSON_NUMBER = "-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?"
+CELL_TYPES = {
+    "number": "(regexp_full_match({0}, '" + JSON_NUMBER + "') "
+    "AND coalesce(isfinite(TRY_CAST({0} AS DOUBLE)), false))",
+    "boolean": "(lower({0}) IN ('true', 'false'))",
+}
+"""What the cells of a text column may be in a document, and SQL for whether one is."""
+
 
 class Checks:
     """Collects what a row is rejected for; the first that holds is its one reason."""
@@ -102,6 +110,20 @@ class Checks:
         self.add(f"contains({text}, chr(0))", "NUL byte in id", column)
         self.add(_broken(text), "line break in id", column)
         return text
+
+    def typed(self, column: str, kind: str) -> str:
+        """Return SQL for a column of texts as JSON of one of `CELL_TYPES`, null where it is empty.
+
+        Any other cell is what its row is rejected for.
+        """
+        self.kind(column, "VARCHAR")
+        sql = self.table.identifier(column)
+        is_right = CELL_TYPES[kind].format(sql)
+        is_wrong = f"{sql} != '' AND NOT {is_right}"
+        if self.table.is_text:
+            self.add(f"{is_wrong} AND {_broken(sql)}", "broken quotes")
+        self.add(is_wrong, f"not a {kind}", column)
+        return f"CASE WHEN {is_right} THEN lower({sql})::JSON END"
 
 
 class Columns:

@@ -1,9 +1,9 @@
 """Load the documents of items: what an answer shows beside each id, such as a title.
 
 A document is one JSON object in a text, made by DuckDB from a row of the items file: from text
-files every value is a string; from Parquet numbers, booleans, nulls, lists and structs stay what
-they are, dates and times become ISO 8601 texts, and NaN and infinity, which JSON lacks, become
-null. The id itself is not in the document.
+files every value is a string, unless its column is said to hold numbers or booleans; from Parquet
+numbers, booleans, nulls, lists and structs stay what they are, dates and times become ISO 8601
+texts, and NaN and infinity, which JSON lacks, become null. The id itself is not in the document.
 
 Several rows with one id: the last one counts, files being read in the order of their names.
 """
@@ -103,13 +103,15 @@ def load_items(
     layout: Layout = ITEM_PRESETS["larder"],
     columns: Iterable[str] | None = None,
     *,
+    types: Mapping[str, str] = MappingProxyType({}),
     rejects: Path | None = None,
     max_rejects: float = 0.01,
 ) -> Items:
     """Load the documents of a file or folder: the given columns, or those that the layout says.
 
-    The id is in the layout's item column. Rejected rows (no id, an id too long, not cut into
-    columns) are treated as those of interactions are.
+    The id is in the layout's item column. `types` says which columns of texts hold a `number` or
+    a `boolean`. Rejected rows (no id, an id too long, a cell not of its type, not cut into columns)
+    are treated as those of interactions are.
     Raises BadInteractions when the file cannot be read, lacks a column, has too many rejects, or
     has a column that the answer needs for itself.
     """
@@ -118,7 +120,9 @@ def load_items(
     return reading(
         path,
         layout,
-        lambda connection, table: _load(connection, table, path, shown, rejects, max_rejects),
+        lambda connection, table: _load(
+            connection, table, path, shown, types, rejects, max_rejects
+        ),
     )
 
 
@@ -127,12 +131,13 @@ def _load(
     table: Table,
     path: Path,
     shown: tuple[str, ...] | None,
+    types: Mapping[str, str],
     rejects: Path | None,
     max_rejects: float,
 ) -> Items:
     checks = Checks(table, path)
     item = checks.id(table.layout.item_column, "--items-id-column", "missing item")
-    document = _document(connection, checks, shown)
+    document = _document(connection, checks, shown, types)
     good, rejected = settle(
         connection,
         checks,
@@ -155,7 +160,10 @@ def _load(
 
 
 def _document(
-    connection: duckdb.DuckDBPyConnection, checks: Checks, shown: tuple[str, ...] | None
+    connection: duckdb.DuckDBPyConnection,
+    checks: Checks,
+    shown: tuple[str, ...] | None,
+    types: Mapping[str, str],
 ) -> str:
     """Return SQL for the JSON object of a row."""
     table = checks.table
@@ -170,12 +178,18 @@ def _document(
                 "--document-columns"
             )
     if table.is_text:
-        pairs = [f"{literal(c)}, coalesce({table.identifier(c)}, '')" for c in shown]
+        values = {c: f"coalesce({table.identifier(c)}, '')" for c in shown}
     else:
-        kinds = connection.sql(table.scan()).types
-        types = dict(zip(table.columns, kinds, strict=True))
-        pairs = [f"{literal(c)}, {_json(table.identifier(c), types[c])}" for c in shown]
-    return f"json_object({', '.join(pairs)})"
+        kinds = dict(zip(table.columns, connection.sql(table.scan()).types, strict=True))
+        values = {c: _json(table.identifier(c), kinds[c]) for c in shown}
+    for column, kind in types.items():
+        if checks.required(column, "--document-types") not in values:
+            raise BadInteractions(
+                f"{checks.path}: expected columns of the documents in --document-types, found "
+                f"{column!r}: leave it out there, or add it to --document-columns"
+            )
+        values[column] = checks.typed(column, kind)
+    return f"json_object({', '.join(f'{literal(c)}, {sql}' for c, sql in values.items())})"
 
 
 _ATOM = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.\w]+')

@@ -1,6 +1,7 @@
 """What a command says of its inputs, before anything of them is read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.interactions.layout import PRESETS, Layout
@@ -40,6 +41,8 @@ class ItemsFile:
     delimiter: str | None = None
     encoding: str | None = None
     document_columns: tuple[str, ...] | None = None
+    document_types: Mapping[str, str] = field(default_factory=dict)
+    """Which columns of texts hold a `number` or a `boolean`; the others stay texts."""
 
 
 def beside(rejects: Path, input_name: str) -> Path:

@@ -62,10 +62,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The interactions and the items, written as any program would write CSV."""
     folder = tmp_path_factory.mktemp("checkerboard")
     pairs = [(USERS[user], ITEMS[item]) for user in range(len(USERS)) for item in liked(user)]
-    titles = [(item, f'The "{item[:9]}", no. {n}') for n, item in enumerate(ITEMS)]
+    titles = [(item, f'The "{item[:9]}", no. {n}', n, n > 9) for n, item in enumerate(ITEMS)]
     for name, head, rows in (
         ("interactions.csv", ("user", "item"), pairs),
-        ("items.csv", ("item", "title"), titles),
+        ("items.csv", ("item", "title", "price", "sold"), titles),
     ):
         with open(folder / name, "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([head, *rows])
@@ -83,7 +83,8 @@ def refresh(server: Server, files: tuple[Path, Path]) -> str:
     """Refresh and return the generation's name."""
     interactions, items = files
     rejects = str(items.with_name("rejects.csv"))
-    said = larder(server, "refresh", str(interactions), "--items", str(items), "--rejects", rejects)
+    more = ("--document-types", "price=number, sold=boolean", "--rejects", rejects)
+    said = larder(server, "refresh", str(interactions), "--items", str(items), *more)
     assert "documents for 30 of 30 items" in said
     return said.split("published generation ")[1].split(":")[0]
 
@@ -122,11 +123,13 @@ def test_a_user_gets_the_unseen_items_of_the_own_colour_first(api: Api, user: in
     assert scores[2] > 0.5 > abs(scores[3])
 
 
-def test_each_recommendation_comes_with_its_title(api: Api) -> None:
+def test_each_recommendation_comes_with_its_document(api: Api) -> None:
     for user in range(0, len(USERS), 7):
         for entry in recommendations(api, USERS[user])["recommendations"]:
             number = ITEMS.index(entry["item"])
             assert entry["title"] == f'The "{ITEMS[number][:9]}", no. {number}'
+            assert (entry["price"], entry["sold"]) == (number, number > 9)
+            assert isinstance(entry["price"], int) and isinstance(entry["sold"], bool)
 
 
 @pytest.mark.parametrize("item", range(len(ITEMS)), ids=lambda item: f"item {item}")

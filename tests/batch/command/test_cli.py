@@ -210,6 +210,9 @@ def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, .
         (("--after", "yesterday"), "--after must be a date such as 2026-01-31, not 'yesterday'"),
         (("--namespace", "A B"), "namespace must be"),
         (("--cache-url", "http://x"), "--cache-url must be redis://"),
+        (("--items", "x", "--document-types", "price:number"), "such as price=number,"),
+        (("--items", "x", "--document-types", "price=float"), "such as price=number,"),
+        (("--items", "x", "--document-types", "a=number,a=boolean"), "each column once"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_is_read(
@@ -689,12 +692,14 @@ def test_a_run_that_is_stopped_while_it_reads_ends_in_order(
 def test_a_run_that_is_stopped_while_it_trains_gives_its_lock_back(
     own_server: Server, watching: Any, number: signal.Signals
 ) -> None:
-    def prunes() -> bool:
-        """Its last question before it trains, asked under the lock."""
-        return any(each["cmd"] == "hgetall" for each in watching.client_list())
+    def asks_for_room() -> bool:
+        """It has read all, and trains next; the log keeps the question, however short it is."""
+        return any(each["command"] == b"INFO memory" for each in watching.slowlog_get(10_000))
 
+    watching.config_set("slowlog-log-slower-than", 0)
+    watching.config_set("slowlog-max-len", 10_000)
     process = start(own_server, "refresh", FILMS, *LONG)
-    stop_when(prunes, process, number)
+    stop_when(asks_for_room, process, number)
     assert watching.dbsize() == 0, "neither a lock nor a key is left"
 
 

@@ -84,6 +84,59 @@ def test_values_of_parquet_keep_their_types(tmp_path: Path) -> None:
     }
 
 
+TYPES = {"price": "number", "sold": "boolean"}
+
+
+def test_cells_of_a_text_may_be_numbers_and_booleans(tmp_path: Path) -> None:
+    long = "12345678901234567890" * 5
+    rows = f"01,-0.10,TRUE,7\n02,{long},False,08\n03,,,\n04,1.5E3,true,x\n"
+    items = load_items(write(tmp_path / "a.csv", "item,price,sold,size\n" + rows), types=TYPES)
+    assert list(items.json_objects(["01", "02", "03"])) == [
+        '{"price":-0.1,"sold":true,"size":"7"}',
+        f'{{"price":{long},"sold":false,"size":"08"}}',
+        '{"price":null,"sold":null,"size":""}',
+    ]
+    assert document(items, "04") == {"price": 1500, "sold": True, "size": "x"}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["NaN", "inf", "1e999", "-1e999", "9" * 400, "007", "+5", ".5", "5.", "1,5", "1_0", " 5", "x"],
+)
+def test_a_cell_that_is_not_of_its_type_is_rejected_with_its_line(
+    tmp_path: Path, cell: str
+) -> None:
+    text = f'item,price,sold\na,5,true\nb,"{cell}",\nc,"5\n",\nd,,yes\n'
+    rejects = tmp_path / "rejects.csv"
+    items = load_items(write(tmp_path / "a.csv", text), types=TYPES, rejects=rejects, max_rejects=1)
+    assert list(items.json_objects("abcd")) == ['{"price":5,"sold":true}', "{}", "{}", "{}"]
+    with rejects.open(newline="", encoding="utf-8") as stream:
+        assert [(row["line"], row["reason"]) for row in csv.DictReader(stream)] == [
+            ("3", "not a number: price"),
+            ("4", "broken quotes"),
+            ("6", "not a boolean: sold"),
+        ]
+
+
+def test_texts_of_parquet_may_be_typed_too(tmp_path: Path) -> None:
+    file = parquet(tmp_path / "a.parquet", "SELECT 1 AS item, unnest(['5', NULL]) AS price, 2 AS n")
+    assert document(load_items(file, types={"price": "number"}, columns=["price"]), "1") in (
+        {"price": 5},
+        {"price": None},
+    )
+    with pytest.raises(BadInteractions, match="'n' to hold one of VARCHAR; found INTEGER"):
+        load_items(file, types={"n": "number"})
+
+
+@pytest.mark.parametrize("column", ["item", "year"])
+def test_only_a_column_of_the_documents_has_a_type(tmp_path: Path, column: str) -> None:
+    file = write(tmp_path / "a.csv", "item,title,year\n1,One,2001\n")
+    with pytest.raises(BadInteractions, match=f"--document-types, found '{column}'"):
+        load_items(file, columns=["title"], types={column: "number"})
+    with pytest.raises(BadInteractions, match="'cost'.*--document-types"):
+        load_items(file, types={"cost": "number"})
+
+
 def test_null_lists_and_structs_are_null(tmp_path: Path) -> None:
     file = parquet(
         tmp_path / "a.parquet",
