@@ -73,6 +73,7 @@ BATCH = frozenset(
         "LARDER_SIZE_KEEP",
         "LARDER_SIZE_REPLICAS",
         "LARDER_SIZE_RPS",
+        "LARDER_SIZE_SIMILAR",
         "LARDER_SIZE_USERS",
         "LARDER_SPARK_LOG",
         "LARDER_SPLIT",

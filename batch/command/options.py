@@ -406,7 +406,8 @@ terms_options = group(
 
 def size_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     """An option of ``size``, whose variable says so: refresh has an ``--items`` of its own."""
-    variable = f"{environment.PREFIX}SIZE_{name.lstrip('-').replace('-', '_').upper()}"
+    first = name.partition("/")[0].lstrip("-")
+    variable = f"{environment.PREFIX}SIZE_{first.replace('-', '_').upper()}"
     return option(name, envvar=variable, **attributes)
 
 
