@@ -6,13 +6,13 @@
 * Before a worker ends, its answers ask the clients for two seconds to close their connections.
 """
 
-import json
 import logging
 import os
 import signal
 import sys
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from granian._granian import WorkerSignal
 
+from app.http.problems import TOO_SLOW, as_json
 from app.http.sockets import LateHeads, end_where_sent, is_connected, sent_bytes
 from app.settings import Settings
 
@@ -107,7 +108,8 @@ class GranianWorker:
             status, headers, body = self._ask(environ)
         except Exception:  # the application answers its own errors, this it did not foresee
             log.exception("unexpected error")
-            status, headers, body = _problem(500, "Internal Server Error", "unexpected error")
+            answer = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error")
+            status, headers, body = answer
         finally:
             turn.address = ""
             self._turns.put(turn)
@@ -157,8 +159,7 @@ class GranianWorker:
         late = [key for key, each in list(self._bodies.items()) if each.has_waited(limit_seconds)]
         if not late:
             return
-        said = f"the body did not come within {limit_seconds * 1000:,.0f} ms"
-        problem = _problem(408, "Request Timeout", said)
+        problem = _problem(HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW.format(limit_seconds))
         sent = sent_bytes(self._settings.bind)
         for protocol in late:
             protocol.response_bytes(*problem)
@@ -195,7 +196,6 @@ def wire_bytes(answer: Answer) -> int:
     return len("HTTP/1.1 408 Request Timeout\r\n") + lines + 2 + len(body)
 
 
-def _problem(status: int, title: str, detail: str) -> Answer:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+def _problem(status: HTTPStatus, detail: str) -> Answer:
     headers = [("Content-Type", "application/problem+json"), ("Connection", "close")]
-    return status, headers, json.dumps(body).encode()
+    return status.value, headers, as_json(status, status.phrase, detail).encode()

@@ -13,6 +13,9 @@ from app.errors import ServingError
 log = logging.getLogger("larder.api")
 
 
+TOO_SLOW = "the head and the body of a request must each be there within {:g} seconds"
+
+
 def register(app: Flask) -> None:
     """Give all errors, Flask's own included, the one shape."""
     app.register_error_handler(ServingError, _serving_error)

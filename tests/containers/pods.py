@@ -46,15 +46,17 @@ class Demo:
         ]
         return Container(engine, image, *container["command"], *container["args"], options=options)
 
-    def pod(self, name: str, port: int) -> str:
+    def pod(self, name: str, port: int, server: str) -> str:
         """The API's Deployment as YAML for one pod that is reached on a port of loopback."""
+        settings = deepcopy(self._config("larder-api"))
+        settings["data"]["LARDER_SERVER"] = server
         deployment = deepcopy(self._overlay.of("Deployment")[0])
         deployment["metadata"]["name"] = name
         deployment["spec"]["replicas"] = 1
         (container,) = dig(deployment, "spec.template.spec.containers")
         (opened,) = container["ports"]
         opened |= {"hostIP": "127.0.0.1", "hostPort": port}
-        text: str = yaml.safe_dump_all([self._config("larder-api"), deployment])
+        text: str = yaml.safe_dump_all([settings, deployment])
         return text
 
     @property
@@ -74,12 +76,14 @@ class Demo:
 class Pod(Container):
     """A pod of the API's Deployment, played by podman."""
 
-    def __init__(self, engine: Engine, demo: Demo, network: str, name: str) -> None:
+    def __init__(
+        self, engine: Engine, demo: Demo, network: str, name: str, server: str = "gunicorn"
+    ) -> None:
         super().__init__(engine, "")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._network = network
-        self._text = demo.pod(name, self.port)
+        self._text = demo.pod(name, self.port, server)
         self._name = name
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.containers.engine import Container, Engine, ask, wait_healthy
 from tests.containers.images import tag
 from tests.containers.pods import Demo
-from tests.servers import free_port, wait_until
+from tests.servers import SERVERS, free_port, wait_until
 
 Measured = Callable[[str], None]
 
@@ -47,8 +47,11 @@ def test_it_is_healthy_when_there_is_something_to_answer(
         wait_healthy(api)
 
 
-def test_its_health_turns_red_when_it_hangs(make: Callable[..., Api], published: Container) -> None:
-    with make() as api:
+@pytest.mark.parametrize("kind", SERVERS)
+def test_its_health_turns_red_when_it_hangs(
+    make: Callable[..., Api], published: Container, kind: str
+) -> None:
+    with make(LARDER_SERVER=kind) as api:
         wait_healthy(api)
         workers = psutil.Process(api.pid).children()
         for worker in workers:

@@ -18,7 +18,7 @@ from tests.containers.balancer import Balancer
 from tests.containers.engine import Container, Engine, ask
 from tests.containers.load import USERS, Load
 from tests.containers.pods import Demo, Pod
-from tests.servers import wait_until
+from tests.servers import SERVERS, wait_until
 
 Measured = Callable[[str], None]
 NAMES = ("a", "b", "c", "d")
@@ -54,11 +54,17 @@ class Service:
 
 
 @pytest.fixture
+def kind() -> str:
+    """Which server answers, where a test does not say it."""
+    return SERVERS[0]
+
+
+@pytest.fixture
 def service(
-    engine: Engine, published: Container, network: str, demo: Demo, folder: Path
+    engine: Engine, published: Container, network: str, demo: Demo, folder: Path, kind: str
 ) -> Iterator[Service]:
     """Two pods that answer; two more can be added."""
-    pods = {name: Pod(engine, demo, network, f"larder-api-{name}") for name in NAMES}
+    pods = {name: Pod(engine, demo, network, f"larder-api-{name}", kind) for name in NAMES}
     with ExitStack() as left:
         ports = {name: pod.port for name, pod in pods.items()}
         balancer = left.enter_context(Balancer(folder, ports))
@@ -94,27 +100,29 @@ def test_a_pod_has_the_rights_that_the_manifest_gives_it(
     measured(f"pod: ready {max(service.cold_starts):.1f} s after its start (the slower of two)")
 
 
+@pytest.mark.parametrize("kind", SERVERS)
 def test_a_rolling_restart_loses_no_request(
-    service: Service, load: Callable[[str, int], Load], measured: Measured
+    service: Service, load: Callable[[str, int], Load], measured: Measured, kind: str
 ) -> None:
     with load(service.balancer.url, 45) as running:
         for old, new in (("a", "c"), ("b", "d")):
             service.add(new)
             assert service.remove(old) == 0
         lost, asked = _lost(running.figures())
-    measured(f"rolling restart: {_told(lost, asked)}")
+    measured(f"rolling restart, {kind}: {_told(lost, asked)}")
     assert not lost
 
 
+@pytest.mark.parametrize("kind", SERVERS)
 def test_sigterm_loses_no_request(
-    service: Service, load: Callable[[str, int], Load], measured: Measured
+    service: Service, load: Callable[[str, int], Load], measured: Measured, kind: str
 ) -> None:
     """A node that is drained: the pod goes, its neighbour stays."""
     with load(service.balancer.url, 20) as running:
         service.wait_busy()
         assert service.remove("a") == 0
         lost, asked = _lost(running.figures())
-    measured(f"SIGTERM: {_told(lost, asked)}")
+    measured(f"SIGTERM, {kind}: {_told(lost, asked)}")
     assert not lost
 
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from gunicorn.asgi import parser as chunks
 from gunicorn.http import errors as heads
 
-from app.http.problems import as_json
+from app.http.problems import TOO_SLOW, as_json
 
 MISTAKES: tuple[type[Exception], ...] = (heads.ParseException, chunks.ParseError)
 """The errors that gunicorn's parsers raise for what a client sent."""
@@ -28,10 +28,7 @@ def of_mistake(error: Exception) -> bytes:
 
 def too_slow(seconds: float) -> bytes:
     """The answer to a request of which too little came in time."""
-    return _answer(
-        HTTPStatus.REQUEST_TIMEOUT,
-        f"the head and the body of a request must each be there within {seconds:g} seconds",
-    )
+    return _answer(HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW.format(seconds))
 
 
 def cut_short() -> bytes:

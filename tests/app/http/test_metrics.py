@@ -26,18 +26,19 @@ from app.settings import Settings
 from batch.generations.registry import Generations
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
-from tests.servers import Api, Server, environment, wait_until
+from tests.servers import SERVERS, Api, Server, environment, wait_until
 
 EVERY_ROUTE = {*ROUTES.values(), "recommendations", "similar", "other"}
 SPACE = Namespace("metrics")
 
 
-@pytest.fixture(scope="module")
-def counting(server: Server) -> Iterator[Api]:
+@pytest.fixture(scope="module", params=SERVERS)
+def counting(server: Server, request: pytest.FixtureRequest) -> Iterator[Api]:
     """An API with two workers, for the tests that only ask."""
     with redis.Redis.from_url(server.url) as client:
         publish_by_hand(client, SPACE)
-    with Api(server.url, SPACE.name, metrics="true") as api:
+    with Api(server.url, SPACE.name, metrics="true", server=request.param) as api:
+        wait_until(lambda: get(api.url, "/health/ready").status == 200)
         yield api
 
 
@@ -104,6 +105,7 @@ def gained(api: Api, ask: Callable[[], Any], **labels: str) -> float:
     return counted(api, **labels) - before
 
 
+@pytest.mark.parametrize("counting", ["gunicorn"], indirect=True)
 def test_counts_of_all_workers_add_up(counting: Api) -> None:
     one, other = workers(counting)
     before = counted(counting)
@@ -112,6 +114,17 @@ def test_counts_of_all_workers_add_up(counting: Api) -> None:
             for _ in range(5):
                 get(counting.url, "/recommendations/u1")
             assert counted(counting) == before + 5 * turn
+
+
+@pytest.mark.parametrize("counting", ["granian"], indirect=True)
+def test_counts_add_up_where_the_kernel_shares_out_connections(counting: Api) -> None:
+    """A worker of granian has a queue of its own, so none can be frozen while it is asked."""
+    before = counted(counting)
+    for asked in range(1, 41):
+        get(counting.url, "/recommendations/u1")
+        assert counted(counting) == before + asked
+    used = [each.read_bytes()[:4] for each in folder(counting).glob("counter_*.db")]
+    assert len(used) == 2 and all(int.from_bytes(each, "little") > 8 for each in used)
 
 
 def test_counts_survive_workers_that_are_killed_and_replaced(server: Server) -> None:

@@ -11,7 +11,7 @@ import redis
 
 from app.contracts.recommendations import Namespace
 from tests.generations import publish_by_hand
-from tests.servers import Gunicorn, Server, environment, free_port, wait_until
+from tests.servers import SERVERS, Gunicorn, Server, environment, free_port, wait_until
 
 SPACE = Namespace("probe")
 
@@ -44,21 +44,16 @@ def test_an_api_with_lists_is_healthy(api: Gunicorn, address: str) -> None:
     assert '"status":"ready"' in done.stdout
 
 
-def test_an_api_on_a_unix_socket_is_asked_there(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", SERVERS)
+def test_an_api_on_a_unix_socket_is_asked_there(server: Server, tmp_path: Path, kind: str) -> None:
     bind = f"unix:{tmp_path / 'api.sock'}"
     settings = {
         "LARDER_BIND": bind,
         "LARDER_CACHE_URL": server.url,
         "LARDER_NAMESPACE": SPACE.name,
+        "LARDER_SERVER": kind,
     }
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        "python:app.http.gunicorn_conf",
-        "app.http.wsgi:app",
-    ]
+    command = [sys.executable, "-m", "app.http.serve"]
     with subprocess.Popen(command, env=environment(settings)) as process:
         try:
             wait_until(lambda: asked(bind).returncode == 0)
