@@ -18,7 +18,7 @@ from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.similar import most_similar, unit_rows
+from batch.recommendations.similar import Company, most_similar
 from batch.recommendations.split import hold_out
 from batch.recommendations.terms import REPEATS, Holdout, check_k
 from batch.recommendations.topk import (
@@ -111,12 +111,13 @@ class LocalCandidate:
         seen = self.loaded.matrix()
         factors = _fit(self.model, seen, "train on all", progress)
         crowd = Crowd(popularity(seen), self.users, self.repeat)
+        company = Company.of(factors.users, seen)
         return LocalContents(
             namespace,
             users=self.loaded.users,
             items=self.loaded.items,
             user_lists=lambda users: recommend(factors, crowd, seen, users, k),
-            similar_lists=lambda items: most_similar(unit_rows(factors.items), items, k),
+            similar_lists=lambda items: most_similar(company.directions(factors.items), items, k),
             popular=popular_list(crowd.share, k),
             documents=documents,
         )

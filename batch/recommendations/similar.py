@@ -9,12 +9,14 @@ item of the cone has found; what comes behind cannot be a neighbour.
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from batch.recommendations.topk import Lists
+from batch.recommendations.topk import FAINTEST, Lists
 
 CONE = 512
 """Items of a cone: more share the work of sorting, fewer point the same way."""
@@ -31,6 +33,40 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What some users tell of which items belong together; ``add`` that of others.
+
+    told: (items,), whether anybody who has the item has another one too; reach: the length of the
+    longest row of the users' factors.
+    """
+
+    told: NDArray[np.bool_]
+    reach: float
+
+    @classmethod
+    def of(cls, users: Floats, seen: csr_matrix) -> "Company":
+        """users: (users, factors); seen: (users, items), what they have."""
+        counts, items = np.diff(seen.indptr), seen.shape[1]
+        alone = seen.indices[seen.indptr[:-1][counts == 1]]
+        told = np.bincount(seen.indices, minlength=items) > np.bincount(alone, minlength=items)
+        return cls(told, float(np.linalg.norm(users, axis=1).max(initial=0)))
+
+    def add(self, other: "Company") -> "Company":
+        return Company(self.told | other.told, max(self.reach, other.reach))
+
+    def directions(self, items: Floats) -> Floats:
+        """Where each item points: rows of length 1, see ``unit_rows``, or 0 for what is not known.
+
+        Of some items the model can know no neighbours: nobody who has them has anything else, or
+        the fit has left nothing of their factors. Where such factors point is chance.
+        """
+        unit = unit_rows(items)
+        faint = np.linalg.norm(items, axis=1) * self.reach < FAINTEST
+        unit[faint | ~self.told] = 0
+        return unit
 
 
 def unit_rows(factors: Floats) -> Floats:

@@ -219,12 +219,12 @@ def test_the_sample_is_of_a_thousand_users_of_all_blocks(
     monkeypatch.setattr(ids, "PAIRS_PER_BLOCK", -(-users // blocks))
     table = {
         "user": [f"u{n}" for n in range(users)],
-        "item": ["i"] * users,
+        "item": [f"i{n % 2}" for n in range(users)],
         "weight": [1.0] * users,
     }
     with ExitStack() as stack:
         indexed = index(spark.createDataFrame(pa.table(table)), stack)
-        learner = KnownOnCluster(drawn(users, 1))
+        learner = KnownOnCluster(drawn(users, 2))
         candidate = ClusterCandidate(NOTHING_READ, indexed, learner, UNUSED, stack)
         contents = candidate.train(Namespace("unused"), [], 1, Lines())
         sample = decode_sample(contents._sample())

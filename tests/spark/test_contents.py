@@ -17,6 +17,7 @@ from app.contracts.recommendations import (
     Namespace,
     bucket_count,
     chunk_count,
+    decode_record,
     decode_sample,
     unmark,
 )
@@ -30,6 +31,7 @@ from batch.recommendations.pipeline import Candidate
 from batch.recommendations.topk import Lists
 from batch.spark.failures import spark_errors
 from tests.batch.pairs import interactions
+from tests.batch.recommendations.test_topk import rows
 from tests.generations import MANIFEST, Found, keys_of, read_back
 from tests.servers import Server
 from tests.spark.frames import both_candidates, documents_of, frame_of, shop, users_of
@@ -192,20 +194,31 @@ def test_a_task_stops_when_its_generation_is_deleted_while_it_writes(
 def test_those_of_whom_nothing_is_known_are_marked_on_a_cluster_too(
     spark: SparkSession, server: Server, client: Any, namespace: Namespace
 ) -> None:
-    pairs = [(user, user % 4) for user in range(9)] + [(user, user) for user in range(9, 14)]
+    pairs = [(user, item) for user in range(9) for item in {user % 4, user // 4}]
+    pairs += [(user, user) for user in range(9, 14)]
     with ExitStack() as stack:
-        _, walk = both_candidates(frame_of(spark, interactions(pairs)), server.url, stack)
+        frame = frame_of(spark, interactions(sorted(pairs)))
+        alone, walk = both_candidates(frame, server.url, stack)
+        forgotten = alone.items.index("i3")
+        alone.model.fit(alone.loaded.matrix(), print).items[forgotten] *= 1e-9  # of both
         manifest = manifest_of(walk.users, len(walk.items), 2)
         Generations(client, namespace).begin(manifest)
         contents = walk.train(namespace, documents_of(walk), 2, Lines())
         contents.write(client, manifest, lambda done: None).verify(client)
         users = users_of(walk.indexed)["user"].to_pylist()
+        every = np.arange(len(walk.items))
+        lists = alone.train(namespace, [], 2, Lines()).similar_lists(every)
     marked = {
         user for user in users if unmark(client.hget(*manifest.user_place(namespace, user)))[1]
     }
     assert len(marked) == 5
     sample = decode_sample(client.get(namespace.sample(manifest.generation)))
     assert sorted(sample) == sorted(set(users) - marked)
+    places = [manifest.item_place(namespace, item) for item in alone.items]
+    similar = [[item for item, _ in decode_record(client.hget(*place))] for place in places]
+    assert similar == rows(lists)
+    known = {item for item, listed in zip(alone.items, similar, strict=True) if listed}
+    assert known == {"i0", "i1", "i2"}, "nobody has more than one of the others, or i3 is forgotten"
 
 
 CASES = {

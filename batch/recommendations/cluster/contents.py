@@ -36,7 +36,7 @@ from batch.recommendations.lists import (
     write_common,
     write_similar,
 )
-from batch.recommendations.similar import most_similar, unit_rows
+from batch.recommendations.similar import Company, most_similar
 from batch.recommendations.topk import Crowd, popular_list, recommend
 
 _SIMILAR_AT_A_TIME = 100
@@ -197,7 +197,9 @@ class ClusterContents:
             range(first, min(first + at_a_time, count)) for first in range(0, count, at_a_time)
         ]
         parts = [(buckets, shelves.part(buckets)) for buckets in ranges]
-        sent = self._send(unit_rows(self.model.items))
+        sides = self.model.users.zip(self.seen)
+        company = sides.map(lambda pair: Company.of(*pair)).treeReduce(Company.add)
+        sent = self._send(company.directions(self.model.items))
 
         def write(part: tuple[range, Shelves]) -> Shelf:
             buckets, here = part

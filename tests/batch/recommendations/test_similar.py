@@ -1,13 +1,15 @@
 """The neighbours of items, against all products in double precision."""
 
 import tracemalloc
+from functools import reduce
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from batch.recommendations import similar
-from batch.recommendations.similar import most_similar, unit_rows
+from batch.recommendations.similar import Company, most_similar, unit_rows
 from tests.batch.recommendations.test_topk import random_model, rows, scores
 
 Floats = NDArray[np.float32]
@@ -118,6 +120,27 @@ def test_an_item_is_never_similar_to_itself_and_only_what_is_alike_is() -> None:
     # 4 has no direction
     assert rows(found) == [[1], [0, 2], [1], [], []]
     assert all(0 < score <= 1 for row in scores(found) for score in row[:1])
+
+
+def test_an_item_of_whose_neighbours_nothing_is_known_points_nowhere() -> None:
+    """Items 0 and 1 are a user's, 2 is all that another has, and the fit has forgotten 3 and 4."""
+    seen = csr_matrix(np.array([[1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 1]], np.float32))
+    users = np.array([[2, 0], [0, 1], [0, 1e-9]], np.float32)
+    items = np.array([[1, 0], [0.5, 0.1], [0.9, 0.1], [1e-6, 0], [0, 4e-3]], np.float32)
+    for parts in (1, 3):
+        bounds = range(0, 3, 3 // parts)
+        told = [Company.of(users[n : n + 3 // parts], seen[n : n + 3 // parts]) for n in bounds]
+        unit = reduce(Company.add, told).directions(items)
+        assert np.flatnonzero(unit.any(axis=1)).tolist() == [0, 1]
+        assert rows(most_similar(unit, np.arange(5), 10)) == [[1], [0], [], [], []]
+    nobody = Company.of(users[:0], seen[:0])
+    assert (nobody.told.tolist(), nobody.reach) == ([False] * 5, 0)
+
+
+def test_only_those_who_have_several_items_tell_of_neighbours() -> None:
+    seen = csr_matrix(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.float32))
+    company = Company.of(np.ones((4, 2), np.float32), seen)
+    assert company.told.tolist() == [True, True, False]
 
 
 def test_similar_items_are_those_of_brute_force() -> None:
