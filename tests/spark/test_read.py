@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from pyspark.sql import SparkSession
 
@@ -20,6 +22,7 @@ from batch.interactions.load import load
 from batch.interactions.pairs import Interactions, Report
 from batch.spark.failures import spark_errors
 from batch.spark.read.load import read
+from tests.batch.interactions.test_hostile import by_pyarrow
 from tests.batch.interactions.test_interactions import nasty_text, parquet, write
 
 RATINGS = Path(__file__).parents[2] / "batch/datasets/ml-latest-small/ratings.csv"
@@ -111,6 +114,7 @@ class TestText:
         ("preset", "name", "text"),
         [
             ("larder", "a.csv", "user,item,weight\na,x,1\na,x,2\nb,é,3\n"),
+            ("larder", "a.csv", "user,item,timestamp\na,x,20260131\nb,x,1577836800\n"),
             ("ml-latest", "a.csv", "userId,movieId,rating,timestamp\n1,2,3.5,4\n1,2,4,3\n"),
             ("ml-100k", "u.data", "196\t242\t3\t881250949\n186\t302\t3\t891717742\n"),
             ("ml-100k", "u1.base", "1\t2\t3\t4\n"),
@@ -466,6 +470,9 @@ class TestParquet:
             "TIMESTAMPTZ '2020-01-01 01:00:00+01'",
             "1577836800",
             "1577836800000::UBIGINT",
+            "20200101",
+            "20200101::DOUBLE",
+            "'20200101'",
             "1577836800.25::DECIMAL(18, 3)",
             "NULL::TIMESTAMP",
         ],
@@ -477,6 +484,26 @@ class TestParquet:
         select += " UNION ALL SELECT 3, 4, make_timestamp(0)" * expression.startswith("NULL")
         rows, _ = same(spark, parquet(tmp_path / "a.parquet", select))
         assert len(rows) == 1
+
+    @pytest.mark.parametrize("column", ["rating", "weight"])
+    def test_nan_that_arrow_wrote_is_rejected(
+        self, spark: SparkSession, tmp_path: Path, column: str
+    ) -> None:
+        """Arrow leaves it out of a column's least and greatest value."""
+        values: list[object] = [float("nan") if row == 7 else 1.0 + row % 5 for row in range(100)]
+        users: list[object] = [f"u{row % 50}" for row in range(100)]
+        by_pyarrow({"user": users, "item": users, column: values}, tmp_path / "a.parquet")
+        _, report = same(spark, tmp_path / "a.parquet")
+        assert report.rejected == {f"NaN: {column}": 1}
+
+    @pytest.mark.parametrize("names", [["user", "item", "item"], ["user", "item", "Item"]])
+    def test_columns_of_one_name_are_refused(
+        self, spark: SparkSession, tmp_path: Path, names: list[str]
+    ) -> None:
+        table = pa.Table.from_arrays([pa.array(["x"])] * len(names), names=names)
+        pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(BadInteractions, match="expected one column 'item', found several"):
+            by_spark(spark, tmp_path / "a.parquet")
 
     @pytest.mark.parametrize("expression", ["DATE '2020-01-01'", "[1]", "true", "{'a': 1}"])
     def test_other_types_are_refused_in_the_same_words(

@@ -24,6 +24,7 @@ UNREADABLE = re.compile(
 )
 """Spark's conditions anywhere; Java's only of what the driver itself asked: in a task they may
 mean a dead worker or a full disk."""
+DOUBLED = re.compile("column `(.+?)` already exists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ def _unreadable(uri: str, condition: str, text: str) -> BadInteractions:
         return BadInteractions(
             f"{uri}: its files have columns of one name and different types: give each one type"
         )
+    if condition == "COLUMN_ALREADY_EXISTS" and (name := DOUBLED.search(text)):
+        return BadInteractions(f"{uri}: expected one column {name[1]!r}, found several")
     return BadInteractions(
         f"{uri}: cannot be read ({reason(text)}): check that it is whole, readable and of the kind "
         "that its name says"
