@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from granian._granian import WorkerSignal
 
-from app.http.problems import TOO_SLOW, as_json
-from app.http.sockets import LateHeads, end_where_sent, is_connected, sent_bytes
+from app.http.problems import CUT_SHORT, TOO_SLOW, as_json
+from app.http.sockets import LateHeads, end_where_written, is_connected, written_bytes
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Request:
 
     address: str = ""
     since: float = 0.0
+    is_refused: bool = False
 
     def has_waited(self, seconds: float) -> bool:
         """Whether it has begun so long ago."""
@@ -79,9 +80,11 @@ class GranianWorker:
     def __call__(self, protocol: Any, scope: "WSGIEnvironment") -> None:
         """Answer a request."""
         environ = _CONSTANT | scope
-        if scope["REQUEST_METHOD"] == "POST" and self._has_body(environ):
-            environ["wsgi.input"] = BytesIO(self._read(protocol, environ))
-        self._answer(protocol, environ)
+        if scope["REQUEST_METHOD"] != "POST" or not self._has_body(environ):
+            self._answer(protocol, environ)
+        elif (body := self._read(protocol, environ)) is not None:
+            environ["wsgi.input"] = BytesIO(body)
+            self._answer(protocol, environ)
 
     def _has_body(self, environ: "WSGIEnvironment") -> bool:
         """Whether there is a body that the application would read: not one that is too long."""
@@ -90,15 +93,20 @@ class GranianWorker:
             return True
         return 0 < int(environ.get("CONTENT_LENGTH", 0)) <= self._settings.max_body_bytes
 
-    def _read(self, protocol: Any, environ: "WSGIEnvironment") -> bytes:
-        """The body, or what of it had come when its connection was ended."""
-        self._bodies[protocol] = Request(environ["REMOTE_ADDR"], time.monotonic())
+    def _read(self, protocol: Any, environ: "WSGIEnvironment") -> bytes | None:
+        """The body; None for one that was refused meanwhile, or is not whole."""
+        request = self._bodies[protocol] = Request(environ["REMOTE_ADDR"], time.monotonic())
         if len(self._bodies) >= BODIES:
             self._full.set()
         try:
             body: bytes = environ["wsgi.input"].read(self._settings.max_body_bytes + 1)
         finally:
             del self._bodies[protocol]
+        if request.is_refused:
+            return None
+        if len(body) < int(environ.get("CONTENT_LENGTH", 0)):
+            protocol.response_bytes(*_problem(HTTPStatus.BAD_REQUEST, CUT_SHORT))
+            return None
         return body
 
     def _answer(self, protocol: Any, environ: "WSGIEnvironment") -> None:
@@ -156,16 +164,18 @@ class GranianWorker:
 
     def _end_late_bodies(self, limit_seconds: float) -> None:
         """Refuse them, and end the connections on which that was sent, else their threads stay."""
-        late = [key for key, each in list(self._bodies.items()) if each.has_waited(limit_seconds)]
+        waiting = list(self._bodies.items())
+        late = {protocol: each for protocol, each in waiting if each.has_waited(limit_seconds)}
         if not late:
             return
         problem = _problem(HTTPStatus.REQUEST_TIMEOUT, TOO_SLOW.format(limit_seconds))
-        sent = sent_bytes(self._settings.bind)
-        for protocol in late:
+        written = written_bytes(self._settings.bind)
+        for protocol, each in late.items():
+            each.is_refused = True
             protocol.response_bytes(*problem)
         until = time.monotonic() + 1.0
         while time.monotonic() < until and any(each in self._bodies for each in late):
-            end_where_sent(self._settings.bind, sent, wire_bytes(problem))
+            end_where_written(self._settings.bind, written, wire_bytes(problem))
             time.sleep(0.002)
 
     def listen_for_the_end(self) -> Any:
@@ -183,6 +193,7 @@ class GranianWorker:
         """Ask clients to close, so that none sends a request on a connection that we close."""
         self._farewell = [("Connection", "close")]
         until = time.monotonic() + DRAIN_SECONDS
+        time.sleep(DRAIN_SECONDS / 8)  # for those that the kernel has taken, and granian not yet
         while time.monotonic() < until and is_connected(self._settings.bind):
             time.sleep(0.02)
         end.set()

@@ -14,6 +14,7 @@ log = logging.getLogger("larder.api")
 
 
 TOO_SLOW = "the head and the body of a request must each be there within {:g} seconds"
+CUT_SHORT = "the request ended before all of it was there"
 
 
 def register(app: Flask) -> None:

@@ -4,16 +4,19 @@ granian does not tell which they are. The kernel does: they are among the files 
 open, and of a TCP connection it knows when bytes came and went (Linux; elsewhere none is found).
 """
 
+import fcntl
 import os
 import socket
 import stat
 import struct
+import termios
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-_TCP_INFO = struct.Struct("=44xI4xI72xQ64xQ")
-"""Of the kernel's tcp_info: ms since data was sent, and came; bytes that came, and were sent."""
+_TCP_INFO = struct.Struct("=44xI4xI64xQQ")
+"""Of the kernel's tcp_info: ms since data was sent, and came; bytes acknowledged, and that came."""
+_QUEUED = struct.Struct("=i")
 
 
 def is_connected(bind: str) -> bool:
@@ -21,15 +24,18 @@ def is_connected(bind: str) -> bool:
     return any(True for _ in _accepted(bind))
 
 
-def sent_bytes(bind: str) -> dict[int, int]:
-    """How much was sent on each TCP connection so far, by the kernel's number."""
-    return {number: _info(each)[3] for number, each in _accepted(bind) if _is_tcp(each)}
+def written_bytes(bind: str) -> dict[int, int]:
+    """How much was written on each TCP connection so far, by the kernel's number.
+
+    What its client has not read counts as well: it waits in the kernel.
+    """
+    return {number: _written(each) for number, each in _accepted(bind) if _is_tcp(each)}
 
 
-def end_where_sent(bind: str, before: Mapping[int, int], count: int) -> None:
-    """End the connections on which just so many bytes were sent since ``sent_bytes``."""
+def end_where_written(bind: str, before: Mapping[int, int], count: int) -> None:
+    """End the connections on which just so many bytes were written since ``written_bytes``."""
     for number, each in _accepted(bind):
-        if _is_tcp(each) and _info(each)[3] - before.get(number, 0) == count:
+        if _is_tcp(each) and _written(each) - before.get(number, 0) == count:
             _end(each)
 
 
@@ -53,23 +59,29 @@ class LateHeads:
         self._looked = now
         begun: dict[int, tuple[int, float]] = {}
         for number, connection in _accepted(self._bind):
-            sent = _begun(connection)
-            if sent is None:
+            written = _begun(connection)
+            if written is None:
                 continue
-            since = begun[number] = self._begun.get(number, (sent, now))
-            if since[0] != sent:  # something was answered meanwhile
-                begun[number] = sent, now
+            since = begun[number] = self._begun.get(number, (written, now))
+            if since[0] != written:  # something was answered meanwhile
+                begun[number] = written, now
             elif now - since[1] >= self._limit and connection.getpeername()[0] not in spared:
                 _end(connection)
         self._begun = begun
 
 
 def _begun(connection: socket.socket) -> int | None:
-    """How many bytes were sent in all, when some have come since the last of them; else None."""
+    """How many bytes were written in all, when some have come since the last went; else None."""
     if not _is_tcp(connection):
         return None
-    sent_ms, came_ms, came, sent = _info(connection)
-    return sent if came and (came_ms < sent_ms or not sent) else None
+    sent_ms, came_ms, _, came = _info(connection)
+    written = _written(connection)
+    return written if came and (came_ms < sent_ms or not written) else None
+
+
+def _written(connection: socket.socket) -> int:
+    queued = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(_QUEUED.size))
+    return _info(connection)[2] + int(_QUEUED.unpack(queued)[0])
 
 
 def _is_tcp(connection: socket.socket) -> bool:
@@ -78,8 +90,8 @@ def _is_tcp(connection: socket.socket) -> bool:
 
 def _info(connection: socket.socket) -> tuple[int, int, int, int]:
     found = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    sent_ms, came_ms, came, sent = _TCP_INFO.unpack(found)
-    return sent_ms, came_ms, came, sent
+    sent_ms, came_ms, acknowledged, came = _TCP_INFO.unpack(found)
+    return sent_ms, came_ms, acknowledged, came
 
 
 def _end(connection: socket.socket) -> None:
@@ -109,4 +121,4 @@ def _is_at(connection: socket.socket, bind: str) -> bool:
     here = connection.getsockname()
     if connection.family == socket.AF_UNIX:
         return bind == f"unix:{here}"
-    return bind.rpartition(":")[2] == str(here[1])
+    return int(bind.rpartition(":")[2]) == int(here[1])

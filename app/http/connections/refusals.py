@@ -5,7 +5,7 @@ from http import HTTPStatus
 from gunicorn.asgi import parser as chunks
 from gunicorn.http import errors as heads
 
-from app.http.problems import TOO_SLOW, as_json
+from app.http.problems import CUT_SHORT, TOO_SLOW, as_json
 
 MISTAKES: tuple[type[Exception], ...] = (heads.ParseException, chunks.ParseError)
 """The errors that gunicorn's parsers raise for what a client sent."""
@@ -33,7 +33,7 @@ def too_slow(seconds: float) -> bytes:
 
 def cut_short() -> bytes:
     """The answer to a client that ended in the midst of its request."""
-    return _answer(HTTPStatus.BAD_REQUEST, "the request ended before all of it was there")
+    return _answer(HTTPStatus.BAD_REQUEST, CUT_SHORT)
 
 
 def failed() -> bytes:

@@ -17,6 +17,7 @@ from tests.servers import SERVERS, Api, Server, wait_until
 SPACE = Namespace("slow-senders")
 JSON = {"Content-Type": "application/json"}
 POST = b"POST /recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+UNREAD = b"GET /recommendations/u1 HTTP/1.1\r\nHost: x\r\n\r\n"
 WHOLE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 BEGINNINGS = {
     "half a head": b"GET /recommendations/u1 HTTP/1.1\r\nHost: x\r\n",
@@ -65,6 +66,19 @@ def test_a_request_that_does_not_become_whole_is_ended(api: Api, kind: str) -> N
         for each in slow:
             wait_until(lambda each=each: has_ended(each))  # type: ignore[misc]
         ask(api)
+
+
+def test_a_late_body_behind_answers_that_nobody_reads_is_ended(api: Api) -> None:
+    """They wait in the kernel, and so does the refusal."""
+    host, port = api.url.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        for _ in range(EACH):
+            slow = stack.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            slow.connect((host, int(port)))
+            slow.sendall(UNREAD * 40 + BEGINNINGS["half a body"])
+        for _ in range(20):
+            ask(api)
 
 
 def test_a_byte_now_and_then_is_not_enough(api: Api) -> None:
