@@ -12,7 +12,6 @@ import signal
 import socket
 import stat
 import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,6 @@ from app.http.workers import Folder
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from _typeshed.wsgi import WSGIApplication
 
 IDLE_MS = 75_000
@@ -53,7 +50,8 @@ def serve(settings: Settings) -> int:
     except OSError as error:
         print(f"error: cannot listen on {settings.bind}: {error.strerror}", file=sys.stderr)
         return 1
-    with _workers_folder():
+    folder = Folder.make_if_possible(log.error)
+    try:
         server = Granian(
             "the API",
             **where,
@@ -72,6 +70,9 @@ def serve(settings: Settings) -> int:
         )
         load = partial(_load, server, settings, os.getpid())
         server.serve(target_loader=load, wrap_loader=False)
+    finally:
+        if folder:
+            folder.remove()
     return 0
 
 
@@ -124,19 +125,3 @@ def _connections() -> int:
     allowed = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
     return max(allowed - 200, 100)  # files, and connections to the cache
-
-
-@contextmanager
-def _workers_folder() -> "Iterator[None]":
-    """The folder in which the workers find each other; the API answers without it, too."""
-    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    try:
-        folder = Folder.make(parent)
-    except OSError as error:
-        log.error("the workers are alone, and there are no metrics: %s", error)
-        yield
-        return
-    try:
-        yield
-    finally:
-        folder.remove()

@@ -179,18 +179,23 @@ class GranianWorker:
             time.sleep(0.002)
 
     def listen_for_the_end(self) -> Any:
-        """What granian waits for: set when this worker was told to end and has taken its leave."""
+        """What granian waits for: set when this worker was told to end and has taken its leave.
+
+        Python calls handlers in the main thread, which sleeps through a signal that comes just as
+        it begins to wait. What is written to a pipe is read at once.
+        """
         end = WorkerSignal()
-
-        def stop(number: int, frame: object) -> None:
-            Thread(target=self._leave, args=[end], name="leave", daemon=True).start()
-
+        told, tell = os.pipe()
+        os.set_blocking(tell, False)
+        signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
         for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, stop)
+            signal.signal(each, lambda number, frame: None)
+        Thread(target=self._leave, args=[told, end], name="leave", daemon=True).start()
         return end
 
-    def _leave(self, end: Any) -> None:
+    def _leave(self, told: int, end: Any) -> None:
         """Ask clients to close, so that none sends a request on a connection that we close."""
+        os.read(told, 1)
         self._farewell = [("Connection", "close")]
         until = time.monotonic() + DRAIN_SECONDS
         time.sleep(DRAIN_SECONDS / 8)  # for those that the kernel has taken, and granian not yet

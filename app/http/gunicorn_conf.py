@@ -1,13 +1,12 @@
 """How gunicorn runs the API; every figure that a team may want to change is a setting."""
 
-import os
 import sys
 from typing import Any
 
 from app.errors import BadSettings
 from app.http.connections.shares import Shares
 from app.http.connections.worker import PatientWorker
-from app.http.workers import Folder
+from app.http.workers import IN_MEMORY, Folder
 from app.settings import Settings
 
 try:
@@ -30,19 +29,15 @@ timeout = 30
 # What is being answered has this long to end; connections that are kept alive, idle, two seconds.
 graceful_timeout = 5 + _settings.cache_timeout_ms // 1000
 control_socket_disable = True  # it would be written under $HOME, which a read-only root refuses
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+worker_tmp_dir = IN_MEMORY
 
 _PLACES = 4 * workers + 16  # while it is reloaded a server has twice its workers
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder in which the workers find each other; the API answers without it, too."""
+    """Make what the workers share."""
     server.shares = Shares(_PLACES)
-    server.workers_folder = None
-    try:
-        server.workers_folder = Folder.make(worker_tmp_dir)
-    except OSError as error:
-        server.log.error("the workers are alone, and there are no metrics: %s", error)
+    server.workers_folder = Folder.make_if_possible(server.log.error)
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -14,13 +14,16 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "_LARDER_WORKERS_FOLDER"
 """Where the folder is; no setting, for nobody but the process that starts the workers sets it."""
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""A folder that no disk slows down; None where there is none."""
 
 _FOLDERS = "larder-workers-"
 _SERVING, _LOADED = b"\x00", b"\x01"
@@ -51,6 +54,15 @@ class Folder:
         path = Path(new).rename(Path(parent, _FOLDERS + new.rpartition("-")[2]))  # held by now
         os.environ[VARIABLE] = str(path)
         return cls(path, hold)
+
+    @classmethod
+    def make_if_possible(cls, tell: Callable[[str], None]) -> "Folder | None":
+        """Make one in memory where there is such a place; without it the API answers, too."""
+        try:
+            return cls.make(IN_MEMORY)
+        except OSError as error:
+            tell(f"the workers are alone, and there are no metrics: {error}")
+            return None
 
     def remove(self) -> None:
         """Leave nothing behind."""
