@@ -13,10 +13,6 @@ from app.recommendations.watcher import Listener
 FALLBACKS = ("popular", "none")
 """What a stranger may get, and a user who has had everything."""
 
-SOURCES = ("personal", "popular", "none", "exhausted")
-"""Where a list comes from. Two are empty, without fallback: nobody knows the user, or the user has
-had every item."""
-
 log = logging.getLogger("larder.api")
 
 
@@ -88,7 +84,10 @@ def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
 def _choose(
     generation: Generation, found: Remembered | None, fallback: str
 ) -> tuple[str, Remembered | None]:
-    """The source of what a user gets, and what that is; None for an empty list."""
+    """The source of what a user gets, and what that is; None for an empty list.
+
+    Two are empty, without fallback: nobody knows the user, or the user has had every item.
+    """
     if found is not None and found.record and not found.popular:
         return "personal", found
     if fallback == "popular":

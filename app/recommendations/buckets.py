@@ -22,9 +22,9 @@ def fetch(client: Client, asked: Mapping[str, Sequence[bytes]]) -> dict[str, Val
     """
     commands: list[Command] = [("HMGET", key, *names) for key, names in asked.items()]
     if isinstance(client, redis.Redis):
-        *answers, there = _at_one_server(client, [*commands, ("EXISTS", *asked)])
+        *answers, there = _ask(client, [*commands, ("EXISTS", *asked)])
     else:
-        answers, there = _at_nodes(client, commands), 0  # keys of one EXISTS share a slot there
+        answers, there = _ask(client, commands), 0  # keys of one EXISTS share a slot there
     found = {
         key: answer if isinstance(answer, list) and len(answer) == len(names) else None
         for (key, names), answer in zip(asked.items(), answers, strict=True)
@@ -37,12 +37,12 @@ def fetch(client: Client, asked: Mapping[str, Sequence[bytes]]) -> dict[str, Val
 def _gone(client: Client, found: Mapping[str, Values | None]) -> list[str]:
     """Which of the buckets that seem to have nothing do not exist."""
     bare = [key for key, values in found.items() if values and set(values) == {None}]
-    commands: list[Command] = [("EXISTS", key) for key in bare]
-    if isinstance(client, redis.Redis):
-        answers = _at_one_server(client, commands)
-    else:
-        answers = _at_nodes(client, commands)
+    answers = _ask(client, [("EXISTS", key) for key in bare])
     return [key for key, there in zip(bare, answers, strict=True) if there != 1]
+
+
+def _ask(client: Client, commands: Sequence[Command]) -> list[Any]:
+    return (_at_one_server if isinstance(client, redis.Redis) else _at_nodes)(client, commands)
 
 
 def _at_nodes(client: Any, commands: Sequence[Command]) -> list[Any]:
@@ -56,7 +56,7 @@ def _at_nodes(client: Any, commands: Sequence[Command]) -> list[Any]:
     return answers
 
 
-def _at_one_server(client: "redis.Redis", commands: Sequence[Command]) -> list[Any]:
+def _at_one_server(client: Any, commands: Sequence[Command]) -> list[Any]:
     """Each answer; an error of the server stands in its place."""
     pool = client.connection_pool
     connection: Any = pool.get_connection()
