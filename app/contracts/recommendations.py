@@ -10,7 +10,10 @@ Of the generations of a namespace (``generations``) these are the keys of this k
     larder:1:shop:<generation>:items:<chunk>     string  the documents of 256 items
     larder:1:shop:<generation>:popular           string  record: what strangers get
     larder:1:shop:<generation>:sample            string  up to 1,000 user ids (JSON array)
+    larder:1:shop:<generation>:model             string  how to follow what users do, see below
+    larder:1:shop:<generation>:factors:<chunk>   string  factors of items: f16, the longest first
 
+The last two are of a *live* generation only, whose manifest says how many ``factors`` there are.
 A *record* is k entries of six bytes, best first: item index (u32) and score (IEEE 754 half), both
 little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash. The
 highest bit of the first index is set in the record of a user of whom the model knows nothing: it
@@ -20,6 +23,12 @@ item.
 A *bucket* holds about 80 users: few enough for the packed encoding (at most 128 fields by default),
 enough to share out what a key costs. Ids over 16 bytes are stored as a 128-bit digest. A bucket
 that nobody is in holds an empty field, so that one that is missing was lost.
+
+In a live generation a record is longer than the k items that are served, and that of a user has
+a *vector* behind it: a scale (f32) and a signed byte for each factor. The *model* is, in f32 but
+for the order: the matrix M = (Y'Y + penalty I)^-1 (factors x factors), the mean of users' factors,
+the confidence of an event of weight 1; then the item index (u32) of each row of the factors. All is
+little-endian, and the rows of the factors are in chunks of FACTOR_CHUNK_BYTES at most.
 
 A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
 that a reader finds one document without parsing the others.
@@ -43,6 +52,7 @@ CHUNK_SIZE = 256
 MAX_ID_BYTES = 1024
 MAX_K = 1000
 SAMPLE_SIZE = 1000
+FACTOR_CHUNK_BYTES = 1 << 20
 
 _ENTRY = struct.Struct("<Ie")
 ENTRY_BYTES = _ENTRY.size
@@ -51,7 +61,7 @@ PLAIN_ID_BYTES = 16
 EMPTY_BUCKET = {b"": b""}
 POPULAR_BIT = 1 << 31
 
-POPULAR, SAMPLE = "popular", "sample"
+POPULAR, SAMPLE, MODEL = "popular", "sample", "model"
 
 
 def user_part(bucket: int) -> str:
@@ -64,6 +74,10 @@ def similar_part(bucket: int) -> str:
 
 def chunk_part(chunk: int) -> str:
     return f"items:{chunk}"
+
+
+def factors_part(chunk: int) -> str:
+    return f"factors:{chunk}"
 
 
 Place = tuple[str, bytes]
@@ -153,6 +167,16 @@ def unmark(record: bytes) -> tuple[bytes, bool]:
     if len(record) < ENTRY_BYTES or record[3] < POPULAR_BIT >> 24:
         return record, False
     return record[:3] + bytes([record[3] ^ POPULAR_BIT >> 24]) + record[4:], True
+
+
+def vector_bytes(factors: int) -> int:
+    """How long the vector behind a user's record is."""
+    return 4 + factors if factors else 0
+
+
+def rows_of_chunk(factors: int) -> int:
+    """How many items' factors a chunk holds."""
+    return max(1, FACTOR_CHUNK_BYTES // (2 * factors))
 
 
 def encode_sample(users: Sequence[str]) -> bytes:
@@ -254,10 +278,16 @@ class Manifest(generations.Manifest):
     published_at: str = ""
     checksum: str = ""
     document_bytes: int = 0
+    stored: int = 0
+    factors: int = 0
+    events_until: str = ""
     schema: int = SCHEMA
 
     def parts(self) -> Iterator[Parts]:
         strings = [POPULAR, SAMPLE, *map(chunk_part, range(self.chunks))]
+        if self.factors:
+            chunks = math.ceil(self.items / rows_of_chunk(self.factors))
+            strings += [MODEL, *map(factors_part, range(chunks))]
         yield Parts("string", strings, self.document_bytes or None)
         similar = range(self.similar_buckets)
         yield Parts("hash", map(similar_part, similar), self.items if similar else 0)

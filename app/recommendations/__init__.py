@@ -3,7 +3,6 @@
 answer      decides it, for every way of asking
 lookup      what is asked of the cache in a request
 watcher     which generation is live
-connect     a client that nobody waits for
 generation  the live one, as a worker holds it
 near_cache  what was answered lately
 """

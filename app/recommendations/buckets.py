@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from app.recommendations.connect import Client
+from app.cache.connect import Client
 
 Command = tuple[str | bytes, ...]
 Values = list[bytes | None]

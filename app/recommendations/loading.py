@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 import redis
 
+from app.cache.connect import Client
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest, Namespace
-from app.recommendations.connect import Client
 from app.recommendations.documents import Documents, write
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import NearCache, Remembered

@@ -7,10 +7,10 @@ nobody waits for a time-out twice.
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
+from app.cache.connect import CACHE_ERRORS, Client, is_away, no_answer
 from app.contracts.recommendations import Place, decode_sample, unmark
 from app.errors import CacheUnavailable
 from app.recommendations.buckets import fetch
-from app.recommendations.connect import CACHE_ERRORS, Client, is_away, no_answer
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Remembered
 from app.recommendations.watcher import Watcher

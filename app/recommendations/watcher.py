@@ -9,10 +9,7 @@ from typing import Protocol
 
 import redis
 
-from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import Namespace
-from app.errors import CacheUnavailable, NothingPublished
-from app.recommendations.connect import (
+from app.cache.connect import (
     CACHE_ERRORS,
     Client,
     connect,
@@ -20,9 +17,12 @@ from app.recommendations.connect import (
     no_answer,
     nodes_of,
 )
+from app.cache.resolver import Resolver
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import Namespace
+from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.generation import Generation
 from app.recommendations.loading import Loader
-from app.recommendations.resolver import Resolver
 from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 

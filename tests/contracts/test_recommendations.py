@@ -59,7 +59,7 @@ MANIFEST_TEXT = (
     '"engine":"implicit","settings":{"factors":64,"alpha":2.0},"metrics":{"model":{"ndcg":0.48}},'
     '"fingerprint":"0f","forced":false,"code_version":"0.1.0",'
     '"started_at":"2026-01-31T23:50:00+00:00","published_at":"2026-01-31T23:59:59+00:00",'
-    '"checksum":"deadbeef","document_bytes":31,"schema":1}'
+    '"checksum":"deadbeef","document_bytes":31,"stored":0,"factors":0,"events_until":"","schema":1}'
 )
 
 RECORD = b"\x01\x00\x00\x00\x00<\x02\x00\x00\x00\x008\xff\xff\xff\xff\x00\xb0"

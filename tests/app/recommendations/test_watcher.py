@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
+from app.cache.connect import connect
+from app.cache.resolver import Resolver
 from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
-from app.recommendations.connect import connect
 from app.recommendations.loading import TIMEOUT_MS
 from app.recommendations.lookup import Lookup
-from app.recommendations.resolver import Resolver
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.app.liar import LIES, lying

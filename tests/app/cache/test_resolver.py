@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 
-from app.recommendations.resolver import Resolver, UnknownName
+from app.cache.resolver import Resolver, UnknownName
 from tests.servers import PATIENCE_SECONDS, wait_until
 
 

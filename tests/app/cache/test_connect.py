@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from app.recommendations.connect import CACHE_ERRORS, connect
-from app.recommendations.resolver import Resolver
+from app.cache.connect import CACHE_ERRORS, connect
+from app.cache.resolver import Resolver
 from tests.app.liar import lying
 from tests.servers import PATIENCE_SECONDS, Server
 

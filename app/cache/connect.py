@@ -9,8 +9,8 @@ from redis.cluster import RedisCluster
 from redis.connection import parse_url
 from redis.retry import Retry
 
+from app.cache.resolver import Resolver
 from app.contracts.cache_url import CacheURL
-from app.recommendations.resolver import Resolver
 
 CACHE_ERRORS = (
     redis.RedisError,

@@ -1,0 +1,228 @@
+"""What users do, as the API writes it and batch reads it: the stream, one event, the recents.
+
+Keys, beside those of ``recommendations``, on a server that may be another one::
+
+    larder:1:{shop}:events             stream      every event, an entry of a few texts each
+    larder:1:{shop}:exported           hash        folder: whose files hold them; until: up to which
+    larder:1:{shop}:recent:user:<field>     sorted set  what a user did lately, by its time (ms)
+    larder:1:{shop}:recent:session:<field>  sorted set  the same of a session
+
+All are in one slot of a Redis Cluster, so that one pipeline writes an event and what follows from
+it. ``<field>`` is the id, or its digest, as in ``recommendations.field``.
+
+A member of a sorted set is ``<type>:<item>``, so what a client sends again changes nothing. The
+latest MAX_RECENT stay, and the key expires by itself. The times are those of the API that took the
+event, so that they compare with the ids of the stream.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from app.contracts.generations import SCHEMA, BrokenRecord
+from app.contracts.recommendations import MAX_ID_BYTES, field
+
+IMPRESSION = "impression"
+HIDE = "hide"
+WEIGHTS: Mapping[str, float] = {"click": 1.0, "cart": 3.0, "purchase": 5.0, "rating": 1.0}
+"""How much an event of each type says, where nobody has said otherwise; all others weigh 0."""
+TYPES = (IMPRESSION, *WEIGHTS, HIDE)
+"""The types that mean something to Larder; others are kept for whoever gives them a weight."""
+
+MAX_EVENTS = 500
+MAX_ITEMS = 100
+MAX_TEXT_BYTES = 128
+MAX_PROPERTIES_BYTES = 4096
+MAX_VALUE = 1e9
+MAX_POSITION = 1_000_000
+MAX_RECENT = 100
+
+_TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
+_NUMBERS = {"time": int, "value": float, "position": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The key names of one tenant's events; ``name`` is that of a ``Namespace``."""
+
+    name: str
+
+    @property
+    def events(self) -> str:
+        return self._key("events")
+
+    @property
+    def exported(self) -> str:
+        return self._key("exported")
+
+    def recent(self, actor: "Actor") -> bytes:
+        """The key of what somebody did lately. Raises UnicodeEncodeError, see ``field``."""
+        return self._key(f"recent:{actor.kind}:").encode() + field(actor.id)
+
+    def _key(self, end: str) -> str:
+        return f"larder:{SCHEMA}:{{{self.name}}}:{end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did something: a user, or a session of a visitor who may have no id."""
+
+    kind: str
+    id: str
+
+    @classmethod
+    def user(cls, user: str) -> Self:
+        return cls("user", user)
+
+    @classmethod
+    def session(cls, session: str) -> Self:
+        return cls("session", session)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that somebody did.
+
+    id: of the event, the same when it is sent again. item: empty for an impression of ``items``.
+    time: ms since 1970. list: what the answer that showed the item called itself; position: the
+    item's place in it, from 0; -1 where nobody said. properties: a JSON object's text. Whoever
+    makes one answers for its bounds: ``problem_of``.
+    """
+
+    id: str
+    type: str
+    time: int
+    user: str = ""
+    session: str = ""
+    item: str = ""
+    items: tuple[str, ...] = ()
+    value: float = 1.0
+    list: str = ""
+    position: int = -1
+    properties: str = ""
+
+    def actors(self) -> Iterator[Actor]:
+        """Whose doing it is: the user's, the session's, or both."""
+        if self.user:
+            yield Actor.user(self.user)
+        if self.session:
+            yield Actor.session(self.session)
+
+    def encode(self) -> dict[str, str | int | float]:
+        """The fields of its entry in the stream: those that say something."""
+        told: dict[str, str | int | float] = {
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) != each.default
+        }
+        if self.items:
+            told["items"] = json.dumps(self.items, ensure_ascii=False)
+        return told
+
+    @classmethod
+    def decode(cls, entry: Mapping[bytes, bytes]) -> Self:
+        """Read an entry of the stream. Raises BrokenRecord."""
+        try:
+            told: dict[str, Any] = {name.decode(): text.decode() for name, text in entry.items()}
+            for name in _NUMBERS.keys() & told:
+                told[name] = _NUMBERS[name](told[name])
+            if "items" in told:
+                told["items"] = tuple(json.loads(told["items"]))
+            event = cls(**told)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BrokenRecord(f"an entry of the stream is no event: {error}") from error
+        if problem := problem_of(event):
+            raise BrokenRecord(f"an entry of the stream is no event: {problem}")
+        return event
+
+    @property
+    def recent(self) -> bytes:
+        """Its member among the recents."""
+        return f"{self.type}:{self.item}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What somebody did with an item; ms: when it was taken."""
+
+    type: str
+    item: str
+    ms: int
+
+    @classmethod
+    def decode(cls, member: bytes, score: float) -> Self:
+        """Read a member and its score. Raises BrokenRecord."""
+        try:
+            kind, colon, item = member.decode().partition(":")
+        except UnicodeDecodeError as error:
+            raise BrokenRecord(f"a recent event is no text: {member[:60]!r}") from error
+        if not colon or not item or not math.isfinite(score):
+            raise BrokenRecord(f"expected a recent event, found {member[:60]!r} at {score}")
+        return cls(kind, item, int(score))
+
+
+def is_type(text: str) -> bool:
+    """Whether an event may be of that type."""
+    return bool(_TYPE.fullmatch(text))
+
+
+def ms_of(stream_id: str) -> int:
+    """When an entry of the stream was written, in ms since 1970; 0 for no id."""
+    return int(stream_id.partition("-")[0] or 0)
+
+
+def problem_of(event: Event) -> str:
+    """What is wrong with an event, naming the member; empty when nothing is."""
+    for name in ("user", "session", "item"):
+        if problem := _id_problem(name, getattr(event, name)):
+            return problem
+    if not event.user and not event.session:
+        return "user must be given, or session for a visitor without an id"
+    if not is_type(event.type):
+        return f"type must be 1 to 64 of a-z 0-9 _ . -, not {event.type[:70]!r}"
+    if event.items and event.type != IMPRESSION:
+        return "items are an impression's; send an event for each item"
+    if not event.item and not event.items:
+        return "item must be text that is not empty" + (
+            ", or items a list of them" if event.type == IMPRESSION else ""
+        )
+    if len(event.items) > MAX_ITEMS:
+        return f"items must be at most {MAX_ITEMS}, not {len(event.items)}"
+    for item in event.items:
+        if problem := _id_problem("items", item) or ("" if item else "items hold an empty text"):
+            return problem
+    if not (math.isfinite(event.value) and abs(event.value) <= MAX_VALUE):
+        return f"value must be a number within +-{MAX_VALUE:g}, not {event.value}"
+    if not -1 <= event.position <= MAX_POSITION:
+        return f"position must be 0 to {MAX_POSITION}, not {event.position}"
+    return _text_problem(event)
+
+
+def _text_problem(event: Event) -> str:
+    bounds = {
+        "id": MAX_TEXT_BYTES,
+        "list": MAX_TEXT_BYTES,
+        "properties": MAX_PROPERTIES_BYTES,
+    }
+    for name, most in bounds.items():
+        if (size := _size(getattr(event, name))) > most:
+            return f"{name} must be at most {most} bytes of UTF-8, not {size}"
+    return "" if event.id else "id must be text that is not empty"
+
+
+def _id_problem(name: str, text: str) -> str:
+    size = _size(text)
+    if size > MAX_ID_BYTES:
+        return f"{name} must be at most {MAX_ID_BYTES} bytes of UTF-8, not {size}"
+    return ""
+
+
+def _size(text: str) -> int:
+    """Its bytes of UTF-8; too many for a text that holds a lone surrogate, which is none."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 1 << 30
