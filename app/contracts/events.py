@@ -4,6 +4,7 @@ Keys, beside those of ``recommendations``, on a server that may be another one::
 
     larder:1:{shop}:events             stream      every event, an entry of a few texts each
     larder:1:{shop}:exported           hash        folder: whose files hold them; until: up to which
+    larder:1:{shop}:deleted            set         SHA-256 of users whose exported events must go
     larder:1:{shop}:recent:user:<field>     sorted set  what a user did lately, by its time (ms)
     larder:1:{shop}:recent:session:<field>  sorted set  the same of a session
 
@@ -57,6 +58,10 @@ class Streams:
     @property
     def exported(self) -> str:
         return self._key("exported")
+
+    @property
+    def deleted(self) -> str:
+        return self._key("deleted")
 
     def recent(self, actor: "Actor") -> bytes:
         """The key of what somebody did lately. Raises UnicodeEncodeError, see ``field``."""

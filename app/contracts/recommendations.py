@@ -14,6 +14,7 @@ Of the generations of a namespace (``generations``) these are the keys of this k
     larder:1:shop:<generation>:factors:<chunk>   string  factors of items: f16, the longest first
 
 The last two are of a *live* generation only, whose manifest says how many ``factors`` there are.
+
 A *record* is k entries of six bytes, best first: item index (u32) and score (IEEE 754 half), both
 little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash. The
 highest bit of the first index is set in the record of a user of whom the model knows nothing: it
@@ -27,8 +28,8 @@ that nobody is in holds an empty field, so that one that is missing was lost.
 In a live generation a record is longer than the k items that are served, and that of a user has
 a *vector* behind it: a scale (f32) and a signed byte for each factor. The *model* is, in f32 but
 for the order: the matrix M = (Y'Y + penalty I)^-1 (factors x factors), the mean of users' factors,
-the confidence of an event of weight 1; then the item index (u32) of each row of the factors. All is
-little-endian, and the rows of the factors are in chunks of FACTOR_CHUNK_BYTES at most.
+c, where c * log(1 + weight) is the confidence in an event; then the item index (u32) of each row of
+the factors. All is little-endian, and the factors are in chunks of FACTOR_CHUNK_BYTES at most.
 
 A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
 that a reader finds one document without parsing the others.
