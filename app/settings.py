@@ -73,7 +73,9 @@ class Settings:
     server: str = _setting("gunicorn", "Which server answers: gunicorn or granian.")
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
-    threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)
+    threads: int = _setting(
+        4, "How many requests one process answers at a time; granian has 16 threads more.", 1, 256
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:
