@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from json import JSONEncoder
 
 from app.contracts.recommendations import Manifest, decode_record
-from app.recommendations.documents import Opening
+from app.recommendations.documents import Finding, Opening
+from app.recommendations.factors import Factors
 from app.recommendations.near_cache import NearCache, Remembered
 
 MAX_REMEMBERED_BYTES = 8192
@@ -28,12 +29,17 @@ def quoted(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """An immutable generation: a request that holds one can not see a mixture of two."""
+    """An immutable generation: a request that holds one can not see a mixture of two.
+
+    find, factors: see ``Documents``.
+    """
 
     manifest: Manifest
     opening: Opening
     popular: Remembered
     near: NearCache
+    find: Finding | None = None
+    factors: Factors | None = None
 
     @property
     def etag(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 
 from app.cache.connect import CACHE_ERRORS, Client, is_away, no_answer
-from app.contracts.recommendations import Place, decode_sample, unmark
+from app.contracts.recommendations import Place, decode_sample, split_value, unmark
 from app.errors import CacheUnavailable
 from app.recommendations.buckets import fetch
 from app.recommendations.generation import Generation
@@ -70,7 +70,8 @@ class Lookup:
         places = {user: generation.manifest.user_place(self._namespace, user) for user in users}
         records, lost = self._ask(list(places.values()))
         for user, place in places.items():
-            if (record := records.get(place)) is not None:
+            if (value := records.get(place)) is not None:
+                record, _ = split_value(value, generation.manifest.factors)
                 found[user] = remembered = Remembered(*unmark(record))
                 generation.near.put(user, remembered)
         return {user for user, place in places.items() if place[0] in lost} if lost else set()
