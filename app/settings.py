@@ -67,6 +67,31 @@ class Settings:
         100,
         600_000,
     )
+    events: bool = _setting(
+        False, "Whether POST /events takes what users do, and lists answer to it (true, false)."
+    )
+    events_url: str = _setting(
+        "",
+        "Where the events are kept, in the form of the cache's URL; the cache's server, if empty.",
+        repr=False,  # it may hold a password
+    )
+    events_max: int = _setting(
+        5_000_000,
+        "How many events may wait for their export; beyond that, POST /events answers 503.",
+        1_000,
+        1_000_000_000,
+    )
+    recent_seconds: int = _setting(
+        2_592_000,
+        "How long the recent events of a user or a session count who does nothing more.",
+        60,
+        31_536_000,
+    )
+    cors_origins: str = _setting(
+        "",
+        "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
+        "with commas between them.",
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
@@ -89,6 +114,12 @@ class Settings:
             CacheURL.parse(self.cache_url)
         except ValueError as error:
             raise BadSettings(f"LARDER_CACHE_URL {error}") from error
+        try:
+            CacheURL.parse(self.url_of_events)
+        except ValueError as error:
+            raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
+        for origin in self.origins:
+            _check_origin(origin)
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise BadSettings(
                 f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
@@ -96,6 +127,16 @@ class Settings:
         if self.server not in ("gunicorn", "granian"):
             raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         _check_bind(self.bind)
+
+    @property
+    def url_of_events(self) -> str:
+        """The URL of the server that holds the events."""
+        return self.events_url or self.cache_url
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Whose web pages may call."""
+        return frozenset(each.strip() for each in self.cors_origins.split(",") if each.strip())
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -141,4 +182,12 @@ def _check_bind(bind: str) -> None:
         raise BadSettings(
             f"LARDER_BIND must be an address and a port such as 0.0.0.0:8000, or unix:/path, "
             f"not {bind!r}"
+        )
+
+
+def _check_origin(origin: str) -> None:
+    if not re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", origin):
+        raise BadSettings(
+            f"LARDER_CORS_ORIGINS must be origins as browsers send them, such as "
+            f"https://shop.example or http://localhost:3000, without a path, not {origin!r}"
         )

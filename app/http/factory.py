@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import Sources, generation, health, index, items, recommendations, users
+from app.api import Sources, events, generation, health, index, items, recommendations, users
 from app.api.direct import Direct
+from app.events.stream import Stream
 from app.http import problems
 from app.http.workers import Worker, this_worker
 from app.recommendations.answer import Answers
@@ -70,7 +71,8 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     if worker:
         worker.serves()
     lookup, all_have_loaded = Lookup(watcher), partial(_all_have_loaded, worker)
-    sources = Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
+    stream = Stream(settings) if settings.events else None
+    sources = Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded, stream)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
@@ -95,7 +97,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health):
+    for module in (index, recommendations, items, users, generation, health, events):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

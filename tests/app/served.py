@@ -29,6 +29,9 @@ def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[
 def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
     """The API over such a watcher."""
     with watching(server, namespace, **settings) as watcher:
-        yield create_app(
+        app = create_app(
             Settings(cache_url=server.url, namespace=namespace.name, **settings), watcher
         )
+        yield app
+        if stream := app.extensions["larder"].stream:
+            stream.close()
