@@ -22,6 +22,9 @@ from batch.recommendations.pipeline import Candidate
 
 NOTHING_READ = Report(files=1, rows=0, rejected={}, merged=0, zero=0)
 
+WIDTH = 8
+"""How many factors are drawn."""
+
 
 def frame_of(spark: SparkSession, made: Interactions, **more: NDArray[Any]) -> DataFrame:
     """Interactions as they are read: user, item (string), weight and, where known, timestamp."""
@@ -103,7 +106,7 @@ def view_of(spark: SparkSession, weights: csr_matrix, blocks: int, stack: ExitSt
 
 def factors_of(model: Learned) -> Factors:
     """A model of the cluster, brought to this machine."""
-    return Factors(np.concatenate(model.users.collect()), model.items)
+    return Factors(np.concatenate(model.users.collect()), model.items, model.scale)
 
 
 def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> Learned:
@@ -114,7 +117,7 @@ def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> 
     )
 
 
-def drawn(users: int, items: int, width: int = 8, seed: int = 0) -> Factors:
+def drawn(users: int, items: int, width: int = WIDTH, seed: int = 0) -> Factors:
     """Random factors; no two scores are near each other."""
     rng = np.random.default_rng(seed)
     mine, theirs = (rng.normal(size=(many, width)).astype(np.float32) for many in (users, items))
@@ -156,13 +159,13 @@ class KnownOnCluster:
 
 
 def both_candidates(
-    frame: DataFrame, cache_url: str, stack: ExitStack, rates: bool = False
+    frame: DataFrame, cache_url: str, stack: ExitStack, rates: bool = False, stored: int = 0
 ) -> tuple[LocalCandidate, ClusterCandidate]:
     """Candidates of one machine and of a cluster: the same pairs, numbers and factors.
 
     frame: user, item (string), weight and, where known, timestamp.
     """
-    indexed = index(frame, stack)
+    indexed = index(frame, stack, stored, WIDTH)
     made = gathered(indexed)
     factors = drawn(len(made.users), len(made.items))
     learner = KnownOnCluster(factors, rates)
