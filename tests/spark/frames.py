@@ -16,7 +16,7 @@ from batch.interactions.pairs import Interactions, Report
 from batch.recommendations.cluster.blocks import Learned, View, balanced
 from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.ids import Indexed, index
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Factors, Scale
 from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.pipeline import Candidate
 
@@ -109,14 +109,16 @@ def factors_of(model: Learned) -> Factors:
 def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> Learned:
     """Factors of this machine as a model of the cluster. starts: the first user of each block."""
     blocks = [factors.users[first:last] for first, last in zip(starts[:-1], starts[1:])]
-    return Learned(spark.sparkContext.parallelize(blocks, len(blocks)), factors.items)
+    return Learned(
+        spark.sparkContext.parallelize(blocks, len(blocks)), factors.items, factors.scale
+    )
 
 
 def drawn(users: int, items: int, width: int = 8, seed: int = 0) -> Factors:
     """Random factors; no two scores are near each other."""
     rng = np.random.default_rng(seed)
-    sizes = (users, width), (items, width)
-    return Factors(*(rng.normal(size=size).astype(np.float32) for size in sizes))
+    mine, theirs = (rng.normal(size=(many, width)).astype(np.float32) for many in (users, items))
+    return Factors(mine, theirs, Scale(confidence=6.0, penalty=2.0))
 
 
 @dataclass(frozen=True, slots=True)
