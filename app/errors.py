@@ -7,6 +7,7 @@
     |-- UnknownItem        404
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
+    |-- EventsOff          404
     |-- NothingPublished   503
     |-- CacheUnavailable   503
     `-- NotReady           503
@@ -59,6 +60,13 @@ class SampleForbidden(ServingError):
 
     status = 404
     title = "No sample"
+
+
+class EventsOff(ServingError):
+    """This deployment takes no events."""
+
+    status = 404
+    title = "No events"
 
 
 class NothingPublished(ServingError):

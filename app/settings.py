@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from app.contracts import environment
 from app.contracts.cache_url import CacheURL
+from app.contracts.events import is_type
 from app.contracts.recommendations import Namespace
 from app.errors import BadSettings
 
@@ -67,6 +68,18 @@ class Settings:
         100,
         600_000,
     )
+    events: bool = _setting(
+        False, "Whether POST /events takes what users do, and lists answer to it (true, false)."
+    )
+    events_url: str = _setting(
+        "",
+        "Where the events are kept, in the form of the cache's URL; the cache's server, if empty.",
+        repr=False,  # it may hold a password
+    )
+    events_exclude: str = _setting(
+        "click,cart,purchase,rating,hide",
+        "Types of events whose item is gone from the next list, with commas between them.",
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
@@ -87,6 +100,15 @@ class Settings:
             CacheURL.parse(self.cache_url)
         except ValueError as error:
             raise BadSettings(f"LARDER_CACHE_URL {error}") from error
+        try:
+            CacheURL.parse(self.url_of_events)
+        except ValueError as error:
+            raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
+        for type in sorted(self.excluding):
+            if not is_type(type):
+                raise BadSettings(
+                    f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
+                )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise BadSettings(
                 f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
@@ -94,6 +116,16 @@ class Settings:
         if self.server not in ("gunicorn", "granian"):
             raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         _check_bind(self.bind)
+
+    @property
+    def url_of_events(self) -> str:
+        """The URL of the server that holds the events."""
+        return self.events_url or self.cache_url
+
+    @property
+    def excluding(self) -> frozenset[str]:
+        """The types of events whose items are gone from the next list."""
+        return frozenset(each.strip() for each in self.events_exclude.split(",") if each.strip())
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:

@@ -6,7 +6,7 @@ from typing import cast
 
 from flask import current_app
 
-from app.recommendations.answer import Answers
+from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
 
@@ -17,7 +17,7 @@ class Sources:
 
     watcher: Watcher
     lookup: Lookup
-    answers: Answers
+    answers: Answers | LiveAnswers
     all_have_loaded: Callable[[], bool]
     """Whether every worker of this server has a generation."""
 

@@ -35,11 +35,15 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_THREADS": "5",
         "LARDER_LOG_LEVEL": "error",
         "LARDER_USER_SAMPLE": "true",
+        "LARDER_EVENTS": "true",
+        "LARDER_EVENTS_URL": "redis://events:6379",
+        "LARDER_EVENTS_EXCLUDE": "purchase",
     }
     assert set(texts) == {variable(each) for each in fields(Settings)}
     settings = Settings.from_environment(texts)
     found = {variable(each): str(getattr(settings, each.name)) for each in fields(Settings)}
-    assert found == {**texts, "LARDER_METRICS": "True", "LARDER_USER_SAMPLE": "True"}
+    switched = ("LARDER_METRICS", "LARDER_USER_SAMPLE", "LARDER_EVENTS")
+    assert found == {**texts, **dict.fromkeys(switched, "True")}
 
 
 @pytest.mark.parametrize("each", fields(Settings), ids=lambda each: str(each.name))
@@ -118,3 +122,11 @@ def test_a_url_cannot_make_requests_wait_longer_than_the_setting(option: str) ->
 def test_settings_are_checked_however_they_are_made() -> None:
     with pytest.raises(BadSettings, match="LARDER_THREADS must be 1 to 256, not 0"):
         replace(Settings(), threads=0)
+
+
+def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
+    assert Settings().excluding == {"click", "cart", "purchase", "rating", "hide"}
+    assert Settings(events_exclude="purchase, my.own,").excluding == {"purchase", "my.own"}
+    assert Settings(events_exclude="").excluding == frozenset()
+    with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE must be types such as click,hide"):
+        Settings(events_exclude="click;hide")
