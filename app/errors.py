@@ -8,8 +8,10 @@
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- EventsOff          404
+    |-- ForeignPage        403
     |-- NothingPublished   503
     |-- CacheUnavailable   503
+    |-- EventsUnavailable  503
     `-- NotReady           503
 
 Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``.
@@ -69,6 +71,13 @@ class EventsOff(ServingError):
     title = "No events"
 
 
+class ForeignPage(ServingError):
+    """A web page of an origin that nobody named wants to send events."""
+
+    status = 403
+    title = "Foreign page"
+
+
 class NothingPublished(ServingError):
     """The cache is there, but no generation was published to this namespace."""
 
@@ -81,6 +90,13 @@ class CacheUnavailable(ServingError):
 
     status = 503
     title = "Cache unavailable"
+
+
+class EventsUnavailable(ServingError):
+    """The server of the events is away, full, or may not be written to; nothing is lost yet."""
+
+    status = 503
+    title = "Events unavailable"
 
 
 class NotReady(ServingError):

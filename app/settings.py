@@ -80,13 +80,32 @@ class Settings:
         "click,cart,purchase,rating,hide",
         "Types of events whose item is gone from the next list, with commas between them.",
     )
+    events_max: int = _setting(
+        5_000_000,
+        "How many events may wait for their export; beyond that, POST /events answers 503.",
+        1_000,
+        1_000_000_000,
+    )
+    recent_seconds: int = _setting(
+        2_592_000,
+        "How long the recent events of a user or a session count who does nothing more.",
+        60,
+        31_536_000,
+    )
+    cors_origins: str = _setting(
+        "",
+        "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
+        "with commas between them.",
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
     server: str = _setting("gunicorn", "Which server answers: gunicorn or granian.")
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
-    threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)
+    threads: int = _setting(
+        4, "How many requests one process answers at a time; granian has 16 threads more.", 1, 256
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:
@@ -109,6 +128,8 @@ class Settings:
                 raise BadSettings(
                     f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
                 )
+        for origin in self.origins:
+            _check_origin(origin)
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise BadSettings(
                 f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
@@ -125,7 +146,12 @@ class Settings:
     @property
     def excluding(self) -> frozenset[str]:
         """The types of events whose items are gone from the next list."""
-        return frozenset(each.strip() for each in self.events_exclude.split(",") if each.strip())
+        return _listed(self.events_exclude)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Whose web pages may call."""
+        return _listed(self.cors_origins)
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -143,6 +169,10 @@ class Settings:
 def variable(setting: "Field[Any]") -> str:
     """The environment variable of a setting."""
     return environment.PREFIX + setting.name.upper()
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
 def _parse(setting: "Field[Any]", text: str) -> int | str:
@@ -171,4 +201,12 @@ def _check_bind(bind: str) -> None:
         raise BadSettings(
             f"LARDER_BIND must be an address and a port such as 0.0.0.0:8000, or unix:/path, "
             f"not {bind!r}"
+        )
+
+
+def _check_origin(origin: str) -> None:
+    if not re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", origin):
+        raise BadSettings(
+            f"LARDER_CORS_ORIGINS must be origins as browsers send them, such as "
+            f"https://shop.example or http://localhost:3000, without a path, not {origin!r}"
         )

@@ -3,6 +3,7 @@
 ROUTES = {
     "/": "index",
     "/recommendations": "recommendations_batch",
+    "/events": "events",
     "/users/sample": "sample",
     "/generation": "generation",
     "/health/live": "health",

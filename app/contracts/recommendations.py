@@ -30,8 +30,8 @@ In a live generation the record of a user, and what is popular, are longer than 
 are served, and behind that of a user is a *vector*: a scale (f32) and a signed byte for each
 factor, all 0 for who has no list of their own. The *model* is, in f32 but for the order: the matrix
 M = (Y'Y + penalty I)^-1 (factors x factors), the mean of users' factors, c, where c * log(1 + w) is
-the confidence in an event of weight w; then the item index (u32) of each row of the factors. All is
-little-endian, and the factors are in chunks of FACTOR_CHUNK_BYTES at most.
+the confidence in an event of weight w, and the penalty; then the item index (u32) of each row of
+the factors. All is little-endian, and the factors are in chunks of FACTOR_CHUNK_BYTES at most.
 
 A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
 that a reader finds one document without parsing the others.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import Sources, generation, health, index, items, recommendations, users
+from app.api import Sources, events, generation, health, index, items, recommendations, users
 from app.api.direct import Direct
+from app.events.stream import Stream
 from app.http import problems
 from app.http.workers import Worker, this_worker
 from app.recommendations.answer import Answers, LiveAnswers
@@ -110,8 +111,9 @@ def _sources(
     if not settings.events:
         lookup = Lookup(watcher)
         return Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
-    live = LiveLookup(watcher, tail or Tail(settings, watcher), settings.excluding)
-    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded)
+    tail = tail or Tail(settings, watcher)
+    live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
+    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
 
 
 def _all_have_loaded(worker: Worker | None) -> bool:
@@ -129,7 +131,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health):
+    for module in (index, recommendations, items, users, generation, health, events):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

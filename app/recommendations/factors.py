@@ -25,7 +25,8 @@ class Factors:
     width: how many numbers each item has. rows: f32 (items, width), the longest first. norms: f32
     (items,), of each row or one behind it, so that they never rise. items: u32 (items,), the index
     of the item of each row; places: u32 (items,), the row of each item. matrix: f32 (width, width),
-    M of the contract; mean: f32 (width,), of users' factors; confidence: c of the contract.
+    M of the contract; mean: f32 (width,), of users' factors; confidence, penalty: c and the penalty
+    of the contract.
     """
 
     width: int
@@ -36,17 +37,17 @@ class Factors:
     matrix: memoryview
     mean: memoryview
     confidence: float
+    penalty: float
 
     @classmethod
     def of(cls, data: memoryview, manifest: Manifest) -> "Factors":
         """Read what ``laid_out`` has made."""
         ends = list(accumulate(4 * size for size in _sizes(manifest.items, manifest.factors)))
         parts = [data[start:end] for start, end in zip([0, *ends], ends)]
-        rows, norms, items, places, matrix, mean, confidence = parts
+        rows, norms, items, places, matrix, mean, numbers = parts
+        confidence, penalty = struct.unpack("2f", numbers)
         width = manifest.factors
-        return cls(
-            width, rows, norms, items, places, matrix, mean, struct.unpack("f", confidence)[0]
-        )
+        return cls(width, rows, norms, items, places, matrix, mean, confidence, penalty)
 
 
 def section_bytes(items: int, width: int) -> int:
@@ -56,7 +57,7 @@ def section_bytes(items: int, width: int) -> int:
 
 def _sizes(items: int, width: int) -> tuple[int, ...]:
     """How many numbers of four bytes each part has, in the order of the file."""
-    return items * width, items, items, items, width * width, width, 1
+    return items * width, items, items, items, width * width, width, 2
 
 
 def can_lay_out() -> bool:
@@ -81,7 +82,7 @@ def laid_out(manifest: Manifest, model: bytes, chunks: Iterable[bytes]) -> Itera
         norms[at : at + len(rows)] = np.linalg.norm(rows, axis=1)
         at += len(rows)
         yield rows.tobytes()
-    head = width * width + width + 1
+    head = width * width + width + 2
     if at != items or len(model) != 4 * (head + items):
         raise BrokenRecord(f"{at} rows of factors and a model of {len(model)} bytes were found")
     numbers = np.frombuffer(model, "<f4", head).astype(np.float32)

@@ -20,7 +20,6 @@ from app.recommendations.near_cache import Entries
 Floats = NDArray[np.float32]
 
 _FIRST_BLOCK = 512
-_ROWS_AT_A_TIME = 4096
 _ROUNDING = 1 + 1e-5
 _SCALE = struct.Struct("<f")
 
@@ -36,18 +35,8 @@ class Model:
         self._places = np.frombuffer(factors.places, np.uint32)
         self._matrix = np.frombuffer(factors.matrix, np.float32).reshape(width, width)
         self._confidence = np.float32(factors.confidence)
-        self._newcomer = self._start(np.frombuffer(factors.mean, np.float32).astype(np.float64))
-
-    def _start(self, mean: NDArray[np.float64]) -> Floats:
-        """M (penalty mean): the vector whose prior is the mean user, who has done nothing.
-
-        penalty M is I - M Y'Y, so that nobody has to know the penalty.
-        """
-        total = np.zeros_like(mean)
-        for start in range(0, len(self._rows), _ROWS_AT_A_TIME):
-            rows = self._rows[start : start + _ROWS_AT_A_TIME].astype(np.float64)
-            total += rows.T @ (rows @ mean)
-        return (mean - self._matrix @ total).astype(np.float32)
+        mean = np.frombuffer(factors.mean, np.float32)
+        self._newcomer = self._matrix @ (np.float32(factors.penalty) * mean)
 
     def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
         """These items in the order of the user's vector as events of those weights move it."""

@@ -73,7 +73,7 @@ class Watcher:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Watch in a thread. Returns after its first look, or while that takes long."""
+        """Watch in a thread. Returns when another look would find no more, or after ten seconds."""
         self._thread = Thread(target=self._watch, name="larder-watch", daemon=True)
         self._thread.start()
         self._has_looked.wait(_FIRST_LOOK_SECONDS)
@@ -140,7 +140,8 @@ class Watcher:
     def _watch(self) -> None:
         while not self._ended:
             self._look()
-            self._has_looked.set()
+            if not self._is_waiting:
+                self._has_looked.set()
             self._wake.wait(self._pause_seconds())
             self._wake.clear()
 

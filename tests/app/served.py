@@ -36,9 +36,12 @@ def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[
 def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
     """The API over such a watcher."""
     with watching(server, namespace, **settings) as watcher:
-        yield create_app(
+        app = create_app(
             Settings(cache_url=server.url, namespace=namespace.name, **settings), watcher
         )
+        yield app
+        if stream := app.extensions["larder"].stream:
+            stream.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def following(server: Server, namespace: Namespace, **settings: Any) -> Iterator
     watcher.poll()
     tail.poll()
     try:
-        yield Worker(create_app(chosen, watcher, tail), watcher, tail)
+        app = create_app(chosen, watcher, tail)
+        yield Worker(app, watcher, tail)
+        app.extensions["larder"].stream.close()
     finally:
         tail.stop()
         watcher.stop()

@@ -38,6 +38,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_EVENTS": "true",
         "LARDER_EVENTS_URL": "redis://events:6379",
         "LARDER_EVENTS_EXCLUDE": "purchase",
+        "LARDER_EVENTS_MAX": "1000",
+        "LARDER_RECENT_SECONDS": "60",
+        "LARDER_CORS_ORIGINS": "https://shop.example",
     }
     assert set(texts) == {variable(each) for each in fields(Settings)}
     settings = Settings.from_environment(texts)
@@ -111,6 +114,35 @@ def test_a_wrong_url_is_refused_and_its_password_never_shown() -> None:
         Settings.from_environment(texts)
     assert str(raised.value).startswith("LARDER_CACHE_URL m")
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_events_are_in_the_cache_unless_a_url_names_another_server() -> None:
+    assert Settings(cache_url="redis://a").url_of_events == "redis://a"
+    assert Settings(cache_url="redis://a", events_url="redis://b").url_of_events == "redis://b"
+
+
+def test_a_wrong_url_of_the_events_is_refused_and_its_password_never_shown() -> None:
+    texts = {"LARDER_EVENTS_URL": "redis://:hunter2/@events"}
+    with pytest.raises(BadSettings) as raised:
+        Settings.from_environment(texts)
+    assert str(raised.value).startswith("LARDER_EVENTS_URL m")
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in repr(Settings(events_url="redis://:hunter2@events"))
+
+
+def test_origins_are_a_list_with_commas() -> None:
+    texts = "https://shop.example, http://localhost:3000,http://[::1]:8080,"
+    expected = {"https://shop.example", "http://localhost:3000", "http://[::1]:8080"}
+    assert Settings(cors_origins=texts).origins == expected
+    assert Settings().origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "shop.example", "https://shop.example/", "https://Shop.example"]
+)
+def test_what_no_browser_sends_as_an_origin_is_refused(origin: str) -> None:
+    with pytest.raises(BadSettings, match="LARDER_CORS_ORIGINS must be origins"):
+        Settings(cors_origins=f"https://a.example,{origin}")
 
 
 @pytest.mark.parametrize("option", ["socket_timeout=60", "socket_connect_timeout=9", "timeout=1"])

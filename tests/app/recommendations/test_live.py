@@ -31,7 +31,7 @@ class Trained:
     def model(self) -> Model:
         """The same as it comes from the cache."""
         order = np.argsort(-np.linalg.norm(self.items, axis=1))
-        numbers = [np.linalg.inv(self.system).ravel(), self.mean, np.array([CONFIDENCE])]
+        numbers = [np.linalg.inv(self.system).ravel(), self.mean, np.array([CONFIDENCE, PENALTY])]
         text = np.concatenate(numbers).astype("<f4").tobytes() + order.astype("<u4").tobytes()
         rows = self.items[order].astype("<f2")
         step = rows_of_chunk(WIDTH)

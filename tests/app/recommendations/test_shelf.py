@@ -78,7 +78,7 @@ def factors() -> tuple[Any, Any, bytes]:
     rows = rng.standard_normal((300, WIDTH)).astype(np.float16)
     rows = rows[np.argsort(-np.linalg.norm(rows.astype(np.float32), axis=1))]
     items = rng.permutation(300).astype("<u4")
-    numbers = np.arange(WIDTH * WIDTH + WIDTH + 1, dtype="<f4")
+    numbers = np.arange(WIDTH * WIDTH + WIDTH + 2, dtype="<f4")
     return rows, items, numbers.tobytes() + items.tobytes()
 
 
@@ -115,7 +115,7 @@ class TestFollowing:
         assert np.frombuffer(found.items, np.uint32).tolist() == items.tolist()
         assert np.frombuffer(found.places, np.uint32)[items].tolist() == list(range(300))
         assert bytes(found.matrix) + bytes(found.mean) == model[: 4 * (WIDTH + 1) * WIDTH]
-        assert found.confidence == WIDTH * (WIDTH + 1)
+        assert (found.confidence, found.penalty) == (WIDTH * (WIDTH + 1), WIDTH * (WIDTH + 1) + 1)
 
     def test_without_either_the_file_has_documents_all_the_same(self, tmp_path: Path) -> None:
         plain = shelf(tmp_path).documents(LIVE, lambda file: write(file, LIVE, b"", CHUNKS))
