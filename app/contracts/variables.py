@@ -8,6 +8,7 @@ SERVING = frozenset(
         "LARDER_CORS_ORIGINS",
         "LARDER_DOCUMENTS_FOLDER",
         "LARDER_EVENTS",
+        "LARDER_EVENTS_EXCLUDE",
         "LARDER_EVENTS_MAX",
         "LARDER_EVENTS_URL",
         "LARDER_LOAD_SPREAD_MS",

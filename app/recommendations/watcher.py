@@ -23,6 +23,7 @@ from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.generation import Generation
 from app.recommendations.loading import Loader
+from app.recommendations.near_cache import NearCache
 from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 
@@ -68,7 +69,7 @@ class Watcher:
         self._wake = Event()
         self._has_looked = Event()
         self._resolver = Resolver(told=self._wake.set)
-        self._loader = Loader(settings, self._open)
+        self._loader = Loader(settings, self._open, settings.events)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -106,6 +107,10 @@ class Watcher:
             f"namespace {self._settings.namespace!r} holds no generation: run "
             f"'larder refresh <interactions> --namespace {self._settings.namespace}'"
         )
+
+    def near(self) -> NearCache | None:
+        """What is kept of the lists of the generation that is served, if there is one."""
+        return self._live.near if self._live else None
 
     def client(self) -> Client:
         """The client of a cache that answers. Raises CacheUnavailable while none does."""

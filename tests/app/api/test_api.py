@@ -550,9 +550,8 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("GET", "/recommendations", {"POST", "OPTIONS"}),
             ("POST", "/recommendations/u1", {"GET", "HEAD", "OPTIONS"}),
-            ("PUT", "/recommendations", {"POST", "OPTIONS"}),
+            ("PUT", "/recommendations", {"GET", "HEAD", "POST", "OPTIONS"}),
             ("DELETE", "/generation", {"GET", "HEAD", "OPTIONS"}),
             ("PATCH", "/items/i1/similar", {"GET", "HEAD", "OPTIONS"}),
             ("POST", "/health/ready", {"GET", "HEAD", "OPTIONS"}),
