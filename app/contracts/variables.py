@@ -6,7 +6,6 @@ SERVING = frozenset(
         "LARDER_CACHE_TIMEOUT_MS",
         "LARDER_CACHE_URL",
         "LARDER_DOCUMENTS_FOLDER",
-        "LARDER_LOAD_SPREAD_MS",
         "LARDER_LOG_LEVEL",
         "LARDER_MAX_AGE_SECONDS",
         "LARDER_MAX_BODY_BYTES",

@@ -14,10 +14,15 @@ from tests.servers import Server
 
 
 @contextmanager
-def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Watcher]:
+def watching(
+    server: Server, namespace: Namespace, *, spread_seconds: float = 0, **settings: Any
+) -> Iterator[Watcher]:
     """A watcher that has looked once and has no thread."""
-    patient = {"cache_timeout_ms": 60_000, "load_spread_ms": 0, **settings}
-    watcher = Watcher(Settings(cache_url=server.url, namespace=namespace.name, **patient))
+    patient = {"cache_timeout_ms": 60_000, **settings}
+    watcher = Watcher(
+        Settings(cache_url=server.url, namespace=namespace.name, **patient),
+        spread_seconds=spread_seconds,
+    )
     watcher.poll()
     try:
         yield watcher
