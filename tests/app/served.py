@@ -17,14 +17,16 @@ from tests.servers import Cluster, Server
 
 def patient(server: Server | Cluster, namespace: Namespace, **settings: Any) -> Settings:
     """Settings for a machine that may be busy, and of a worker that does not spread its loads."""
-    slow = {"cache_timeout_ms": 60_000, "load_spread_ms": 0, **settings}
+    slow = {"cache_timeout_ms": 60_000, **settings}
     return Settings(cache_url=server.url, namespace=namespace.name, **slow)
 
 
 @contextmanager
-def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Watcher]:
+def watching(
+    server: Server, namespace: Namespace, *, spread_seconds: float = 0, **settings: Any
+) -> Iterator[Watcher]:
     """A watcher that has looked once and has no thread."""
-    watcher = Watcher(patient(server, namespace, **settings))
+    watcher = Watcher(patient(server, namespace, **settings), spread_seconds=spread_seconds)
     watcher.poll()
     try:
         yield watcher
