@@ -48,13 +48,6 @@ class Settings:
         "Where the workers of a machine share a file of the documents; where temporary files are "
         "(TMPDIR), if empty.",
     )
-    load_spread_ms: int = _setting(
-        1000,
-        "A worker that has a generation loads the next one within this time, by chance, so that "
-        "not all do it at once.",
-        0,
-        3_600_000,
-    )
     user_sample: bool = _setting(
         False, "Whether GET /users/sample gives user ids away, as a load test needs (true, false)."
     )

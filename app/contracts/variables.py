@@ -11,7 +11,6 @@ SERVING = frozenset(
         "LARDER_EVENTS_EXCLUDE",
         "LARDER_EVENTS_MAX",
         "LARDER_EVENTS_URL",
-        "LARDER_LOAD_SPREAD_MS",
         "LARDER_LOG_LEVEL",
         "LARDER_MAX_AGE_SECONDS",
         "LARDER_MAX_BODY_BYTES",

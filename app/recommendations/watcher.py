@@ -33,6 +33,9 @@ _FIRST_LOOK_SECONDS = 10.0
 
 _PATIENCE_WITH_NAMES_SECONDS = 1.0
 
+SPREAD_SECONDS = 1.0
+"""Workers that have a generation load the next one within this time, by chance."""
+
 log = logging.getLogger("larder.cache")
 
 
@@ -54,11 +57,13 @@ class Watcher:
         settings: Settings,
         listener: Listener | None = None,
         connect: Callable[[str, int, Resolver], Client] = connect,
+        spread_seconds: float = SPREAD_SECONDS,
     ) -> None:
         self.namespace = Namespace(settings.namespace)
         self._settings = settings
         self._listener = listener
         self._connect = connect
+        self._spread_seconds = spread_seconds
         self._client: Client | None = None
         self._live: Generation | None = None
         self._problem = "the cache was not reached yet"
@@ -197,8 +202,7 @@ class Watcher:
             return False
         if name != self._next:
             self._next = name
-            spread = self._settings.load_spread_ms / 1000
-            self._due_seconds = time.monotonic() + random.uniform(0, spread)
+            self._due_seconds = time.monotonic() + random.uniform(0, self._spread_seconds)
         nothing_to_serve = self._live is None or not self.reachable
         return nothing_to_serve or time.monotonic() >= self._due_seconds
 

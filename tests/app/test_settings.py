@@ -24,7 +24,6 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_WATCH_INTERVAL_MS": "200",
         "LARDER_NEAR_CACHE_USERS": "0",
         "LARDER_DOCUMENTS_FOLDER": "/var/cache/larder",
-        "LARDER_LOAD_SPREAD_MS": "0",
         "LARDER_MAX_AGE_SECONDS": "60",
         "LARDER_MAX_BODY_BYTES": "2048",
         "LARDER_REQUEST_TIMEOUT_MS": "700",
