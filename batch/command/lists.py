@@ -62,6 +62,7 @@ def refresh(
         candidate = platform.candidate(interactions, reading, cache.url, progress)
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
+        click.echo(report.columns(found.report))
         documents = _fitting(client, found, _documents(found.items, described), terms)
         manifest = pipeline.refresh(
             ours,
@@ -87,7 +88,8 @@ def check(interactions: str, reading: Reading, items: ItemsFile | None, as_json:
     limit = reading.max_rejects
     found = load(interactions, reading.layout, rejects=rejects, max_rejects=limit)
     say(report.interactions(found.report, len(found.users), len(found.items)))
-    say(report.details(found))
+    say(report.columns(found.report))
+    say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
     if as_json:

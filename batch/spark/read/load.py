@@ -92,6 +92,8 @@ def _settled(
         where = folder.uri if folder is not None and is_listed else None
         options = source.columns.checks.table.layout.options
         raise too_many(uri, rejected, right["rows"], max_rejects, where, _first(wrong), options)
+    if rejected and folder is not None and is_listed:
+        log.info("%s: the rejected rows are listed in %s", uri, folder.uri)
     if not right["kept"]:
         raise none_left(uri, total, right["pairs"])
     report = Report(
