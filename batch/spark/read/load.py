@@ -3,6 +3,7 @@
 The rules are those of `batch.interactions.load`, and so is the report.
 """
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from batch.spark.read import rejects as folders
 from batch.spark.read.rows import ABOUT
 from batch.spark.read.source import Source, open_source
 from batch.spark.read.storage import Storage, readable
+
+log = logging.getLogger("larder.interactions")
 
 
 @dataclass(frozen=True, slots=True)
