@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from app.contracts.recommendations import Manifest, Namespace, bucket_count, chunk_count
 from batch.errors import NotGoodEnough
+from batch.events.inputs import Inputs, Weighed
 from batch.generations.publish import Contents, Turn
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
@@ -57,7 +58,11 @@ class Candidate(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The hyper-parameters, as the manifest records them."""
+        """The hyper-parameters, and how events were weighed, as the manifest records them."""
+
+    @property
+    def events(self) -> Weighed:
+        """Up to which entry of the stream they go."""
 
     def fingerprint(self) -> str:
         """A hash of ids, pairs, weights and timestamps, whatever their order."""
@@ -100,7 +105,7 @@ class Platform(Protocol):
     """Where models are trained: this machine, or a Spark cluster."""
 
     def candidate(
-        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
+        self, inputs: Inputs, reading: Reading, cache_url: str, progress: Progress
     ) -> AbstractContextManager[Candidate]:
         """Read the interactions, whose lists go into that cache.
 
@@ -108,7 +113,7 @@ class Platform(Protocol):
         """
 
     def trial(
-        self, train: str, test: str, reading: Reading, progress: Progress
+        self, train: Inputs, test: Inputs, reading: Reading, progress: Progress
     ) -> AbstractContextManager[Trial]:
         """Read both inputs. Raises BadInteractions or BadSettings."""
 
@@ -172,6 +177,7 @@ def _manifest(
         forced=forced,
         code_version=_code_version(),
         started_at=ours.started.isoformat(timespec="seconds"),
+        events_until=candidate.events.until,
     )
 
 
