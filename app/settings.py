@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from app.contracts import environment
 from app.contracts.cache_url import CacheURL
+from app.contracts.events import is_type
 from app.contracts.recommendations import Namespace
 from app.errors import BadSettings
 
@@ -47,13 +48,6 @@ class Settings:
         "Where the workers of a machine share a file of the documents; where temporary files are "
         "(TMPDIR), if empty.",
     )
-    load_spread_ms: int = _setting(
-        1000,
-        "A worker that has a generation loads the next one within this time, by chance, so that "
-        "not all do it at once.",
-        0,
-        3_600_000,
-    )
     user_sample: bool = _setting(
         False, "Whether GET /users/sample gives user ids away, as a load test needs (true, false)."
     )
@@ -74,6 +68,10 @@ class Settings:
         "",
         "Where the events are kept, in the form of the cache's URL; the cache's server, if empty.",
         repr=False,  # it may hold a password
+    )
+    events_exclude: str = _setting(
+        "click,cart,purchase,rating,hide",
+        "Types of events whose item is gone from the next list, with commas between them.",
     )
     events_max: int = _setting(
         5_000_000,
@@ -118,6 +116,11 @@ class Settings:
             CacheURL.parse(self.url_of_events)
         except ValueError as error:
             raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
+        for type in sorted(self.excluding):
+            if not is_type(type):
+                raise BadSettings(
+                    f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
+                )
         for origin in self.origins:
             _check_origin(origin)
         if self.log_level not in ("debug", "info", "warning", "error"):
@@ -134,9 +137,14 @@ class Settings:
         return self.events_url or self.cache_url
 
     @property
+    def excluding(self) -> frozenset[str]:
+        """The types of events whose items are gone from the next list."""
+        return _listed(self.events_exclude)
+
+    @property
     def origins(self) -> frozenset[str]:
         """Whose web pages may call."""
-        return frozenset(each.strip() for each in self.cors_origins.split(",") if each.strip())
+        return _listed(self.cors_origins)
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -154,6 +162,10 @@ class Settings:
 def variable(setting: "Field[Any]") -> str:
     """The environment variable of a setting."""
     return environment.PREFIX + setting.name.upper()
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
 def _parse(setting: "Field[Any]", text: str) -> int | str:

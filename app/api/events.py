@@ -1,4 +1,4 @@
-"""``/events``: what users do, from now on part of what they are answered."""
+"""``/events``: what users do, in our own shape or that of another tracker."""
 
 import json
 import time
@@ -12,8 +12,12 @@ from app.errors import EventsOff, ForeignPage
 from app.events.intake import Intake, parse, take_in, unpack
 from app.events.stream import Stream
 
-KINDS = ("application/json", "text/plain")
-"""What a beacon of a web page can send without asking first is text/plain."""
+KINDS = (
+    "application/json",
+    "text/plain",  # what a web page's beacon can send without asking first
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+)
 
 bp = Blueprint("events", __name__)
 
@@ -24,19 +28,33 @@ def add() -> Response:
     return _answer(_write(), 202)
 
 
+@bp.post("/v1/track")
+def track() -> Response:
+    """One call of Segment's or RudderStack's HTTP API."""
+    return _answer(_write(), 200)
+
+
+@bp.post("/v1/batch")
+def batch() -> Response:
+    """Up to 500 calls, as Segment's and RudderStack's own clients send them."""
+    return _answer(_write(), 200)  # RudderStack's takes every other status for a failure
+
+
 def _write() -> Intake:
     stream = _stream()
     only(request.args, ())
     _check_origin()
     now_ms = time.time_ns() // 1_000_000
     intake = take_in(parse(_body()), now_ms)
-    stream.add(intake.events, now_ms)
+    if intake.events:
+        stream.add(intake.events, now_ms)
     return intake
 
 
 def _answer(intake: Intake, status: int) -> Response:
     told = {
         "accepted": intake.accepted,
+        "ignored": intake.ignored,
         "rejected": [{"index": index, "detail": detail} for index, detail in intake.rejected],
     }
     response = Response(json.dumps(told), status, content_type="application/json")
@@ -67,7 +85,7 @@ def _check_origin() -> None:
 
 def _body() -> bytes:
     if request.mimetype not in KINDS:
-        raise UnsupportedMediaType(f"send JSON with Content-Type: {' or '.join(KINDS)}")
+        raise UnsupportedMediaType(f"send JSON with Content-Type: {' or '.join(KINDS[:2])}")
     body = request.get_data()
     request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
     encoding = request.headers.get("Content-Encoding", "identity")

@@ -129,9 +129,13 @@ def bucket_count(members: int, size: int = BUCKET_SIZE) -> int:
     return max(1, math.ceil(members / size))
 
 
-def bucket_size(value_bytes: int) -> int:
-    """About how many users of a live generation share a bucket, by how long their values are."""
-    return max(1, min(BUCKET_SIZE, LIVE_BUCKET_BYTES // value_bytes))
+def bucket_size(stored: int, items: int, factors: int) -> int:
+    """About how many users share a bucket: fewer where their values are long.
+
+    stored: how many entries a live generation stores of a user; 0 for a plain one.
+    """
+    longest = value_bytes(min(stored, items), factors)
+    return max(1, min(BUCKET_SIZE, LIVE_BUCKET_BYTES // longest)) if stored else BUCKET_SIZE
 
 
 def bucket_of(name: bytes, buckets: int) -> int:
@@ -318,6 +322,11 @@ class Manifest(generations.Manifest):
     factors: int = 0
     events_until: str = ""
     schema: int = SCHEMA
+
+    @property
+    def longest_value(self) -> int:
+        """How long a user's value is at most, in bytes."""
+        return value_bytes(self.stored or self.k, self.factors)
 
     @property
     def machine_bytes(self) -> int:

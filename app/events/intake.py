@@ -2,57 +2,92 @@
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from app.contracts.events import MAX_EVENTS, Event
 from app.errors import BadParameter
 from app.events.native import Unacceptable, event_of
+from app.events.shapes import Native, Told, cloudevents, gorse, personalize, segment
 
 KEY = "key"
 """What stands beside an event, or beside a list of them, for beacons have no headers."""
 
 
+Shape = Callable[[Told], Iterable[Native]]
+"""What makes our own events of a tracker's."""
+
+SHAPES: Mapping[str, Shape] = {
+    "specversion": cloudevents.events,
+    "eventType": personalize.events,
+    "FeedbackType": gorse.events,
+    "messageId": segment.events,
+    "userId": segment.events,
+    "anonymousId": segment.events,
+}
+"""The member that only this tracker's events have; the first that is there decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What a body held: the events of those entries that can be taken, and why others cannot.
+    """What a body held: the events of the entries that can be taken, and why others cannot.
 
-    rejected: the place of an entry, from 0, and a sentence.
+    ignored: how many entries of another tracker tell of no item. rejected: the place of an entry,
+    from 0, and a sentence.
     """
 
     events: Sequence[Event]
     accepted: int
+    ignored: int
     rejected: Sequence[tuple[int, str]]
 
 
 def take_in(told: object, now_ms: int) -> Intake:
-    """The events of one object, of a list, or of ``{"events":[...]}``.
+    """The events of one object, of a list, or of an object that holds a list.
 
-    Raises BadParameter when it is none of these, or when none can be taken.
+    Raises BadParameter when it is none of these, or when every entry is rejected.
     """
     entries = _entries(told)
     if not 1 <= len(entries) <= MAX_EVENTS:
         raise BadParameter(f"send 1 to {MAX_EVENTS} events at a time, not {len(entries)}")
     events: list[Event] = []
     rejected: list[tuple[int, str]] = []
+    ignored = 0
     for index, entry in enumerate(entries):
         try:
-            events.append(event_of(entry, now_ms))
+            made = [event_of(native, now_ms) for native in _natives(entry)]
         except Unacceptable as problem:
             rejected.append((index, str(problem)))
+        else:
+            events += made
+            ignored += not made
     if len(rejected) == len(entries):
         raise BadParameter(f"no event can be taken; event 0: {rejected[0][1]}")
-    return Intake(events, len(entries) - len(rejected), rejected)
+    return Intake(events, len(entries) - len(rejected) - ignored, ignored, rejected)
 
 
 def _entries(told: object) -> list[Any]:
+    found = told
     if isinstance(told, dict):
         beside = {name: value for name, value in told.items() if name != KEY}
-        told = beside["events"] if beside.keys() == {"events"} else [beside]
-    if isinstance(told, list):
-        return told
+        if "eventList" in told:
+            found = personalize.entries(told)
+        elif "batch" in told:
+            found = told["batch"]
+        else:
+            found = beside["events"] if beside.keys() == {"events"} else [beside]
+    if isinstance(found, list):
+        return found
     raise BadParameter('send one event, a list of events, or {"events":[...]}')
+
+
+def _natives(entry: object) -> Iterable[object]:
+    if isinstance(entry, dict):
+        for name, shape in SHAPES.items():
+            if name in entry:
+                return shape(entry)
+    return [entry]
 
 
 def parse(body: bytes) -> object:

@@ -6,7 +6,7 @@ and the client sends the same ids again. Nothing is dropped to make room.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from threading import Lock
 from typing import Protocol
@@ -68,10 +68,10 @@ class Stream:
                 f"'larder events export', then send these again"
             )
 
-    def _commands(self, events: Iterable[Event], now_ms: int) -> Iterator[Command]:
+    def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
+        """The entries last: who reads one may then ask for the recents at once."""
         recents: dict[Actor, list[int | bytes]] = {}
         for event in events:
-            yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
             if event.type != IMPRESSION:
                 for actor in event.actors():
                     recents.setdefault(actor, []).extend((now_ms, event.recent))
@@ -80,6 +80,8 @@ class Stream:
             yield ("ZADD", key, *members)
             yield ("ZREMRANGEBYRANK", key, 0, -MAX_RECENT - 1)
             yield ("EXPIRE", key, self._settings.recent_seconds)
+        for event in events:
+            yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
 
     def _ask(self, commands: Sequence[Command]) -> None:
         """Send commands, the last of them for the length.

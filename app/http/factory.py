@@ -1,6 +1,7 @@
 """The only place that picks the concrete parts of the API and puts them together."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from app.api.direct import Direct
 from app.events.stream import Stream
 from app.http import problems
 from app.http.workers import Worker, this_worker
-from app.recommendations.answer import Answers
+from app.recommendations.answer import Answers, LiveAnswers
+from app.recommendations.factors import can_lay_out
+from app.recommendations.live_lookup import LiveLookup
 from app.recommendations.lookup import Lookup
+from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 
@@ -52,8 +56,12 @@ class Listeners:
             self._metrics.degraded()
 
 
-def create_app(settings: Settings | None = None, watcher: Watcher | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, watcher: Watcher | None = None, tail: Tail | None = None
+) -> Flask:
     """Make the API: settings from the environment and a started watcher unless they are given.
+
+    tail: follows the events; with a watcher that is given it is not started either.
 
     Call it in the process that will answer: it starts a thread and opens connections, and neither
     survives a fork.
@@ -68,11 +76,10 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     if watcher is None:
         watcher = Watcher(settings, listeners)
         watcher.start()
+        tail = _started_tail(settings, watcher)
     if worker:
         worker.serves()
-    lookup, all_have_loaded = Lookup(watcher), partial(_all_have_loaded, worker)
-    stream = Stream(settings) if settings.events else None
-    sources = Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded, stream)
+    sources = _sources(settings, watcher, tail, listeners, partial(_all_have_loaded, worker))
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
@@ -80,6 +87,33 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     if metrics:
         metrics.register(app)
     return app
+
+
+def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
+    if not settings.events:
+        return None
+    tail = Tail(settings, watcher)
+    tail.start()
+    if not can_lay_out():
+        log.warning("numpy is missing (pip install 'larder[live]'): events only take items away")
+    if settings.max_age_seconds:
+        log.warning("LARDER_MAX_AGE_SECONDS lets clients keep lists that events have changed")
+    return tail
+
+
+def _sources(
+    settings: Settings,
+    watcher: Watcher,
+    tail: Tail | None,
+    listeners: Listeners,
+    all_have_loaded: Callable[[], bool],
+) -> Sources:
+    if not settings.events:
+        lookup = Lookup(watcher)
+        return Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
+    tail = tail or Tail(settings, watcher)
+    live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
+    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
 
 
 def _all_have_loaded(worker: Worker | None) -> bool:

@@ -1,6 +1,7 @@
 """A generation on its way from the cache: once a machine, and never in a request."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
@@ -20,8 +21,8 @@ from app.contracts.recommendations import (
     factors_part,
 )
 from app.recommendations.documents import Documents, write
-from app.recommendations.factors import can_lay_out, laid_out
-from app.recommendations.generation import Generation
+from app.recommendations.factors import Factors, can_lay_out, laid_out
+from app.recommendations.generation import Generation, Model
 from app.recommendations.near_cache import NearCache, Remembered
 from app.recommendations.shelf import Shelf
 from app.settings import Settings
@@ -82,10 +83,18 @@ class Loader:
             manifest=documents.manifest,
             opening=documents.opening,
             find=documents.find,
-            factors=documents.factors,
+            model=self._model(documents.factors),
             popular=Remembered(documents.popular),
             near=NearCache(self._near_cache_users),
         )
+
+    def _model(self, factors: Factors | None) -> Model | None:
+        if factors is None or not self._events:
+            return None
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # requests have threads of their own
+        from app.recommendations import live  # here, so that numpy is loaded only when in use
+
+        return live.Model(factors)
 
     def _head(self, client: Client, name: str) -> tuple[Manifest, bytes]:
         pipeline = client.pipeline(transaction=False)

@@ -24,7 +24,6 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_WATCH_INTERVAL_MS": "200",
         "LARDER_NEAR_CACHE_USERS": "0",
         "LARDER_DOCUMENTS_FOLDER": "/var/cache/larder",
-        "LARDER_LOAD_SPREAD_MS": "0",
         "LARDER_MAX_AGE_SECONDS": "60",
         "LARDER_MAX_BODY_BYTES": "2048",
         "LARDER_REQUEST_TIMEOUT_MS": "700",
@@ -37,6 +36,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_USER_SAMPLE": "true",
         "LARDER_EVENTS": "true",
         "LARDER_EVENTS_URL": "redis://events:6379",
+        "LARDER_EVENTS_EXCLUDE": "purchase",
         "LARDER_EVENTS_MAX": "1000",
         "LARDER_RECENT_SECONDS": "60",
         "LARDER_CORS_ORIGINS": "https://shop.example",
@@ -153,3 +153,11 @@ def test_a_url_cannot_make_requests_wait_longer_than_the_setting(option: str) ->
 def test_settings_are_checked_however_they_are_made() -> None:
     with pytest.raises(BadSettings, match="LARDER_THREADS must be 1 to 256, not 0"):
         replace(Settings(), threads=0)
+
+
+def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
+    assert Settings().excluding == {"click", "cart", "purchase", "rating", "hide"}
+    assert Settings(events_exclude="purchase, my.own,").excluding == {"purchase", "my.own"}
+    assert Settings(events_exclude="").excluding == frozenset()
+    with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE must be types such as click,hide"):
+        Settings(events_exclude="click;hide")

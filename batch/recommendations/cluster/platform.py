@@ -28,10 +28,14 @@ log = logging.getLogger("larder")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported."""
+    """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported.
+
+    stored: of the generation that a candidate becomes, see ``terms.Terms``.
+    """
 
     model: Model
     options: SparkOptions
+    stored: int = 0
 
     @contextmanager
     def candidate(
@@ -42,7 +46,8 @@ class Cluster:
             reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, inputs, reading, reading.rejects_folder, stack)
             hidden = None if pairs.hidden is None else pairs.hidden.persist()
-            indexed = _numbered(pairs.frame, [pairs], progress, stack)
+            factors = chosen.settings["factors"] if self.stored else 0
+            indexed = _numbered(pairs.frame, [pairs], progress, stack, self.stored, factors)
             yield ClusterCandidate(
                 pairs.report,
                 indexed,
@@ -81,19 +86,24 @@ class Cluster:
         has_ratings = "rating" in pairs.report.used and not pairs.until
         if self.model.feedback == "explicit" and not has_ratings:
             raise BadSettings(
-                f"--feedback explicit needs ratings and {inputs.shown} has none: name their column with "
-                "--rating-column"
+                f"--feedback explicit needs ratings and {inputs.shown} has none: name their column "
+                "with --rating-column"
             )
         return pairs
 
 
 def _numbered(
-    frame: DataFrame, inputs: list[Pairs], progress: Progress, stack: ExitStack
+    frame: DataFrame,
+    inputs: list[Pairs],
+    progress: Progress,
+    stack: ExitStack,
+    stored: int = 0,
+    factors: int = 0,
 ) -> Indexed:
     """Number users and items; the ids of the inputs are then let go."""
     total = sum(each.report.pairs for each in inputs)
     with progress.step("number", total, "pairs") as advance:
-        indexed = index(frame, stack)
+        indexed = index(frame, stack, stored, factors)
         advance(total)
     for each in inputs:
         each.release()

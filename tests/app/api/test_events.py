@@ -48,7 +48,7 @@ def test_one_event_in_each_form_is_in_the_stream(
     assert answer.status_code == 202
     assert answer.content_type == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.data == b'{"accepted": 1, "rejected": []}'
+    assert answer.data == b'{"accepted": 1, "ignored": 0, "rejected": []}'
     assert written() == [Event(id="e1", type="click", time=5500, user="u1", item="i1")]
 
 
@@ -59,6 +59,7 @@ def test_what_cannot_be_taken_is_named_and_the_rest_is_taken(
     assert answer.status_code == 202
     assert answer.get_json() == {
         "accepted": 2,
+        "ignored": 0,
         "rejected": [
             {"index": 1, "detail": "item must be text, not 5"},
             {"index": 3, "detail": 'an event must be an object, not "click"'},
@@ -102,6 +103,37 @@ def test_a_body_without_an_event_is_refused(
 ) -> None:
     assert problem(post(api, body), 400).startswith(sentence)
     assert not written()
+
+
+def test_calls_of_segment_are_answered_as_its_clients_expect(
+    api: FlaskClient, written: Any
+) -> None:
+    call = {"userId": "u", "event": "Product Viewed", "properties": {"product_id": "p"}}
+    page = {"userId": "u", "type": "page"}
+    for path, body in (("/v1/track", call), ("/v1/batch", {"batch": [call, page]})):
+        answer = api.post(path, json=body)
+        assert answer.status_code == 200
+        assert answer.get_json()["accepted"] == 1
+    assert [each.item for each in written()] == ["p", "p"]
+    assert api.post("/v1/batch", json={"batch": [page]}).get_json() == {
+        "accepted": 0,
+        "ignored": 1,
+        "rejected": [],
+    }
+
+
+def test_cloudevents_have_kinds_of_their_own(api: FlaskClient, written: Any) -> None:
+    told: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/s",
+        "type": "click",
+        "subject": "u",
+    }
+    told["data"] = {"item": "i"}
+    assert post(api, told, "application/cloudevents+json").status_code == 202
+    assert post(api, [told], "application/cloudevents-batch+json").status_code == 202
+    assert len(written()) == 2
 
 
 @pytest.mark.parametrize("kind", ["", "application/x-www-form-urlencoded", "text/html"])
@@ -178,4 +210,4 @@ def test_lists_are_served_and_events_are_not_while_their_server_is_away(
         answer = post(api, CLICK)
         assert "the server of the events" in problem(answer, 503)
         assert answer.headers["Retry-After"] == "1"
-        assert "degraded" not in api.get("/recommendations/u1").get_json()
+        assert api.get("/recommendations/u1").get_json()["source"] == "personal"

@@ -12,7 +12,7 @@ from app.contracts.recommendations import Namespace
 from app.errors import EventsUnavailable
 from app.events.stream import Stream
 from app.settings import Settings
-from tests.servers import Cluster, Server, wait_until
+from tests.servers import Server, wait_until
 
 NOW = 1_795_000_000_000
 
@@ -98,14 +98,6 @@ def test_whoever_listens_is_told_after_the_server_has_answered(
     stream.add([click(1, "i1")], NOW)
     stream.close()
     assert told == [([click(1, "i1")], 1)]
-
-
-def test_a_cluster_takes_events(cluster: Cluster, cluster_client: Any) -> None:
-    with Writing(cluster.url, "shop") as stream:
-        for user in range(20):
-            stream.add([click(user, "i1", user=f"u{user}", session="s")], NOW)
-    assert len(written(cluster_client, "shop")) == 20
-    assert len(recents(cluster_client, "shop", Actor.user("u7"))) == 1
 
 
 def test_a_full_stream_takes_no_more_until_it_was_exported(

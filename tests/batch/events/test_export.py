@@ -31,7 +31,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 LONG_AGO = 1_750_000_000_000
 DAY = 86_400_000
-NO_EVENT = {"id": "x", "type": "click", "time": "1", "user": "u9", "item": "i", "value": "much"}
+NO_EVENT: dict[Any, Any] = {
+    "id": "x",
+    "type": "click",
+    "time": "1",
+    "user": "u9",
+    "item": "i",
+    "value": "much",
+}
 
 
 @pytest.fixture
