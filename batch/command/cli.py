@@ -278,6 +278,32 @@ def events_status(cache: CacheOptions, events_url: str, json: bool) -> None:
     events.status(cache, events_url, json)
 
 
+@cli.group()
+def users() -> None:
+    """Delete what is known of a user."""
+
+
+@users.command("delete")
+@click.argument("user")
+@cache_options
+@events_url_option
+@click.option(  # without a variable: the API has another of that name
+    "--events", type=PATH, metavar="FOLDER", help="Take the user out of exported events at once."
+)
+@json_option
+def delete_user(
+    user: str, cache: CacheOptions, events_url: str, events: Path | None, json: bool
+) -> None:
+    """Delete all that is known of USER: every list, every event, what the API remembers.
+
+    Files of events lose the user at once with --events, else at their next export. What a refresh
+    reads from elsewhere is yours to clean, or the next one brings the user back.
+    """
+    from batch.command import users
+
+    users.delete(user, cache, events_url, events, json)
+
+
 @cli.command()
 @cache_options
 @json_option

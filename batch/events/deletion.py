@@ -20,10 +20,15 @@ from batch.interactions.table import literal
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """How many entries of the stream, and recents of the user and of sessions, are gone."""
+    """What is gone: entries of the stream, recents of the user and of sessions, files changed.
+
+    pending: whether files may still hold the user, until the next export.
+    """
 
     events: int
     recents: int
+    files: int
+    pending: bool
 
 
 def digest(user: str) -> str:
@@ -83,11 +88,13 @@ def sessions(connection: duckdb.DuckDBPyConnection, folder: Folder, user: str) -
     return found
 
 
-def forget(client: Client, keys: Streams, user: str, sessions: Iterable[str] = ()) -> Deleted:
+def forget(
+    client: Client, keys: Streams, user: str, sessions: Iterable[str] = ()
+) -> tuple[int, int]:
     """Take a user out of the stream, and what they and their sessions did lately.
 
     sessions: some that are known to be theirs, beside those that the stream knows. Workers of the
-    API learn by an entry that what they keep must go.
+    API learn by an entry that what they keep must go. Returns how many entries and recents went.
     """
     stream, name = Stream(client, keys), user.encode()
     theirs, events = set(sessions), 0
@@ -101,7 +108,7 @@ def forget(client: Client, keys: Streams, user: str, sessions: Iterable[str] = (
     with cache_errors():
         recents = sum(client.unlink(keys.recent(actor)) for actor in actors)
         client.xadd(keys.events, {"clear": "1"})
-    return Deleted(events, recents)
+    return events, recents
 
 
 def _rewrite_rejects(path: Path, gone: Set[str]) -> None:

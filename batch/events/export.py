@@ -19,6 +19,7 @@ from app.contracts.events import Streams, ms_of
 from app.contracts.generations import Manifest, Space
 from batch.errors import BadSettings, LostLock
 from batch.events import columns, deletion, folder
+from batch.events.deletion import Deleted
 from batch.events.folder import Folder
 from batch.events.stream import Entry, Stream
 from batch.generations.connect import Client, cache_errors
@@ -199,3 +200,33 @@ def _without(piece: list[Entry], gone: Set[str]) -> list[Entry]:
         for entry in piece
         if hashlib.sha256(entry[1].get(b"user", b"")).hexdigest() not in gone
     ]
+
+
+def delete_user(client: Client, keys: Streams, user: str, path: Path | None) -> Deleted:
+    """Take a user out of the stream, the recents and, where a folder is given, its files.
+
+    Without the folder the next export does that. Raises as ``export`` does.
+    """
+    deletion.want(client, keys, user)
+    if path is None:
+        events, recents = deletion.forget(client, keys, user)
+        return Deleted(events, recents, 0, _is_pending(client, keys, user, ""))
+    with alone(client, keys.name), database() as (connection, _):
+        ours = folder.find(path, keys.name)
+        if ours is None:
+            raise BadSettings(f"{path} is no folder of events: name the one that has them")
+        ours.clean()
+        known = deletion.sessions(connection, ours, user)
+        events, recents = deletion.forget(client, keys, user, known)
+        files = deletion.rewrite(connection, ours, {deletion.digest(user)})
+    return Deleted(events, recents, files, _is_pending(client, keys, user, ours.id))
+
+
+def _is_pending(client: Client, keys: Streams, user: str, cleaned: str) -> bool:
+    """Whether a folder is left to clean; when none is, nothing has to be noted any more."""
+    with cache_errors():
+        noted: bytes = client.hget(keys.exported, "folder") or b""
+    pending = bool(noted) and noted.decode() != cleaned
+    if not pending:
+        deletion.done(client, keys, {deletion.digest(user)})
+    return pending
