@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,26 +26,16 @@ from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests import servers
 from tests.batch.pairs import checkerboard, missing
+from tests.contracts.variables import commands
 from tests.generations import MANIFEST
 from tests.servers import Server, wait_until
 
 FILMS = Path(__file__).parents[3] / "batch" / "datasets" / "ml-latest-small" / "ratings.csv"
-NAMES = sorted(cli.commands)
-
-
-def commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
-    """Those that do something, by their names, such as "events export"."""
-    for name, command in sorted(group.commands.items()):
-        if isinstance(command, click.Group):
-            yield from ((f"{name} {below}", found) for below, found in commands(command))
-        else:
-            yield name, command
-
-
+COMMANDS = commands(cli)
 OPTIONS = [
     (name, parameter)
-    for name, command in commands(cli)
-    for parameter in command.params
+    for name in sorted(COMMANDS)
+    for parameter in COMMANDS[name].params
     if isinstance(parameter, click.Option)
     and (name, parameter.opts[0]) != ("users delete", "--events")  # the API's variable is another
 ]
@@ -100,9 +90,9 @@ def live(client: Any, where: Mapping[str, str]) -> str | None:
     return Generations(client, Namespace(where["namespace"])).live()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_help_of_each_command_says_what_every_option_is_for(name: str) -> None:
-    command = cli.commands[name]
+    command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -128,7 +118,7 @@ def test_the_house_knows_no_variable_that_no_command_reads() -> None:
 def test_the_help_lists_the_commands_in_whole_sentences() -> None:
     done = larder("--help")
     assert done.returncode == 0
-    for name in NAMES:
+    for name in cli.commands:
         assert re.search(rf"^  {name} +[A-Z].*[^.][.]$", done.stdout, re.MULTILINE), name
     assert larder("refresh", "-h").stdout.startswith("Usage: larder refresh [OPTIONS] INTERACTIONS")
 
