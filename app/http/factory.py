@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import Sources, events, generation, health, index, items, recommendations, users
+from app.api import (
+    Sources,
+    events,
+    generation,
+    health,
+    index,
+    items,
+    recommendations,
+    tracker,
+    users,
+)
 from app.api.direct import Direct
 from app.events.stream import Stream
 from app.http import problems
+from app.http.cross_origin import CrossOrigin
 from app.http.workers import Worker, this_worker
 from app.recommendations.answer import Answers
 from app.recommendations.lookup import Lookup
@@ -77,6 +88,9 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
     app.wsgi_app = direct  # type: ignore[method-assign]
+    if settings.origins:
+        pages = CrossOrigin(app.wsgi_app, settings.origins)
+        app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
         metrics.register(app)
     return app
@@ -97,7 +111,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health, events):
+    for module in (index, recommendations, items, users, generation, health, events, tracker):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app
