@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
-from app.contracts import environment
+from app.contracts import environment, keys
 from app.contracts.cache_url import CacheURL
 from app.contracts.events import is_type
 from app.contracts.recommendations import Namespace
@@ -55,6 +55,20 @@ class Settings:
         0, "How long a client may reuse an answer without asking again.", 0, 86_400
     )
     max_body_bytes: int = _setting(131_072, "The largest request body taken.", 1_024, 10_485_760)
+    auth: str = _setting(
+        keys.OFF,
+        "on: callers need a key (larder key add). proxy: a proxy in front lets them in. off: "
+        "nobody needs a key, on loopback and unix sockets only.",
+    )
+    rate: int = _setting(
+        0,
+        "How many requests a second each key may send to this server; 0: as many as it likes.",
+        0,
+        1_000_000,
+    )
+    burst: int = _setting(
+        0, "How many requests a key may send at once; 0: as many as in a second.", 0, 1_000_000
+    )
     request_timeout_ms: int = _setting(
         5000,
         "The longest that the head of a request is waited for, and then its body.",
@@ -130,6 +144,7 @@ class Settings:
         if self.server not in ("gunicorn", "granian"):
             raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         _check_bind(self.bind)
+        _check_auth(self)
 
     @property
     def url_of_events(self) -> str:
@@ -202,4 +217,16 @@ def _check_origin(origin: str) -> None:
         raise BadSettings(
             f"LARDER_CORS_ORIGINS must be origins as browsers send them, such as "
             f"https://shop.example or http://localhost:3000, without a path, not {origin!r}"
+        )
+
+
+def _check_auth(settings: Settings) -> None:
+    if settings.auth not in keys.MODES:
+        raise BadSettings(f"LARDER_AUTH must be off, on or proxy, not {settings.auth!r}")
+    if problem := keys.problem_of(settings.auth, settings.bind):
+        raise BadSettings(problem)
+    if (settings.rate or settings.burst) and settings.auth != keys.ON:
+        raise BadSettings(
+            "LARDER_RATE and LARDER_BURST are limits of a key: set LARDER_AUTH=on, or leave "
+            "limits to the proxy"
         )

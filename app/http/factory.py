@@ -10,8 +10,12 @@ from werkzeug.routing import BaseConverter
 
 from app.api import Sources, events, generation, health, index, items, recommendations, users
 from app.api.direct import Direct
+from app.contracts import keys
 from app.events.stream import Stream
 from app.http import problems
+from app.http.keys.guard import Guard
+from app.http.keys.known import KnownKeys
+from app.http.keys.limits import Limits
 from app.http.workers import Worker, this_worker
 from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.factors import can_lay_out
@@ -41,14 +45,18 @@ class IdConverter(BaseConverter):
 class Listeners:
     """Whom a worker tells how it fares: its metrics, if there are any, and the other workers."""
 
-    def __init__(self, worker: Worker | None, metrics: "Metrics | None") -> None:
+    def __init__(
+        self, worker: Worker | None, metrics: "Metrics | None", known: KnownKeys | None = None
+    ) -> None:
         self._worker = worker
         self._metrics = metrics
+        self._known = known
 
     def looked(self, reachable: bool, published_at: str | None) -> None:
         if self._metrics:
             self._metrics.looked(reachable, published_at)
-        if self._worker and published_at is not None:
+        knows_callers = self._known is None or self._known.are_known
+        if self._worker and published_at is not None and knows_callers:
             self._worker.has_loaded()
 
     def degraded(self) -> None:
@@ -72,18 +80,27 @@ def create_app(
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     worker = this_worker()
     metrics = _metrics(worker) if settings.metrics else None
-    listeners = Listeners(worker, metrics)
+    known = KnownKeys(settings.namespace) if settings.auth == keys.ON else None
+    listeners = Listeners(worker, metrics, known)
     if watcher is None:
         watcher = Watcher(settings, listeners)
         watcher.start()
         tail = _started_tail(settings, watcher)
+        if known:
+            known.start(watcher, settings.watch_interval_ms / 1000)
+            listeners.looked(watcher.reachable, watcher.published_at())
+    elif known:
+        known.poll(watcher)
     if worker:
         worker.serves()
-    sources = _sources(settings, watcher, tail, listeners, partial(_all_have_loaded, worker))
+    all_have_loaded = partial(_all_have_loaded, worker, known)
+    sources = _sources(settings, watcher, tail, listeners, all_have_loaded)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
     app.wsgi_app = direct  # type: ignore[method-assign]
+    if known:
+        app.wsgi_app = _guarded(app, settings, known)  # type: ignore[method-assign]
     if metrics:
         metrics.register(app)
     return app
@@ -116,7 +133,17 @@ def _sources(
     return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
 
 
-def _all_have_loaded(worker: Worker | None) -> bool:
+def _guarded(app: Flask, settings: Settings, known: KnownKeys) -> Guard:
+    limits = None
+    if settings.rate:
+        burst = settings.burst or settings.rate
+        limits = Limits(settings.rate / settings.workers, burst / settings.workers)
+    return Guard(app.wsgi_app, known, limits, settings.max_body_bytes)
+
+
+def _all_have_loaded(worker: Worker | None, known: KnownKeys | None) -> bool:
+    if known and not known.are_known:
+        return False
     try:
         return worker is None or worker.all_have_loaded()
     except OSError as error:

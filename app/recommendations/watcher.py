@@ -117,6 +117,10 @@ class Watcher:
         """What is kept of the lists of the generation that is served, if there is one."""
         return self._live.near if self._live else None
 
+    def published_at(self) -> str | None:
+        """When what this worker serves was published; None while it serves nothing."""
+        return self._live.manifest.published_at if self._live else None
+
     def client(self) -> Client:
         """The client of a cache that answers. Raises CacheUnavailable while none does."""
         problem, client = self._problem, self._client  # in this order: no problem means a client
@@ -166,7 +170,7 @@ class Watcher:
             self._set_unreachable(no_answer(error))
         try:
             if self._listener:
-                self._listener.looked(self.reachable, self._published_at())
+                self._listener.looked(self.reachable, self.published_at())
         except Exception as error:
             if self._untold != str(error):
                 log.error("nobody was told how the cache fares", exc_info=error)
@@ -211,9 +215,6 @@ class Watcher:
         if host := host_of(url):
             self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
         return self._connect(url, timeout_ms, self._resolver)
-
-    def _published_at(self) -> str | None:
-        return self._live.manifest.published_at if self._live else None
 
     def _name_of_live(self) -> str | None:
         return self._live.manifest.generation if self._live else None

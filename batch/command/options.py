@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from app.contracts import environment
+from app.contracts import environment, keys
 from app.contracts.recommendations import MAX_K, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
@@ -370,6 +370,12 @@ cache_options = group(
 
 JSON_HELP = "Print one JSON object; all else goes to stderr."
 
+auth_option = option(
+    "--auth",
+    type=click.Choice(keys.MODES),
+    default=keys.OFF,
+    help="on: callers need a key (larder key add). proxy: a proxy in front lets them in.",
+)
 json_option = option("--json", is_flag=True, help=JSON_HELP)
 k_option = option(
     "--k", type=click.IntRange(1, MAX_K), default=10, help="How many items a list holds."

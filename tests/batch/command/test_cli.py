@@ -26,15 +26,16 @@ from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests import servers
 from tests.batch.pairs import checkerboard, missing
+from tests.contracts.variables import commands
 from tests.generations import MANIFEST
 from tests.servers import Server, wait_until
 
 FILMS = Path(__file__).parents[3] / "batch" / "datasets" / "ml-latest-small" / "ratings.csv"
-NAMES = sorted(cli.commands)
+COMMANDS = commands(cli)
 OPTIONS = [
     (name, parameter)
-    for name in NAMES
-    for parameter in cli.commands[name].params
+    for name in sorted(COMMANDS)
+    for parameter in COMMANDS[name].params
     if isinstance(parameter, click.Option)
 ]
 Done = subprocess.CompletedProcess[str]
@@ -88,9 +89,9 @@ def live(client: Any, where: Mapping[str, str]) -> str | None:
     return Generations(client, Namespace(where["namespace"])).live()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_help_of_each_command_says_what_every_option_is_for(name: str) -> None:
-    command = cli.commands[name]
+    command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -116,7 +117,7 @@ def test_the_house_knows_no_variable_that_no_command_reads() -> None:
 def test_the_help_lists_the_commands_in_whole_sentences() -> None:
     done = larder("--help")
     assert done.returncode == 0
-    for name in NAMES:
+    for name in cli.commands:
         assert re.search(rf"^  {name} +[A-Z].*[^.][.]$", done.stdout, re.MULTILINE), name
     assert larder("refresh", "-h").stdout.startswith("Usage: larder refresh [OPTIONS] INTERACTIONS")
 
