@@ -4,7 +4,8 @@
 first looks for entries that are plainly right, and only the others are decoded.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -110,15 +111,16 @@ def _canonical(event: Event, stream_id: bytes) -> dict[bytes, bytes]:
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, entries: Sequence[Entry]) -> None:
-    ids, told = [entry[0] for entry in entries], [entry[1] for entry in entries]
-    columns = {name: [each.get(name.encode()) for each in told] for name in NAMES}
-    types = {kind: is_type((kind or b"").decode(errors="replace")) for kind in {*columns["type"]}}
+    told = [entry[1] for entry in entries]
+    columns = _columns(told)
+    kinds = columns["type"].tolist()
+    types = {kind: is_type((kind or b"").decode(errors="replace")) for kind in {*kinds}}
     connection.register(
         "given",
         {
-            "stream_id": _objects(ids),
-            **{name: _objects(values) for name, values in columns.items()},
-            "is_type": np.array([types[kind] for kind in columns["type"]], bool),
+            "stream_id": _objects([entry[0] for entry in entries]),
+            **columns,
+            "is_type": np.array([types[kind] for kind in kinds], bool),
             "fields": np.array([*map(len, told)], np.int64),
             "row": np.arange(len(told)),
         },
@@ -128,6 +130,23 @@ def _insert(connection: duckdb.DuckDBPyConnection, entries: Sequence[Entry]) -> 
         f"CREATE OR REPLACE TEMP TABLE entries AS SELECT {texts}, is_type, fields, row FROM given"
     )
     connection.unregister("given")
+
+
+def _columns(told: Sequence[Mapping[bytes, bytes]]) -> dict[str, NDArray[np.object_]]:
+    """The values of each field, None where an entry has none.
+
+    Most entries have the same fields in the same order, so that many are turned at once.
+    """
+    columns = {name: np.full(len(told), None, np.object_) for name in NAMES}
+    alike: defaultdict[tuple[bytes, ...], list[int]] = defaultdict(list)
+    for row, entry in enumerate(told):
+        alike[tuple(entry)].append(row)
+    for names, rows in alike.items():
+        values = zip(*[told[row].values() for row in rows], strict=True)
+        for name, column in zip(names, values, strict=True):
+            if (known := name.decode(errors="replace")) in columns:
+                columns[known][rows] = column
+    return columns
 
 
 def _objects(values: list[Any]) -> NDArray[np.object_]:

@@ -45,7 +45,6 @@ class Cluster:
         with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
             reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, inputs, reading, reading.rejects_folder, stack)
-            hidden = None if pairs.hidden is None else pairs.hidden.persist()
             factors = chosen.settings["factors"] if self.stored else 0
             indexed = _numbered(pairs.frame, [pairs], progress, stack, self.stored, factors)
             yield ClusterCandidate(
@@ -56,7 +55,7 @@ class Cluster:
                 stack,
                 self.model.repeat,
                 Weighed(pairs.until, inputs.weighing.settings) if pairs.until else Weighed(),
-                hidden_of(indexed, hidden, stack),
+                hidden_of(indexed, pairs.hidden, stack),
             )
 
     @contextmanager

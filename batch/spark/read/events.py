@@ -127,14 +127,14 @@ def _together(name: str, parts: Sequence[Pairs]) -> Pairs:
     times = [F.min("timestamp").alias("timestamp")] if timed else []
     merged = whole.groupBy("user", "item").agg(weight.cast("float").alias("weight"), *times)
     hides = [part.hidden for part in parts if part.hidden is not None]
-    hidden = _union(hides).distinct() if hides else None
+    hidden = _union(hides).distinct().persist(StorageLevel.MEMORY_AND_DISK) if hides else None
     kept = merged.where("weight > 0")
     if hidden is not None:
         kept = kept.join(hidden, ["user", "item"], "left_anti")
     kept = kept.persist(StorageLevel.MEMORY_AND_DISK)
     pairs, left = merged.count(), kept.count()
     report = report_of([part.report for part in parts], pairs, left)
-    for part in parts[: -1 if hides else len(parts)]:
+    for part in parts:
         part.release()
     if not left:
         raise none_left(name, report.rows, pairs)

@@ -39,6 +39,8 @@ class Pairs:
     def release(self) -> None:
         """Let Spark forget them."""
         self.merged.unpersist()
+        if self.hidden is not None:
+            self.hidden.unpersist()
 
 
 def read(
