@@ -3,15 +3,20 @@
     ServingError
     |-- BadSettings            (no request: the process does not start)
     |-- BadParameter       400
+    |-- KeyNeeded          401
+    |-- ScopeMissing       403
     |-- UnknownUser        404
     |-- UnknownItem        404
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- EventsOff          404
     |-- ForeignPage        403
+    |-- TooLarge           413
+    |-- TooManyRequests    429
     |-- NothingPublished   503
     |-- CacheUnavailable   503
     |-- EventsUnavailable  503
+    |-- KeysUnknown        503
     `-- NotReady           503
 
 Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``.
@@ -34,6 +39,20 @@ class BadParameter(ServingError):
 
     status = 400
     title = "Bad parameter"
+
+
+class KeyNeeded(ServingError):
+    """The request brings no key that holds here."""
+
+    status = 401
+    title = "Key needed"
+
+
+class ScopeMissing(ServingError):
+    """The key may not do what is asked for."""
+
+    status = 403
+    title = "Scope missing"
 
 
 class UnknownUser(ServingError):
@@ -78,6 +97,24 @@ class ForeignPage(ServingError):
     title = "Foreign page"
 
 
+class TooLarge(ServingError):
+    """The body is longer than the API takes."""
+
+    status = 413
+    title = "Request Entity Too Large"
+
+
+class TooManyRequests(ServingError):
+    """A key has asked more often than it may; wait_seconds: until it may again."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(f"this key may ask again in {wait_seconds:.2g} seconds")
+        self.wait_seconds = wait_seconds
+
+
 class NothingPublished(ServingError):
     """The cache is there, but no generation was published to this namespace."""
 
@@ -97,6 +134,13 @@ class EventsUnavailable(ServingError):
 
     status = 503
     title = "Events unavailable"
+
+
+class KeysUnknown(ServingError):
+    """Nobody has told yet which keys there are."""
+
+    status = 503
+    title = "Keys unknown"
 
 
 class NotReady(ServingError):

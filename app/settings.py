@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
-from app.contracts import environment
+from app.contracts import environment, keys
 from app.contracts.cache_url import CacheURL
+from app.contracts.events import is_type
 from app.contracts.recommendations import Namespace
 from app.errors import BadSettings
 
@@ -47,13 +48,6 @@ class Settings:
         "Where the workers of a machine share a file of the documents; where temporary files are "
         "(TMPDIR), if empty.",
     )
-    load_spread_ms: int = _setting(
-        1000,
-        "A worker that has a generation loads the next one within this time, by chance, so that "
-        "not all do it at once.",
-        0,
-        3_600_000,
-    )
     user_sample: bool = _setting(
         False, "Whether GET /users/sample gives user ids away, as a load test needs (true, false)."
     )
@@ -61,6 +55,20 @@ class Settings:
         0, "How long a client may reuse an answer without asking again.", 0, 86_400
     )
     max_body_bytes: int = _setting(131_072, "The largest request body taken.", 1_024, 10_485_760)
+    auth: str = _setting(
+        keys.OFF,
+        "on: callers need a key (larder key add). proxy: a proxy in front lets them in. off: "
+        "nobody needs a key, on loopback and unix sockets only.",
+    )
+    rate: int = _setting(
+        0,
+        "How many requests a second each key may send to this server; 0: as many as it likes.",
+        0,
+        1_000_000,
+    )
+    burst: int = _setting(
+        0, "How many requests a key may send at once; 0: as many as in a second.", 0, 1_000_000
+    )
     request_timeout_ms: int = _setting(
         5000,
         "The longest that the head of a request is waited for, and then its body.",
@@ -74,6 +82,10 @@ class Settings:
         "",
         "Where the events are kept, in the form of the cache's URL; the cache's server, if empty.",
         repr=False,  # it may hold a password
+    )
+    events_exclude: str = _setting(
+        "click,cart,purchase,rating,hide",
+        "Types of events whose item is gone from the next list, with commas between them.",
     )
     events_max: int = _setting(
         5_000_000,
@@ -98,7 +110,9 @@ class Settings:
     server: str = _setting("gunicorn", "Which server answers: gunicorn or granian.")
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
-    threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)
+    threads: int = _setting(
+        4, "How many requests one process answers at a time; granian has 16 threads more.", 1, 256
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:
@@ -116,6 +130,11 @@ class Settings:
             CacheURL.parse(self.url_of_events)
         except ValueError as error:
             raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
+        for type in sorted(self.excluding):
+            if not is_type(type):
+                raise BadSettings(
+                    f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
+                )
         for origin in self.origins:
             _check_origin(origin)
         if self.log_level not in ("debug", "info", "warning", "error"):
@@ -125,6 +144,7 @@ class Settings:
         if self.server not in ("gunicorn", "granian"):
             raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         _check_bind(self.bind)
+        _check_auth(self)
 
     @property
     def url_of_events(self) -> str:
@@ -132,9 +152,14 @@ class Settings:
         return self.events_url or self.cache_url
 
     @property
+    def excluding(self) -> frozenset[str]:
+        """The types of events whose items are gone from the next list."""
+        return _listed(self.events_exclude)
+
+    @property
     def origins(self) -> frozenset[str]:
         """Whose web pages may call."""
-        return frozenset(each.strip() for each in self.cors_origins.split(",") if each.strip())
+        return _listed(self.cors_origins)
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -152,6 +177,10 @@ class Settings:
 def variable(setting: "Field[Any]") -> str:
     """The environment variable of a setting."""
     return environment.PREFIX + setting.name.upper()
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
 def _parse(setting: "Field[Any]", text: str) -> int | str:
@@ -188,4 +217,16 @@ def _check_origin(origin: str) -> None:
         raise BadSettings(
             f"LARDER_CORS_ORIGINS must be origins as browsers send them, such as "
             f"https://shop.example or http://localhost:3000, without a path, not {origin!r}"
+        )
+
+
+def _check_auth(settings: Settings) -> None:
+    if settings.auth not in keys.MODES:
+        raise BadSettings(f"LARDER_AUTH must be off, on or proxy, not {settings.auth!r}")
+    if problem := keys.problem_of(settings.auth, settings.bind):
+        raise BadSettings(problem)
+    if (settings.rate or settings.burst) and settings.auth != keys.ON:
+        raise BadSettings(
+            "LARDER_RATE and LARDER_BURST are limits of a key: set LARDER_AUTH=on, or leave "
+            "limits to the proxy"
         )

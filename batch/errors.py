@@ -8,7 +8,8 @@ LarderError
 |   |-- NotGoodEnough            the gate stopped the model
 |   |-- OutOfMemory              Spark was given too little of it
 |   |-- Overtaken                another process moved the pointer first
-|   `-- UnknownGeneration        there is no such generation to point at
+|   |-- UnknownGeneration        there is no such generation to point at
+|   `-- UnknownKey               there is no such key to revoke
 `-- Transient (exit 75)          cache, cluster or disk cannot take it now: retry
     |-- CacheUnavailable         away, refused, timed out, or out of memory
     |-- ClusterUnavailable       no Spark master answers, or it gave the run up
@@ -61,6 +62,10 @@ class Overtaken(Terminal):
 
 class UnknownGeneration(Terminal):
     """There is no such generation to point at, or it is not whole any more."""
+
+
+class UnknownKey(Terminal):
+    """There is no such key to revoke."""
 
 
 class Transient(LarderError):

@@ -2,11 +2,15 @@
 
 import http.client
 import json
+import os
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 5.0
+KEY = "LOADTEST_KEY"
+"""The variable that holds a key, where the API asks for one: no list of processes shows it."""
+
 # No proxy of the environment: the load goes straight to the URL, so must the look before it.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -23,7 +27,8 @@ class Api:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """The status and body of an answer, whatever the status. Raises CannotRun for none."""
-        request = urllib.request.Request(self.url + path, headers={"Accept": "application/json"})
+        headers = {"Accept": "application/json", **key_header()}
+        request = urllib.request.Request(self.url + path, headers=headers)
         try:
             with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
                 if response.url != request.full_url:
@@ -50,6 +55,12 @@ class Api:
         except (ValueError, KeyError, TypeError):
             problem = "what answers there is not Larder, or the URL has a wrong path"
         raise CannotRun(f"GET {self.url}/generation answers {status}; {problem}")
+
+
+def key_header() -> dict[str, str]:
+    """What a request needs to be let in; nothing where no key was given."""
+    key = os.environ.get(KEY, "").strip()
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _checked(url: str) -> str:

@@ -25,6 +25,7 @@ from locust.exception import CatchResponseError
 from locust.runners import WorkerRunner
 
 from loadtest import scenarios
+from loadtest.api import key_header
 from loadtest.checks import WrongAnswer
 from loadtest.population import Caller
 from loadtest.runs import REPORT_SECONDS, Run, Steps
@@ -60,6 +61,7 @@ class Visitor(FastHttpUser):
     max_redirects = 0  # load must not follow to another host; allow_redirects is not concurrent
 
     def __init__(self, environment: Environment) -> None:
+        self.default_headers = key_header()
         super().__init__(environment)
         self._run = cast(Steps, environment.shape_class).run
         self._items: list[str] = []

@@ -7,7 +7,7 @@ from typing import cast
 from flask import current_app
 
 from app.events.stream import Stream
-from app.recommendations.answer import Answers
+from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
 
@@ -18,7 +18,7 @@ class Sources:
 
     watcher: Watcher
     lookup: Lookup
-    answers: Answers
+    answers: Answers | LiveAnswers
     all_have_loaded: Callable[[], bool]
     """Whether every worker of this server has a generation."""
     stream: Stream | None = None

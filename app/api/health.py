@@ -20,7 +20,7 @@ def ready() -> Response:
     watcher = sources().watcher
     generation = watcher.live()
     if not sources().all_have_loaded():
-        raise NotReady("a worker of this server has no generation to serve yet")
+        raise NotReady("a worker of this server has no generation, or knows no keys, yet")
     return jsonify(
         status="ready",
         generation=generation.manifest.generation,

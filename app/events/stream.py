@@ -6,10 +6,12 @@ and the client sends the same ids again. Nothing is dropped to make room.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from threading import Lock
 from typing import Protocol
+
+from redis.cluster import RedisCluster
 
 from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
 from app.cache.pipeline import Command, exchange
@@ -68,10 +70,10 @@ class Stream:
                 f"'larder events export', then send these again"
             )
 
-    def _commands(self, events: Iterable[Event], now_ms: int) -> Iterator[Command]:
+    def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
+        """The entries last: who reads one may then ask for the recents at once."""
         recents: dict[Actor, list[int | bytes]] = {}
         for event in events:
-            yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
             if event.type != IMPRESSION:
                 for actor in event.actors():
                     recents.setdefault(actor, []).extend((now_ms, event.recent))
@@ -80,6 +82,8 @@ class Stream:
             yield ("ZADD", key, *members)
             yield ("ZREMRANGEBYRANK", key, 0, -MAX_RECENT - 1)
             yield ("EXPIRE", key, self._settings.recent_seconds)
+        for event in events:
+            yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
 
     def _ask(self, commands: Sequence[Command]) -> None:
         """Send commands, the last of them for the length.
@@ -117,12 +121,14 @@ class Stream:
         return client
 
     def _lost(self, error: Exception) -> None:
-        """Forget all connections: another server may have the name, or the slot, by now."""
+        """Look again where the server is: another may have its name by now, or a cluster's slot.
+
+        No connection is closed here, for other requests may wait for answers on theirs.
+        """
         problem = f"the server of the events did not take these ({type(error).__name__})"
         if problem != self._problem:
             log.warning("%s: %s", problem, error)
         self._problem = problem
         self._resolver.ask_again()
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        if isinstance(self._client, RedisCluster):
+            self._client = None  # its map of the nodes may be of yesterday

@@ -1,6 +1,7 @@
 """The only place that picks the concrete parts of the API and puts them together."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,19 @@ from app.api import (
     users,
 )
 from app.api.direct import Direct
+from app.contracts import keys
 from app.events.stream import Stream
 from app.http import problems
 from app.http.cross_origin import CrossOrigin
+from app.http.keys.guard import Guard
+from app.http.keys.known import KnownKeys
+from app.http.keys.limits import Limits
 from app.http.workers import Worker, this_worker
-from app.recommendations.answer import Answers
+from app.recommendations.answer import Answers, LiveAnswers
+from app.recommendations.factors import can_lay_out
+from app.recommendations.live_lookup import LiveLookup
 from app.recommendations.lookup import Lookup
+from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 
@@ -48,14 +56,18 @@ class IdConverter(BaseConverter):
 class Listeners:
     """Whom a worker tells how it fares: its metrics, if there are any, and the other workers."""
 
-    def __init__(self, worker: Worker | None, metrics: "Metrics | None") -> None:
+    def __init__(
+        self, worker: Worker | None, metrics: "Metrics | None", known: KnownKeys | None = None
+    ) -> None:
         self._worker = worker
         self._metrics = metrics
+        self._known = known
 
     def looked(self, reachable: bool, published_at: str | None) -> None:
         if self._metrics:
             self._metrics.looked(reachable, published_at)
-        if self._worker and published_at is not None:
+        knows_callers = self._known is None or self._known.are_known
+        if self._worker and published_at is not None and knows_callers:
             self._worker.has_loaded()
 
     def degraded(self) -> None:
@@ -63,8 +75,12 @@ class Listeners:
             self._metrics.degraded()
 
 
-def create_app(settings: Settings | None = None, watcher: Watcher | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, watcher: Watcher | None = None, tail: Tail | None = None
+) -> Flask:
     """Make the API: settings from the environment and a started watcher unless they are given.
+
+    tail: follows the events; with a watcher that is given it is not started either.
 
     Call it in the process that will answer: it starts a thread and opens connections, and neither
     survives a fork.
@@ -75,19 +91,27 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     worker = this_worker()
     metrics = _metrics(worker) if settings.metrics else None
-    listeners = Listeners(worker, metrics)
+    known = KnownKeys(settings.namespace) if settings.auth == keys.ON else None
+    listeners = Listeners(worker, metrics, known)
     if watcher is None:
         watcher = Watcher(settings, listeners)
         watcher.start()
+        tail = _started_tail(settings, watcher)
+        if known:
+            known.start(watcher, settings.watch_interval_ms / 1000)
+            listeners.looked(watcher.reachable, watcher.published_at())
+    elif known:
+        known.poll(watcher)
     if worker:
         worker.serves()
-    lookup, all_have_loaded = Lookup(watcher), partial(_all_have_loaded, worker)
-    stream = Stream(settings) if settings.events else None
-    sources = Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded, stream)
+    all_have_loaded = partial(_all_have_loaded, worker, known)
+    sources = _sources(settings, watcher, tail, listeners, all_have_loaded)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
     app.wsgi_app = direct  # type: ignore[method-assign]
+    if known:
+        app.wsgi_app = _guarded(app, settings, known)  # type: ignore[method-assign]
     if settings.origins:
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
@@ -96,7 +120,44 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     return app
 
 
-def _all_have_loaded(worker: Worker | None) -> bool:
+def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
+    if not settings.events:
+        return None
+    tail = Tail(settings, watcher)
+    tail.start()
+    if not can_lay_out():
+        log.warning("numpy is missing (pip install 'larder[live]'): events only take items away")
+    if settings.max_age_seconds:
+        log.warning("LARDER_MAX_AGE_SECONDS lets clients keep lists that events have changed")
+    return tail
+
+
+def _sources(
+    settings: Settings,
+    watcher: Watcher,
+    tail: Tail | None,
+    listeners: Listeners,
+    all_have_loaded: Callable[[], bool],
+) -> Sources:
+    if not settings.events:
+        lookup = Lookup(watcher)
+        return Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
+    tail = tail or Tail(settings, watcher)
+    live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
+    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
+
+
+def _guarded(app: Flask, settings: Settings, known: KnownKeys) -> Guard:
+    limits = None
+    if settings.rate:
+        burst = settings.burst or settings.rate
+        limits = Limits(settings.rate / settings.workers, burst / settings.workers)
+    return Guard(app.wsgi_app, known, limits, settings.max_body_bytes)
+
+
+def _all_have_loaded(worker: Worker | None, known: KnownKeys | None) -> bool:
+    if known and not known.are_known:
+        return False
     try:
         return worker is None or worker.all_have_loaded()
     except OSError as error:

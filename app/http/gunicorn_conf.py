@@ -1,19 +1,25 @@
 """How gunicorn runs the API; every figure that a team may want to change is a setting."""
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
+from app.contracts.keys import problem_of
 from app.errors import BadSettings
 from app.http.connections.shares import Shares
 from app.http.connections.worker import PatientWorker
 from app.http.workers import IN_MEMORY, Folder
 from app.settings import Settings
 
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
 try:
     _settings = Settings.from_environment()
 except BadSettings as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    _fail(str(error))
 
 bind = _settings.bind
 workers = _settings.workers
@@ -35,7 +41,10 @@ _PLACES = 4 * workers + 16  # while it is reloaded a server has twice its worker
 
 
 def on_starting(server: Any) -> None:
-    """Make what the workers share."""
+    """Make what the workers share. An address of gunicorn's own options is no way around keys."""
+    for address in server.cfg.settings["bind"].get():
+        if problem := problem_of(_settings.auth, address):
+            _fail(problem)
     server.shares = Shares(_PLACES)
     server.workers_folder = Folder.make_if_possible(server.log.error)
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response
 from flask.typing import ResponseReturnValue
@@ -9,6 +11,9 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from app.contracts.generations import BrokenRecord
 from app.errors import ServingError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
 
 log = logging.getLogger("larder.api")
 
@@ -55,6 +60,17 @@ def _unexpected(error: Exception) -> ResponseReturnValue:
 def as_json(status: int, title: str, detail: str) -> str:
     """A problem as it is sent."""
     return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+
+
+def plain(
+    error: ServingError, headers: list[tuple[str, str]], start_response: "StartResponse"
+) -> list[bytes]:
+    """Answer with an error before Flask is asked."""
+    body = as_json(error.status, error.title, str(error)).encode()
+    own = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    size = ("Content-Length", str(len(body)))
+    start_response(f"{error.status} {HTTPStatus(error.status).phrase}", [*own, size, *headers])
+    return [body]
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

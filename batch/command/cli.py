@@ -17,12 +17,14 @@ from typing import NoReturn
 import click
 
 from app.contracts import environment
+from app.contracts import keys as contract
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_K
 from batch.command.options import (
     PATH,
     CacheOptions,
     Grouped,
+    auth_option,
     cache_options,
     items_options,
     json_option,
@@ -160,7 +162,8 @@ def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
     default="gunicorn",
     help="granian answers several times as many requests; install 'larder[granian]'.",
 )
-def serve(cache: CacheOptions, bind: str, workers: int, server: str) -> None:
+@auth_option
+def serve(cache: CacheOptions, bind: str, workers: int, server: str, auth: str) -> None:
     """Answer GET /recommendations/<user> over HTTP until stopped.
 
     The other settings of the API are environment variables; app/README.md has the table.
@@ -171,6 +174,7 @@ def serve(cache: CacheOptions, bind: str, workers: int, server: str) -> None:
         "LARDER_BIND": bind,
         "LARDER_WORKERS": str(workers),
         "LARDER_SERVER": server,
+        "LARDER_AUTH": auth,
     }
     command = [sys.executable, "-m", "app.http.serve"]
     os.execve(command[0], command, {**os.environ, **given})
@@ -182,8 +186,9 @@ def serve(cache: CacheOptions, bind: str, workers: int, server: str) -> None:
 @option("--folder", type=PATH, default="larder-data", help="Where the cache keeps its data.")
 @option("--bind", default="127.0.0.1:8000", help="The address and port of the API.")
 @option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
+@auth_option
 def up(
-    refresh: tuple[str, ...], cache: CacheOptions, folder: Path, bind: str, workers: int
+    refresh: tuple[str, ...], cache: CacheOptions, folder: Path, bind: str, workers: int, auth: str
 ) -> None:
     """Start a cache, refresh INTERACTIONS, serve, until Ctrl-C.
 
@@ -196,6 +201,8 @@ def up(
     """
     from batch.command import up as stack
 
+    if problem := contract.problem_of(auth, bind):
+        raise BadSettings(problem)
     if not refresh and (interactions := os.environ.get("LARDER_INTERACTIONS")):
         refresh = (interactions,)
     if refresh:
@@ -203,6 +210,7 @@ def up(
     given = {
         "LARDER_CACHE_URL": cache.url,
         "LARDER_NAMESPACE": cache.namespace.name,
+        "LARDER_AUTH": auth,
         "OPENBLAS_NUM_THREADS": "1",
     }
     stack.up(stack.Stack(folder, cache, bind, workers, {**os.environ, **given}), refresh)
@@ -239,6 +247,53 @@ def prune(cache: CacheOptions, keep: int) -> None:
     from batch.command import published
 
     published.prune(cache, keep)
+
+
+@cli.group()
+def key() -> None:
+    """Make, list and revoke the keys that the API asks for.
+
+    It asks for keys where LARDER_AUTH is on; app/README.md says more.
+
+    \b
+    larder key add --scope read --expires 90d --note "the shop's pages" > shop.key
+    """
+
+
+@key.command("add")
+@option("--scope", required=True, help="What it may do, such as read,events: read, events, admin.")
+@option("--expires", help="How long it holds: 90d, 12h, 30m.  [default: until it is revoked]")
+@option("--note", default="", show_default=False, help="Who has it; larder key list shows this.")
+@cache_options
+def add_key(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None:
+    """Make a key and print it, this once.
+
+    read: ask for lists. events: send events, and no more, so it may stand in a web page. admin:
+    all. Only its digest is kept.
+    """
+    from batch.command import keys
+
+    keys.add(scope, expires, note, cache)
+
+
+@key.command("list")
+@cache_options
+@json_option
+def list_keys(cache: CacheOptions, json: bool) -> None:
+    """List the keys, the newest first."""
+    from batch.command import keys
+
+    keys.tell(cache, json)
+
+
+@key.command("revoke")
+@click.argument("name", metavar="ID")
+@cache_options
+def revoke_key(name: str, cache: CacheOptions) -> None:
+    """Let nobody in with the key of this ID any more."""
+    from batch.command import keys
+
+    keys.revoke(name, cache)
 
 
 @cli.command()

@@ -24,10 +24,12 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_WATCH_INTERVAL_MS": "200",
         "LARDER_NEAR_CACHE_USERS": "0",
         "LARDER_DOCUMENTS_FOLDER": "/var/cache/larder",
-        "LARDER_LOAD_SPREAD_MS": "0",
         "LARDER_MAX_AGE_SECONDS": "60",
         "LARDER_MAX_BODY_BYTES": "2048",
         "LARDER_REQUEST_TIMEOUT_MS": "700",
+        "LARDER_AUTH": "on",
+        "LARDER_RATE": "100",
+        "LARDER_BURST": "50",
         "LARDER_METRICS": "true",
         "LARDER_SERVER": "granian",
         "LARDER_BIND": "0.0.0.0:80",
@@ -37,6 +39,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_USER_SAMPLE": "true",
         "LARDER_EVENTS": "true",
         "LARDER_EVENTS_URL": "redis://events:6379",
+        "LARDER_EVENTS_EXCLUDE": "purchase",
         "LARDER_EVENTS_MAX": "1000",
         "LARDER_RECENT_SECONDS": "60",
         "LARDER_CORS_ORIGINS": "https://shop.example",
@@ -57,7 +60,8 @@ def test_every_setting_has_a_sentence(each: Any) -> None:
 def test_a_number_may_be_at_both_ends_of_its_range_and_not_beyond(name: str) -> None:
     low, high = NUMBERS[name].metadata["low"], NUMBERS[name].metadata["high"]
     for inside in (low, high):
-        settings = Settings.from_environment({variable(NUMBERS[name]): str(inside)})
+        texts = {"LARDER_AUTH": "on", variable(NUMBERS[name]): str(inside)}
+        settings = Settings.from_environment(texts)
         assert getattr(settings, name) == inside
     for beyond in (low - 1, high + 1):
         with pytest.raises(BadSettings) as raised:
@@ -90,7 +94,7 @@ def test_a_wrong_namespace_is_refused(namespace: str) -> None:
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "0.0.0.0:65535", "[::]:80", "unix:/run/api.sock"])
 def test_an_address_is_taken(bind: str) -> None:
-    assert Settings(bind=bind).bind == bind
+    assert Settings(bind=bind, auth="on").bind == bind
 
 
 @pytest.mark.parametrize(
@@ -99,6 +103,26 @@ def test_an_address_is_taken(bind: str) -> None:
 def test_a_wrong_address_is_refused(bind: str) -> None:
     with pytest.raises(BadSettings, match="LARDER_BIND must be an address and a port"):
         Settings(bind=bind)
+
+
+def test_off_is_refused_where_other_machines_come_in() -> None:
+    for auth in ("on", "proxy"):
+        assert Settings(bind="0.0.0.0:80", auth=auth).auth == auth
+    with pytest.raises(BadSettings, match="set LARDER_AUTH=on and make a key with 'larder key add"):
+        Settings(bind="0.0.0.0:80")
+
+
+@pytest.mark.parametrize("auth", ["", "On", "true", "none"])
+def test_a_wrong_way_to_let_callers_in_is_refused(auth: str) -> None:
+    with pytest.raises(BadSettings, match="LARDER_AUTH must be off, on or proxy"):
+        Settings(auth=auth)
+
+
+@pytest.mark.parametrize("limit", [{"rate": 1}, {"burst": 1}])
+def test_a_limit_without_keys_is_refused(limit: dict[str, int]) -> None:
+    for auth in ("off", "proxy"):
+        with pytest.raises(BadSettings, match="are limits of a key: set LARDER_AUTH=on"):
+            Settings(auth=auth, **limit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("level", ["", "INFO", "warn", "trace"])
@@ -153,3 +177,11 @@ def test_a_url_cannot_make_requests_wait_longer_than_the_setting(option: str) ->
 def test_settings_are_checked_however_they_are_made() -> None:
     with pytest.raises(BadSettings, match="LARDER_THREADS must be 1 to 256, not 0"):
         replace(Settings(), threads=0)
+
+
+def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
+    assert Settings().excluding == {"click", "cart", "purchase", "rating", "hide"}
+    assert Settings(events_exclude="purchase, my.own,").excluding == {"purchase", "my.own"}
+    assert Settings(events_exclude="").excluding == frozenset()
+    with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE must be types such as click,hide"):
+        Settings(events_exclude="click;hide")

@@ -11,11 +11,22 @@ from tests.k8s.manifests import K8S
 CACHE = "redis://{}:larder-demo-{}@larder-cache.outside:6379/0"
 FILMS = "/films/ratings.csv.gz"
 MOUNT = "            - name: spark\n              mountPath: /etc/larder-spark\n"
+WITHOUT_KEYS = """\
+configMapGenerator:
+  - name: larder-api
+    behavior: merge
+    literals:
+      - LARDER_AUTH=proxy
+"""
+"""What the tests ask comes through the API server, which passes no header on."""
 FILLED = {
     "base/api/deployment.yaml": {
         'requests:\n              cpu: "1"': "requests:\n              cpu: 100m"
     },
-    "overlays/production/kustomization.yaml": {"registry.example.com/": ""},
+    "overlays/production/kustomization.yaml": {
+        "registry.example.com/": "",
+        "  - ingress.yaml\n": f"  - ingress.yaml\n{WITHOUT_KEYS}",
+    },
     "overlays/spark/kustomization.yaml": {
         "registry.example.com/": "",
         "s3a://shop/orders/": f"{FILMS}\n      - LARDER_PRESET=ml-latest",
@@ -51,15 +62,11 @@ spark.driver.memory            1g
 # The ports""",
     },
 }
-OWN = """\
+OWN = f"""\
 namespace: larder
 resources:
   - ../../base
-configMapGenerator:
-  - name: larder-api
-    behavior: merge
-    literals:
-      - LARDER_USER_SAMPLE=true
+{WITHOUT_KEYS}      - LARDER_USER_SAMPLE=true
   - name: larder-refresh
     behavior: merge
     literals:

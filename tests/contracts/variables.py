@@ -18,7 +18,7 @@ def text() -> str:
     serving = _block("SERVING", {variable(each) for each in fields(Settings)})
     return (
         '"""The names of all settings and options. Generated: ``make variables`` writes it."""\n\n'
-        f"{serving}\n{_block('BATCH', set(_variables(cli)))}"
+        f"{serving}\n{_block('BATCH', set(_variables()))}"
     )
 
 
@@ -27,13 +27,22 @@ def _block(name: str, variables: Iterable[str]) -> str:
     return f"{name} = frozenset(\n    {{\n{lines}    }}\n)\n"
 
 
-def _variables(command: click.Command) -> Iterator[str]:
-    for parameter in command.params:
-        if isinstance(parameter.envvar, str):
-            yield parameter.envvar
-    if isinstance(command, click.Group):
-        for each in command.commands.values():
-            yield from _variables(each)
+def _variables() -> Iterator[str]:
+    for command in commands(cli).values():
+        for parameter in command.params:
+            if isinstance(parameter.envvar, str):
+                yield parameter.envvar
+
+
+def commands(group: click.Group, words: str = "") -> dict[str, click.Command]:
+    """Every command that runs, by the words after ``larder``: those of groups, too."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{words}{name} ")
+        else:
+            found[words + name] = command
+    return found
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from app.contracts.recommendations import Namespace
+from app.contracts.keys import keys_key
+from app.contracts.recommendations import MODEL, Namespace, factors_part
 from app.http.factory import create_app
 from app.settings import Settings, variable
 from batch.command.cli import cli
+from tests.contracts.variables import commands as named_commands
 
 ROOT = Path(__file__).parents[2]
 OURS = (
@@ -74,11 +76,14 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.live,
         space.generations,
         space.lock,
+        keys_key("shop"),
         space.user_bucket(generation, 0),
         space.similar_bucket(generation, 0),
         space.chunk(generation, 0),
         space.popular(generation),
         space.sample(generation),
+        space.part(generation, MODEL),
+        space.part(generation, factors_part(0)),
     }
     assert set(re.findall(r"^\| `(larder:[^`]*)`", read("batch/README.md"), re.MULTILINE)) == keys
 
@@ -88,7 +93,7 @@ def test_every_command_and_option_exists() -> None:
     assert not set(commands) - set(cli.commands)
     known = {"--help", *_words_of_help("tests.bench.refresh")}
     known.update(*(_words_of_help("loadtest", name) for name in ("slo", "capacity")))
-    for each in cli.commands.values():
+    for each in named_commands(cli).values():
         for parameter in each.params:
             known.update(parameter.opts, parameter.secondary_opts)
     named = re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(OTHER_PROGRAMS, "", TEXT))

@@ -197,6 +197,14 @@ def all_the_work_of_the_job(cache: Cache, tester: Any, interactions: str) -> Non
             assert refused.returncode == 75 and "is being refreshed by process" in refused.stderr
             wait_until(lambda: "cmdstat_pexpire" in tester.info("commandstats"))  # it was renewed
         assert "20260101T000000Z-0001" not in _run(url, "generations")
+        key = _made(url)
+        assert key[7:15] in _run(url, "key", "list")
+        assert "revoked" in _run(url, "key", "revoke", key)
+
+
+def _made(url: str) -> str:
+    """A key that may ask for lists."""
+    return _run(url, "key", "add", "--scope", "read").strip()
 
 
 def test_the_batch_user_may_do_the_work_of_the_job_and_nothing_else(
@@ -211,22 +219,24 @@ def test_the_api_user_may_answer_every_request(
     cache: Cache, tester: Any, interactions: str
 ) -> None:
     refreshed(cache.url("batch"), interactions)
+    key = _made(cache.url("batch"))
     tester.acl_log_reset()
     tester.config_resetstat()
-    with Api(cache.url("api"), SHOP.name, workers="1", user_sample="true") as api:
+    with Api(cache.url("api"), SHOP.name, workers="1", user_sample="true", auth="on") as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
-        ask_for_everything(api.url)
+        ask_for_everything(api.url, key)
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
 
 
-def ask_for_everything(url: str) -> None:
-    assert get(url, "/recommendations/u1").json()["source"] == "personal"
-    assert get(url, "/recommendations/nobody").json()["source"] == "popular"
-    assert get(url, "/items/i1/similar").json()["similar"]
-    assert "u1" in get(url, "/users/sample").json()["users"]
-    assert get(url, "/generation").json()["users"] == 60
-    asked = send(url, "POST", "/recommendations", b'{"users":["u2","u3"]}', JSON)
+def ask_for_everything(url: str, key: str = "") -> None:
+    brought = {"X-API-Key": key}
+    assert get(url, "/recommendations/u1", **brought).json()["source"] == "personal"
+    assert get(url, "/recommendations/nobody", **brought).json()["source"] == "popular"
+    assert get(url, "/items/i1/similar", **brought).json()["similar"]
+    assert "u1" in get(url, "/users/sample", **brought).json()["users"]
+    assert get(url, "/generation", **brought).json()["users"] == 60
+    asked = send(url, "POST", "/recommendations", b'{"users":["u2","u3"]}', {**JSON, **brought})
     assert [each["source"] for each in asked.json()["answers"]] == ["personal", "personal"]
     assert get(url, "/health/ready").json()["degraded"] is False
 
@@ -237,7 +247,8 @@ BGSAVE, SHUTDOWN NOSAVE, REPLICAOF 127.0.0.1 1, GET other:key"""
 FORBIDDEN = {
     "api": """SET larder:1:{default}:live other, DEL larder:1:{default}:live,
         UNLINK larder:1:{default}:live, HSET larder:1:{default}:generations a b,
-        EXPIRE larder:1:{default}:live 1, EVAL return 0, HGETALL larder:1:{default}:generations,
+        EXPIRE larder:1:{default}:live 1, EVAL return 0, HGETALL larder:1:{other}:keys,
+        HSET larder:1:{default}:keys a b, HDEL larder:1:{default}:keys a,
         HGET other:hash field, GET larder:1:{other}:live, HMGET larder:1:other:x:user:0 u1,
         EXISTS larder:1:other:x:popular, GET larder:1:default2:x:popular""",
     "batch": """SET other:key value, DEL other:key, UNLINK other:key, HSET other:hash field value,
@@ -302,7 +313,7 @@ def _as(url: str, user: str) -> str:
 def _is_refused(client: Any, user: str, key: bytes) -> None:
     commands: list[tuple[Any, ...]] = [("GET", key), ("HGET", key, "u1")]
     if user == "api":
-        commands += [("HMGET", key, "u1"), ("EXISTS", key)]
+        commands += [("HMGET", key, "u1"), ("EXISTS", key), ("HGETALL", key)]
     else:
         commands += [("UNLINK", key), ("HGETALL", key), ("SET", key, "x")]
         commands.append(("EVAL", "return redis.call('GET', KEYS[1])", 1, key))
@@ -426,9 +437,10 @@ def test_the_users_of_the_cluster_may_do_their_work(tmp_path: Path, interactions
         form(nodes)  # once more does no harm
         api_url, batch_url = nodes[0].url("api"), nodes[0].url("batch")
         refreshed(batch_url, interactions)
-        with Api(api_url, SHOP.name, workers="1", user_sample="true") as api:
+        key = _made(batch_url)
+        with Api(api_url, SHOP.name, workers="1", user_sample="true", auth="on") as api:
             wait_until(lambda: get(api.url, "/health/ready").status == 200)
-            ask_for_everything(api.url)
+            ask_for_everything(api.url, key)
         refused = set()
         for node in nodes:
             with node.client("tester", "any") as tester:

@@ -25,6 +25,8 @@ class Likeness:
     """What is wrong: nothing, or one of the words looked for below."""
     seen: list[str] = field(default_factory=list)
     """The paths that were asked for."""
+    keys: set[str | None] = field(default_factory=set)
+    """What requests brought to be let in."""
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -80,6 +82,7 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             likeness.seen.append(self.path)
+            likeness.keys.add(self.headers["Authorization"])
             live = likeness.generation
             n = int(parse_qs(parts.query).get("n", [str(K)])[0])
             match [unquote(part) for part in parts.path.split("/")[1:]]:
@@ -99,6 +102,7 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
                     self._problem(404)
 
         def do_POST(self) -> None:
+            likeness.keys.add(self.headers["Authorization"])
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             likeness.seen.append(self.path)
             live = likeness.generation

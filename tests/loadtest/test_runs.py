@@ -91,8 +91,10 @@ def test_an_api_that_keeps_the_promise_is_green_and_leaves_a_report(
 
 
 def test_all_kinds_of_requests_are_sent_and_a_ladder_of_users_is_climbed(
-    api: Likeness, tmp_path: Path
+    api: Likeness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each with the key that was given, which no report holds."""
+    monkeypatch.setenv("LOADTEST_KEY", "larder_a_key\n")
     ended = _run(
         *("capacity", "--url", api.url, "--users", 2, "--step-seconds", 1),
         *("--report", tmp_path / "capacity"),
@@ -101,6 +103,9 @@ def test_all_kinds_of_requests_are_sent_and_a_ladder_of_users_is_climbed(
     found = _figures(tmp_path / "capacity")
     assert [step["users"] for step in found["steps"]] == [1, 2]
     assert found["errors"] == {}
+    assert api.keys == {"Bearer larder_a_key"}
+    left = [path.read_bytes() for path in (tmp_path / "capacity").iterdir()]
+    assert not [each for each in (ended.stdout.encode(), *left) if b"larder_a_key" in each]
     for kind in ("/recommendations/user%20", "/recommendations/stranger-", "/items/item%20"):
         assert any(path.startswith(kind) for path in api.seen), kind
     assert "/recommendations" in api.seen and "304" in api.seen

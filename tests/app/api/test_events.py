@@ -210,7 +210,7 @@ def test_lists_are_served_and_events_are_not_while_their_server_is_away(
         answer = post(api, CLICK)
         assert "the server of the events" in problem(answer, 503)
         assert answer.headers["Retry-After"] == "1"
-        assert "degraded" not in api.get("/recommendations/u1").get_json()
+        assert api.get("/recommendations/u1").get_json()["source"] == "personal"
 
 
 def test_the_tracker_is_small_and_may_be_kept(api: FlaskClient) -> None:

@@ -31,7 +31,7 @@ def api(server: Server, published: None) -> Iterator[Gunicorn]:
 def asked(bind: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "app.http.probe"],
-        env=environment({"LARDER_BIND": bind}),
+        env=environment({"LARDER_BIND": bind, "LARDER_AUTH": "proxy"}),
         capture_output=True,
         text=True,
     )

@@ -26,15 +26,16 @@ from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests import servers
 from tests.batch.pairs import checkerboard, missing
+from tests.contracts.variables import commands
 from tests.generations import MANIFEST
 from tests.servers import Server, wait_until
 
 FILMS = Path(__file__).parents[3] / "batch" / "datasets" / "ml-latest-small" / "ratings.csv"
-NAMES = sorted(cli.commands)
+COMMANDS = commands(cli)
 OPTIONS = [
     (name, parameter)
-    for name in NAMES
-    for parameter in cli.commands[name].params
+    for name in sorted(COMMANDS)
+    for parameter in COMMANDS[name].params
     if isinstance(parameter, click.Option)
 ]
 Done = subprocess.CompletedProcess[str]
@@ -88,9 +89,9 @@ def live(client: Any, where: Mapping[str, str]) -> str | None:
     return Generations(client, Namespace(where["namespace"])).live()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_help_of_each_command_says_what_every_option_is_for(name: str) -> None:
-    command = cli.commands[name]
+    command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -116,7 +117,7 @@ def test_the_house_knows_no_variable_that_no_command_reads() -> None:
 def test_the_help_lists_the_commands_in_whole_sentences() -> None:
     done = larder("--help")
     assert done.returncode == 0
-    for name in NAMES:
+    for name in cli.commands:
         assert re.search(rf"^  {name} +[A-Z].*[^.][.]$", done.stdout, re.MULTILINE), name
     assert larder("refresh", "-h").stdout.startswith("Usage: larder refresh [OPTIONS] INTERACTIONS")
 
@@ -330,6 +331,28 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
     assert larder("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
 
 
+def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str]) -> None:
+    done = larder("refresh", board, "--live", "--k", "40", **where)
+    assert done.returncode == 0, done.stderr
+    assert "documents and factors take" in done.stdout
+    (told,) = one_object(larder("generations", "--json", **where))["generations"]
+    assert (told["stored"], told["k"]) == (80, 40)
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--stored", "20"], "--stored needs --live"),
+        (["--live", "--stored", "9"], "stores --k (10) to 900 items of a user, not 9"),
+        (["--live", "--feedback", "explicit", "--engine", "spark"], "say --no-live, or leave out"),
+    ],
+)
+def test_what_cannot_be_live_is_told_before_anything_is_read(
+    arguments: list[str], sentence: str, where: dict[str, str]
+) -> None:
+    refused(larder("refresh", "nowhere.csv", *arguments, **where), sentence)
+
+
 def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> None:
     assert one_object(larder("generations", "--json", **where)) == {
         "namespace": where["namespace"],
@@ -348,6 +371,7 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "items": 20,
         "interactions": 360,
         "k": 3,
+        "stored": 0,
         "similar": False,
         "engine": "implicit",
         "forced": False,

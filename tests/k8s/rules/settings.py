@@ -10,7 +10,12 @@ from app.settings import Settings
 from tests.k8s.defects import API, FIRST, FIRST_IN_JOB, GONE, LOADTEST, catches, secret, text
 from tests.k8s.manifests import Overlay, contents, dig, literals, title
 
-READ_BY = {"api": SERVING, "refresh": BATCH, "cache-form": {"LARDER_CACHE_URL"}}
+READ_BY = {
+    "api": SERVING,
+    "refresh": BATCH,
+    "cache-form": {"LARDER_CACHE_URL"},
+    "loadtest": {"LOADTEST_KEY"},
+}
 FOREIGN = {"OMP_NUM_THREADS", "SPARK_CONF_DIR"}
 """Read by libraries."""
 CLUSTER = "demo-redis-cluster"

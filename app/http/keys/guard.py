@@ -1,0 +1,80 @@
+"""The door: a request needs a key that may do what it asks for, and may not come too often."""
+
+import math
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from app.contracts.keys import Key
+from app.errors import KeyNeeded, KeysUnknown, ScopeMissing, ServingError, TooLarge, TooManyRequests
+from app.http.keys.known import KnownKeys
+from app.http.keys.limits import Limits
+from app.http.keys.presented import in_body, in_headers
+from app.http.keys.scopes import scope_of, takes_events
+from app.http.problems import plain
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_HOW = "send a key as Authorization: Bearer <key> or X-API-Key: <key>"
+
+
+class Guard:
+    """WSGI middleware around all that answers; what counts requests belongs around it."""
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        keys: KnownKeys,
+        limits: Limits | None,
+        max_body_bytes: int,
+    ) -> None:
+        self._application = application
+        self._keys = keys
+        self._limits = limits
+        self._max_body_bytes = max_body_bytes
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        scope = scope_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if scope is not None:
+            try:
+                self._admit(environ, scope)
+            except (KeyNeeded, KeysUnknown, ScopeMissing, TooLarge, TooManyRequests) as error:
+                return plain(error, _headers(error, scope), start_response)
+        return self._application(environ, start_response)
+
+    def _admit(self, environ: "WSGIEnvironment", scope: str) -> None:
+        name, key = self._key(environ)
+        if not key.allows(scope):
+            raise ScopeMissing(f"this key lacks the scope {scope!r}, which this request needs")
+        if self._limits and (wait := self._limits.wait_seconds(name, time.monotonic())):
+            raise TooManyRequests(wait)
+
+    def _key(self, environ: "WSGIEnvironment") -> tuple[str, Key]:
+        """The id and what is known of the key. Raises KeyNeeded, KeysUnknown, TooLarge."""
+        presented = in_headers(environ)
+        if presented is None and takes_events(environ["PATH_INFO"]):
+            presented = in_body(environ, self._max_body_bytes)
+        if presented is None:
+            raise KeyNeeded(f"this needs a key: {_HOW}")
+        name, text = presented
+        key = self._keys.find(name)
+        if key is None or not key.is_of(text):
+            raise KeyNeeded("nobody here knows this key: it is wrong, or was revoked")
+        if key.has_expired(time.time()):
+            raise KeyNeeded("this key has expired: ask for another")
+        return name, key
+
+
+def _headers(error: ServingError, scope: str) -> list[tuple[str, str]]:
+    """What a refusal tells programs."""
+    if isinstance(error, KeyNeeded):
+        return [("WWW-Authenticate", 'Bearer realm="larder"')]
+    if isinstance(error, ScopeMissing):
+        challenge = f'Bearer realm="larder", error="insufficient_scope", scope="{scope}"'
+        return [("WWW-Authenticate", challenge)]
+    if isinstance(error, TooManyRequests):
+        return [("Retry-After", str(math.ceil(error.wait_seconds)))]
+    return [("Retry-After", "1")] if isinstance(error, KeysUnknown) else []

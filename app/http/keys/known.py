@@ -1,0 +1,73 @@
+"""The keys of a tenant as the cache held them last: asked for in a thread, never in a request."""
+
+import logging
+import time
+from collections.abc import Mapping
+from threading import Thread
+
+from app.cache.connect import CACHE_ERRORS, no_answer
+from app.contracts.generations import BrokenRecord
+from app.contracts.keys import Key, keys_key
+from app.errors import CacheUnavailable, KeysUnknown
+from app.recommendations.watcher import Watcher
+
+log = logging.getLogger("larder.keys")
+
+
+class KnownKeys:
+    """Follows the keys; while the cache is away the last ones hold."""
+
+    def __init__(self, namespace: str) -> None:
+        self._name = keys_key(namespace)
+        self._records: Mapping[bytes, bytes] = {}
+        self._keys: Mapping[str, Key] | None = None
+        self._problem = ""
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the cache has told which there are."""
+        return self._keys is not None
+
+    def start(self, watcher: Watcher, interval_seconds: float) -> None:
+        """Ask now, and again and again in a thread."""
+        self.poll(watcher)
+        asked = (watcher, interval_seconds)
+        Thread(target=self._follow, args=asked, name="larder-keys", daemon=True).start()
+
+    def find(self, name: str) -> Key | None:
+        """The key of that id, None when there is none. Raises KeysUnknown before the first look."""
+        if self._keys is None:
+            raise KeysUnknown(f"nobody can be let in yet: {self._problem}")
+        return self._keys.get(name)
+
+    def poll(self, watcher: Watcher) -> None:
+        """Ask which keys there are. Never raises: without it a revoked key would hold for good."""
+        problem = ""
+        try:
+            self._take(watcher.client().hgetall(self._name))
+        except CacheUnavailable as error:
+            problem = str(error)
+        except CACHE_ERRORS as error:
+            problem = no_answer(error)
+        except Exception as error:
+            problem = f"the keys cannot be read ({type(error).__name__})"
+        if problem and problem != self._problem:
+            log.warning("the keys that were known last hold: %s", problem)
+        self._problem = problem
+
+    def _follow(self, watcher: Watcher, interval_seconds: float) -> None:
+        while True:
+            time.sleep(interval_seconds)
+            self.poll(watcher)
+
+    def _take(self, records: Mapping[bytes, bytes]) -> None:
+        if self._keys is not None and records == self._records:
+            return
+        keys = {}
+        for name, record in records.items():
+            try:
+                keys[name.decode()] = Key.decode(record)
+            except (BrokenRecord, UnicodeDecodeError) as error:
+                log.error("a key is left out: %s", error)
+        self._keys, self._records = keys, records
+        log.info("%d keys are known", len(keys))

@@ -1,0 +1,70 @@
+"""The key that a request brings: in a header, or in the body of one that brings events."""
+
+import base64
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from app.contracts.keys import id_of
+from app.errors import TooLarge
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+Presented = tuple[str, str]
+"""The id of a key, and the key."""
+
+
+def in_headers(environ: "WSGIEnvironment") -> Presented | None:
+    """``Authorization: Bearer``, the user name of ``Basic``, or ``X-API-Key``."""
+    for text in _texts(environ):
+        if name := id_of(text):
+            return name, text
+    return None
+
+
+def in_body(environ: "WSGIEnvironment", max_bytes: int) -> Presented | None:
+    """The member ``key`` of a JSON object, which a page sends that has no headers.
+
+    The application finds the body as it was. Raises TooLarge.
+    """
+    if environ["REQUEST_METHOD"] != "POST":
+        return None
+    if b'"key"' not in (body := _read(environ, max_bytes)):
+        return None
+    try:
+        text = json.loads(body)["key"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    name = id_of(text) if isinstance(text, str) else None
+    return (name, text) if name else None
+
+
+def _texts(environ: "WSGIEnvironment") -> Iterator[str]:
+    kind, _, text = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if kind.lower() == "bearer":
+        yield text.strip()
+    elif kind.lower() == "basic":
+        yield _user_name(text)
+    yield environ.get("HTTP_X_API_KEY", "")
+
+
+def _user_name(text: str) -> str:
+    try:
+        return base64.b64decode(text).decode("latin-1").partition(":")[0]
+    except ValueError:
+        return ""
+
+
+def _read(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isdigit() and int(length) > max_bytes:
+        raise TooLarge(f"the body must be at most {max_bytes} bytes")
+    is_chunked = "wsgi.input_terminated" in environ
+    asked = max_bytes + 1 if is_chunked else int(length) if length.isdigit() else 0
+    body: bytes = environ["wsgi.input"].read(asked)
+    if len(body) > max_bytes:
+        raise TooLarge(f"the body must be at most {max_bytes} bytes")
+    environ["wsgi.input"] = BytesIO(body)
+    return body

@@ -1,0 +1,23 @@
+"""What a key must be allowed for a request, from its method and path alone."""
+
+from app.contracts.keys import ADMIN, EVENTS, READ
+
+_OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js")
+"""For probes, for Prometheus (a setting of its own), and for pages that load the tracker."""
+
+
+def scope_of(method: str, path: str) -> str | None:
+    """The scope; None for what is open to all.
+
+    A browser asks by OPTIONS whether it may ask, and brings no key; the answer holds nothing.
+    """
+    if path in _OPEN or method == "OPTIONS":
+        return None
+    if takes_events(path):
+        return EVENTS
+    return READ if method in ("GET", "HEAD", "POST") else ADMIN
+
+
+def takes_events(path: str) -> bool:
+    """Whether events are sent there, by callers who may have no headers of their own."""
+    return path == "/events" or path.startswith("/v1/")

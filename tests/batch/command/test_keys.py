@@ -1,0 +1,108 @@
+"""``larder key``: a key is shown once, kept as a digest, listed without it, and revoked."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.contracts.generations import BrokenRecord
+from app.contracts.keys import Key, id_of, keys_key
+from app.contracts.recommendations import Namespace
+from batch.command.cli import cli
+from batch.errors import Terminal
+from tests.servers import Server, run
+
+KEY = r"larder_[a-z2-7]{8}_[A-Za-z0-9_-]{43}\n"
+
+
+@pytest.fixture
+def where(server: Server, namespace: Namespace) -> dict[str, str]:
+    return {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": namespace.name}
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(
+    where: dict[str, str], client: Any, namespace: Namespace
+) -> None:
+    made = run(
+        *("key", "add", "--scope", "events, read", "--expires", "90d", "--note", "a | page"),
+        variables=where,
+    )
+    assert made.returncode == 0 and re.fullmatch(KEY, made.stdout)
+    key = made.stdout.strip()
+    name_of = str(id_of(key))
+    assert key not in made.stderr and "may read, events, until 20" in made.stderr
+
+    (name, record), *others = client.hgetall(keys_key(namespace.name)).items()
+    assert (name.decode(), others) == (name_of, [])
+    kept = Key.decode(record)
+    assert kept.is_of(key) and (kept.scopes, kept.note) == (("read", "events"), "a | page")
+    assert kept.expires - kept.created == 90 * 86_400
+    assert key[16:].encode() not in record
+
+    listed, told = (run("key", "list", *more, variables=where) for more in ((), ("--json",)))
+    for shown in (listed.stdout, told.stdout):
+        assert name_of in shown and "a | page" in shown
+        assert kept.sha256 not in shown and key[16:] not in shown
+    (one,) = json.loads(told.stdout)["keys"]
+    assert (one["scopes"], one["expired"]) == (["read", "events"], False)
+
+    revoked = run("key", "revoke", key, variables=where)
+    assert (revoked.returncode, key in revoked.stdout) == (0, False)
+    assert not client.exists(keys_key(namespace.name))
+    assert "there is no key in namespace" in run("key", "list", variables=where).stdout
+
+
+@pytest.fixture
+def key_of(where: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs ``larder key`` in this process, which is sooner."""
+    for name, value in where.items():
+        monkeypatch.setenv(name, value)
+    return lambda *words: cli.main(["key", *words], standalone_mode=False)
+
+
+def test_a_key_without_an_end_holds_until_it_is_revoked(
+    key_of: Callable[..., None], client: Any, namespace: Namespace, capsys: Any
+) -> None:
+    key_of("add", "--scope", "admin")
+    assert "until it is revoked" in capsys.readouterr().err
+    (record,) = client.hgetall(keys_key(namespace.name)).values()
+    assert Key.decode(record).expires == 0
+    key_of("list")
+    assert "never" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("add", "--scope", "write"), "--scope must be one or more of read,events,admin"),
+        (("add", "--scope", ""), "--scope must be one or more of read,events,admin"),
+        (("add", "--scope", "read", "--expires", "soon"), "--expires must be a time such as 90d"),
+        (("add", "--scope", "read", "--expires", "0d"), "--expires must be a time such as 90d"),
+        (("add", "--scope", "read", "--note", "two\nlines"), "--note must be one line"),
+        (("revoke", "larder_aaaaaaaa_hush"), "ID must be the eight characters"),
+        (("revoke", "aaaaaaaa"), "holds no key aaaaaaaa"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_kept(
+    key_of: Callable[..., None],
+    client: Any,
+    namespace: Namespace,
+    words: tuple[str, ...],
+    sentence: str,
+) -> None:
+    with pytest.raises(Terminal) as raised:
+        key_of(*words)
+    assert sentence in str(raised.value) and "hush" not in str(raised.value)
+    assert not client.exists(keys_key(namespace.name))
+
+
+def test_a_record_that_cannot_be_read_can_be_revoked(
+    key_of: Callable[..., None], client: Any, namespace: Namespace
+) -> None:
+    client.hset(keys_key(namespace.name), "aaaaaaaa", "x")
+    with pytest.raises(BrokenRecord, match="'larder key revoke' removes it: b'aaaaaaaa'"):
+        key_of("list")
+    key_of("revoke", "aaaaaaaa")
+    assert not client.exists(keys_key(namespace.name))
