@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-busy test-browser test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test fuzz test-busy test-browser test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,9 @@ bench-spark: $(VENV)/.test-spark java-17  ## Spark beside implicit; growth with 
 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+
+bench-events: $(VENV)/.test  ## events taken for a second of a core, alone and in batches
+	$(BIN)/python -m tests.bench.events $(BENCH_ARGS)
 
 variables: $(VENV)/.test  ## write down anew which LARDER_ variables there are (commit what it changes)
 	$(BIN)/python -m tests.contracts.variables
