@@ -70,7 +70,7 @@ variables: $(VENV)/.test  ## write down anew which LARDER_ variables there are (
 
 # Versions and hashes of what the images install, for the Python that they have.
 lock: $(VENV)/.lock  ## choose anew which versions the images install (commit what it changes)
-	$(LOCK) --extra granian --output-file app/requirements.txt
+	$(LOCK) --extra granian --extra live --output-file app/requirements.txt
 	$(LOCK) --extra batch --output-file batch/requirements.txt
 	$(LOCK) --extra spark --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt

@@ -9,10 +9,13 @@
     |-- UnknownItem        404
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
+    |-- EventsOff          404
+    |-- ForeignPage        403
     |-- TooLarge           413
     |-- TooManyRequests    429
     |-- NothingPublished   503
     |-- CacheUnavailable   503
+    |-- EventsUnavailable  503
     |-- KeysUnknown        503
     `-- NotReady           503
 
@@ -98,6 +101,20 @@ class TooManyRequests(ServingError):
         self.wait_seconds = wait_seconds
 
 
+class EventsOff(ServingError):
+    """This deployment takes no events."""
+
+    status = 404
+    title = "No events"
+
+
+class ForeignPage(ServingError):
+    """A web page of an origin that nobody named wants to send events."""
+
+    status = 403
+    title = "Foreign page"
+
+
 class NothingPublished(ServingError):
     """The cache is there, but no generation was published to this namespace."""
 
@@ -117,6 +134,13 @@ class KeysUnknown(ServingError):
 
     status = 503
     title = "Keys unknown"
+
+
+class EventsUnavailable(ServingError):
+    """The server of the events is away, full, or may not be written to; nothing is lost yet."""
+
+    status = 503
+    title = "Events unavailable"
 
 
 class NotReady(ServingError):

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from app.contracts import environment, keys
 from app.contracts.cache_url import CacheURL
+from app.contracts.events import is_type
 from app.contracts.recommendations import Namespace
 from app.errors import BadSettings
 
@@ -47,13 +48,6 @@ class Settings:
         "Where the workers of a machine share a file of the documents; where temporary files are "
         "(TMPDIR), if empty.",
     )
-    load_spread_ms: int = _setting(
-        1000,
-        "A worker that has a generation loads the next one within this time, by chance, so that "
-        "not all do it at once.",
-        0,
-        3_600_000,
-    )
     user_sample: bool = _setting(
         False, "Whether GET /users/sample gives user ids away, as a load test needs (true, false)."
     )
@@ -81,13 +75,44 @@ class Settings:
         100,
         600_000,
     )
+    events: bool = _setting(
+        False, "Whether POST /events takes what users do, and lists answer to it (true, false)."
+    )
+    events_url: str = _setting(
+        "",
+        "Where the events are kept, in the form of the cache's URL; the cache's server, if empty.",
+        repr=False,  # it may hold a password
+    )
+    events_exclude: str = _setting(
+        "click,cart,purchase,rating,hide",
+        "Types of events whose item is gone from the next list, with commas between them.",
+    )
+    events_max: int = _setting(
+        5_000_000,
+        "How many events may wait for their export; beyond that, POST /events answers 503.",
+        1_000,
+        1_000_000_000,
+    )
+    recent_seconds: int = _setting(
+        2_592_000,
+        "How long the recent events of a user or a session count who does nothing more.",
+        60,
+        31_536_000,
+    )
+    cors_origins: str = _setting(
+        "",
+        "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
+        "with commas between them.",
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
     server: str = _setting("gunicorn", "Which server answers: gunicorn or granian.")
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
-    threads: int = _setting(4, "How many requests one process answers at a time.", 1, 256)
+    threads: int = _setting(
+        4, "How many requests one process answers at a time; granian has 16 threads more.", 1, 256
+    )
     log_level: str = _setting("info", "debug, info, warning or error.")
 
     def __post_init__(self) -> None:
@@ -101,6 +126,17 @@ class Settings:
             CacheURL.parse(self.cache_url)
         except ValueError as error:
             raise BadSettings(f"LARDER_CACHE_URL {error}") from error
+        try:
+            CacheURL.parse(self.url_of_events)
+        except ValueError as error:
+            raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
+        for type in sorted(self.excluding):
+            if not is_type(type):
+                raise BadSettings(
+                    f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
+                )
+        for origin in self.origins:
+            _check_origin(origin)
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise BadSettings(
                 f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
@@ -109,6 +145,21 @@ class Settings:
             raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         _check_bind(self.bind)
         _check_auth(self)
+
+    @property
+    def url_of_events(self) -> str:
+        """The URL of the server that holds the events."""
+        return self.events_url or self.cache_url
+
+    @property
+    def excluding(self) -> frozenset[str]:
+        """The types of events whose items are gone from the next list."""
+        return _listed(self.events_exclude)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Whose web pages may call."""
+        return _listed(self.cors_origins)
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
@@ -126,6 +177,10 @@ class Settings:
 def variable(setting: "Field[Any]") -> str:
     """The environment variable of a setting."""
     return environment.PREFIX + setting.name.upper()
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(each.strip() for each in text.split(",") if each.strip())
 
 
 def _parse(setting: "Field[Any]", text: str) -> int | str:
@@ -154,6 +209,14 @@ def _check_bind(bind: str) -> None:
         raise BadSettings(
             f"LARDER_BIND must be an address and a port such as 0.0.0.0:8000, or unix:/path, "
             f"not {bind!r}"
+        )
+
+
+def _check_origin(origin: str) -> None:
+    if not re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", origin):
+        raise BadSettings(
+            f"LARDER_CORS_ORIGINS must be origins as browsers send them, such as "
+            f"https://shop.example or http://localhost:3000, without a path, not {origin!r}"
         )
 
 

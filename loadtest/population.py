@@ -89,4 +89,4 @@ def sample(api: Api) -> Population:
 
 
 def _start(body: bytes) -> str:
-    return repr(body[:80].decode(errors="replace"))
+    return repr(body[:300].decode(errors="replace"))

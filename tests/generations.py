@@ -11,15 +11,19 @@ from app.contracts.recommendations import (
     Manifest,
     Namespace,
     bucket_count,
+    bucket_size,
     chunk_count,
     decode_record,
     document,
     encode_document,
+    split_value,
 )
 from batch.generations.lock import hold
 from batch.generations.publish import publish
+from batch.recommendations.engines.engine import Factors, Scale
 from batch.recommendations.lists import LocalContents
-from batch.recommendations.topk import Lists
+from batch.recommendations.live import Live
+from batch.recommendations.topk import Lists, with_vectors
 
 MANIFEST = Manifest(
     generation="20260101T000000Z-0001",
@@ -82,6 +86,35 @@ def contents(
     )
 
 
+def live_contents(
+    namespace: Namespace,
+    users: list[str],
+    items: list[str],
+    k: int = 3,
+    stored: int = 6,
+    width: int = 4,
+) -> tuple[Manifest, LocalContents]:
+    """The same as a live generation: lists of ``stored``, with factors and vectors by chance."""
+    plain, made = contents(namespace, users, items, k)
+    _, longer = contents(namespace, users, items, stored)
+    rng = np.random.default_rng(1)
+    mine, theirs = (
+        rng.standard_normal((len(ids), width)).astype(np.float32) for ids in (users, items)
+    )
+    manifest = replace(
+        plain,
+        stored=stored,
+        factors=width,
+        user_buckets=bucket_count(len(users), bucket_size(stored, len(items), width)),
+    )
+    return manifest, replace(
+        made,
+        user_lists=lambda first: with_vectors(longer.user_lists(first), mine[first]),
+        popular=longer.popular,
+        live=Live.of(Factors(mine, theirs, Scale(confidence=6.0, penalty=2.0))),
+    )
+
+
 def publish_by_hand(
     client: Any,
     namespace: Namespace,
@@ -124,14 +157,17 @@ def read_back(
     """Read all that is published of these users and items; what is not there raises."""
     name = manifest.generation
 
-    def record(key: str, member: bytes) -> Entries:
+    def record(key: str, member: bytes, factors: int = 0) -> Entries:
         stored = client.hget(key, member)
         assert stored is not None, f"{member!r} is not in {key}"
-        return decode_record(stored)
+        listed, _ = split_value(stored, factors)
+        return decode_record(listed)
 
     chunks = [client.get(namespace.chunk(name, number)) for number in range(manifest.chunks)]
     return Found(
-        users={user: record(*manifest.user_place(namespace, user)) for user in users},
+        users={
+            user: record(*manifest.user_place(namespace, user), manifest.factors) for user in users
+        },
         similar={item: record(*manifest.item_place(namespace, item)) for item in items},
         popular=decode_record(client.get(namespace.popular(name))),
         documents=[

@@ -6,7 +6,8 @@ from typing import cast
 
 from flask import current_app
 
-from app.recommendations.answer import Answers
+from app.events.stream import Stream
+from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
 
@@ -17,9 +18,11 @@ class Sources:
 
     watcher: Watcher
     lookup: Lookup
-    answers: Answers
+    answers: Answers | LiveAnswers
     all_have_loaded: Callable[[], bool]
     """Whether every worker of this server has a generation."""
+    stream: Stream | None = None
+    """Where events are written; None where this deployment takes none."""
 
 
 def sources() -> Sources:

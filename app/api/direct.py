@@ -35,10 +35,10 @@ class Direct:
         try:
             user = environ["PATH_INFO"][len(PREFIX) :].encode("latin-1").decode()
             generation = self._watcher.live()
-            body, degraded = self._answers.one(generation, identifier("user", user))
+            body, etag = self._answers.one(generation, identifier("user", user))
         except Exception:  # whatever it is, Flask answers it as a problem
             return self._flask(environ, start_response)
-        headers = freshness.headers(generation, self._max_age_seconds, keep=not degraded)
+        headers = freshness.headers(etag, self._max_age_seconds)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 

@@ -12,7 +12,7 @@ def live() -> Response:
     """The manifest of the generation that this worker serves."""
     watcher = sources().watcher
     generation = watcher.live()
-    if freshness.matches(generation):
-        return freshness.not_modified(generation)
+    if freshness.matches(generation.etag):
+        return freshness.not_modified(generation.etag)
     body = generation.manifest.to_json().encode()
-    return freshness.answer(generation, body, keep=watcher.reachable)
+    return freshness.answer(body, generation.etag if watcher.reachable else None)

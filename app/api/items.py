@@ -28,4 +28,4 @@ def similar(item: str) -> Response:
         generation.manifest.generation.encode(),
         generation.render(found, n),
     )
-    return freshness.answer(generation, body, keep=True)
+    return freshness.answer(body, generation.etag)

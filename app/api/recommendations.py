@@ -7,12 +7,15 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import freshness, sources
 from app.api.parameters import choice, identifier, length, only, path_identifier
-from app.errors import BadParameter
-from app.recommendations.answer import FALLBACKS
+from app.errors import BadParameter, EventsOff
+from app.recommendations.answer import FALLBACKS, LiveAnswers, of_items
 
 MAX_USERS = 100
 MAX_ENTRIES = 10_000
 """Users times n of a batch: with documents of 200 bytes its answer stays under 3 MB."""
+
+MAX_ITEMS = 20
+"""Of somebody of whom nothing else is known."""
 
 PARAMETERS = ("n", "fallback")
 
@@ -28,10 +31,33 @@ def one(user: str) -> Response:
     only(asked, PARAMETERS)
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
-    if fallback == "popular" and freshness.matches(generation):
-        return freshness.not_modified(generation)
-    body, degraded = sources().answers.one(generation, user, n, fallback)
-    return freshness.answer(generation, body, keep=not degraded)
+    answers = sources().answers
+    if fallback == "popular" and answers.are_constant and freshness.matches(generation.etag):
+        return freshness.not_modified(generation.etag)
+    return freshness.answer(*answers.one(generation, user, n, fallback))
+
+
+@bp.get("/recommendations")
+def visitor() -> Response:
+    """The list of a session, or of somebody of whom only a few items are known."""
+    generation = sources().watcher.live()
+    only(request.args, ("session", "items", *PARAMETERS))
+    n = length(request.args.get("n"), generation.manifest.k)
+    fallback = choice("fallback", request.args.get("fallback"), FALLBACKS)
+    answers = sources().answers
+    if not isinstance(answers, LiveAnswers):
+        raise EventsOff("lists of sessions and items need LARDER_EVENTS=true")
+    session, items = request.args.get("session"), request.args.get("items")
+    if (session is None) == (items is None):
+        raise BadParameter("give either session or items, or a user in the path")
+    if items is None:
+        return freshness.answer(
+            *answers.session(generation, identifier("session", session), n, fallback)
+        )
+    named = [identifier("items", item) for item in items.split(",")]
+    if len(named) > MAX_ITEMS:
+        raise BadParameter(f"items must be 1 to {MAX_ITEMS} ids, not {len(named)}")
+    return freshness.answer(*of_items(generation, named, n, fallback))
 
 
 @bp.post("/recommendations")
@@ -57,7 +83,7 @@ def many() -> Response:
         generation.manifest.generation.encode(),
         b",".join(answers),
     )
-    return freshness.answer(generation, body, keep=False)
+    return freshness.answer(body, None)
 
 
 def _json_object() -> dict[str, object]:

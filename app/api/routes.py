@@ -3,6 +3,9 @@
 ROUTES = {
     "/": "index",
     "/recommendations": "recommendations_batch",
+    "/events": "events",
+    "/v1/track": "events",
+    "/v1/batch": "events",
     "/users/sample": "sample",
     "/generation": "generation",
     "/health/live": "health",

@@ -24,4 +24,4 @@ def sample() -> Response:
     n = number("n", request.args.get("n"), SAMPLE_SIZE, 1, SAMPLE_SIZE)
     users = sources().lookup.sample(generation)[:n]
     body = json.dumps({"generation": generation.manifest.generation, "users": users})
-    return freshness.answer(generation, body.encode(), keep=False)
+    return freshness.answer(body.encode(), None)

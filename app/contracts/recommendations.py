@@ -22,13 +22,15 @@ holds what is popular and new to them. A record without entries is that of a use
 item.
 
 A *bucket* holds about 80 users: few enough for the packed encoding (at most 128 fields by default),
-enough to share out what a key costs. Ids over 16 bytes are stored as a 128-bit digest. A bucket
+enough to share out what a key costs; fewer in a live generation, so that it stays about as short
+(see ``bucket_size``). Ids over 16 bytes are stored as a 128-bit digest. A bucket
 that nobody is in holds an empty field, so that one that is missing was lost.
 
-In a live generation a record is longer than the k items that are served, and that of a user has
-a *vector* behind it: a scale (f32) and a signed byte for each factor. The *model* is, in f32 but
-for the order: the matrix M = (Y'Y + penalty I)^-1 (factors x factors), the mean of users' factors,
-c, where c * log(1 + weight) is the confidence in an event; then the item index (u32) of each row of
+In a live generation the record of a user, and what is popular, are longer than the k items that
+are served, and behind that of a user is a *vector*: a scale (f32) and a signed byte for each
+factor, all 0 for who has no list of their own. The *model* is, in f32 but for the order: the matrix
+M = (Y'Y + penalty I)^-1 (factors x factors), the mean of users' factors, c, where c * log(1 + w) is
+the confidence in an event of weight w, and the penalty; then the item index (u32) of each row of
 the factors. All is little-endian, and the factors are in chunks of FACTOR_CHUNK_BYTES at most.
 
 A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
@@ -54,6 +56,7 @@ MAX_ID_BYTES = 1024
 MAX_K = 1000
 SAMPLE_SIZE = 1000
 FACTOR_CHUNK_BYTES = 1 << 20
+LIVE_BUCKET_BYTES = 16_384
 
 _ENTRY = struct.Struct("<Ie")
 ENTRY_BYTES = _ENTRY.size
@@ -121,9 +124,18 @@ def field(identifier: str) -> bytes:
     return b"\xff" + hashlib.blake2b(plain, digest_size=16).digest()
 
 
-def bucket_count(members: int) -> int:
-    """How many buckets hold so many users or items."""
-    return max(1, math.ceil(members / BUCKET_SIZE))
+def bucket_count(members: int, size: int = BUCKET_SIZE) -> int:
+    """How many buckets of about that size hold so many users or items."""
+    return max(1, math.ceil(members / size))
+
+
+def bucket_size(stored: int, items: int, factors: int) -> int:
+    """About how many users share a bucket: fewer where their values are long.
+
+    stored: how many entries a live generation stores of a user; 0 for a plain one.
+    """
+    longest = value_bytes(min(stored, items), factors)
+    return max(1, min(BUCKET_SIZE, LIVE_BUCKET_BYTES // longest)) if stored else BUCKET_SIZE
 
 
 def bucket_of(name: bytes, buckets: int) -> int:
@@ -175,9 +187,36 @@ def vector_bytes(factors: int) -> int:
     return 4 + factors if factors else 0
 
 
+def value_bytes(entries: int, factors: int) -> int:
+    """How long a user's value is: a record of so many entries, and the vector."""
+    return ENTRY_BYTES * entries + vector_bytes(factors)
+
+
+def split_value(value: bytes, factors: int) -> tuple[bytes, bytes]:
+    """The record that a user's value begins with, and the vector behind it.
+
+    A value that is too short for a vector is a record alone, which its reader will find broken.
+    """
+    end = len(value) - vector_bytes(factors)
+    return (value[:end], value[end:]) if end >= 0 else (value, b"")
+
+
 def rows_of_chunk(factors: int) -> int:
     """How many items' factors a chunk holds."""
     return max(1, FACTOR_CHUNK_BYTES // (2 * factors))
+
+
+def factor_chunks(items: int, factors: int) -> int:
+    """How many chunks hold the factors of so many items."""
+    return math.ceil(items / rows_of_chunk(factors))
+
+
+def factors_overhead(factors: int) -> int:
+    """What an item's factors cost in a machine's file beside what the cache holds, in bytes.
+
+    They are f32 there; norm, row and hash of the item stand beside them.
+    """
+    return 2 * factors + 4 + 4 + 12 if factors else 0
 
 
 def encode_sample(users: Sequence[str]) -> bytes:
@@ -256,8 +295,8 @@ class Manifest(generations.Manifest):
     """How to find the keys of a generation of recommendations, and where it came from.
 
     ``similar_buckets`` is 0 in a generation that was published without similar items.
-    ``document_bytes`` is what the API's workers hold in the file that they share, twice that while
-    they change to the next generation.
+    ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
+    entries a user's record has (as far as there are items), and ``factors`` how long a vector is.
     """
 
     generation: str
@@ -284,11 +323,24 @@ class Manifest(generations.Manifest):
     events_until: str = ""
     schema: int = SCHEMA
 
+    @property
+    def longest_value(self) -> int:
+        """How long a user's value is at most, in bytes."""
+        return value_bytes(self.stored or self.k, self.factors)
+
+    @property
+    def machine_bytes(self) -> int:
+        """About what the API's workers hold in the file that those of a machine share.
+
+        They hold that twice while they change to the next generation.
+        """
+        return self.document_bytes + self.items * factors_overhead(self.factors)
+
     def parts(self) -> Iterator[Parts]:
         strings = [POPULAR, SAMPLE, *map(chunk_part, range(self.chunks))]
         if self.factors:
-            chunks = math.ceil(self.items / rows_of_chunk(self.factors))
-            strings += [MODEL, *map(factors_part, range(chunks))]
+            chunks = range(factor_chunks(self.items, self.factors))
+            strings += [MODEL, *map(factors_part, chunks)]
         yield Parts("string", strings, self.document_bytes or None)
         similar = range(self.similar_buckets)
         yield Parts("hash", map(similar_part, similar), self.items if similar else 0)

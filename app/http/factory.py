@@ -1,22 +1,27 @@
 """The only place that picks the concrete parts of the API and puts them together."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import Sources, generation, health, index, items, recommendations, users
+from app.api import Sources, events, generation, health, index, items, recommendations, users
 from app.api.direct import Direct
 from app.contracts import keys
+from app.events.stream import Stream
 from app.http import problems
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
 from app.http.workers import Worker, this_worker
-from app.recommendations.answer import Answers
+from app.recommendations.answer import Answers, LiveAnswers
+from app.recommendations.factors import can_lay_out
+from app.recommendations.live_lookup import LiveLookup
 from app.recommendations.lookup import Lookup
+from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 
@@ -59,8 +64,12 @@ class Listeners:
             self._metrics.degraded()
 
 
-def create_app(settings: Settings | None = None, watcher: Watcher | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, watcher: Watcher | None = None, tail: Tail | None = None
+) -> Flask:
     """Make the API: settings from the environment and a started watcher unless they are given.
+
+    tail: follows the events; with a watcher that is given it is not started either.
 
     Call it in the process that will answer: it starts a thread and opens connections, and neither
     survives a fork.
@@ -76,6 +85,7 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
     if watcher is None:
         watcher = Watcher(settings, listeners)
         watcher.start()
+        tail = _started_tail(settings, watcher)
         if known:
             known.start(watcher, settings.watch_interval_ms / 1000)
             listeners.looked(watcher.reachable, watcher.published_at())
@@ -83,8 +93,8 @@ def create_app(settings: Settings | None = None, watcher: Watcher | None = None)
         known.poll(watcher)
     if worker:
         worker.serves()
-    lookup, all_have_loaded = Lookup(watcher), partial(_all_have_loaded, worker, known)
-    sources = Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
+    all_have_loaded = partial(_all_have_loaded, worker, known)
+    sources = _sources(settings, watcher, tail, listeners, all_have_loaded)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
@@ -104,6 +114,33 @@ def _guarded(app: Flask, settings: Settings, known: KnownKeys) -> Guard:
     return Guard(app.wsgi_app, known, limits, settings.max_body_bytes)
 
 
+def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
+    if not settings.events:
+        return None
+    tail = Tail(settings, watcher)
+    tail.start()
+    if not can_lay_out():
+        log.warning("numpy is missing (pip install 'larder[live]'): events only take items away")
+    if settings.max_age_seconds:
+        log.warning("LARDER_MAX_AGE_SECONDS lets clients keep lists that events have changed")
+    return tail
+
+
+def _sources(
+    settings: Settings,
+    watcher: Watcher,
+    tail: Tail | None,
+    listeners: Listeners,
+    all_have_loaded: Callable[[], bool],
+) -> Sources:
+    if not settings.events:
+        lookup = Lookup(watcher)
+        return Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
+    tail = tail or Tail(settings, watcher)
+    live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
+    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
+
+
 def _all_have_loaded(worker: Worker | None, known: KnownKeys | None) -> bool:
     if known and not known.are_known:
         return False
@@ -121,7 +158,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health):
+    for module in (index, recommendations, items, users, generation, health, events):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

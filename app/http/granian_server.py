@@ -7,7 +7,6 @@ come hold a thread, and it closes idle connections, with what is on its way on t
 
 import logging
 import os
-import resource
 import signal
 import socket
 import stat
@@ -22,6 +21,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import mp
 
+from app.http.descriptors import connections
 from app.http.factory import LOG_FORMAT, create_app
 from app.http.granian_worker import BODIES, DRAIN_SECONDS, GranianWorker
 from app.http.workers import Folder
@@ -35,7 +35,6 @@ IDLE_MS = 75_000
 
 HEAD_BYTES = 65_536
 BACKLOG = 2048
-DESCRIPTORS = 65_536
 LOGGING: dict[str, Any] = {"handlers": {}, "loggers": {"_granian": {}}}
 """granian's lines go where all others go."""
 
@@ -59,7 +58,7 @@ def serve(settings: Settings) -> int:
             workers=settings.workers,
             blocking_threads=settings.threads + BODIES,
             backlog=BACKLOG,
-            backpressure=_connections(),
+            backpressure=connections(),
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=IDLE_MS, max_buffer_size=HEAD_BYTES),
             websockets=False,
@@ -117,11 +116,3 @@ def _where(bind: str) -> dict[str, Any]:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         return {"address": address[0], "port": probe.getsockname()[1]}
-
-
-def _connections() -> int:
-    """How many connections one worker takes, as many as it may have files open."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
-    return max(allowed - 200, 100)  # files, and connections to the cache

@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -52,17 +51,17 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 class Request:
     """One that is read or worked on: from which address, and since when."""
 
-    address: str = ""
-    since: float = 0.0
+    address: str
+    since: float
     is_refused: bool = False
 
     def has_waited(self, seconds: float) -> bool:
         """Whether it has begun so long ago."""
-        return bool(self.address) and time.monotonic() - self.since > seconds
+        return time.monotonic() - self.since > seconds
 
 
 class GranianWorker:
-    """Called by granian for each request, in one of ``LARDER_THREADS`` threads."""
+    """Called by granian for each request, in one of ``LARDER_THREADS`` threads and BODIES more."""
 
     def __init__(self, application: "WSGIApplication", settings: Settings, parent: int) -> None:
         self._application = application
@@ -70,10 +69,7 @@ class GranianWorker:
         self._parent = parent
         self._limit_seconds = settings.request_timeout_ms / 1000
         self._bodies: dict[Any, Request] = {}
-        self._works = [Request() for _ in range(settings.threads)]
-        self._turns: SimpleQueue[Request] = SimpleQueue()
-        for each in self._works:
-            self._turns.put(each)
+        self._works: dict[Any, Request] = {}
         self._full = Event()
         self._farewell: list[tuple[str, str]] = []
 
@@ -110,8 +106,7 @@ class GranianWorker:
         return body
 
     def _answer(self, protocol: Any, environ: "WSGIEnvironment") -> None:
-        turn = self._turns.get()
-        turn.address, turn.since = environ["REMOTE_ADDR"], time.monotonic()
+        self._works[protocol] = Request(environ["REMOTE_ADDR"], time.monotonic())
         try:
             status, headers, body = self._ask(environ)
         except Exception:  # the application answers its own errors, this it did not foresee
@@ -119,8 +114,7 @@ class GranianWorker:
             answer = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected error")
             status, headers, body = answer
         finally:
-            turn.address = ""
-            self._turns.put(turn)
+            del self._works[protocol]
         protocol.response_bytes(status, headers + self._farewell, body)
 
     def _ask(self, environ: "WSGIEnvironment") -> Answer:
@@ -149,7 +143,7 @@ class GranianWorker:
             try:
                 self._end_late_bodies(self._limit_seconds)
                 self._make_room()
-                held = [*self._bodies.values(), *self._works]
+                held = [*self._bodies.values(), *self._works.values()]
                 heads.end({each.address for each in held if each.has_waited(pause)})
             except Exception:
                 log.exception("late requests were not ended")

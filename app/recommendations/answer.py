@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable, UnknownUser
+from app.recommendations.following import from_items
 from app.recommendations.generation import Generation, quoted
+from app.recommendations.live_lookup import LiveLookup
 from app.recommendations.lookup import Lookup
 from app.recommendations.near_cache import Remembered
 from app.recommendations.watcher import Listener
@@ -20,7 +22,10 @@ class Answers:
     """The answers of one worker, as JSON.
 
     Degraded ones were made without the cache, so that a known user may pass for a stranger.
+    are_constant: within a generation a user's answer never changes.
     """
+
+    are_constant = True
 
     def __init__(self, lookup: Lookup, listener: Listener | None = None) -> None:
         self._lookup = lookup
@@ -28,8 +33,8 @@ class Answers:
 
     def one(
         self, generation: Generation, user: str, n: int | None = None, fallback: str = FALLBACKS[0]
-    ) -> tuple[bytes, bool]:
-        """The answer of n items, or of the whole list, and whether it is degraded.
+    ) -> tuple[bytes, str | None]:
+        """The answer of n items, or of the whole list, and its ETag; None when it is degraded.
 
         Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell,
         BrokenRecord.
@@ -40,9 +45,10 @@ class Answers:
             self._tell()
         source, remembered = _choose(generation, found, fallback)
         if source == "none":
-            raise _nobody(user, degraded)
+            raise _nobody("user", user, degraded)
         n = n or generation.manifest.k
-        return _answer(generation, user, source, remembered, n, degraded), degraded
+        body = _answer(generation, _user(user), source, remembered, n, degraded)
+        return body, None if degraded else self._lookup.etag(generation, found)
 
     def many(
         self, generation: Generation, users: Sequence[str], n: int, fallback: str
@@ -57,11 +63,11 @@ class Answers:
         for user, found in zip(users, lists, strict=True):
             source, remembered = _choose(generation, found, fallback)
             try:
-                answer = _answer(generation, user, source, remembered, n, user in degraded)
+                answer = _answer(generation, _user(user), source, remembered, n, user in degraded)
             except BrokenRecord as error:
                 broken[user] = str(error)
                 source, remembered = _choose(generation, None, fallback)
-                answer = _answer(generation, user, source, remembered, n, True)
+                answer = _answer(generation, _user(user), source, remembered, n, True)
             answers.append(answer)
         for user, problem in broken.items():
             log.error("broken record of user %r: %s", user, problem)
@@ -75,10 +81,45 @@ class Answers:
             self._listener.degraded()
 
 
-def _nobody(user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
+class LiveAnswers(Answers):
+    """The same where what users do changes their lists."""
+
+    are_constant = False
+
+    def __init__(self, lookup: LiveLookup, listener: Listener | None = None) -> None:
+        super().__init__(lookup, listener)
+        self._live = lookup
+
+    def session(
+        self, generation: Generation, session: str, n: int, fallback: str
+    ) -> tuple[bytes, str | None]:
+        """As ``one``, for a visitor of whom only the session is known."""
+        found, degraded = self._live.session(generation, session)
+        if degraded:
+            self._tell()
+        source, remembered = _choose(generation, found, fallback)
+        if source == "none":
+            raise _nobody("session", session, degraded)
+        who = b'"session":' + quoted(session)
+        body = _answer(generation, who, source, remembered, n, degraded)
+        return body, None if degraded else self._live.etag(generation, found)
+
+
+def of_items(
+    generation: Generation, items: Sequence[str], n: int, fallback: str
+) -> tuple[bytes, str]:
+    """As ``Answers.one``, for somebody of whom only these items are known."""
+    source, remembered = _choose(generation, from_items(generation, items), fallback)
+    if source == "none":
+        raise UnknownUser(f"nothing follows from these items: {', '.join(items)[:200]}")
+    who = b'"items":[%s]' % b",".join(map(quoted, items))
+    return _answer(generation, who, source, remembered, n, False), generation.etag
+
+
+def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
     if degraded:
-        return CacheUnavailable(f"nobody can tell now whether there is a list for user {user!r}")
-    return UnknownUser(f"the live generation has no list for user {user!r}")
+        return CacheUnavailable(f"nobody can tell now whether there is a list for {kind} {user!r}")
+    return UnknownUser(f"the live generation has no list for {kind} {user!r}")
 
 
 def _choose(
@@ -88,23 +129,37 @@ def _choose(
 
     Two are empty, without fallback: nobody knows the user, or the user has had every item.
     """
-    if found is not None and found.record and not found.popular:
-        return "personal", found
+    if found is not None:
+        if found.own is not None:
+            return _choose_own(found, fallback)
+        if found.record and not found.popular:
+            return "personal", found
     if fallback == "popular":
         return "popular", found if found is not None and found.record else generation.popular
     return ("none" if found is None or found.record else "exhausted"), None
 
 
+def _choose_own(found: Remembered, fallback: str) -> tuple[str, Remembered | None]:
+    """The same for a list that follows from what somebody did lately."""
+    if found.source != "popular" or fallback == "popular":
+        return found.source, found
+    return ("none" if found.popular else "exhausted"), None
+
+
+def _user(user: str) -> bytes:
+    return b'"user":' + quoted(user)
+
+
 def _answer(
     generation: Generation,
-    user: str,
+    who: bytes,
     source: str,
     remembered: Remembered | None,
     n: int,
     degraded: bool,
 ) -> bytes:
-    return b'{"user":%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
-        quoted(user),
+    return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
+        who,
         generation.manifest.generation.encode(),
         source.encode(),
         b"[]" if remembered is None else generation.render(remembered, n),

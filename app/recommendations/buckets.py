@@ -3,33 +3,46 @@
 It sends the commands itself: the client's pipeline spends several times as long on each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import redis
 
-from app.cache.connect import Client
+from app.cache.connect import CACHE_ERRORS, Client
 
 Command = tuple[str | bytes, ...]
+Commands = Sequence[Command]
+Answers = list[Any]
 Values = list[bytes | None]
+Asked = Mapping[str, Sequence[bytes]]
+Found = dict[str, Values | None]
 
 
-def fetch(client: Client, asked: Mapping[str, Sequence[bytes]]) -> dict[str, Values | None]:
+def fetch(client: Client, asked: Asked) -> Found:
     """The values of some fields of each bucket; None for a bucket that is gone, or is no hash.
 
     A cluster takes a second round trip for a bucket that has none of the fields. Raises what the
     client raises when nobody answers.
     """
+    return read(client, asked, _ask(client, questions(client, asked)))
+
+
+def questions(client: Client, asked: Asked) -> list[Command]:
+    """The commands whose answers ``read`` takes."""
     commands: list[Command] = [("HMGET", key, *names) for key, names in asked.items()]
-    if isinstance(client, redis.Redis):
-        *answers, there = _ask(client, [*commands, ("EXISTS", *asked)])
-    else:
-        answers, there = _ask(client, commands), 0  # keys of one EXISTS share a slot there
+    if asked and isinstance(client, redis.Redis):
+        commands.append(("EXISTS", *asked))  # in a cluster the keys of one command share a slot
+    return commands
+
+
+def read(client: Client, asked: Asked, answers: Sequence[Any]) -> Found:
+    """As ``fetch``, from the answers to ``questions``."""
     found = {
         key: answer if isinstance(answer, list) and len(answer) == len(names) else None
-        for (key, names), answer in zip(asked.items(), answers, strict=True)
+        for (key, names), answer in zip(asked.items(), answers, strict=False)
     }
-    if there != len(asked):
+    if not isinstance(client, redis.Redis) or answers[-1:] not in ([len(asked)], []):
         found.update(dict.fromkeys(_gone(client, found)))
     return found
 
@@ -41,33 +54,81 @@ def _gone(client: Client, found: Mapping[str, Values | None]) -> list[str]:
     return [key for key, there in zip(bare, answers, strict=True) if there != 1]
 
 
-def _ask(client: Client, commands: Sequence[Command]) -> list[Any]:
-    return (_at_one_server if isinstance(client, redis.Redis) else _at_nodes)(client, commands)
+def ask_both(
+    one: Client | None, first: Commands, other: Client | None, second: Commands
+) -> tuple[Answers | Exception, Answers | Exception]:
+    """What two servers answer, in the time of the slower one; None is asked nothing.
+
+    When they are the same it is one round trip. An error of one is no error of the other.
+    """
+    if one is other:
+        answers = _end(_begin(one, [*first, *second]))
+        if isinstance(answers, Exception):
+            return answers, answers
+        return answers[: len(first)], answers[len(first) :]
+    waiting = _begin(one, first), _begin(other, second)
+    return _end(waiting[0]), _end(waiting[1])
 
 
-def _at_nodes(client: Any, commands: Sequence[Command]) -> list[Any]:
-    """As ``_at_one_server``, but that an error of the only answer is raised."""
+def _begin(client: Client | None, commands: Commands) -> Callable[[], Answers] | Exception:
+    """Send the commands, if it is to one server; returns what waits for the answers."""
+    if client is None or not commands:
+        return list
+    if not isinstance(client, redis.Redis):
+        return partial(_at_nodes, client, commands)
+    try:
+        return partial(_receive, client, _send(client, commands), commands)
+    except CACHE_ERRORS as error:
+        return error
+
+
+def _end(waiting: Callable[[], Answers] | Exception) -> Answers | Exception:
+    if isinstance(waiting, Exception):
+        return waiting
+    try:
+        return waiting()
+    except CACHE_ERRORS as error:
+        return error
+
+
+def _ask(client: Client, commands: Commands) -> Answers:
+    if isinstance(client, redis.Redis):
+        return _receive(client, _send(client, commands), commands)
+    return _at_nodes(client, commands)
+
+
+def _at_nodes(client: Any, commands: Commands) -> Answers:
+    """Each answer; an error of a node stands in its place, but that of the only one is raised."""
     if len(commands) == 1:
         return [client.execute_command(*commands[0])]
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    answers: Answers = pipeline.execute(raise_on_error=False)
     return answers
 
 
-def _at_one_server(client: Any, commands: Sequence[Command]) -> list[Any]:
-    """Each answer; an error of the server stands in its place."""
-    pool = client.connection_pool
-    connection: Any = pool.get_connection()
+def _send(client: Any, commands: Commands) -> Any:
+    """The connection on which the answers will come; it is lent until ``_receive``."""
+    connection: Any = client.connection_pool.get_connection()
     try:
         connection.send_packed_command(connection.pack_commands(commands))
+    except BaseException:
+        connection.disconnect()
+        client.connection_pool.release(connection)
+        raise
+    return connection
+
+
+def _receive(client: Any, connection: Any, commands: Commands) -> Answers:
+    """Each answer; an error of the server stands in its place."""
+    try:
         return [_answer(connection) for _ in commands]
     except BaseException:
         connection.disconnect()  # or the next to use it would read the answers left in it
         raise
     finally:
-        pool.release(connection)
+        client.connection_pool.release(connection)
 
 
 def _answer(connection: Any) -> Any:

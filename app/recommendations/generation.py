@@ -4,12 +4,14 @@ A user's record comes from the cache, one round trip each. All else is here: the
 as the bytes that go on the wire, and the popular list.
 """
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONEncoder
+from typing import Protocol
 
 from app.contracts.recommendations import Manifest, decode_record
-from app.recommendations.documents import Opening
-from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.documents import Finding, Opening
+from app.recommendations.near_cache import Entries, NearCache, Remembered
 
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
@@ -26,14 +28,29 @@ def quoted(text: str) -> bytes:
     return _ENCODER.encode(text).encode()
 
 
+class Model(Protocol):
+    """Knows how far items are to the taste of who did something; ``live.Model`` is one."""
+
+    def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
+        """These items in the order of a known user's vector after events of those weights."""
+
+    def first(self, weights: Mapping[int, float], without: Collection[int], n: int) -> Entries:
+        """The best n of all items for a newcomer of whom only events of those weights are known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """An immutable generation: a request that holds one can not see a mixture of two."""
+    """An immutable generation: a request that holds one can not see a mixture of two.
+
+    find: see ``Documents``. model: None where nothing follows what users do.
+    """
 
     manifest: Manifest
     opening: Opening
     popular: Remembered
     near: NearCache
+    find: Finding | None = None
+    model: Model | None = None
 
     @property
     def etag(self) -> str:
@@ -47,7 +64,8 @@ class Generation:
         """
         length, rendered = remembered.rendered
         if length != n:
-            entries = decode_record(remembered.record)[:n]
+            own = remembered.own
+            entries = (decode_record(remembered.record) if own is None else own)[:n]
             rendered = (
                 b"["
                 + b",".join(

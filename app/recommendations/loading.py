@@ -1,18 +1,28 @@
 """A generation on its way from the cache: once a machine, and never in a request."""
 
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
+from itertools import islice
 from typing import BinaryIO
 
 import redis
 
 from app.cache.connect import Client
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.recommendations import (
+    MODEL,
+    Manifest,
+    Namespace,
+    chunk_part,
+    factor_chunks,
+    factors_part,
+)
 from app.recommendations.documents import Documents, write
-from app.recommendations.generation import Generation
+from app.recommendations.factors import Factors, can_lay_out, laid_out
+from app.recommendations.generation import Generation, Model
 from app.recommendations.near_cache import NearCache, Remembered
 from app.recommendations.shelf import Shelf
 from app.settings import Settings
@@ -20,18 +30,23 @@ from app.settings import Settings
 TIMEOUT_MS = 20_000
 """In place of ``cache_timeout_ms`` for a load, which no request waits for: see ``connect``."""
 
-_CHUNKS_AT_A_TIME = 16
+_STRINGS_AT_A_TIME = 16
 
 log = logging.getLogger("larder.cache")
 
 
 class Loader:
-    """Loads the generations of one namespace; ``open`` gives a client with a time-out in ms."""
+    """Loads the generations of one namespace; ``open`` gives a client with a time-out in ms.
 
-    def __init__(self, settings: Settings, open: Callable[[int], Client]) -> None:
+    events: whether users' events are followed, so that items have to be found by their ids.
+    """
+
+    def __init__(
+        self, settings: Settings, open: Callable[[int], Client], events: bool = False
+    ) -> None:
         self._namespace = Namespace(settings.namespace)
         self._near_cache_users = settings.near_cache_users
-        self._open = open
+        self._open, self._events = open, events
         self._shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
 
     def load(self, client: Client, name: str) -> Generation:
@@ -40,13 +55,18 @@ class Loader:
         Raises BrokenRecord, BeingMade and the errors of the client.
         """
         manifest, popular = self._head(client, name)
+        with_factors = manifest.factors > 0 and can_lay_out()
+        with_index = self._events or manifest.factors > 0
 
         def fill(file: BinaryIO) -> None:
             with closing(self._open(TIMEOUT_MS)) as patient:
-                write(file, manifest, popular, self._chunks(patient, manifest))
+                chunks = self._strings(patient, manifest, map(chunk_part, range(manifest.chunks)))
+                factors = self._factors(patient, manifest) if with_factors else ()
+                write(file, manifest, popular, chunks, with_index, factors)
 
         try:
-            return self._generation(self._shelf.documents(manifest, fill))
+            kind = f"{with_index} {with_factors}"
+            return self._generation(self._shelf.documents(manifest, fill, kind))
         except OSError as error:
             log.warning("no file of documents (%s): this worker has them in its memory", error)
         memory = BytesIO()
@@ -62,9 +82,19 @@ class Loader:
         return Generation(
             manifest=documents.manifest,
             opening=documents.opening,
+            find=documents.find,
+            model=self._model(documents.factors),
             popular=Remembered(documents.popular),
             near=NearCache(self._near_cache_users),
         )
+
+    def _model(self, factors: Factors | None) -> Model | None:
+        if factors is None or not self._events:
+            return None
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # requests have threads of their own
+        from app.recommendations import live  # here, so that numpy is loaded only when in use
+
+        return live.Model(factors)
 
     def _head(self, client: Client, name: str) -> tuple[Manifest, bytes]:
         pipeline = client.pipeline(transaction=False)
@@ -78,11 +108,17 @@ class Loader:
             raise BrokenRecord(f"generation {name} has the manifest of {manifest.generation}")
         return manifest, popular
 
-    def _chunks(self, client: Client, manifest: Manifest) -> Iterator[bytes]:
-        for first in range(0, manifest.chunks, _CHUNKS_AT_A_TIME):
+    def _factors(self, client: Client, manifest: Manifest) -> Iterator[bytes]:
+        (model,) = self._strings(client, manifest, [MODEL])
+        names = map(factors_part, range(factor_chunks(manifest.items, manifest.factors)))
+        return laid_out(manifest, model, self._strings(client, manifest, names))
+
+    def _strings(self, client: Client, manifest: Manifest, names: Iterable[str]) -> Iterator[bytes]:
+        remaining = iter(names)
+        while some := list(islice(remaining, _STRINGS_AT_A_TIME)):
             pipeline = client.pipeline(transaction=False)
-            for chunk in range(first, min(first + _CHUNKS_AT_A_TIME, manifest.chunks)):
-                pipeline.get(self._namespace.chunk(manifest.generation, chunk))
+            for name in some:
+                pipeline.get(self._namespace.part(manifest.generation, name))
             try:
                 found = pipeline.execute()
             except OSError as error:  # it is no error of the file

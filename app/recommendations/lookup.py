@@ -4,13 +4,13 @@ When the cache goes away, requests stop asking until the watcher has reached it 
 nobody waits for a time-out twice.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 
 from app.cache.connect import CACHE_ERRORS, Client, is_away, no_answer
-from app.contracts.recommendations import Place, decode_sample, unmark
+from app.contracts.recommendations import Place, decode_sample, split_value, unmark
 from app.errors import CacheUnavailable
-from app.recommendations.buckets import fetch
+from app.recommendations.buckets import Asked, Found, fetch
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Remembered
 from app.recommendations.watcher import Watcher
@@ -63,6 +63,10 @@ class Lookup:
             raise CacheUnavailable("the cache has lost the sample of the users")
         return decode_sample(found)
 
+    def etag(self, generation: Generation, found: Remembered | None) -> str:
+        """What changes when the answer made from it does."""
+        return generation.etag
+
     def _look_up(
         self, generation: Generation, users: Sequence[str], found: dict[str, Remembered | None]
     ) -> set[str]:
@@ -70,9 +74,10 @@ class Lookup:
         places = {user: generation.manifest.user_place(self._namespace, user) for user in users}
         records, lost = self._ask(list(places.values()))
         for user, place in places.items():
-            if (record := records.get(place)) is not None:
+            if (value := records.get(place)) is not None:
+                record, _ = split_value(value, generation.manifest.factors)
                 found[user] = remembered = Remembered(*unmark(record))
-                generation.near.put(user, remembered)
+                generation.near.put(user, remembered, generation.near.ticket())
         return {user for user, place in places.items() if place[0] in lost} if lost else set()
 
     def _ask(self, places: Sequence[Place]) -> tuple[dict[Place, bytes], set[str]]:
@@ -81,18 +86,10 @@ class Lookup:
         No bucket of a generation is empty. So one that is not there was deleted, evicted or lost,
         and says nothing of who was in it. Raises CacheUnavailable.
         """
-        asked: dict[str, list[bytes]] = {}
-        for key, name in places:
-            asked.setdefault(key, []).append(name)
+        asked = by_bucket(places)
         with self._asking() as client:
             found = fetch(client, asked)
-        records = {
-            (key, name): record
-            for key, values in found.items()
-            for name, record in zip(asked[key], values or (), strict=False)
-            if record is not None
-        }
-        return records, {key for key, values in found.items() if values is None}
+        return records_of(asked, found), {key for key, values in found.items() if values is None}
 
     @contextmanager
     def _asking(self) -> Iterator[Client]:
@@ -108,3 +105,21 @@ class Lookup:
             if is_away(client, error):
                 self._watcher.lost(error)
             raise CacheUnavailable(no_answer(error)) from error
+
+
+def by_bucket(places: Iterable[Place]) -> dict[str, list[bytes]]:
+    """The fields to ask for of each bucket."""
+    asked: dict[str, list[bytes]] = {}
+    for key, name in places:
+        asked.setdefault(key, []).append(name)
+    return asked
+
+
+def records_of(asked: Asked, found: Found) -> dict[Place, bytes]:
+    """What the buckets hold at the places that were asked for."""
+    return {
+        (key, name): record
+        for key, values in found.items()
+        for name, record in zip(asked[key], values or (), strict=False)
+        if record is not None
+    }

@@ -1,9 +1,19 @@
 """What a worker has answered lately, so that it can answer again without asking the cache."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
 
 from cachetools import LRUCache
+
+from app.contracts.events import Actor
+from app.recommendations.recent import NOTHING, Recents
+
+Entries = list[tuple[int, float]]
+Who = str | Actor
+"""A user, or somebody else."""
+
+_EVICTIONS = 10_000
 
 
 @dataclass(slots=True)
@@ -11,32 +21,68 @@ class Remembered:
     """A record and what was last rendered of it: how many entries, and their JSON.
 
     popular: the record is what is popular, for a user of whom the model knows nothing.
+    vector: what the record of a live generation has behind it.
+    recents: what the user did lately; own: the list that follows from it, in place of the record,
+    and what its source is called.
     """
 
     record: bytes
     popular: bool = False
     rendered: tuple[int, bytes] = (0, b"")
+    vector: bytes = b""
+    recents: Recents = NOTHING
+    own: Entries | None = None
+    source: str = "personal"
 
 
 class NearCache:
     """The lists of the users asked for most recently, shared by a worker's threads.
 
-    It belongs to one generation and goes with it, so nothing in it can be out of date. Only users
-    whom the generation knows are kept: a crowd of made-up ids cannot push the real ones out.
+    It belongs to one generation and goes with it. Only users whom the generation knows are kept,
+    or who did something: a crowd of made-up ids cannot push the real ones out.
+
+    A list that is on its way while its user does something must not be kept. So whoever fetches
+    one takes a ticket first, and one that is older than the user's eviction is refused.
     """
 
     def __init__(self, users: int) -> None:
-        self._lists: LRUCache[str, Remembered] = LRUCache(maxsize=max(users, 1))
+        self._lists: LRUCache[Who, Remembered] = LRUCache(maxsize=max(users, 1))
         self._enabled = users > 0
         self._lock = Lock()
+        self._evicted: dict[Who, int] = {}
+        self._now = self._forgotten = 0
 
-    def get(self, user: str) -> Remembered | None:
+    def get(self, user: Who) -> Remembered | None:
         """The user's list, or None when it is not here."""
         with self._lock:
             return self._lists.get(user)
 
-    def put(self, user: str, remembered: Remembered) -> None:
-        """Keep the list in place of the one not asked for the longest."""
+    def ticket(self) -> int:
+        """Take it before a list is fetched, for ``put``."""
+        return self._now
+
+    def put(self, user: Who, remembered: Remembered, ticket: int) -> None:
+        """Keep the list in place of the one not asked for the longest, unless it is out of date."""
         if self._enabled:
             with self._lock:
-                self._lists[user] = remembered
+                if ticket >= self._evicted.get(user, self._forgotten):
+                    self._lists[user] = remembered
+
+    def evict(self, users: Iterable[Who]) -> None:
+        """Forget these, and lists of theirs that are on their way."""
+        with self._lock:
+            self._now += 1
+            for user in users:
+                self._lists.pop(user, None)
+                self._evicted.pop(user, None)
+                self._evicted[user] = self._now
+            while len(self._evicted) > _EVICTIONS:
+                self._forgotten = self._evicted.pop(next(iter(self._evicted)))
+
+    def clear(self) -> None:
+        """Forget all, and all lists that are on their way."""
+        with self._lock:
+            self._now += 1
+            self._forgotten = self._now
+            self._lists.clear()
+            self._evicted.clear()

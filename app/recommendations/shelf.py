@@ -48,12 +48,15 @@ class Shelf:
         place, _, options = cache_url.partition("?")
         self._cache = _digest(place.rpartition("@")[2], options, namespace)  # without a password
 
-    def documents(self, manifest: Manifest, write: Callable[[BinaryIO], None]) -> Documents:
+    def documents(
+        self, manifest: Manifest, write: Callable[[BinaryIO], None], kind: str = ""
+    ) -> Documents:
         """Those of the file, which ``write`` fills if there is none, or none that is whole.
 
+        kind: what the file holds; that of another kind is another file.
         Raises BeingMade, OSError when the file cannot be made, and what ``write`` raises.
         """
-        name = f"{self._cache}-{_digest(replace(manifest, state='').to_json())}"
+        name = f"{self._cache}-{_digest(replace(manifest, state='').to_json(), kind)}"
         with self._folder() as folder:
             found = _mapped(folder, name + _COMPLETE)
             if found is None:

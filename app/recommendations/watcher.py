@@ -23,6 +23,7 @@ from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.generation import Generation
 from app.recommendations.loading import Loader
+from app.recommendations.near_cache import NearCache
 from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 
@@ -31,6 +32,9 @@ _FIRST_LOOK_SECONDS = 10.0
 """A server takes a worker for dead that is not up within 30."""
 
 _PATIENCE_WITH_NAMES_SECONDS = 1.0
+
+SPREAD_SECONDS = 1.0
+"""Workers that have a generation load the next one within this time, by chance."""
 
 log = logging.getLogger("larder.cache")
 
@@ -53,11 +57,13 @@ class Watcher:
         settings: Settings,
         listener: Listener | None = None,
         connect: Callable[[str, int, Resolver], Client] = connect,
+        spread_seconds: float = SPREAD_SECONDS,
     ) -> None:
         self.namespace = Namespace(settings.namespace)
         self._settings = settings
         self._listener = listener
         self._connect = connect
+        self._spread_seconds = spread_seconds
         self._client: Client | None = None
         self._live: Generation | None = None
         self._problem = "the cache was not reached yet"
@@ -68,11 +74,11 @@ class Watcher:
         self._wake = Event()
         self._has_looked = Event()
         self._resolver = Resolver(told=self._wake.set)
-        self._loader = Loader(settings, self._open)
+        self._loader = Loader(settings, self._open, settings.events)
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Watch in a thread. Returns after its first look, or while that takes long."""
+        """Watch in a thread. Returns when another look would find no more, or after ten seconds."""
         self._thread = Thread(target=self._watch, name="larder-watch", daemon=True)
         self._thread.start()
         self._has_looked.wait(_FIRST_LOOK_SECONDS)
@@ -111,6 +117,10 @@ class Watcher:
         """When what this worker serves was published; None while it serves nothing."""
         return self._live.manifest.published_at if self._live else None
 
+    def near(self) -> NearCache | None:
+        """What is kept of the lists of the generation that is served, if there is one."""
+        return self._live.near if self._live else None
+
     def client(self) -> Client:
         """The client of a cache that answers. Raises CacheUnavailable while none does."""
         problem, client = self._problem, self._client  # in this order: no problem means a client
@@ -139,7 +149,8 @@ class Watcher:
     def _watch(self) -> None:
         while not self._ended:
             self._look()
-            self._has_looked.set()
+            if not self._is_waiting:
+                self._has_looked.set()
             self._wake.wait(self._pause_seconds())
             self._wake.clear()
 
@@ -195,8 +206,7 @@ class Watcher:
             return False
         if name != self._next:
             self._next = name
-            spread = self._settings.load_spread_ms / 1000
-            self._due_seconds = time.monotonic() + random.uniform(0, spread)
+            self._due_seconds = time.monotonic() + random.uniform(0, self._spread_seconds)
         nothing_to_serve = self._live is None or not self.reachable
         return nothing_to_serve or time.monotonic() >= self._due_seconds
 

@@ -45,11 +45,16 @@ def refresh(
     cache: CacheOptions,
 ) -> None:
     """Judge, train and publish."""
+    if terms.stored and model.feedback == "explicit":
+        raise BadSettings(
+            "--live follows what users choose, and --feedback explicit learns how they rate it: "
+            "say --no-live, or leave out --feedback explicit"
+        )
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
     _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
-    platform = _platform(model, spark)
+    platform = _platform(model, spark, terms.stored)
     progress = for_this_terminal()
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
@@ -69,7 +74,8 @@ def refresh(
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
         f"{manifest.items:,} items, top {manifest.k}, in namespace {cache.namespace.name}; "
-        f"documents take {manifest.document_bytes / 1e6:,.1f} MB on each machine of the API"
+        f"documents{' and factors' * bool(manifest.factors)} take "
+        f"{manifest.machine_bytes / 1e6:,.1f} MB on each machine of the API"
     )
 
 
@@ -116,7 +122,7 @@ def _to_people(as_json: bool) -> Callable[[str], None]:
     return partial(click.echo, err=as_json)
 
 
-def _platform(model: Model, spark: SparkOptions | None) -> pipeline.Platform:
+def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipeline.Platform:
     if model.engine == "implicit":
         return OneMachine(_engine(model, spark), model.repeat)
     from batch.spark import java
@@ -124,7 +130,7 @@ def _platform(model: Model, spark: SparkOptions | None) -> pipeline.Platform:
     java.require()
     from batch.recommendations.cluster.platform import Cluster
 
-    return Cluster(model, spark or SparkOptions())
+    return Cluster(model, spark or SparkOptions(), stored)
 
 
 def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
@@ -181,6 +187,8 @@ def _fitting(
             id_bytes=mean(ids),
             document_bytes=mean(map(len, some)),
             similar=terms.similar,
+            stored=min(terms.stored, len(found.items)),
+            factors=found.settings["factors"] if terms.stored else 0,
         ),
         free_bytes(client),
     )

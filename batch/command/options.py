@@ -20,7 +20,16 @@ from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
-from batch.recommendations.terms import DEFAULTS, RULES, Gate, Holdout, Model, Terms
+from batch.recommendations.terms import (
+    DEFAULTS,
+    MAX_STORED,
+    RULES,
+    Gate,
+    Holdout,
+    Model,
+    Terms,
+    stored_of,
+)
 from batch.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -158,10 +167,17 @@ def _terms(
     keep: int,
     wait_replicas: int | None,
     similar: bool,
+    live: bool,
+    stored: int | None,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
     gate = Gate(min_ndcg, max_drop, force, max_shrink)
-    return Terms(k, held_out, gate, keep, wait_replicas, similar)
+    if stored is not None and not live:
+        raise BadSettings(
+            "--stored needs --live: a plain generation stores the --k items it serves"
+        )
+    kept = (stored or stored_of(k)) if live else 0
+    return Terms(k, held_out, gate, keep, wait_replicas, similar, kept)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -183,11 +199,18 @@ def _plan(
     keep: int,
     replicas: int,
     similar: bool,
+    live: bool,
+    stored: int | None,
+    factors: int,
+    k: int,
     **counts: int,
 ) -> Deployment:
     return Deployment(
         **counts,
+        k=k,
         similar=similar,
+        stored=(stored or stored_of(k)) if live else 0,
+        factors=factors if live else 0,
         requests_per_second=rps,
         id_bytes=id_bytes,
         document_bytes=document_bytes,
@@ -407,6 +430,18 @@ terms_options = group(
         "[default: all that are connected]",
     ),
     option("--similar/--no-similar", default=True, help="Whether to publish similar items, too."),
+    option(
+        "--live/--no-live",
+        default=False,
+        help="Whether to store what the API needs to follow what users do: longer lists, and what "
+        "the model has learned.",
+    ),
+    option(
+        "--stored",
+        type=click.IntRange(1, MAX_STORED),
+        help="How many items a list of a live generation stores, of which --k are served.  "
+        "[default: 50, or twice --k]",
+    ),
 )
 
 
@@ -450,4 +485,16 @@ size_options = group(
         "--replicas", type=click.IntRange(0), default=1, help="Further copies of the cache."
     ),
     size_option("--similar/--no-similar", default=True, help="Whether items have lists, too."),
+    size_option("--live/--no-live", default=False, help="Whether it follows what users do."),
+    size_option(
+        "--stored",
+        type=click.IntRange(1, MAX_STORED),
+        help="Items that a list of a live generation stores.  [default: 50, or twice --k]",
+    ),
+    size_option(
+        "--factors",
+        type=click.IntRange(1, 4096),
+        default=DEFAULTS.factors,
+        help="Of a live generation, of each user and item.",
+    ),
 )

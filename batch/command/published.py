@@ -41,6 +41,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
         "items": manifest.items,
         "interactions": manifest.interactions,
         "k": manifest.k,
+        "stored": manifest.stored,
         "similar": manifest.similar_buckets > 0,
         "engine": manifest.engine,
         "ndcg": manifest.measured("ndcg"),

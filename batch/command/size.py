@@ -10,7 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from app.contracts.recommendations import ENTRY_BYTES, PLAIN_ID_BYTES, field
+from app.contracts.recommendations import (
+    PLAIN_ID_BYTES,
+    factors_overhead,
+    field,
+    value_bytes,
+)
 from batch.errors import CacheUnavailable
 
 log = logging.getLogger("larder")
@@ -57,7 +62,9 @@ class Deployment:
     """What is to be served. ``id_bytes`` and ``document_bytes`` are averages of UTF-8 and JSON.
 
     generations: kept at once, the one being written included; copies: of the cache's data, replicas
-    included; near_users: kept in each worker's near cache; similar: whether each item has a list.
+    included; near_users: kept in each worker's near cache; similar: whether each item has a list;
+    stored, factors: of a live generation, how many items a user's list stores, and how long a
+    vector is; 0 for a plain one.
     """
 
     users: int
@@ -70,6 +77,24 @@ class Deployment:
     copies: int = 2
     near_users: int = 10_000
     similar: bool = True
+    stored: int = 0
+    factors: int = 0
+
+    @property
+    def user_bytes(self) -> float:
+        """Memory of a user in the cache."""
+        return member_bytes(self.id_bytes, self.stored or self.k, self.factors)
+
+    @property
+    def item_bytes(self) -> float:
+        """Memory of an item in the cache: its list, its document, its factors."""
+        listed = member_bytes(self.id_bytes, self.k) * self.similar
+        return listed + self.document_bytes + DOCUMENT_OVERHEAD + self.factor_bytes
+
+    @property
+    def factor_bytes(self) -> int:
+        """Memory of an item's factors in the cache, its place among them included."""
+        return 2 * self.factors + 4 if self.factors else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +107,19 @@ class Figure:
     formula: str
 
 
-def member_bytes(id_bytes: float, k: int) -> float:
-    """Memory of one list of k in the cache, in bytes, under a server's default settings."""
-    stored = id_bytes if id_bytes <= PLAIN_ID_BYTES else DIGEST_BYTES
-    record = ENTRY_BYTES * k
-    return stored + record + (PACKED_OVERHEAD if record <= PACKED_LIMIT else LOOSE_OVERHEAD)
+def member_bytes(id_bytes: float, k: int, factors: int = 0) -> float:
+    """Memory of one list of k in the cache, in bytes, under a server's default settings.
+
+    factors: how long the vector behind the list is.
+    """
+    name = id_bytes if id_bytes <= PLAIN_ID_BYTES else DIGEST_BYTES
+    value = value_bytes(k, factors)
+    return name + value + (PACKED_OVERHEAD if value <= PACKED_LIMIT else LOOSE_OVERHEAD)
 
 
 def generation_bytes(needed: Deployment) -> float:
-    """Memory of one generation in the cache: lists, similar items, documents."""
-    member = member_bytes(needed.id_bytes, needed.k)
-    item = member * needed.similar + needed.document_bytes + DOCUMENT_OVERHEAD
-    return needed.users * member + needed.items * item
+    """Memory of one generation in the cache: lists, similar items, documents, factors."""
+    return needed.users * needed.user_bytes + needed.items * needed.item_bytes
 
 
 def check_room(needed: Deployment, free: int | None) -> None:
@@ -122,15 +148,15 @@ def figures(needed: Deployment) -> Iterator[Figure]:
 
 
 def _of_the_cache(needed: Deployment) -> Iterator[Figure]:
-    member = member_bytes(needed.id_bytes, needed.k)
+    listed = member_bytes(needed.id_bytes, needed.k) * needed.similar
+    factors = f" + {needed.factor_bytes}" * bool(needed.factors)
     generation = generation_bytes(needed)
     yield Figure(
         "one generation in the cache",
         generation / 1e6,
         "MB",
-        f"{needed.users:,} users x {member:.1f} B + {needed.items:,} items x "
-        f"({member * needed.similar:.1f} + {needed.document_bytes:.0f} + "
-        f"{DOCUMENT_OVERHEAD:.0f}) B",
+        f"{needed.users:,} users x {needed.user_bytes:.1f} B + {needed.items:,} items x "
+        f"({listed:.1f} + {needed.document_bytes:.0f} + {DOCUMENT_OVERHEAD:.0f}{factors}) B",
     )
     yield Figure(
         "cache memory (maxmemory)",
@@ -165,12 +191,14 @@ def _of_the_api(needed: Deployment) -> Iterator[Figure]:
         "MB",
         f"{WORKER_MB:.0f} MB + {near_users:,} near answers; documents are in the file",
     )
+    more = needed.factor_bytes + factors_overhead(needed.factors)
     yield Figure(
         "documents on each machine",
-        2 * needed.items * (needed.document_bytes + OFFSET_BYTES) / 1e6,
+        2 * needed.items * (needed.document_bytes + OFFSET_BYTES + more) / 1e6,
         "MB",
         f"2 (old and new while changing) x {needed.items:,} items x "
-        f"({needed.document_bytes:.0f} + {OFFSET_BYTES}) B, mapped by all its workers",
+        f"({needed.document_bytes:.0f} + {OFFSET_BYTES}{f' + {more}' * bool(more)}) B, "
+        f"mapped by all its workers",
     )
 
 
@@ -182,7 +210,7 @@ def _of_the_network(needed: Deployment) -> Iterator[Figure]:
         "Mbit/s",
         f"{needed.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
     )
-    trip = ENTRY_BYTES * needed.k + ROUND_TRIP_BYTES
+    trip = value_bytes(needed.stored or needed.k, needed.factors) + ROUND_TRIP_BYTES
     yield Figure(
         "network to the cache",
         needed.requests_per_second * trip * 8 / 1e6,

@@ -31,6 +31,9 @@ from batch.generations.registry import Generations
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
+_PACKED_BYTES = 1024
+"""So long may a value be that is packed: those of live generations are hundreds of bytes."""
+
 LOCAL = ("127.0.0.1", "localhost")
 
 
@@ -86,7 +89,7 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
     with _cache(stack.folder, stack.cache):
         if refresh:
-            _larder(["refresh", *refresh], stack.environment)
+            _larder(["refresh", *refresh], {"LARDER_LIVE": "true", **stack.environment})
         elif Generations(connect(stack.cache.url), stack.cache.namespace).live() is None:
             raise BadSettings(
                 f"nothing was published in {stack.folder} yet: name your interactions, as in "
@@ -116,6 +119,7 @@ def _cache(folder: Path, cache: CacheOptions) -> Iterator[None]:
     with _locked(folder) as lock:
         settings = {"port": port, "bind": "127.0.0.1", "dir": folder.resolve()}
         settings |= {"appendonly": "yes", "save": "", "logfile": "valkey.log"}
+        settings |= {"hash-max-listpack-value": _PACKED_BYTES}
         command = [
             binary,
             *(word for name, value in settings.items() for word in (f"--{name}", str(value))),

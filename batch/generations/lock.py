@@ -101,17 +101,18 @@ def hold(
                 renewing.join()
     except BaseException as error:
         if lease.lost and not lease.settled and not isinstance(error, LostLock):
-            raise lost_lock("in the making") from error
+            raise lost_lock() from error
         raise
     finally:
         _release(lease)
 
 
-def lost_lock(generation: str) -> LostLock:
-    """The error of a run that another one has overtaken."""
+def lost_lock(generation: str = "") -> LostLock:
+    """The error of a run that another one has overtaken, before or when it was to publish."""
+    unpublished = f"generation {generation} was not published: " if generation else ""
     return LostLock(
-        f"generation {generation} was not published: this run lost its lock, "
-        f"perhaps because the machine or the cache stood still; run it again"
+        f"{unpublished}this run lost its lock before it was done, perhaps because the machine or "
+        "the cache stood still; run it again"
     )
 
 

@@ -99,10 +99,9 @@ class Strings(_Parts):
 class Hashes(_Parts):
     """Parts that are a hash each; their size is the number of fields."""
 
-    @property
-    def fullest(self) -> tuple[str, int] | None:
-        """The hash of most fields, and how many those are."""
-        pairs = zip(self.keys, self.sizes, strict=True)
+    def fullest(self, last: int = 0) -> tuple[str, int] | None:
+        """The hash of most fields, and how many those are; of the last so many, or (0) of all."""
+        pairs = zip(self.keys[-last:], self.sizes[-last:], strict=True)
         return max(pairs, key=operator.itemgetter(1), default=None)
 
     def write(self, client: Client, hashes: Iterable[tuple[str, Mapping[bytes, bytes]]]) -> None:

@@ -142,8 +142,8 @@ def _load(
         connection,
         checks,
         "items",
-        lambda rows: f"SELECT {item}::VARCHAR AS id, {checks.reason} AS reason, 1 AS n, "
-        f"({document})::VARCHAR AS text FROM ({rows})",
+        lambda rows: f"CREATE OR REPLACE TEMP TABLE items AS SELECT {item}::VARCHAR AS id, "
+        f"{checks.reason} AS reason, 1 AS n, ({document})::VARCHAR AS text FROM ({rows})",
         rejects,
         max_rejects,
     )

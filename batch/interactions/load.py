@@ -15,9 +15,12 @@ left out. (In Book-Crossing 0 means "has it, did not rate it": that preset count
 """
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from batch.errors import BadInteractions
 from batch.interactions.columns import Columns
@@ -27,6 +30,8 @@ from batch.interactions.reading import beside
 from batch.interactions.rejects import settle
 from batch.interactions.table import Table, reading
 
+PIECE = 1 << 20
+"""Pairs that are fetched at once."""
 STEPS = 2.0**52
 """Weights are added as whole numbers of steps, so that no order of rows changes a sum."""
 
@@ -81,6 +86,8 @@ def _load(
     max_rejects: float,
 ) -> Interactions:
     columns = Columns(table, path)
+    # DuckDB cannot know how few ids there are to so many rows, and would hold the rows in a join.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     good, rejected = settle(
         connection,
         columns.checks,
@@ -90,7 +97,9 @@ def _load(
         max_rejects,
     )
     total = good + rejected.total()
-    pairs, kept = _number(connection)
+    pairs, kept = connection.execute(
+        "SELECT count(*), count(*) FILTER (weight > 0) FROM pairs WHERE reason = 0"
+    ).fetchall()[0]
     if not kept:
         raise none_left(path, total, pairs)
     report = Report(
@@ -114,18 +123,38 @@ def none_left(path: str | Path, rows: int, pairs: int) -> BadInteractions:
 
 
 def _merged(columns: Columns, rows: str) -> str:
-    """Return SQL for the table `pairs`, in one pass over the rows."""
-    reason = columns.checks.reason
-    said = [f"{columns.user} AS user", f"{columns.item} AS item", f"{reason} AS reason"]
-    merged = ["user", "item", "reason", "count(*) AS n", f"({_weight(columns)})::FLOAT AS weight"]
+    """Return SQL that makes the tables `users`, `items` and `pairs` in two passes over the rows.
+
+    The first numbers all ids, for groups of texts take twice the memory that groups of numbers do.
+    """
+    ids = f"{columns.user} AS user, {columns.item} AS item"
+    said = [ids, f"{columns.checks.reason} AS reason"]
+    right = ["user", "item", "reason"]
+    merged = ["users.code AS user", "items.code AS item", "reason::UTINYINT AS reason"]
+    merged += ["count(*) AS n", f"({_weight(columns)})::FLOAT AS weight"]
     if columns.weight:
-        said.append(f"CASE WHEN reason = 0 THEN {columns.weight} END AS weight")
+        said.append(f"{columns.weight} AS weight")
+        right.append("CASE WHEN reason = 0 THEN weight END AS weight")
     if columns.timestamp:
         said.append(f"{columns.timestamp} AS timestamp")
+        right.append("timestamp")
         merged.append("min(timestamp) AS timestamp")
     return (
-        f"SELECT {', '.join(merged)} FROM (SELECT {', '.join(said)} FROM ({rows})) "
-        "GROUP BY user, item, reason"
+        f"CREATE OR REPLACE TEMP TABLE ids AS SELECT user, item FROM (SELECT {ids} FROM ({rows})) "
+        "GROUP BY GROUPING SETS ((user), (item)); "
+        f"{_numbered('user')}; {_numbered('item')}; DROP TABLE ids; "
+        f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT {', '.join(merged)} "
+        f"FROM (SELECT {', '.join(right)} FROM (SELECT {', '.join(said)} FROM ({rows}))) AS rows "
+        "LEFT JOIN users ON rows.user = users.id LEFT JOIN items ON rows.item = items.id "
+        "GROUP BY ALL"
+    )
+
+
+def _numbered(role: str) -> str:
+    return (
+        f"CREATE OR REPLACE TEMP TABLE {role}s AS SELECT {role} AS id, "
+        f"(row_number() OVER (ORDER BY {role}::VARCHAR) - 1)::INTEGER AS code "
+        f"FROM ids WHERE {role} IS NOT NULL"
     )
 
 
@@ -138,44 +167,58 @@ def _weight(columns: Columns) -> str:
         return f"CASE WHEN count(*) = 1 THEN max(weight) ELSE {added} END"
     if columns.timestamp is None:
         return "max(weight)"
-    return "max({'timestamp': timestamp, 'weight': weight}).weight"
-
-
-def _number(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Number users and items by their sorted ids; return the number of all pairs and of kept."""
-    connection.execute(
-        "CREATE TEMP VIEW kept AS SELECT * FROM pairs WHERE reason = 0 AND weight > 0"
-    )
-    for column in ("user", "item"):
-        connection.execute(
-            f"CREATE TEMP TABLE {column}s AS SELECT {column}, {column}::VARCHAR AS id, "
-            f"(row_number() OVER (ORDER BY {column}::VARCHAR) - 1)::INTEGER AS code "
-            f"FROM (SELECT DISTINCT {column} FROM kept)"
-        )
-    pairs, kept = connection.execute(
-        "SELECT count(*), count(*) FILTER (weight > 0) FROM pairs WHERE reason = 0"
-    ).fetchall()[0]
-    return pairs, kept
+    bits = "(timestamp + 0.0)::BIT::BIGINT"  # of -0.0 they would be others than of 0.0
+    time = f"CASE WHEN {bits} < 0 THEN xor({bits}, {2**63 - 1}) ELSE {bits} END"
+    latest = f"max(({time})::HUGEINT * {2**32} + weight::FLOAT::BIT::INTEGER)"
+    return f"({latest} & {2**32 - 1}::HUGEINT)::INTEGER::BIT::FLOAT"
 
 
 def _fetch(
     connection: duckdb.DuckDBPyConnection, has_timestamp: bool, report: Report
 ) -> Interactions:
-    users, items = (
-        connection.execute(f"SELECT id FROM {name} ORDER BY code").fetchnumpy()["id"].tolist()
-        for name in ("users", "items")
-    )
-    pairs = connection.execute(
-        "SELECT users.code AS user, items.code AS item, weight"
-        + (", timestamp" if has_timestamp else "")
-        + " FROM kept JOIN users USING (user) JOIN items USING (item) ORDER BY 1, 2"
-    ).fetchnumpy()
+    """Fetch the pairs by pieces, for DuckDB's result and the arrays would both be whole at once."""
+    kinds: dict[str, type] = {"user": np.int32, "item": np.int32, "weight": np.float32}
+    if has_timestamp:
+        kinds["timestamp"] = np.float64
+    pairs: dict[str, NDArray[Any]] = {
+        name: np.empty(report.pairs, kind) for name, kind in kinds.items()
+    }
+    rows = connection.execute("SELECT count(*) FROM pairs").fetchall()[0][0]
+    end = 0
+    for at in range(0, rows, PIECE):
+        piece = connection.execute(
+            f"SELECT {', '.join(pairs)} FROM pairs WHERE reason = 0 AND weight > 0 "
+            f"AND rowid BETWEEN {at} AND {at + PIECE - 1}"
+        ).fetchnumpy()
+        start, end = end, end + len(piece["user"])
+        for name, whole in pairs.items():
+            whole[start:end] = piece[name]
+    connection.execute("DROP TABLE pairs")
+    users, user = _ids(connection, "user", pairs.pop("user"))
+    items, item = _ids(connection, "item", pairs.pop("item"))
+    shape = len(users), len(items)
+    # SciPy sorts by counting, in less time and memory than any sort.
+    weight = csr_matrix((pairs.pop("weight"), (user, item)), shape)
+    timestamp = csr_matrix((pairs.pop("timestamp"), (user, item)), shape) if has_timestamp else None
     return Interactions(
         users,
         items,
-        np.asarray(pairs["user"], dtype=np.int32),
-        np.asarray(pairs["item"], dtype=np.int32),
-        np.asarray(pairs["weight"], dtype=np.float32),
-        np.asarray(pairs["timestamp"], dtype=np.float64) if has_timestamp else None,
+        np.repeat(np.arange(len(users), dtype=np.int32), np.diff(weight.indptr)),
+        np.asarray(weight.indices, dtype=np.int32),
+        weight.data,
+        None if timestamp is None else timestamp.data,
         report,
     )
+
+
+def _ids(
+    connection: duckdb.DuckDBPyConnection, role: str, codes: NDArray[np.int32]
+) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the ids that pairs have, and the pairs' codes of these."""
+    found = connection.execute(f"SELECT id::VARCHAR AS id FROM {role}s ORDER BY code").fetchnumpy()
+    connection.execute(f"DROP TABLE {role}s")
+    ids = found["id"]
+    has_pairs = np.bincount(codes, minlength=len(ids)) > 0
+    if has_pairs.all():
+        return ids.tolist(), codes
+    return ids[has_pairs].tolist(), (np.cumsum(has_pairs, dtype=np.int32) - 1)[codes]

@@ -37,19 +37,19 @@ def settle(
     connection: duckdb.DuckDBPyConnection,
     checks: Checks,
     name: str,
-    select: Callable[[str], str],
+    make: Callable[[str], str],
     rejects: Path | None,
     max_rejects: float,
 ) -> tuple[int, Counter[str]]:
     """Make a table of all rows, list the rejects in the file `rejects`, and count both sides.
 
-    `select` turns the SQL for all rows into that for the table, in which `reason` is a position in
-    the reasons of the checks (0 is right) and `n` how many rows one stands for. Returns the number
-    of right rows and the rejects by reason. Raises BadInteractions when these are more than the
-    share `max_rejects`.
+    `make` turns the SQL for all rows into that which makes the table, perhaps not for the first
+    time. There `reason` is a position in the reasons of the checks (0 is right), and `n` how many
+    rows one stands for. Returns the number of right rows and the rejects by reason. Raises
+    BadInteractions when these are more than the share `max_rejects`.
     """
     with closing(Listing(rejects)) as found:
-        good = judge_rows(connection, checks, name, select, found.add)
+        good = judge_rows(connection, checks, name, make, found.add)
     counts, total = found.counts, found.counts.total()
     if total > max_rejects * (good + total):
         first = [f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found.first]
@@ -62,7 +62,7 @@ def judge_rows(
     connection: duckdb.DuckDBPyConnection,
     checks: Checks,
     name: str,
-    select: Callable[[str], str],
+    make: Callable[[str], str],
     note: Callable[[Reject], None],
 ) -> int:
     """Make the table that `settle` tells of; note each reject, return how many rows are right.
@@ -71,16 +71,15 @@ def judge_rows(
     and which these are depends on how it shares a text out: so a text with rejects is read again.
     """
     table = checks.table
-    create = f"CREATE OR REPLACE TEMP TABLE {name} AS "
     if not (table.is_text and any(map(is_odd, table.plain))):
-        good, is_whole = _read_at_once(connection, name, create + select(table.scan()))
+        good, is_whole = _read_at_once(connection, name, make(table.scan()))
         if is_whole:
             return good
         if not table.is_text:
             _each(_of_parquet(connection, checks), note)
             return good
     _each(read_by_pieces(connection, checks), note)
-    connection.execute(create + select(f"SELECT * FROM {RIGHT}"))
+    connection.execute(make(f"SELECT * FROM {RIGHT}"))
     connection.execute(f"DROP TABLE {RIGHT}")
     return _counted(connection, name)[0]
 

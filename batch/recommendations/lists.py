@@ -2,6 +2,7 @@
 
 import logging
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -27,6 +28,7 @@ from batch.generations.connect import Client
 from batch.generations.parts import Hashes, Strings
 from batch.generations.server import if_allowed
 from batch.progress import Advance
+from batch.recommendations.live import Live, encode_vectors
 from batch.recommendations.similar import LISTED
 from batch.recommendations.topk import BLOCK, Lists
 
@@ -56,7 +58,8 @@ class WrittenLists:
         self.buckets.verify(client)
 
     def completed(self, client: Client, manifest: Manifest) -> Manifest:
-        warn_of_loose_buckets(client, self.buckets.fullest, manifest.k)
+        users = manifest.user_buckets if manifest.stored else 0  # they came last
+        warn_of_loose_buckets(client, self.buckets.fullest(users), manifest.longest_value)
         return replace(manifest, document_bytes=sum(self.strings.sizes))
 
 
@@ -64,7 +67,8 @@ class WrittenLists:
 class LocalContents:
     """A generation whose lists one process makes as it writes them, a block at a time.
 
-    users, items: ids; documents: one JSON object per item, in order.
+    users, items: ids; documents: one JSON object per item, in order; live: what a live generation
+    holds beside lists.
     """
 
     namespace: Namespace
@@ -74,11 +78,14 @@ class LocalContents:
     similar_lists: ListsOf
     popular: Lists
     documents: Iterable[bytes]
+    live: Live | None = None
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> WrittenLists:
         name, space, written = manifest.generation, self.namespace, WrittenLists()
         sample = encode_sample(self._sample())
         write_common(client, space, name, self.popular, sample, self.documents, written.strings)
+        if self.live is not None:
+            write_live(client, space, name, self.live, written.strings)
         if count := manifest.similar_buckets:
             keys = [space.similar_bucket(name, bucket) for bucket in range(count)]
             shelves = Shelves.of(self.items, count)
@@ -145,6 +152,14 @@ def write_common(
     strings.write(client, ((namespace.chunk(generation, n), chunk) for n, chunk in chunks))
 
 
+def write_live(
+    client: Client, namespace: Namespace, generation: str, live: Live, strings: Strings
+) -> None:
+    """Write what follows users. Raises CacheUnavailable."""
+    parts = live.parts()
+    strings.write(client, ((namespace.part(generation, name), part) for name, part in parts))
+
+
 def _chunks(documents: Iterable[bytes]) -> Iterator[bytes]:
     remaining = iter(documents)
     while batch := list(islice(remaining, CHUNK_SIZE)):
@@ -202,7 +217,10 @@ def write_similar(
 
 
 def encode_lists(lists: Lists) -> list[bytes]:
-    """Each list as a record of the contract; scores beyond a half float's range are capped."""
+    """Each list as a record of the contract, with its vector behind it if it has one.
+
+    Scores beyond a half float's range are capped.
+    """
     entries = np.empty(lists.items.shape, _ENTRY)
     entries["item"] = lists.items
     if lists.popular is not None:
@@ -211,10 +229,16 @@ def encode_lists(lists: Lists) -> list[bytes]:
     starts = np.arange(len(lists)) * (lists.items.shape[1] * ENTRY_BYTES)
     ends = starts + lists.lengths * ENTRY_BYTES
     packed = entries.tobytes()
-    return [packed[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+    records = [packed[start:end] for start, end in bounds]
+    if lists.vectors is None:
+        return records
+    return list(map(operator.add, records, encode_vectors(lists.vectors)))
 
 
-def warn_of_loose_buckets(client: Client, fullest: tuple[str, int] | None, k: int) -> None:
+def warn_of_loose_buckets(
+    client: Client, fullest: tuple[str, int] | None, longest_value: int
+) -> None:
     """Ask for the fullest bucket: a server packs a hash up to a number of fields and their size."""
     if fullest is None:
         return
@@ -224,6 +248,6 @@ def warn_of_loose_buckets(client: Client, fullest: tuple[str, int] | None, k: in
             "the cache does not pack the lists, which then take several times the memory: set "
             "hash-max-listpack-value to %d or more and hash-max-listpack-entries to %d or more "
             "(before Redis 7 hash-max-ziplist-...), then refresh",
-            max(64, k * ENTRY_BYTES),
+            max(64, longest_value),
             max(128, size),
         )

@@ -17,10 +17,11 @@ from batch.progress import Progress
 from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.lists import LocalContents
+from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.similar import Company, most_similar
 from batch.recommendations.split import hold_out
-from batch.recommendations.terms import REPEATS, Holdout, check_k
+from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
 from batch.recommendations.topk import (
     Crowd,
     Lists,
@@ -28,6 +29,7 @@ from batch.recommendations.topk import (
     popular_list,
     popularity,
     recommend,
+    with_vectors,
 )
 
 
@@ -106,20 +108,31 @@ class LocalCandidate:
         return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
 
     def train(
-        self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
+        self,
+        namespace: Namespace,
+        documents: Iterable[bytes],
+        k: int,
+        progress: Progress,
+        stored: int = 0,
     ) -> LocalContents:
         seen = self.loaded.matrix()
         factors = _fit(self.model, seen, "train on all", progress)
         crowd = Crowd(popularity(seen), self.users, self.repeat)
         company = Company.of(factors.users, seen)
+
+        def lists_of(users: NDArray[np.int64]) -> Lists:
+            lists = recommend(factors, crowd, seen, users, stored or k)
+            return with_vectors(lists, factors.users[users]) if stored else lists
+
         return LocalContents(
             namespace,
             users=self.loaded.users,
             items=self.loaded.items,
-            user_lists=lambda users: recommend(factors, crowd, seen, users, k),
+            user_lists=lists_of,
             similar_lists=lambda items: most_similar(company.directions(factors.items), items, k),
-            popular=popular_list(crowd.share, k),
+            popular=popular_list(crowd.share, popular_entries(k, stored)),
             documents=documents,
+            live=Live.of(factors) if stored else None,
         )
 
 

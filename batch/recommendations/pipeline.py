@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from app.contracts.recommendations import Manifest, Namespace, bucket_count, chunk_count
+from app.contracts.recommendations import (
+    Manifest,
+    Namespace,
+    bucket_count,
+    bucket_size,
+    chunk_count,
+)
 from batch.errors import NotGoodEnough
 from batch.generations.publish import Contents, Turn
 from batch.interactions.pairs import Report
@@ -69,11 +75,16 @@ class Candidate(Protocol):
         """
 
     def train(
-        self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
+        self,
+        namespace: Namespace,
+        documents: Iterable[bytes],
+        k: int,
+        progress: Progress,
+        stored: int = 0,
     ) -> Contents[Manifest]:
         """Train on everything; what comes back makes the lists when it writes them.
 
-        documents: one JSON object per item, in order.
+        documents: one JSON object per item, in order; stored: see ``Terms``.
         """
 
 
@@ -134,7 +145,8 @@ def refresh(
         report(quality)
     reasons = _reasons(quality, terms, live, _settings(candidate, terms))
     forced = _is_forced(terms.gate, reasons) or quality is None or shrunk
-    contents = candidate.train(Namespace(ours.space.name), documents, terms.k, progress)
+    space, stored = Namespace(ours.space.name), terms.stored
+    contents = candidate.train(space, documents, terms.k, progress, stored)
     manifest = _manifest(ours, candidate, terms, quality, forced)
     lists = manifest.users + (manifest.items if terms.similar else 0)
     with progress.step("publish", lists, "lists") as advance:
@@ -155,6 +167,7 @@ def _manifest(
     forced: bool,
 ) -> Manifest:
     items = len(candidate.items)
+    factors = candidate.settings["factors"] if terms.stored else 0
     return Manifest(
         generation=ours.generations.next_name(ours.started),
         state="writing",
@@ -162,7 +175,7 @@ def _manifest(
         items=items,
         interactions=candidate.interactions,
         k=terms.k,
-        user_buckets=bucket_count(candidate.users),
+        user_buckets=bucket_count(candidate.users, bucket_size(terms.stored, items, factors)),
         similar_buckets=bucket_count(items) if terms.similar else 0,
         chunks=chunk_count(items),
         engine=candidate.engine,
@@ -172,6 +185,8 @@ def _manifest(
         forced=forced,
         code_version=_code_version(),
         started_at=ours.started.isoformat(timespec="seconds"),
+        stored=terms.stored,
+        factors=factors,
     )
 
 

@@ -9,6 +9,7 @@ from app.contracts.recommendations import (
     decode_record,
     document,
     document_place,
+    split_value,
     unmark,
 )
 from batch.errors import BadSettings, CacheUnavailable, UnknownGeneration
@@ -31,7 +32,7 @@ class Shown:
 
 
 def show(client: Client, namespace: Namespace, user: str, n: int | None = None) -> Shown:
-    """The first n items of the user's list, or the whole of it.
+    """The first n items of the user's list, or all k that are served.
 
     Raises UnknownGeneration when nothing is live, CacheUnavailable, BrokenRecord, or BadSettings
     when the user is no Unicode text.
@@ -46,6 +47,8 @@ def show(client: Client, namespace: Namespace, user: str, n: int | None = None) 
         raise BadSettings(f"a user id is UTF-8, not {user!r}") from error
     with cache_errors():
         record: bytes | None = client.hget(*place)
+        if record is not None:
+            record, _ = split_value(record, manifest.factors)
         source = "popular" if record is None else "personal" if record else "exhausted"
         if record is None:
             record = client.get(namespace.popular(name))
@@ -57,7 +60,7 @@ def show(client: Client, namespace: Namespace, user: str, n: int | None = None) 
         record, is_popular = unmark(record)
         entries = [
             (_document(client, namespace, manifest, item), score)
-            for item, score in decode_record(record)[:n]
+            for item, score in decode_record(record)[: min(n or manifest.k, manifest.k)]
         ]
     return Shown(user, name, "popular" if is_popular else source, entries)
 

@@ -6,8 +6,12 @@ The command makes these from its options before anything heavy is loaded, so thi
 from dataclasses import dataclass
 from typing import Any
 
+from app.contracts.events import MAX_RECENT
 from app.contracts.recommendations import MAX_K
 from batch.errors import BadSettings
+
+MAX_STORED = MAX_K - MAX_RECENT
+"""So that what is popular, which is longer, is a record too."""
 
 RULES = ("random", "stratified", "chronological")
 
@@ -106,7 +110,8 @@ class Terms:
     """How long lists are, how they are judged and gated, and how many generations stay.
 
     wait_replicas: how many must have a generation before it is live; None for all.
-    similar: whether the neighbours of each item are published too.
+    similar: whether the neighbours of each item are published too. stored: how many items a user's
+    list has in a live generation, of which k are served; 0 publishes a plain one.
     """
 
     k: int = 10
@@ -115,10 +120,16 @@ class Terms:
     keep: int = 3
     wait_replicas: int | None = None
     similar: bool = True
+    stored: int = 0
 
     def __post_init__(self) -> None:
         """Raise BadSettings for a k or share that is none, or when nobody would judge."""
         check_k(self.k)
+        if self.stored and not self.k <= self.stored <= MAX_STORED:
+            raise BadSettings(
+                f"a live generation stores --k ({self.k}) to {MAX_STORED} items of a user, "
+                f"not {self.stored} (--stored)"
+            )
         if self.holdout.after is not None:
             return
         if not 0 <= self.holdout.share < 1:
@@ -127,6 +138,16 @@ class Terms:
             )
         if not self.holdout.judges and not self.gate.force:
             raise BadSettings("--holdout 0 publishes a model that nobody judged: add --force")
+
+
+def stored_of(k: int) -> int:
+    """How many items a live generation stores of a user where nobody says: room to re-rank."""
+    return max(50, min(2 * k, MAX_STORED))
+
+
+def popular_entries(k: int, stored: int) -> int:
+    """How long the popular list is: k, or so long that it stays full without all recent items."""
+    return stored + MAX_RECENT if stored else k
 
 
 def check_k(k: int) -> None:

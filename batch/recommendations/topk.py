@@ -30,13 +30,15 @@ class Lists:
 
     items: (lists, k) int32 item indices; scores: (lists, k) float32; lengths: (lists,) int32, how
     many entries of each row count. What lies behind a row's length has no meaning. popular:
-    (lists,), which of them are what is popular; None for none.
+    (lists,), which of them are what is popular; None for none. vectors: (lists, factors), see
+    ``with_vectors``; None where nobody asked for them.
     """
 
     items: NDArray[np.int32]
     scores: NDArray[np.float32]
     lengths: NDArray[np.int32]
     popular: NDArray[np.bool_] | None = None
+    vectors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -172,6 +174,11 @@ def recommend(
     ):
         ours[strangers] = theirs
     return replace(lists, popular=strangers)
+
+
+def with_vectors(lists: Lists, users: NDArray[np.float32]) -> Lists:
+    """The lists with the factors of their users, but 0 for who has no list of their own."""
+    return replace(lists, vectors=users * lists.personal[:, np.newaxis])
 
 
 class _Row(NamedTuple):

@@ -1,23 +1,32 @@
-"""The API in this process, over a real server; the watcher looks when a test says so."""
+"""The API in this process, over a real server; its threads look when a test says so."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
 
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
+from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
-from tests.servers import Server
+from tests.servers import Cluster, Server
+
+
+def patient(server: Server | Cluster, namespace: Namespace, **settings: Any) -> Settings:
+    """Settings for a machine that may be busy, and of a worker that does not spread its loads."""
+    slow = {"cache_timeout_ms": 60_000, **settings}
+    return Settings(cache_url=server.url, namespace=namespace.name, **slow)
 
 
 @contextmanager
-def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Watcher]:
+def watching(
+    server: Server, namespace: Namespace, *, spread_seconds: float = 0, **settings: Any
+) -> Iterator[Watcher]:
     """A watcher that has looked once and has no thread."""
-    patient = {"cache_timeout_ms": 60_000, "load_spread_ms": 0, **settings}
-    watcher = Watcher(Settings(cache_url=server.url, namespace=namespace.name, **patient))
+    watcher = Watcher(patient(server, namespace, **settings), spread_seconds=spread_seconds)
     watcher.poll()
     try:
         yield watcher
@@ -29,6 +38,49 @@ def watching(server: Server, namespace: Namespace, **settings: Any) -> Iterator[
 def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
     """The API over such a watcher."""
     with watching(server, namespace, **settings) as watcher:
-        yield create_app(
+        app = create_app(
             Settings(cache_url=server.url, namespace=namespace.name, **settings), watcher
         )
+        yield app
+        if stream := app.extensions["larder"].stream:
+            stream.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One of several that follow what users do; ``get`` asks it, ``did`` tells it."""
+
+    app: Flask
+    watcher: Watcher
+    tail: Tail
+
+    def did(self, type: str, item: str, user: str = "", **more: Any) -> None:
+        """Send an event, and expect it to be taken."""
+        event = {"type": type, "item": item, "user": user, **more}
+        answer = self.app.test_client().post("/events", json=event)
+        assert answer.status_code == 202, answer.data
+
+    def get(self, path: str) -> Any:
+        """The JSON of an answer."""
+        return self.app.test_client().get(path).get_json()
+
+    def items(self, path: str) -> list[str]:
+        """The ids of the items of an answer."""
+        return [each["item"] for each in self.get(path)["recommendations"]]
+
+
+@contextmanager
+def following(server: Server | Cluster, namespace: Namespace, **settings: Any) -> Iterator[Worker]:
+    """A worker that follows what users do, without threads."""
+    chosen = patient(server, namespace, events=True, **settings)
+    watcher = Watcher(chosen)
+    tail = Tail(chosen, watcher)
+    watcher.poll()
+    tail.poll()
+    try:
+        app = create_app(chosen, watcher, tail)
+        yield Worker(app, watcher, tail)
+        app.extensions["larder"].stream.close()
+    finally:
+        tail.stop()
+        watcher.stop()

@@ -24,7 +24,6 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_WATCH_INTERVAL_MS": "200",
         "LARDER_NEAR_CACHE_USERS": "0",
         "LARDER_DOCUMENTS_FOLDER": "/var/cache/larder",
-        "LARDER_LOAD_SPREAD_MS": "0",
         "LARDER_MAX_AGE_SECONDS": "60",
         "LARDER_MAX_BODY_BYTES": "2048",
         "LARDER_REQUEST_TIMEOUT_MS": "700",
@@ -38,11 +37,18 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_THREADS": "5",
         "LARDER_LOG_LEVEL": "error",
         "LARDER_USER_SAMPLE": "true",
+        "LARDER_EVENTS": "true",
+        "LARDER_EVENTS_URL": "redis://events:6379",
+        "LARDER_EVENTS_EXCLUDE": "purchase",
+        "LARDER_EVENTS_MAX": "1000",
+        "LARDER_RECENT_SECONDS": "60",
+        "LARDER_CORS_ORIGINS": "https://shop.example",
     }
     assert set(texts) == {variable(each) for each in fields(Settings)}
     settings = Settings.from_environment(texts)
     found = {variable(each): str(getattr(settings, each.name)) for each in fields(Settings)}
-    assert found == {**texts, "LARDER_METRICS": "True", "LARDER_USER_SAMPLE": "True"}
+    switched = ("LARDER_METRICS", "LARDER_USER_SAMPLE", "LARDER_EVENTS")
+    assert found == {**texts, **dict.fromkeys(switched, "True")}
 
 
 @pytest.mark.parametrize("each", fields(Settings), ids=lambda each: str(each.name))
@@ -133,6 +139,35 @@ def test_a_wrong_url_is_refused_and_its_password_never_shown() -> None:
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
 
+def test_events_are_in_the_cache_unless_a_url_names_another_server() -> None:
+    assert Settings(cache_url="redis://a").url_of_events == "redis://a"
+    assert Settings(cache_url="redis://a", events_url="redis://b").url_of_events == "redis://b"
+
+
+def test_a_wrong_url_of_the_events_is_refused_and_its_password_never_shown() -> None:
+    texts = {"LARDER_EVENTS_URL": "redis://:hunter2/@events"}
+    with pytest.raises(BadSettings) as raised:
+        Settings.from_environment(texts)
+    assert str(raised.value).startswith("LARDER_EVENTS_URL m")
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in repr(Settings(events_url="redis://:hunter2@events"))
+
+
+def test_origins_are_a_list_with_commas() -> None:
+    texts = "https://shop.example, http://localhost:3000,http://[::1]:8080,"
+    expected = {"https://shop.example", "http://localhost:3000", "http://[::1]:8080"}
+    assert Settings(cors_origins=texts).origins == expected
+    assert Settings().origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "shop.example", "https://shop.example/", "https://Shop.example"]
+)
+def test_what_no_browser_sends_as_an_origin_is_refused(origin: str) -> None:
+    with pytest.raises(BadSettings, match="LARDER_CORS_ORIGINS must be origins"):
+        Settings(cors_origins=f"https://a.example,{origin}")
+
+
 @pytest.mark.parametrize("option", ["socket_timeout=60", "socket_connect_timeout=9", "timeout=1"])
 def test_a_url_cannot_make_requests_wait_longer_than_the_setting(option: str) -> None:
     with pytest.raises(BadSettings, match="may carry the options db, ssl_ca_certs"):
@@ -142,3 +177,11 @@ def test_a_url_cannot_make_requests_wait_longer_than_the_setting(option: str) ->
 def test_settings_are_checked_however_they_are_made() -> None:
     with pytest.raises(BadSettings, match="LARDER_THREADS must be 1 to 256, not 0"):
         replace(Settings(), threads=0)
+
+
+def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
+    assert Settings().excluding == {"click", "cart", "purchase", "rating", "hide"}
+    assert Settings(events_exclude="purchase, my.own,").excluding == {"purchase", "my.own"}
+    assert Settings(events_exclude="").excluding == frozenset()
+    with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE must be types such as click,hide"):
+        Settings(events_exclude="click;hide")

@@ -32,7 +32,7 @@ BURSTS = (4, 16, 64)
 BURST_TRIES = 20
 SLACK = 0.85
 WARM = "user, warm (near cache)"
-BURST_HEAD = ["connections at once", "best/s", "median/s", "worst/s", "within 15 %", "least share"]
+BURST_HEAD = ["at once", "best/s", "median/s", "worst/s", "rate", "spread", "least share"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ def main() -> None:
         _print(cases, seen)
         warm = next(case for case in cases if case.name == WARM)
         print(table(BURST_HEAD, [_bursts(warm, size, Path(folder)) for size in BURSTS]))
+        print("(rate: tries within 15 % of the best, whatever else the machine did; spread: tries")
+        print("whose connections were spread over the workers so evenly that they can be)")
         print(f"one round trip to the cache by the client, alone: {_round_trip_us(cache):.0f} us")
 
 
@@ -177,9 +179,12 @@ def _bursts(case: Case, connections: int, folder: Path) -> list[str]:
     tries = [_wrk(case, connections, 1, folder) for _ in range(BURST_TRIES)]
     rates = sorted(each.requests_per_second for each in tries)
     good = sum(rate >= SLACK * rates[-1] for rate in rates)
-    least = min(each.least_share for each in tries)
+    shares = [each.least_share for each in tries]
+    # While the busier of two workers is busy all the time, the other adds its share of that.
+    even = sum(1 / WORKERS / (1 - share) >= SLACK for share in shares)
     figures = (f"{rates[-1]:,.0f}", f"{rates[len(rates) // 2]:,.0f}", f"{rates[0]:,.0f}")
-    return [f"{connections}", *figures, f"{good} of {BURST_TRIES}", f"{least:.2f}"]
+    of = f"of {BURST_TRIES}"
+    return [f"{connections}", *figures, f"{good} {of}", f"{even} {of}", f"{min(shares):.2f}"]
 
 
 def _read(text: str, busy: Sequence[float]) -> Measured:

@@ -12,6 +12,7 @@ from tests.fuzz.findings import Findings
 from tests.fuzz.stack import Stack
 
 _JSON = b"POST /recommendations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+_EVENT = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
 REQUESTS = (
     b"GET /recommendations/u1 HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /recommendations/u1?n=3&fallback=none HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n",
@@ -22,6 +23,8 @@ REQUESTS = (
     b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
     _JSON + b'Content-Length: 25\r\n\r\n{"users":["u1","x"],"n":3}'[:-1] + b"}",
     _JSON + b'Transfer-Encoding: chunked\r\n\r\nf\r\n{"users":["u1"]\r\n1\r\n}\r\n0\r\n\r\n',
+    _EVENT + b'Content-Length: 52\r\n\r\n{"type":"click","user":"zz","item":"i1","value":1e9}',
+    _EVENT + b'Content-Length: 43\r\n\r\n{"events":[{"type":"hide","session":"s1"}]}',
     _JSON + b"Content-Length: 200000\r\nExpect: 100-continue\r\n\r\n" + b"[" * 150_000,
 )
 NASTY = (

@@ -81,7 +81,11 @@ def running(folder: Path, server: str) -> Iterator[Stack]:
             variables={"LARDER_CACHE_URL": cache.url, "LARDER_NAMESPACE": NAMESPACE},
         )
         assert published.returncode == 0, published.stderr
-        settings = {"request_timeout_ms": str(REQUEST_TIMEOUT_MS), "near_cache_users": "0"}
+        settings = {
+            "request_timeout_ms": str(REQUEST_TIMEOUT_MS),
+            "near_cache_users": "0",
+            "events": "true",
+        }
         with LoggedApi(folder / "api.log", cache.url, server=server, **settings) as api:
             wait_until(lambda: get(api.url, "/health/ready").status == 200)
             lists = {user: get(api.url, f"/recommendations/{user}").body for user in USERS}

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 HOUSE = Path(__file__).parents[2]
 LOCKS = {
-    "app/requirements.txt": ["granian"],
+    "app/requirements.txt": ["granian", "live"],
     "batch/requirements.txt": ["batch"],
     "batch/requirements-spark.txt": ["spark"],
     "loadtest/requirements.txt": ["loadtest"],

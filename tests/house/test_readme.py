@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from app.contracts.keys import keys_key
-from app.contracts.recommendations import Namespace
+from app.contracts.recommendations import MODEL, Namespace, factors_part
 from app.http.factory import create_app
 from app.settings import Settings, variable
 from batch.command.cli import cli
@@ -82,6 +82,8 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.chunk(generation, 0),
         space.popular(generation),
         space.sample(generation),
+        space.part(generation, MODEL),
+        space.part(generation, factors_part(0)),
     }
     assert set(re.findall(r"^\| `(larder:[^`]*)`", read("batch/README.md"), re.MULTILINE)) == keys
 

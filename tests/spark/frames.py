@@ -16,11 +16,14 @@ from batch.interactions.pairs import Interactions, Report
 from batch.recommendations.cluster.blocks import Learned, View, balanced
 from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.ids import Indexed, index
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Factors, Scale
 from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.pipeline import Candidate
 
 NOTHING_READ = Report(files=1, rows=0, rejected={}, merged=0, zero=0)
+
+WIDTH = 8
+"""How many factors are drawn."""
 
 
 def frame_of(spark: SparkSession, made: Interactions, **more: NDArray[Any]) -> DataFrame:
@@ -103,20 +106,22 @@ def view_of(spark: SparkSession, weights: csr_matrix, blocks: int, stack: ExitSt
 
 def factors_of(model: Learned) -> Factors:
     """A model of the cluster, brought to this machine."""
-    return Factors(np.concatenate(model.users.collect()), model.items)
+    return Factors(np.concatenate(model.users.collect()), model.items, model.scale)
 
 
 def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> Learned:
     """Factors of this machine as a model of the cluster. starts: the first user of each block."""
     blocks = [factors.users[first:last] for first, last in zip(starts[:-1], starts[1:])]
-    return Learned(spark.sparkContext.parallelize(blocks, len(blocks)), factors.items)
+    return Learned(
+        spark.sparkContext.parallelize(blocks, len(blocks)), factors.items, factors.scale
+    )
 
 
-def drawn(users: int, items: int, width: int = 8, seed: int = 0) -> Factors:
+def drawn(users: int, items: int, width: int = WIDTH, seed: int = 0) -> Factors:
     """Random factors; no two scores are near each other."""
     rng = np.random.default_rng(seed)
-    sizes = (users, width), (items, width)
-    return Factors(*(rng.normal(size=size).astype(np.float32) for size in sizes))
+    mine, theirs = (rng.normal(size=(many, width)).astype(np.float32) for many in (users, items))
+    return Factors(mine, theirs, Scale(confidence=6.0, penalty=2.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +159,13 @@ class KnownOnCluster:
 
 
 def both_candidates(
-    frame: DataFrame, cache_url: str, stack: ExitStack, rates: bool = False
+    frame: DataFrame, cache_url: str, stack: ExitStack, rates: bool = False, stored: int = 0
 ) -> tuple[LocalCandidate, ClusterCandidate]:
     """Candidates of one machine and of a cluster: the same pairs, numbers and factors.
 
     frame: user, item (string), weight and, where known, timestamp.
     """
-    indexed = index(frame, stack)
+    indexed = index(frame, stack, stored, WIDTH)
     made = gathered(indexed)
     factors = drawn(len(made.users), len(made.items))
     learner = KnownOnCluster(factors, rates)

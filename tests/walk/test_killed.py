@@ -21,7 +21,7 @@ from batch.errors import Locked
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
-from tests.generations import contents, keys_of, publish_by_hand, read_back
+from tests.generations import keys_of, live_contents, publish_by_hand, read_back
 from tests.servers import Server, wait_until
 
 # Python 3.12 and later warn of a fork beside threads; these children only publish and die.
@@ -71,8 +71,11 @@ class MortalPipeline(redis.client.Pipeline):
 
 
 def work(url: str, namespace: Namespace, dies_after: int = 10**9) -> int:
-    """Publish DEAD as a run does, until killed; returns how many commands it took."""
-    manifest, made = contents(namespace, USERS, ITEMS)
+    """Publish DEAD as a run does, until killed; returns how many commands it took.
+
+    It is a live generation: that has every kind of part.
+    """
+    manifest, made = live_contents(namespace, USERS, ITEMS)
     client: Mortal
     with Mortal.from_url(url) as client:
         client.commands_left = dies_after

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import redis
 
+from app.contracts.events import Actor, Event, Recent, Streams
 from app.contracts.recommendations import Namespace
+from app.events.stream import Stream
+from app.settings import Settings
 from batch.errors import CacheUnavailable, Locked
 from batch.generations.connect import connect
 from batch.generations.lock import hold
@@ -231,3 +234,20 @@ def test_a_cluster_shares_out_the_parts(
     assert min(held) > 50 and sum(held) == len(list(manifest.keys(namespace))) + 2
     control = (namespace.live, namespace.generations, namespace.lock)
     assert len({cluster_client.keyslot(key) for key in control}) == 1
+
+
+def test_events_are_taken_with_what_follows_from_them(
+    url: str, opened: Any, namespace: Namespace
+) -> None:
+    settings = Settings(cache_url=url, namespace=namespace.name, cache_timeout_ms=60_000)
+    users = [f"u{number}" for number in range(20)]
+    events = [Event(id=u, type="click", time=7, user=u, session="s", item="i") for u in users]
+    streams = Streams(namespace.name)
+    with closing(Stream(settings)) as stream:
+        stream.add(events[:19], 1000)
+        stream.add(events[19:], 2000)
+    found = [Event.decode(entry) for _, entry in opened.xrange(streams.events)]
+    assert found == events
+    for actor, ms in ((Actor.user("u3"), 1000), (Actor.session("s"), 2000)):
+        recents = opened.zrevrange(streams.recent(actor), 0, -1, withscores=True)
+        assert [Recent.decode(*each) for each in recents] == [Recent("click", "i", ms)]

@@ -14,7 +14,6 @@ import errno
 import io
 import math
 import os
-import resource
 import socket
 import sys
 import time
@@ -33,13 +32,11 @@ from app.http.connections.clients import Clients, Limits
 from app.http.connections.connection import Connection
 from app.http.connections.incoming import Whole
 from app.http.connections.shares import Share
+from app.http.descriptors import connections
 from app.settings import Settings
 
 STOP_SECONDS = 2.0
 """A worker that stops keeps idle connections so long, for a request that is on its way."""
-
-OTHER_FILES = 128
-"""Open files that are kept for other things than clients."""
 
 SWITCH_SECONDS = 0.001
 """So long a thread computes before the loop has its turn. With Python's own 5 ms the loop, which
@@ -73,7 +70,7 @@ class PatientWorker(Worker):  # type: ignore[misc]
             timeout_seconds=settings.request_timeout_ms / 1000,
             keep_alive_seconds=self.cfg.keepalive,
             body_bytes=settings.max_body_bytes,
-            connections=min(self.cfg.worker_connections, _allow_files() - OTHER_FILES),
+            connections=min(self.cfg.worker_connections, connections()),
         )
         self._whole: SimpleQueue[tuple[Connection, Whole]] = SimpleQueue()
         self._clients = Clients(self.cfg, self.log, limits, self._enqueue)
@@ -208,10 +205,3 @@ def _complete(environ: dict[str, Any], whole: Whole) -> None:
     if environ.pop("HTTP_TRANSFER_ENCODING", None) or whole.length:
         environ["CONTENT_LENGTH"] = str(whole.length)
     del environ["wsgi.input_terminated"]
-
-
-def _allow_files() -> int:
-    """Let this process open as many files as it may; returns how many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard

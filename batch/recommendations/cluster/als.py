@@ -20,8 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, Matrix, Side, View, cpus, kept
+from batch.recommendations.engines.engine import Scale
 from batch.recommendations.engines.implicit_als import ImplicitALS, diverged
-from batch.recommendations.topk import BLOCK
+from batch.recommendations.live import gram_of
 
 CHECKPOINT_EVERY = 3
 """Iterations, where there is a folder for checkpoints: what led to them is then forgotten."""
@@ -71,7 +72,8 @@ class BlockedALS:
         until the stack is closed. Raises NotGoodEnough when the fit fails.
         """
         users, items = view.users, view.items
-        solve = _Solver(self.model, *self._scale(view))
+        mean, penalty = self._scale(view)
+        solve = _Solver(self.model, mean, penalty)
         halves = _Half(solve, users, items, stack), _Half(solve, items, users, stack)
         mine, theirs = self._begin(users, 0), self._begin(items, users.size)
         fixed = self._fix(items, theirs, stack)
@@ -80,7 +82,7 @@ class BlockedALS:
             theirs, fixed = self._step(halves[1], items, theirs, fixed, stack)
             advance(1)
         whole = fixed.whole.value if fixed.whole is not None else np.concatenate(theirs.collect())
-        return Learned(mine, whole)
+        return Learned(mine, whole, Scale(self.model.alpha / mean, penalty))
 
     def _step(
         self, half: "_Half", side: Side, factors: "RDD[Matrix]", fixed: Fixed, stack: ExitStack
@@ -228,20 +230,12 @@ def _rank(part: tuple[int, Any]) -> int:
     return part[0]
 
 
-def _gram(factors: Matrix) -> NDArray[np.float64]:
-    total = np.zeros((factors.shape[1], factors.shape[1]))
-    for first in range(0, len(factors), BLOCK):
-        wide = factors[first : first + BLOCK].astype(np.float64)
-        total += wide.T @ wide
-    return total
-
-
 def _summed(blocks: "RDD[Matrix]") -> NDArray[np.float64]:
     """The Gram matrix of all blocks, added up in their order, some of them by executors."""
 
     def some(block: int, found: Iterable[Matrix]) -> Iterator[tuple[int, Any]]:
         for factors in found:
-            yield block, _gram(factors)
+            yield block, gram_of(factors)
 
     groups = math.ceil(blocks.getNumPartitions() / _GRAMS)
     grouped = blocks.mapPartitionsWithIndex(some).partitionBy(groups, lambda block: block // _GRAMS)
@@ -255,7 +249,7 @@ def _add(grams: list[tuple[int, NDArray[np.float64]]]) -> NDArray[np.float64]:
 
 def _rest(gram: NDArray[np.float64], named: Matrix) -> Matrix:
     """Rows that, below the named ones, complete the Gram matrix: a square root of what it lacks."""
-    values, vectors = np.linalg.eigh(gram - _gram(named))
+    values, vectors = np.linalg.eigh(gram - gram_of(named))
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0))).T, np.float32, order="C")
 
 

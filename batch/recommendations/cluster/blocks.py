@@ -18,6 +18,8 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
+from batch.recommendations.engines.engine import Scale
+
 Matrix = NDArray[np.float32]
 
 _COLUMNS = ("row", "column", "weight")
@@ -72,10 +74,14 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned. users: a block of factors per partition; items: (items, factors)."""
+    """What was learned. users: a block of factors per partition; items: (items, factors).
+
+    scale: None where nobody can follow users by it.
+    """
 
     users: "RDD[Matrix]"
     items: Matrix
+    scale: Scale | None = None
 
 
 def factors(frame: DataFrame, starts: NDArray[np.int64], width: int) -> "RDD[Matrix]":

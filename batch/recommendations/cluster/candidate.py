@@ -112,7 +112,12 @@ class ClusterCandidate:
             return trial.judge(k, progress)
 
     def train(
-        self, namespace: Namespace, documents: Iterable[bytes], k: int, progress: Progress
+        self,
+        namespace: Namespace,
+        documents: Iterable[bytes],
+        k: int,
+        progress: Progress,
+        stored: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.learner, view, "train on all", progress, self.stack)
@@ -126,6 +131,7 @@ class ClusterCandidate:
             self.cache_url,
             k,
             self.stack,
+            stored,
         )
 
 

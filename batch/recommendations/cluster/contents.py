@@ -34,10 +34,13 @@ from batch.recommendations.lists import (
     warn_of_loose_buckets,
     write_buckets,
     write_common,
+    write_live,
     write_similar,
 )
+from batch.recommendations.live import Live
 from batch.recommendations.similar import Company, most_similar
-from batch.recommendations.topk import Crowd, popular_list, recommend
+from batch.recommendations.terms import popular_entries
+from batch.recommendations.topk import Crowd, Lists, popular_list, recommend, with_vectors
 
 _SIMILAR_AT_A_TIME = 100
 
@@ -88,7 +91,7 @@ class Target:
             else:
                 write_buckets(client, keys, shelves, lists_of, parts, wanted)
         some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
-        return Shelf(whose, buckets, sum(parts.sizes), parts.checksum, parts.fullest, some)
+        return Shelf(whose, buckets, sum(parts.sizes), parts.checksum, parts.fullest(), some)
 
     def _wanted(self, client: Client, keys: list[str], done: int) -> None:
         """A task may outlive its run: stop, and leave nothing in a generation that was deleted."""
@@ -115,7 +118,9 @@ class ClusterWritten:
 
     @property
     def fullest(self) -> tuple[str, int] | None:
-        found = [shelf.fullest for shelf in self.shelves if shelf.fullest is not None]
+        live = self._target.manifest.stored > 0  # whose users' values are the longest
+        shelves = [each for each in self.shelves if each.whose is Whose.USERS or not live]
+        found = [shelf.fullest for shelf in shelves if shelf.fullest is not None]
         return max(found, key=itemgetter(1), default=None)
 
     @property
@@ -123,7 +128,7 @@ class ClusterWritten:
         return self._common.checksum + sum(shelf.checksum for shelf in self.shelves)
 
     def completed(self, client: Client, manifest: Manifest) -> Manifest:
-        warn_of_loose_buckets(client, self.fullest, manifest.k)
+        warn_of_loose_buckets(client, self.fullest, manifest.longest_value)
         return replace(manifest, document_bytes=sum(self._common.sizes))
 
     def verify(self, client: Client) -> None:
@@ -145,7 +150,7 @@ class ClusterContents:
     """A ``publish.Contents`` whose lists executors make and write.
 
     seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; stack: what
-    is sent to executors is deleted when it closes.
+    is sent to executors is deleted when it closes; stored: see ``terms.Terms``.
     """
 
     namespace: Namespace
@@ -157,11 +162,14 @@ class ClusterContents:
     cache_url: str = field(repr=False)
     k: int
     stack: ExitStack
+    stored: int = 0
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
-        popular = popular_list(self.crowd.share, self.k)
+        popular = popular_list(self.crowd.share, popular_entries(self.k, self.stored))
         write_common(client, space, name, popular, self._sample(), self.documents, common)
+        if self.stored:
+            write_live(client, space, name, self._live(), common)
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
         sides = [self._similar(target)] if manifest.similar_buckets else []
@@ -186,6 +194,12 @@ class ClusterContents:
         some = self.indexed.users.where(F.col("row") < each).select("user", "block", "row")
         table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
         return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
+
+    def _live(self) -> Live:
+        sums = self.model.users.map(lambda users: users.sum(axis=0, dtype=np.float64))
+        mean = sums.treeReduce(np.add) / max(self.indexed.user_count, 1)
+        assert self.model.scale is not None
+        return Live(self.model.items, mean, self.model.scale)
 
     def _similar(self, target: Target) -> "RDD[Shelf]":
         """The neighbours of the items, some buckets a task."""
@@ -215,7 +229,7 @@ class ClusterContents:
 
     def _users(self, target: Target) -> "RDD[Shelf]":
         """The lists of the users, a block a task."""
-        sent, k = self._send((self.model.items, self.crowd)), self.k
+        sent, k, stored = self._send((self.model.items, self.crowd)), self.k, self.stored
         ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
 
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
@@ -225,12 +239,12 @@ class ClusterContents:
                 bounds = np.searchsorted(numbers, np.arange(buckets.start, buckets.stop + 1))
                 shelves = Shelves(names, np.arange(len(names)), bounds.tolist())
                 factors = Factors(users, items)
-                yield target.write(
-                    Whose.USERS,
-                    buckets,
-                    shelves,
-                    lambda rows: recommend(factors, crowd, seen, rows, k, threads),
-                )
+
+                def lists_of(rows: NDArray[np.int64]) -> Lists:
+                    lists = recommend(factors, crowd, seen, rows, stored or k, threads)
+                    return with_vectors(lists, users[rows]) if stored else lists
+
+                yield target.write(Whose.USERS, buckets, shelves, lists_of)
 
         return self.seen.zip(self.model.users).zip(self._names()).mapPartitionsWithIndex(write)
 

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from app.contracts.recommendations import bucket_count, bucket_of, field
+from app.contracts.recommendations import bucket_count, bucket_of, bucket_size, field
 from batch.recommendations.cluster.blocks import View, balanced
 
 PAIRS_PER_BLOCK = 1_000_000
@@ -35,7 +35,8 @@ class Indexed:
     frame: block, user, item_block, item (int), weight (float), timestamp (double) where the input
     has one, and whatever else came along; users: user (the id), name (its field in the cache),
     bucket, block, row (within the block); items: their ids, sorted; counts: (items,), the pairs of
-    each; starts, item_starts: (blocks + 1,), the first user or item of each block.
+    each; starts, item_starts: (blocks + 1,), the first user or item of each block; bucket_size:
+    about how many users share a bucket.
     """
 
     frame: DataFrame
@@ -44,6 +45,7 @@ class Indexed:
     counts: NDArray[np.int64]
     starts: NDArray[np.int64]
     item_starts: NDArray[np.int64]
+    bucket_size: int
 
     @property
     def blocks(self) -> int:
@@ -56,7 +58,7 @@ class Indexed:
     @property
     def buckets(self) -> int:
         """How many buckets the users are spread over."""
-        return bucket_count(self.user_count)
+        return bucket_count(self.user_count, self.bucket_size)
 
     def buckets_of(self, block: int) -> range:
         """The buckets of a block."""
@@ -68,10 +70,10 @@ class Indexed:
         return View.of(frame, self.starts, self.item_starts, stack)
 
 
-def index(frame: DataFrame, stack: ExitStack) -> Indexed:
+def index(frame: DataFrame, stack: ExitStack, stored: int = 0, factors: int = 0) -> Indexed:
     """Number the users and items of pairs (user, item: string; the other columns stay).
 
-    The numbers are kept until the stack is closed.
+    The numbers are kept until the stack is closed. stored, factors: see ``bucket_size``.
     """
     spark = frame.sparkSession
     found = frame.groupBy("item").count().toArrow().sort_by("item")
@@ -81,7 +83,8 @@ def index(frame: DataFrame, stack: ExitStack) -> Indexed:
     number = np.arange(len(counts), dtype=np.int32)
     item_block = np.searchsorted(item_starts, number, side="right").astype(np.int32) - 1
     items = pa.table({"item": found["item"], "number": number, "item_block": item_block})
-    users, starts = _place(frame.select("user").distinct(), blocks)
+    size = bucket_size(stored, len(counts), factors)
+    users, starts = _place(frame.select("user").distinct(), blocks, size)
     first = F.element_at(F.lit(starts[:-1]), F.col("block") + 1)
     codes = users.select("user", "block", (F.col("row") + first).cast("int").alias("number"))
     indexed = (
@@ -96,7 +99,7 @@ def index(frame: DataFrame, stack: ExitStack) -> Indexed:
     stack.callback(users.unpersist)
     stack.callback(indexed.unpersist)
     indexed.count()  # from here on what was read can go
-    return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts)
+    return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts, size)
 
 
 def block_count(spark: SparkSession, pairs: int) -> int:
@@ -107,9 +110,9 @@ def block_count(spark: SparkSession, pairs: int) -> int:
     return tasks * math.ceil(pairs / (PAIRS_PER_BLOCK * threads) / tasks)
 
 
-def _place(users: DataFrame, blocks: int) -> tuple[DataFrame, NDArray[np.int64]]:
+def _place(users: DataFrame, blocks: int, size: int) -> tuple[DataFrame, NDArray[np.int64]]:
     users = users.persist(StorageLevel.MEMORY_AND_DISK)
-    buckets = bucket_count(users.count())
+    buckets = bucket_count(users.count(), size)
     schema = "user string, name binary, bucket int, block int"
 
     def place(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, View, factors, kept
 from batch.recommendations.cluster.ids import block_count
+from batch.recommendations.engines.engine import Scale
 from batch.recommendations.engines.implicit_als import diverged
 
 Feedback = Literal["implicit", "explicit"]
@@ -57,7 +58,15 @@ class MllibALS:
         users, items = self.learn(view.frame, advance)
         by_block = factors(users, view.users.starts, self.factors)
         whole = factors(items, view.items.starts, self.factors).collect()
-        return Learned(kept(by_block, stack), np.concatenate(whole))
+        return Learned(kept(by_block, stack), np.concatenate(whole), self._scale(view))
+
+    def _scale(self, view: View) -> Scale | None:
+        """As ``ImplicitALS`` would have it, for an average interaction and an average user."""
+        if self.rates:
+            return None
+        pairs, mean = _measure(view.frame)
+        penalty = self.regularization * pairs / view.users.size
+        return Scale((1 + self.alpha) / mean, penalty)
 
     def learn(self, frame: DataFrame, advance: Advance) -> tuple[DataFrame, DataFrame]:
         """Learn the factors of users and items: two frames of (id int, features array<float>).

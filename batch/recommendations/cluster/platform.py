@@ -26,10 +26,14 @@ log = logging.getLogger("larder")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported."""
+    """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported.
+
+    stored: of the generation that a candidate becomes, see ``terms.Terms``.
+    """
 
     model: Model
     options: SparkOptions
+    stored: int = 0
 
     @contextmanager
     def candidate(
@@ -39,7 +43,8 @@ class Cluster:
         with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
             reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, interactions, reading, reading.rejects_folder, stack)
-            indexed = _numbered(pairs.frame, [pairs], progress, stack)
+            factors = chosen.settings["factors"] if self.stored else 0
+            indexed = _numbered(pairs.frame, [pairs], progress, stack, self.stored, factors)
             repeat = self.model.repeat
             yield ClusterCandidate(pairs.report, indexed, chosen, cache_url, stack, repeat)
 
@@ -77,12 +82,17 @@ class Cluster:
 
 
 def _numbered(
-    frame: DataFrame, inputs: list[Pairs], progress: Progress, stack: ExitStack
+    frame: DataFrame,
+    inputs: list[Pairs],
+    progress: Progress,
+    stack: ExitStack,
+    stored: int = 0,
+    factors: int = 0,
 ) -> Indexed:
     """Number users and items; the ids of the inputs are then let go."""
     total = sum(each.report.pairs for each in inputs)
     with progress.step("number", total, "pairs") as advance:
-        indexed = index(frame, stack)
+        indexed = index(frame, stack, stored, factors)
         advance(total)
     for each in inputs:
         each.release()

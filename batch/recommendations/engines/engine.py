@@ -11,14 +11,27 @@ from batch.progress import Advance
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """What a fit on implicit feedback made of weights.
+
+    confidence: that in an interaction, over log(1 + weight); penalty: the absolute regularization.
+    """
+
+    confidence: float
+    penalty: float
+
+
+@dataclass(frozen=True, slots=True)
 class Factors:
     """A fitted model: users (users, factors) and items (items, factors), both float32.
 
-    The score of an item for a user is the inner product of their rows.
+    The score of an item for a user is the inner product of their rows. scale: None where nobody
+    can follow users by it.
     """
 
     users: NDArray[np.float32]
     items: NDArray[np.float32]
+    scale: Scale | None = None
 
 
 class Engine(Protocol):

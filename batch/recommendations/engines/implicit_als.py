@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from batch.errors import NotGoodEnough
 from batch.progress import Advance
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Factors, Scale
 from batch.recommendations.terms import Hyperparameters
 
 
@@ -66,8 +66,9 @@ class ImplicitALS(Hyperparameters):
     def fit(self, weights: csr_matrix, advance: Advance) -> Factors:
         users = int(np.count_nonzero(np.diff(weights.indptr)))
         items = len(np.unique(weights.indices))
+        penalty = self.penalty(weights.nnz, users, items)
         with threadpool_limits(1, user_api="blas"):  # the solver has threads of its own
-            model = self.library(self.penalty(weights.nnz, users, items))
+            model = self.library(penalty)
             try:
                 with np.errstate(over="ignore", invalid="ignore"):  # the NaN is an error below
                     model.fit(
@@ -77,7 +78,8 @@ class ImplicitALS(Hyperparameters):
                     )
             except ModelFitError as error:
                 raise diverged(str(error)) from error
-        return Factors(model.user_factors, model.item_factors)
+        mean = float(np.log1p(weights.data).mean(dtype=np.float64))
+        return Factors(model.user_factors, model.item_factors, Scale(self.alpha / mean, penalty))
 
 
 def diverged(why: str) -> NotGoodEnough:

@@ -223,7 +223,8 @@ def _good(connection: duckdb.DuckDBPyConnection, columns: Columns) -> tuple[int,
         connection,
         columns.checks,
         "rows",
-        lambda rows: f"SELECT {_select(columns)}, reason, 1 AS n FROM "
+        lambda rows: f"CREATE OR REPLACE TEMP TABLE rows AS SELECT {_select(columns)}, reason, "
+        "1 AS n FROM "
         f"(SELECT *, {reason} AS reason FROM ({rows}))",
         rejects.append,
     )

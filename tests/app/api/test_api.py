@@ -374,6 +374,16 @@ class TestSimilar:
             b'{"item":"i0","title":"Title of 0","score":0.875}]}'
         )
 
+    def test_an_item_of_whose_neighbours_nothing_is_known_gets_none(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        client.hset(namespace.similar_bucket(GENERATION, 0), "i8", b"")
+        with answering(server, namespace) as app:
+            answer = app.test_client().get("/items/i8/similar")
+        assert answer.status_code == 200
+        assert answer.data == b'{"item":"i8","generation":"20260101T000000Z-0001","similar":[]}'
+
     @pytest.mark.parametrize("path", ["/items/i8/similar", "/items/nobody/similar"])
     def test_a_generation_without_similar_items_says_so(
         self, server: Server, client: Any, namespace: Namespace, path: str
@@ -550,9 +560,8 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            ("GET", "/recommendations", {"POST", "OPTIONS"}),
             ("POST", "/recommendations/u1", {"GET", "HEAD", "OPTIONS"}),
-            ("PUT", "/recommendations", {"POST", "OPTIONS"}),
+            ("PUT", "/recommendations", {"GET", "HEAD", "POST", "OPTIONS"}),
             ("DELETE", "/generation", {"GET", "HEAD", "OPTIONS"}),
             ("PATCH", "/items/i1/similar", {"GET", "HEAD", "OPTIONS"}),
             ("POST", "/health/ready", {"GET", "HEAD", "OPTIONS"}),

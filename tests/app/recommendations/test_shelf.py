@@ -12,11 +12,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Namespace, encode_chunk, encode_document
 from app.recommendations.documents import Documents, write
+from app.recommendations.factors import ALIGNMENT, laid_out
 from app.recommendations.shelf import BeingMade, Shelf
 from tests.app.served import watching
 from tests.generations import MANIFEST, publish_by_hand
@@ -64,6 +66,82 @@ class TestDocuments:
         with pytest.raises(BrokenRecord):
             shelf(tmp_path).documents(FIRST, lambda file: write(file, FIRST, b"", chunks))
         assert files(tmp_path) == []
+
+
+WIDTH = 8
+LIVE = replace(FIRST, factors=WIDTH)
+
+
+def factors() -> tuple[Any, Any, bytes]:
+    """Rows of factors with their norms falling, which item each is of, and a model."""
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((300, WIDTH)).astype(np.float16)
+    rows = rows[np.argsort(-np.linalg.norm(rows.astype(np.float32), axis=1))]
+    items = rng.permutation(300).astype("<u4")
+    numbers = np.arange(WIDTH * WIDTH + WIDTH + 2, dtype="<f4")
+    return rows, items, numbers.tobytes() + items.tobytes()
+
+
+def live(file: BinaryIO) -> None:
+    rows, _, model = factors()
+    halves = [rows[:200].tobytes(), rows[200:].tobytes()]
+    write(file, LIVE, b"popular", CHUNKS, True, laid_out(LIVE, model, halves))
+
+
+class TestFollowing:
+    def test_every_item_is_found_by_its_id_and_no_other(self, tmp_path: Path) -> None:
+        found = shelf(tmp_path).documents(LIVE, live, "live")
+        assert found.find is not None
+        assert [found.find(item) for item in IDS] == list(range(300))
+        for other in ("", "i", "i296", "q", 'q"', "I0", "\ud800", 'i1"', "x" * 1023):
+            assert found.find(other) is None
+
+    def test_two_ids_of_one_hash_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("app.recommendations.documents._hash", lambda item: len(item))
+        memory = BytesIO()
+        live(memory)
+        find = Documents.of(memory.getvalue()).find
+        assert find is not None and [find(item) for item in IDS] == list(range(300))
+        assert find("i999") is None
+
+    def test_the_factors_lie_as_they_are_multiplied(self, tmp_path: Path) -> None:
+        found = shelf(tmp_path).documents(LIVE, live, "live").factors
+        rows, items, model = factors()
+        assert found is not None and found.width == WIDTH
+        wide = np.frombuffer(found.rows, np.float32).reshape(300, WIDTH)
+        assert wide.ctypes.data % ALIGNMENT == 0 and wide.tolist() == rows.tolist()
+        norms = np.frombuffer(found.norms, np.float32)
+        assert np.all(np.diff(norms) <= 0) and np.all(norms >= np.linalg.norm(wide, axis=1))
+        assert np.frombuffer(found.items, np.uint32).tolist() == items.tolist()
+        assert np.frombuffer(found.places, np.uint32)[items].tolist() == list(range(300))
+        assert bytes(found.matrix) + bytes(found.mean) == model[: 4 * (WIDTH + 1) * WIDTH]
+        assert (found.confidence, found.penalty) == (WIDTH * (WIDTH + 1), WIDTH * (WIDTH + 1) + 1)
+
+    def test_without_either_the_file_has_documents_all_the_same(self, tmp_path: Path) -> None:
+        plain = shelf(tmp_path).documents(LIVE, lambda file: write(file, LIVE, b"", CHUNKS))
+        assert (plain.find, plain.factors) == (None, None)
+        assert plain.opening(299) + b"}" == DOCUMENTS[299]
+
+    @pytest.mark.parametrize("damage", ["short", "long", "model", "twice", "cut"])
+    def test_factors_of_other_items_are_no_generation(self, damage: str) -> None:
+        rows, items, model = factors()
+        chunks = {
+            "short": [rows[:299].tobytes()],
+            "long": [rows.tobytes(), rows[:1].tobytes()],
+            "cut": [rows.tobytes()[:-1]],
+        }
+        if damage == "model":
+            model = model[:-4]
+        if damage == "twice":
+            model = model[:-4] + items[:1].tobytes()
+        with pytest.raises(BrokenRecord):
+            list(laid_out(LIVE, model, chunks.get(damage, [rows.tobytes()])))
+
+    def test_a_document_without_an_id_is_no_generation(self) -> None:
+        chunk = encode_chunk([b'{"item":7}'])
+        one = replace(FIRST, items=1)
+        with pytest.raises(BrokenRecord, match="expected the id of an item"):
+            write(BytesIO(), one, b"", [chunk], True)
 
 
 class TestTheFile:

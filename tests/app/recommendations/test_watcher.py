@@ -325,7 +325,7 @@ class TestFollowing:
         self, server: Server, client: Any, namespace: Namespace
     ) -> None:
         publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace, load_spread_ms=3_600_000) as watcher:
+        with watching(server, namespace, spread_seconds=3600) as watcher:
             assert watcher.live().manifest.generation == FIRST, "the first one has no time to lose"
             publish_by_hand(client, namespace, SECOND)
             _still_serves_the_first(watcher)

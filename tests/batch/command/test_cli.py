@@ -331,6 +331,28 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
     assert larder("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
 
 
+def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str]) -> None:
+    done = larder("refresh", board, "--live", "--k", "40", **where)
+    assert done.returncode == 0, done.stderr
+    assert "documents and factors take" in done.stdout
+    (told,) = one_object(larder("generations", "--json", **where))["generations"]
+    assert (told["stored"], told["k"]) == (80, 40)
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--stored", "20"], "--stored needs --live"),
+        (["--live", "--stored", "9"], "stores --k (10) to 900 items of a user, not 9"),
+        (["--live", "--feedback", "explicit", "--engine", "spark"], "say --no-live, or leave out"),
+    ],
+)
+def test_what_cannot_be_live_is_told_before_anything_is_read(
+    arguments: list[str], sentence: str, where: dict[str, str]
+) -> None:
+    refused(larder("refresh", "nowhere.csv", *arguments, **where), sentence)
+
+
 def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> None:
     assert one_object(larder("generations", "--json", **where)) == {
         "namespace": where["namespace"],
@@ -349,6 +371,7 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "items": 20,
         "interactions": 360,
         "k": 3,
+        "stored": 0,
         "similar": False,
         "engine": "implicit",
         "forced": False,

@@ -15,7 +15,9 @@ from batch.command.size import (
     member_bytes,
 )
 from batch.errors import CacheUnavailable
-from tests.generations import publish_by_hand
+from batch.generations.lock import hold
+from batch.generations.publish import publish
+from tests.generations import live_contents, publish_by_hand
 from tests.servers import Server, run
 
 ITEMS = [f"item {number:05}" for number in range(2_000)]
@@ -106,3 +108,38 @@ def test_room_is_compared_with_what_a_generation_takes(
     else:
         check_room(needed, free)
         assert ("will take about 93.7 MB" in caplog.text) == told
+
+
+def test_the_memory_of_a_live_generation_is_what_servers_use() -> None:
+    users = [str(UUID(int=number * 2**64 + 1)) for number in range(10_000)]
+    sizes = []
+    for some in (users[:1], users):
+        with Server() as server, redis.Redis.from_url(server.url) as client:
+            before = client.info("memory")["used_memory"]
+            space, items = Namespace("size"), ITEMS[: len(some)]
+            manifest, made = live_contents(space, some, items, k=10, stored=50, width=64)
+            with hold(client, space) as lease:
+                publish(client, space, manifest, made, lease)
+            sizes.append(client.info("memory")["used_memory"] - before)
+    plan = Deployment(
+        users=len(users),
+        items=len(ITEMS),
+        id_bytes=36,
+        document_bytes=DOCUMENT_BYTES,
+        stored=50,
+        factors=64,
+    )
+    assert generation_bytes(plan) == pytest.approx(sizes[1] - sizes[0], rel=0.1)
+
+
+def test_a_live_generation_is_planned_by_what_it_stores() -> None:
+    plain, live, longer = (
+        json.loads(run("size", "--users", "1000", "--items", "100", "--json", *more).stdout)
+        for more in ([], ["--live"], ["--live", "--stored", "99", "--factors", "256"])
+    )
+    for name in (
+        "one_generation_in_the_cache",
+        "documents_on_each_machine",
+        "network_to_the_cache",
+    ):
+        assert plain[name]["amount"] < live[name]["amount"] < longer[name]["amount"]

@@ -90,6 +90,9 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         generation = place.get("/generation")
         answer = place.get("/recommendations/u7")
         assert (generation["users"], generation["k"]) == (40, 3)
+        cache = ["--cache-url", f"redis://127.0.0.1:{place.cache_port}/0"]
+        (told,) = json.loads(servers.run("generations", "--json", *cache).stdout)["generations"]
+        assert told["stored"] == 50
         assert answer["source"] == "personal" and len(answer["recommendations"]) == 3
         second = Place(place.folder, free_port(), free_port())
         refused(servers.run("up", *second.options), f"{place.folder} is in use by another")

@@ -93,7 +93,10 @@ def test_a_lock_set_by_hand_keeps_every_run_away(
 def test_whoever_lost_the_lock_to_another_is_stopped_at_once_and_leaves_it_alone(
     client: Any, namespace: Namespace
 ) -> None:
-    with pytest.raises(LostLock), hold(client, namespace, lease_seconds=0.3):
+    with (
+        pytest.raises(LostLock, match="^this run lost its lock before it was done"),
+        hold(client, namespace, lease_seconds=0.3),
+    ):
         client.set(namespace.lock, "another", px=3_600_000)
         wait_until(lambda: False)
     assert client.get(namespace.lock) == b"another"

@@ -29,8 +29,9 @@ from tests.batch.interactions.test_interactions import expected_rejects, nasty_t
 
 GIB_IN_KB = 1 << 20
 MEASURED = """
-import re, sys
+import os, re, sys
 from pathlib import Path
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # every thread has its own buffers
 from batch.interactions.load import load
 report = load(Path(sys.argv[1]), max_rejects=1).report
 print(report.rows, dict(report.rejected))
@@ -128,6 +129,24 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, inside: bool) -> N
 def test_memory_is_bounded_and_every_row_counted(tmp_path: Path, text: bytes, said: str) -> None:
     file = tmp_path / "a.csv.gz"
     file.write_bytes(gzip.compress(b"user,item\n" + text, compresslevel=1))
+    counted, peak = measured(file)
+    assert counted == said
+    assert peak < GIB_IN_KB
+
+
+def test_good_pairs_cost_the_memory_that_is_promised(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    duckdb.sql(
+        "COPY (SELECT 'u' || n % 100000 AS user, 'i' || n // 100000 AS item, 1.5 AS rating, "
+        f"n AS timestamp FROM range(2000000) rows(n)) TO '{file}'"
+    )
+    counted, peak = measured(file)
+    assert counted == "2000000 {}"
+    assert peak < 0.46 * GIB_IN_KB
+
+
+def measured(file: Path) -> tuple[str, int]:
+    """Read a file in a process of its own; return what it counted and its peak memory in kB."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(file)],
         env=servers.environment(),
@@ -136,8 +155,7 @@ def test_memory_is_bounded_and_every_row_counted(tmp_path: Path, text: bytes, sa
         check=True,
     )
     counted, peak = done.stdout.splitlines()
-    assert counted == said
-    assert int(peak) < GIB_IN_KB
+    return counted, int(peak)
 
 
 def test_rows_behind_long_lines_keep_their_numbers(tmp_path: Path) -> None:
@@ -172,6 +190,13 @@ def test_pieces_say_what_the_whole_text_says(
 def test_a_look_tells_texts_that_need_pieces(tmp_path: Path, text: bytes, odd: bool) -> None:
     (tmp_path / "a.csv").write_bytes(text)
     assert is_odd(tmp_path / "a.csv") == odd
+
+
+def test_a_failing_disk_is_transient(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").symlink_to("/proc/self/mem")  # at 0 there is nothing: EIO
+    done = servers.run("check", str(tmp_path / "a.csv"))
+    assert done.returncode == 75, done.stderr
+    assert "a disk is full or fails ([Errno 5] Input/output error)" in done.stderr
 
 
 def test_a_full_disk_is_transient(tmp_path: Path) -> None:

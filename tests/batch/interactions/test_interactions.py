@@ -177,6 +177,29 @@ class TestMerging:
         loaded = load(write(tmp_path / "a.csv", text))
         assert pairs(loaded) == {("a", "x"): 2}
 
+    @pytest.mark.parametrize(
+        ("times", "rating"),
+        [
+            (("-5", "-7.5", "-7"), 2),
+            (("-1e-300", "-0.0", "0"), 4),
+            (("-1", "1e-300", "0"), 3),
+            (("1600000000.25", "1600000000", "1600000000.125"), 2),
+            (("1969-12-31", "1970-01-01", "1960-01-01"), 3),
+        ],
+    )
+    def test_what_is_latest_is_told_to_the_last_bit(
+        self, tmp_path: Path, times: tuple[str, ...], rating: float
+    ) -> None:
+        rows = "".join(f"a,x,{n},{time}\n" for n, time in enumerate(times, start=2))
+        loaded = load(write(tmp_path / "a.csv", "user,item,rating,timestamp\n" + rows))
+        assert pairs(loaded) == {("a", "x"): rating}
+
+    def test_one_column_may_be_both_ids(self, tmp_path: Path) -> None:
+        loaded = load(
+            write(tmp_path / "a.csv", "user,n\na,1\nb,1\na,1\n"), Layout(item_column="user")
+        )
+        assert pairs(loaded) == {("a", "a"): 2, ("b", "b"): 1}
+
     @pytest.mark.parametrize("value", ["rating,", "weight,", ""])
     def test_a_pair_happened_when_its_first_row_did(self, tmp_path: Path, value: str) -> None:
         one = "1," if value else ""

@@ -1,0 +1,130 @@
+"""The server that keeps the events, until they are exported.
+
+One round trip writes a request's events and what follows from them for the lists. An event is
+acknowledged when that server has answered to all of it; whatever else happens is EventsUnavailable,
+and the client sends the same ids again. Nothing is dropped to make room.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from threading import Lock
+from typing import Protocol
+
+from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
+from app.cache.pipeline import Command, exchange
+from app.cache.resolver import Resolver
+from app.contracts.events import IMPRESSION, MAX_RECENT, Actor, Event, Streams
+from app.errors import EventsUnavailable
+from app.settings import Settings
+
+log = logging.getLogger("larder.events")
+
+
+class Taken(Protocol):
+    """Who wants to know at once which events were taken."""
+
+    def taken(self, events: Sequence[Event]) -> None:
+        """These have been acknowledged."""
+
+
+class Stream:
+    """The stream of one namespace, as a worker writes to it; requests may share it."""
+
+    def __init__(self, settings: Settings, listener: Taken | None = None) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._streams = Streams(settings.namespace)
+        self._key = self._streams.events
+        self._resolver = Resolver(told=lambda: None)
+        if host := host_of(settings.url_of_events):
+            self._resolver.expect([host])
+        self._client: Client | None = None
+        self._length = 0
+        self._problem = ""
+        self._asking = Lock()
+        self._opening = Lock()
+
+    def close(self) -> None:
+        """End the connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def add(self, events: Sequence[Event], now_ms: int) -> None:
+        """Write events that were taken now. Raises EventsUnavailable; then none is acknowledged."""
+        self._expect_room(len(events))
+        self._ask([*self._commands(events, now_ms), ("XLEN", self._key)])
+        if self._listener:
+            self._listener.taken(events)
+
+    def _expect_room(self, more: int) -> None:
+        """The length is that of the last answer, so it is asked again only when it is too much."""
+        most = self._settings.events_max
+        if self._length + more > most:
+            self._ask([("XLEN", self._key)])
+        if self._length + more > most:
+            raise EventsUnavailable(
+                f"the stream holds {self._length} events of at most {most}: run "
+                f"'larder events export', then send these again"
+            )
+
+    def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
+        """The entries last: who reads one may then ask for the recents at once."""
+        recents: dict[Actor, list[int | bytes]] = {}
+        for event in events:
+            if event.type != IMPRESSION:
+                for actor in event.actors():
+                    recents.setdefault(actor, []).extend((now_ms, event.recent))
+        for actor, members in recents.items():
+            key = self._streams.recent(actor)
+            yield ("ZADD", key, *members)
+            yield ("ZREMRANGEBYRANK", key, 0, -MAX_RECENT - 1)
+            yield ("EXPIRE", key, self._settings.recent_seconds)
+        for event in events:
+            yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
+
+    def _ask(self, commands: Sequence[Command]) -> None:
+        """Send commands, the last of them for the length.
+
+        While the server is away only one request at a time waits for it, lest they hold all
+        threads.
+        """
+        if not self._problem:
+            self._send(commands)
+        elif self._asking.acquire(blocking=False):
+            try:
+                self._send(commands)
+            finally:
+                self._asking.release()
+        else:
+            raise EventsUnavailable(self._problem)
+
+    def _send(self, commands: Sequence[Command]) -> None:
+        try:
+            self._length = exchange(self._open(), self._key, commands)[-1]
+        except CACHE_ERRORS as error:
+            self._lost(error)
+            raise EventsUnavailable(self._problem) from error
+        if self._problem:
+            log.info("the server of the events takes them again")
+        self._problem = ""
+
+    def _open(self) -> Client:
+        settings = self._settings
+        with self._opening:
+            client = self._client or connect(
+                settings.url_of_events, settings.cache_timeout_ms, self._resolver
+            )
+            self._client = client
+        return client
+
+    def _lost(self, error: Exception) -> None:
+        """Forget all connections: another server may have the name, or the slot, by now."""
+        problem = f"the server of the events did not take these ({type(error).__name__})"
+        if problem != self._problem:
+            log.warning("%s: %s", problem, error)
+        self._problem = problem
+        self._resolver.ask_again()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()

@@ -1,0 +1,89 @@
+"""The user's vector after what the user did since training, and the lists that follow from it.
+
+The only module of the API that imports numpy. What it computes is the closed form of one step of
+the training (Hu, Koren & Volinsky, ICDM 2008): with M = (Y'Y + penalty I)^-1, the factors V of a
+few items and the confidences C in them, the normal equations (M^-1 + V'(C - I)V) x = M^-1 start +
+V'C 1 are solved in a matrix of items x items by the Woodbury identity. ``start`` is the user's
+vector from training, whose own history it stands for, or that of the mean user for a newcomer.
+"""
+
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.recommendations.factors import Factors
+from app.recommendations.near_cache import Entries
+
+Floats = NDArray[np.float32]
+
+_FIRST_BLOCK = 512
+_ROUNDING = 1 + 1e-5
+_SCALE = struct.Struct("<f")
+
+
+class Model:
+    """The factors of a generation's items, as they lie in the machine's file."""
+
+    def __init__(self, factors: Factors) -> None:
+        width = factors.width
+        self._rows = np.frombuffer(factors.rows, np.float32).reshape(-1, width)
+        self._norms = np.frombuffer(factors.norms, np.float32)
+        self._items = np.frombuffer(factors.items, np.uint32)
+        self._places = np.frombuffer(factors.places, np.uint32)
+        self._matrix = np.frombuffer(factors.matrix, np.float32).reshape(width, width)
+        self._confidence = np.float32(factors.confidence)
+        mean = np.frombuffer(factors.mean, np.float32)
+        self._newcomer = self._matrix @ (np.float32(factors.penalty) * mean)
+
+    def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
+        """These items in the order of the user's vector as events of those weights move it."""
+        (scale,) = _SCALE.unpack_from(vector)
+        start = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
+        at = np.array(items, np.int64)
+        scores = self._rows[self._places[at]] @ self._moved(start, weights)
+        order = np.argsort(-scores, kind="stable")
+        return list(zip(at[order].tolist(), scores[order].tolist(), strict=True))
+
+    def first(self, weights: Mapping[int, float], without: Collection[int], n: int) -> Entries:
+        """The best n of all items for somebody of whom only events of those weights are known."""
+        vector = self._moved(self._newcomer, weights)
+        rows, scores = self._best(vector, self._places[list(without)], n)
+        return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
+
+    def _moved(self, start: Floats, weights: Mapping[int, float]) -> Floats:
+        factors = self._rows[self._places[list(weights)]]
+        confidences = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
+        spread = factors @ self._matrix
+        moved = start + confidences @ spread
+        system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
+        system.flat[:: len(weights) + 1] += 1
+        # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
+        solved = np.linalg.solve(system, (confidences - 1) * (factors @ moved))
+        result: Floats = moved - solved @ spread
+        return result
+
+    def _best(
+        self, vector: Floats, without: NDArray[np.uint32], n: int
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """The rows of the n highest scores, which end where no later norm allows a higher one."""
+        length = float(np.sqrt(vector @ vector)) * _ROUNDING
+        rows, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        start, size, least = 0, _FIRST_BLOCK, -np.inf
+        while start < len(self._norms) and self._norms[start] * length >= least:
+            block = self._rows[start : start + size] @ vector
+            inside = without[(without >= start) & (without < start + len(block))]
+            block[inside - start] = -np.inf
+            found = np.flatnonzero(block > least)
+            rows = np.concatenate((rows, found + start))
+            scores = np.concatenate((scores, block[found]))
+            if len(rows) > n:
+                kept = np.sort(np.argpartition(-scores, n - 1)[:n])
+                rows, scores = rows[kept], scores[kept]
+            if len(rows) >= n:
+                least = scores.min()
+            start, size = start + size, 2 * size
+        order: Any = np.argsort(-scores, kind="stable")
+        return rows[order], scores[order]

@@ -1,0 +1,133 @@
+"""What is asked in a request where what users do changes their lists: still one round trip."""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence, Set
+
+from app.cache.connect import CACHE_ERRORS, Client, is_away
+from app.cache.link import Link
+from app.contracts.events import Actor, Streams
+from app.contracts.generations import BrokenRecord
+from app.errors import CacheUnavailable
+from app.recommendations.buckets import Answers, Asked, Found, ask_both, questions, read
+from app.recommendations.following import remember
+from app.recommendations.generation import Generation
+from app.recommendations.lookup import Lookup, by_bucket, records_of
+from app.recommendations.near_cache import Remembered
+from app.recommendations.recent import NOTHING, Recents, decode, question
+from app.recommendations.tail import Tail
+from app.recommendations.watcher import Watcher
+
+log = logging.getLogger("larder.events")
+
+
+class LiveLookup(Lookup):
+    """Asks the cache for lists and the server of the events for what users did lately.
+
+    While one of them is away the other is asked all the same, and all answers are degraded.
+    """
+
+    def __init__(self, watcher: Watcher, tail: Tail, excluding: Collection[str]) -> None:
+        super().__init__(watcher)
+        self._tail = tail
+        self._excluding = excluding
+        self._streams = Streams(watcher.namespace.name)
+
+    def etag(self, generation: Generation, found: Remembered | None) -> str:
+        return f"{generation.etag}-{found.recents.version if found else 0:x}"
+
+    def users(
+        self, generation: Generation, users: Sequence[str]
+    ) -> tuple[list[Remembered | None], Set[str]]:
+        found = {user: generation.near.get(user) for user in users}
+        missing = [user for user, remembered in found.items() if remembered is None]
+        degraded = self._look_up(generation, missing, found) if missing else set()
+        if not (self._watcher.reachable and self._tail.reachable):
+            degraded = set(users)
+        return [found[user] for user in users], degraded
+
+    def session(self, generation: Generation, session: str) -> tuple[Remembered | None, bool]:
+        """What its list is made from, None where nobody knows it, and whether that is degraded."""
+        who, ticket = Actor.session(session), generation.near.ticket()
+        if (near := generation.near.get(who)) is not None:
+            return near, not self._tail.reachable
+        _, answers = self._ask_both({}, [who])
+        (recents,) = _decoded([who], answers)
+        found = remember(generation, None, recents or NOTHING, self._excluding)
+        if found is not None:
+            generation.near.put(who, found, ticket)
+        return found, recents is None or not self._tail.reachable
+
+    def _look_up(
+        self, generation: Generation, users: Sequence[str], found: dict[str, Remembered | None]
+    ) -> set[str]:
+        """Keeps near only what could not be told better."""
+        ticket = generation.near.ticket()
+        places = {user: generation.manifest.user_place(self._namespace, user) for user in users}
+        actors = [Actor.user(user) for user in users]
+        asked = by_bucket(places.values())
+        buckets, answers = self._ask_both(asked, actors)
+        records, degraded = records_of(asked, buckets), set()
+        for (user, place), recents in zip(places.items(), _decoded(actors, answers), strict=True):
+            remembered = self._remember(generation, records.get(place), recents or NOTHING)
+            found[user] = remembered
+            if recents is None or buckets.get(place[0]) is None:
+                degraded.add(user)
+            elif remembered is not None:
+                generation.near.put(user, remembered, ticket)
+        return degraded
+
+    def _remember(
+        self, generation: Generation, value: bytes | None, recents: Recents
+    ) -> Remembered | None:
+        try:
+            return remember(generation, value, recents, self._excluding)
+        except BrokenRecord:  # whoever renders it finds that out for this user alone
+            return remember(generation, value, NOTHING, ())
+
+    def _ask_both(self, asked: Asked, actors: Sequence[Actor]) -> tuple[Found, Answers | None]:
+        """What the buckets hold, and the answers about recents; None while nobody can tell."""
+        cache = _client_of(self._watcher) if asked else None
+        events = _client_of(self._tail.server)
+        about_lists = questions(cache, asked) if cache else ()
+        about_recents = [question(self._streams.recent(who)) for who in actors] if events else ()
+        lists, recents = ask_both(cache, about_lists, events, about_recents)
+        return self._buckets(cache, asked, lists), self._recents(events, recents)
+
+    def _buckets(self, cache: Client | None, asked: Asked, answers: Answers | Exception) -> Found:
+        """Without those of which nobody can tell now."""
+        if cache is None:
+            return {}
+        try:
+            if isinstance(answers, Exception):
+                raise answers
+            return read(cache, asked, answers)
+        except CACHE_ERRORS as error:
+            _lost(self._watcher, cache, error)
+            return {}
+
+    def _recents(self, events: Client | None, answers: Answers | Exception) -> Answers | None:
+        if isinstance(answers, Exception) and events is not None:
+            _lost(self._tail.server, events, answers)
+        return None if events is None or isinstance(answers, Exception) else answers
+
+
+def _decoded(actors: Sequence[Actor], answers: Answers | None) -> Iterator[Recents | None]:
+    """What each did lately; None where nobody can tell."""
+    for who, answer in zip(actors, answers or [None] * len(actors), strict=True):
+        try:
+            yield None if answers is None else decode(answer)
+        except BrokenRecord as error:
+            log.error("the recent events of %s %r cannot be read: %s", who.kind, who.id, error)
+            yield None
+
+
+def _client_of(server: Watcher | Link) -> Client | None:
+    try:
+        return server.client()
+    except CacheUnavailable:
+        return None
+
+
+def _lost(server: Watcher | Link, client: Client, error: Exception) -> None:
+    if is_away(client, error):
+        server.lost(error)

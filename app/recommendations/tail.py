@@ -1,0 +1,181 @@
+"""What a worker has to forget because users did something, read from the end of the stream.
+
+The worker that took an event forgets at once. All others find it here,
+a few times a second.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import redis
+
+from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
+from app.cache.link import Link
+from app.cache.resolver import Resolver
+from app.contracts.events import Actor, Event, Streams
+from app.recommendations.near_cache import NearCache, Who
+from app.recommendations.watcher import Watcher
+from app.settings import Settings
+
+MOST_ENTRIES = 10_000
+"""Where there are more new ones, all is forgotten: that takes less time than to read them."""
+
+_ENTRIES_AT_A_TIME = 1000
+_PATIENCE_WITH_NAMES_SECONDS = 1.0
+
+log = logging.getLogger("larder.events")
+
+Id = tuple[int, int]
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+
+
+class Tail:
+    """Follows the stream of a namespace for a worker, in a thread of its own.
+
+    Not in that of the watcher, which is busy for seconds while it loads a generation.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        watcher: Watcher,
+        connect: Callable[[str, int, Resolver], Client] = connect,
+    ) -> None:
+        self._key = Streams(settings.namespace).events
+        self._settings = settings
+        self._watcher = watcher
+        self._connect = connect
+        self._resolver = Resolver(told=self._wake_up)
+        self._link = Link("the server of the events", self._open, self._wake_up)
+        is_apart = settings.url_of_events != settings.cache_url
+        self.server: Watcher | Link = self._link if is_apart else watcher
+        """Whom a request asks for recents."""
+        self._position: Id | None = None
+        self._wake = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._follow, name="larder-tail", daemon=True)
+
+    def start(self) -> None:
+        """Look, then follow in a thread."""
+        self.poll()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the following and close the connections."""
+        self._ended = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._link.close()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether what is kept near is up to date, and requests may ask for what is not."""
+        return self._link.reachable and self.server.reachable
+
+    def taken(self, events: Sequence[Event]) -> None:
+        """These events have been acknowledged by this worker: it forgets at once."""
+        if near := self._watcher.near():
+            near.evict(who for event in events for who in _who_did(event))
+
+    def poll(self) -> None:
+        """Forget the lists of who did something since the last time."""
+        try:
+            self._read(self._link.opened())
+            self._link.answered()
+        except CACHE_ERRORS as error:
+            self._resolver.ask_again()
+            self._link.failed(error)
+
+    def _follow(self) -> None:
+        while not self._ended:
+            self._wake.wait(self._settings.watch_interval_ms / 1000)
+            self._wake.clear()
+            self._look()
+
+    def _look(self) -> None:
+        """Poll. Never raises: without its tail a worker would answer what was true once."""
+        try:
+            self.poll()
+        except Exception as error:
+            log.error("the server of the events answered what nobody expected", exc_info=error)
+            self._link.failed(error)
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    def _open(self) -> Client:
+        url = self._settings.url_of_events
+        if host := host_of(url):
+            self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
+        return self._connect(url, self._settings.cache_timeout_ms, self._resolver)
+
+    def _read(self, client: Client) -> None:
+        """Where nobody can say who did something, all is forgotten. Raises as the client does."""
+        first, last = self._ends(client)
+        if self._position is None or last < self._position or first > self._position:
+            self._skip(last)
+        elif last != self._position:
+            self._read_on(client, last)
+
+    def _ends(self, client: Client) -> tuple[Id, Id]:
+        """The ids of the oldest entry and of the last one that there ever was."""
+        try:
+            found = client.xinfo_stream(self._key)
+        except redis.ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            return (0, 0), (0, 0)
+        oldest = found["first-entry"]
+        return _id(oldest[0]) if oldest else (0, 0), _id(found["last-generated-id"])
+
+    def _skip(self, last: Id) -> None:
+        if near := self._watcher.near():
+            near.clear()
+        self._position = last
+
+    def _read_on(self, client: Client, last: Id) -> None:
+        for _ in range(MOST_ENTRIES // _ENTRIES_AT_A_TIME):
+            entries = self._next(client)
+            if near := self._watcher.near():  # only now: it may be that of the next generation
+                _forget(entries, near)
+            if entries:
+                self._position = _id(entries[-1][0])
+            if len(entries) < _ENTRIES_AT_A_TIME:
+                return
+        self._skip(max(last, self._position or last))
+
+    def _next(self, client: Client) -> list[Entry]:
+        assert self._position is not None
+        position = "%d-%d" % self._position
+        found = client.xread({self._key: position}, count=_ENTRIES_AT_A_TIME)
+        return [entry for _, entries in found or () for entry in entries]
+
+
+def _forget(entries: list[Entry], near: NearCache) -> None:
+    if any(b"clear" in told for _, told in entries):
+        near.clear()
+        return
+    near.evict(who for _, told in entries for who in _named_in(told))
+
+
+def _who_did(event: Event) -> Iterator[Who]:
+    """Under what names the near cache holds lists that the event changes."""
+    if event.user:
+        yield event.user
+    if event.session:
+        yield Actor.session(event.session)
+
+
+def _named_in(told: Mapping[bytes, bytes]) -> Iterator[Who]:
+    """As ``_who_did``, without reading all of an entry: it may be of a later version."""
+    if user := told.get(b"user"):
+        yield user.decode(errors="replace")
+    if session := told.get(b"session"):
+        yield Actor.session(session.decode(errors="replace"))
+
+
+def _id(text: bytes) -> Id:
+    ms, _, number = text.partition(b"-")
+    return int(ms), int(number)

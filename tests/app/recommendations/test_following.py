@@ -1,0 +1,370 @@
+"""What a user did is gone from their next list: at once here, at the next look everywhere else."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from app.contracts.events import MAX_RECENT, Actor, Streams
+from app.contracts.recommendations import Namespace
+from app.recommendations import tail
+from batch.generations.registry import Generations
+from tests.app.served import Worker, following
+from tests.generations import publish_by_hand
+from tests.servers import Cluster, Server, wait_until
+
+FIRST = "20260101T000000Z-0001"
+SECOND = "20260101T000001Z-0002"
+U1 = "/recommendations/u1"
+
+
+def test_it_is_gone_at_once_here_and_at_the_next_look_there(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as here, following(server, namespace) as there:
+        assert here.items(U1) == there.items(U1) == ["i1", "i2", "i3"]
+        here.did("purchase", "i2", "u1")
+        assert here.items(U1) == ["i1", "i3"]
+        assert here.get(U1)["source"] == "personal+recent"
+        assert there.items(U1) == ["i1", "i2", "i3"]  # it was near, so nobody was asked
+        there.tail.poll()
+        assert there.items(U1) == ["i1", "i3"]
+        assert here.items("/recommendations/u2") == ["i2", "i3", "i4"]
+
+
+def test_only_the_types_that_are_named_take_an_item_away(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace, events_exclude="hide,my.own") as worker:
+        for type, item in [("purchase", "i1"), ("my.own", "i2"), ("impression", "i3")]:
+            worker.did(type, item, "u1")
+        assert worker.items(U1) == ["i1", "i3"]
+        worker.did("hide", "i1", "u1")
+        assert worker.items(U1) == ["i3"]
+
+
+def test_an_event_that_changes_nothing_leaves_the_source_as_it_was(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        worker.did("click", "i9", "u1")
+        assert worker.get(U1)["source"] == "personal"
+
+
+def test_who_had_it_all_is_told_so(server: Server, client: Any, namespace: Namespace) -> None:
+    publish_by_hand(client, namespace, items=["i0", "i1", "i2", "i3"], k=2)
+    with following(server, namespace) as worker:
+        for item in ["i1", "i2"]:
+            worker.did("purchase", item, "u1")
+        assert worker.get(U1)["source"] == "popular"
+        assert worker.items(U1) == ["i0"]
+        assert worker.get(f"{U1}?fallback=none")["source"] == "exhausted"
+        (answer,) = _batch(worker, ["u1"], fallback="none")["answers"]
+        assert (answer["source"], answer["recommendations"]) == ("exhausted", [])
+
+
+def test_a_stranger_gets_what_is_popular_but_for_what_they_had(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        worker.did("click", "i0", "somebody")
+        assert worker.items("/recommendations/somebody") == ["i1", "i2"]
+        assert worker.get("/recommendations/somebody")["source"] == "popular"
+        answer = worker.app.test_client().get("/recommendations/somebody?fallback=none")
+        assert answer.status_code == 404
+
+
+def test_a_batch_takes_everybodys_recents_into_account_in_one_round_trip(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        worker.did("purchase", "i2", "u1")
+        worker.did("purchase", "i0", "somebody")
+        _batch(worker, ["u9"])  # connects
+        reads = _reads(client, lambda: _batch(worker, ["u1", "u2", "somebody", "nobody"]))
+        assert reads == 1
+        lists = [
+            [each["item"] for each in answer["recommendations"]]
+            for answer in _batch(worker, ["u1", "u2", "somebody", "nobody"])["answers"]
+        ]
+        assert lists == [["i1", "i3"], ["i2", "i3", "i4"], ["i1", "i2"], ["i0", "i1", "i2"]]
+
+
+def test_a_cold_request_is_one_round_trip_and_a_warm_one_none(
+    server: Server, own_server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    for more in ({}, {"events_url": own_server.url}):
+        with following(server, namespace, **more) as worker:
+            worker.did("purchase", "i2", "u1")
+            worker.get("/recommendations/u9")
+            assert _reads(client, lambda: worker.get(U1)) == 1
+            assert _reads(client, lambda: worker.get(U1)) == 0
+            assert worker.items(U1) == ["i1", "i3"]
+
+
+def test_a_switch_brings_nothing_back_and_loses_nothing(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace, FIRST)
+    with following(server, namespace) as worker:
+        worker.did("purchase", "i2", "u1")
+        worker.did("click", "new", "u1")
+        assert worker.items(U1) == ["i1", "i3"]
+        publish_by_hand(client, namespace, SECOND, items=["i0", "new", "i2", "i3", "i4"])
+        worker.watcher.poll()
+        assert worker.get(U1)["generation"] == SECOND
+        assert worker.items(U1) == ["i3"]
+        Generations(client, namespace).roll_back(None)
+        worker.watcher.poll()
+        assert worker.get(U1)["generation"] == FIRST
+        assert worker.items(U1) == ["i1", "i3"]
+
+
+def test_an_etag_lasts_until_the_user_does_something(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        api = worker.app.test_client()
+        before = api.get(U1).headers["ETag"]
+        assert api.get(U1, headers={"If-None-Match": before}).status_code == 304
+        assert api.get(U1, headers={"If-None-Match": f'"{FIRST}-1"'}).status_code == 200
+        worker.did("click", "i7", "u2")
+        assert api.get(U1, headers={"If-None-Match": before}).status_code == 304
+        worker.did("click", "i2", "u1")
+        changed = api.get(U1, headers={"If-None-Match": before})
+        assert changed.status_code == 200
+        again = api.get(U1, headers={"If-None-Match": changed.headers["ETag"]})
+        assert again.status_code == 304
+
+
+def test_a_session_has_a_list_of_its_own(server: Server, client: Any, namespace: Namespace) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as here, following(server, namespace) as there:
+        path = "/recommendations?session=s1"
+        assert here.items(path) == there.items(path) == ["i0", "i1", "i2"]
+        here.did("click", "i0", session="s1")
+        assert here.items(path) == ["i1", "i2"]
+        assert here.get(path)["session"] == "s1"
+        there.tail.poll()
+        assert there.items(path) == ["i1", "i2"]
+        assert here.items("/recommendations/s1") == ["i0", "i1", "i2"]
+        here.did("click", "i1", "u9", session="s1")
+        assert here.items(path) == ["i2"]
+
+
+class TestTail:
+    @pytest.fixture
+    def stream(self, namespace: Namespace) -> str:
+        return Streams(namespace.name).events
+
+    @pytest.fixture(autouse=True)
+    def published(self, client: Any, namespace: Namespace) -> None:
+        publish_by_hand(client, namespace)
+
+    def _is_near(self, worker: Worker) -> bool:
+        near = worker.watcher.near()
+        return near is not None and near.get("u1") is not None
+
+    def test_other_users_stay_near(
+        self, server: Server, client: Any, namespace: Namespace, stream: str
+    ) -> None:
+        client.xadd(stream, {"user": "u3"})
+        with following(server, namespace) as worker:
+            worker.get(U1)
+            client.xadd(stream, {"user": "u2", "session": "u1"})
+            worker.tail.poll()
+            assert self._is_near(worker)
+            client.xadd(stream, {"user": "u1", "of": "a later version"})
+            worker.tail.poll()
+            assert not self._is_near(worker)
+
+    def test_all_is_forgotten_when_nobody_can_say_who_did_something(
+        self, server: Server, client: Any, namespace: Namespace, stream: str
+    ) -> None:
+        with following(server, namespace) as worker:
+
+            def is_forgotten() -> bool:
+                worker.get(U1)
+                worker.tail.poll()
+                return not self._is_near(worker)
+
+            client.xadd(stream, {"user": "u2"})
+            is_forgotten()
+            assert not is_forgotten()
+            client.xadd(stream, {"clear": "1"})
+            assert is_forgotten() and not is_forgotten()
+            client.delete(stream)
+            assert is_forgotten() and not is_forgotten()
+            for _ in range(2):
+                client.xadd(stream, {"user": "u2"})
+            client.xtrim(stream, maxlen=1)
+            assert is_forgotten() and not is_forgotten()
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(tail.MOST_ENTRIES + 1):
+                pipeline.xadd(stream, {"user": "u2"})
+            pipeline.execute()
+            assert is_forgotten() and not is_forgotten()
+
+    def test_it_looks_by_itself_and_while_a_generation_is_loaded(
+        self, server: Server, client: Any, namespace: Namespace, stream: str
+    ) -> None:
+        with following(server, namespace, watch_interval_ms=50) as worker:
+            worker.get(U1)
+            worker.tail.start()
+            client.xadd(stream, {"user": "u1"})
+            wait_until(lambda: not self._is_near(worker))
+
+
+def test_ten_thousand_events_of_one_user_are_as_quick_as_a_hundred(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        api = worker.app.test_client()
+        for start in range(0, 10_000, 500):
+            events = [
+                {"type": "click", "user": "u1", "item": f"i{n % 5000}"}
+                for n in range(start, start + 500)
+            ]
+            assert api.post("/events", json=events).status_code == 202
+        worker.did("click", "i2", "u1")
+        key = Streams(namespace.name).recent(Actor.user("u1"))
+        assert client.zcard(key) == MAX_RECENT
+        assert worker.items(U1) == ["i1", "i3"]
+
+
+def test_a_clients_clock_does_not_matter(server: Server, client: Any, namespace: Namespace) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        for item, time in [("i1", 0), ("i2", "2126-01-01T00:00:00Z"), ("i3", "1999-01-01")]:
+            worker.did("purchase", item, "u1", time=time)
+        assert worker.get(U1)["source"] == "popular"
+        assert worker.items(U1) == ["i0"]
+
+
+class TestOutages:
+    @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "lost"])
+    def test_the_events_server_is_killed_and_comes_back(
+        self, server: Server, client: Any, namespace: Namespace, tmp_path: Path, is_kept: bool
+    ) -> None:
+        publish_by_hand(client, namespace)
+        kept = {"appendonly": "yes", "appendfsync": "always"} if is_kept else {}
+        with Server(tmp_path if is_kept else None, **kept) as events:
+            with following(server, namespace, events_url=events.url) as worker:
+                worker.did("purchase", "i2", "u1")
+                worker.tail.poll()
+                assert worker.items(U1) == ["i1", "i3"]
+                events.kill()
+                assert worker.get("/recommendations/u2")["degraded"]  # it was not near
+                assert worker.items("/recommendations/u2") == ["i2", "i3", "i4"]
+                assert worker.get(U1)["degraded"]
+                assert worker.items(U1) == ["i1", "i3"]
+                assert "degraded" in worker.get("/recommendations?session=s1")
+                worker.tail.poll()
+                events.start()
+                worker.tail.poll()
+                assert "degraded" not in worker.get(U1)
+                assert worker.items(U1) == (["i1", "i3"] if is_kept else ["i1", "i2", "i3"])
+                worker.did("purchase", "i2", "u2")
+                assert worker.items("/recommendations/u2") == ["i3", "i4"]
+
+    def test_the_cache_is_away_and_the_events_are_not(
+        self, server: Server, own_server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        with redis.Redis.from_url(own_server.url) as own:
+            publish_by_hand(own, namespace)
+        with following(own_server, namespace, events_url=server.url) as worker:
+            worker.get(U1)
+            own_server.kill()
+            worker.did("purchase", "i0", "u2")
+            assert worker.items("/recommendations/u2") == ["i1", "i2"]  # of what is popular
+            assert worker.items(U1) == ["i1", "i2", "i3"]
+            assert worker.get(U1)["degraded"]
+            worker.did("purchase", "i0", "u1")
+            assert worker.items(U1) == ["i1", "i2"]
+
+    def test_recents_that_cannot_be_read_degrade_nobody_else(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        keys = [Streams(namespace.name).recent(Actor.user(user)) for user in ("u1", "u2")]
+        client.set(keys[0], "no set")
+        client.zadd(keys[1], {b"\xff": 1})
+        with following(server, namespace) as worker:
+            answers = _batch(worker, ["u1", "u2", "u3"])["answers"]
+            assert ["degraded" in each for each in answers] == [True, True, False]
+            assert all(each["source"] == "personal" for each in answers)
+            assert worker.watcher.reachable and worker.tail.reachable
+
+
+def test_nothing_comes_back_while_events_pour_in_and_generations_are_published(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    """Two workers with threads of their own: one takes the events, both are asked."""
+    items = [f"i{n}" for n in range(200)]
+    publish_by_hand(client, namespace, FIRST, items=items, k=150)
+    settings = {"watch_interval_ms": 50}
+    with (
+        following(server, namespace, **settings) as here,
+        following(server, namespace, **settings) as there,
+    ):
+        for worker in (here, there):
+            worker.watcher.start()
+            worker.tail.start()
+        ended, wrong = threading.Event(), list[str]()
+
+        def ask() -> None:
+            while not ended.is_set():
+                there.get(U1)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        for number in range(1, 91):
+            if number % 30 == 0:
+                publish_by_hand(client, namespace, f"{FIRST}-{number}", items=items, k=150)
+            here.did("purchase", f"i{number}", "u1")
+            bought = {f"i{n}" for n in range(1, number + 1)}
+            wrong += bought & set(here.items(U1))
+        wait_until(lambda: here.get(U1)["generation"] == f"{FIRST}-90")
+        wait_until(lambda: there.get(U1)["generation"] == f"{FIRST}-90")
+        wait_until(lambda: not bought & set(there.items(U1)))
+        assert not wrong
+        assert here.items(U1) == there.items(U1) == [f"i{n}" for n in range(91, 151)]
+        ended.set()
+        asking.join()
+
+
+def test_a_cluster_answers_the_same(
+    cluster: Cluster, cluster_client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(cluster_client, namespace)
+    with following(cluster, namespace) as worker:
+        worker.did("purchase", "i2", "u1")
+        worker.did("click", "i0", session="s1")
+        assert worker.items(U1) == ["i1", "i3"]
+        assert worker.items("/recommendations?session=s1") == ["i1", "i2"]
+        lists = _batch(worker, ["u1", "u2", "nobody"])["answers"]
+        assert [len(each["recommendations"]) for each in lists] == [2, 3, 3]
+        assert not any("degraded" in each for each in lists)
+
+
+def _batch(worker: Worker, users: list[str], **more: Any) -> Any:
+    answer = worker.app.test_client().post("/recommendations", json={"users": users, **more})
+    return answer.get_json()
+
+
+def _reads(client: Any, action: Any) -> int:
+    """How many packets of requests the server has read because of the action."""
+    before = client.info("stats")["total_reads_processed"]
+    action()
+    count: int = client.info("stats")["total_reads_processed"] - before - 1
+    return count

@@ -1,0 +1,79 @@
+"""A live generation that executors write is the one that one machine writes."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from app.contracts.recommendations import MODEL, Manifest, Namespace, factors_part, split_value
+from batch.recommendations.cluster.learners import learner
+from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.terms import Gate, Holdout, Model, Terms
+from tests.generations import read_back
+from tests.servers import Server
+from tests.spark.frames import both_candidates, frame_of, shop, sparse, view_of
+from tests.spark.test_candidate import _published
+from tests.spark.test_contents import assert_alike
+
+TERMS = Terms(k=4, holdout=Holdout(share=0), gate=Gate(force=True), stored=20)
+
+
+def live_parts(client: Any, space: Namespace, manifest: Manifest) -> tuple[list[float], bytes]:
+    """The numbers of the model, and the factors in order."""
+    width = manifest.factors
+    model = client.get(space.part(manifest.generation, MODEL))
+    numbers = np.frombuffer(model, "<f4", width * width + width + 2)
+    return numbers.tolist(), client.get(space.part(manifest.generation, factors_part(0)))
+
+
+def vector(client: Any, space: Namespace, manifest: Manifest, user: str) -> bytes:
+    return split_value(client.hget(*manifest.user_place(space, user)), manifest.factors)[1]
+
+
+def test_both_publish_the_same_live_generation(
+    spark: SparkSession, server: Server, client: Any, namespace: Namespace
+) -> None:
+    other = Namespace(f"{namespace.name}-spark")
+    with ExitStack() as stack:
+        alone, walk = both_candidates(frame_of(spark, shop(200, 300)), server.url, stack, stored=20)
+        expected, found = (
+            _published(each, client, space, TERMS)
+            for each, space in ((alone, namespace), (walk, other))
+        )
+    users, items = alone.loaded.users, alone.loaded.items
+    theirs = read_back(client, other, found, users, items)
+    assert_alike(theirs, read_back(client, namespace, expected, users, items))
+    assert len(theirs.popular) == min(120, len(items))
+    for name in ("stored", "factors", "user_buckets", "k", "document_bytes"):
+        assert getattr(found, name) == getattr(expected, name), name
+    numbers, factors = live_parts(client, other, found)
+    expected_numbers, expected_factors = live_parts(client, namespace, expected)
+    assert numbers == pytest.approx(expected_numbers, rel=1e-5)
+    assert factors == expected_factors
+    for user in users:
+        assert vector(client, other, found, user) == vector(client, namespace, expected, user)
+
+
+def test_each_way_of_training_says_how_it_weighed(spark: SparkSession) -> None:
+    weights = sparse(60, 40, 0.2, seed=1)
+    alone = ImplicitALS(factors=4, iterations=1).fit(weights, lambda done: None).scale
+    mean = np.log1p(weights.data).mean(dtype=np.float64)
+    with ExitStack() as stack:
+        view = view_of(spark, weights, 3, stack)
+        blocked, mllib, explicit = (
+            learner(Model(als=als, feedback=feedback, factors=4, iterations=1))
+            .fit(view, lambda done: None, stack)
+            .scale
+            for als, feedback in (
+                ("blocked", "implicit"),
+                ("mllib", "implicit"),
+                ("mllib", "explicit"),
+            )
+        )
+    assert alone is not None and blocked is not None and mllib is not None and explicit is None
+    assert asdict(blocked) == pytest.approx(asdict(alone))
+    assert mllib.confidence * mean == pytest.approx(2.0)  # of an average interaction: 1 + alpha
+    assert mllib.penalty == pytest.approx(0.16 * weights.nnz / 60)
