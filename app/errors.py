@@ -83,6 +83,20 @@ class SampleForbidden(ServingError):
     title = "No sample"
 
 
+class EventsOff(ServingError):
+    """This deployment takes no events."""
+
+    status = 404
+    title = "No events"
+
+
+class ForeignPage(ServingError):
+    """A web page of an origin that nobody named wants to send events."""
+
+    status = 403
+    title = "Foreign page"
+
+
 class TooLarge(ServingError):
     """The body is longer than the API takes."""
 
@@ -101,20 +115,6 @@ class TooManyRequests(ServingError):
         self.wait_seconds = wait_seconds
 
 
-class EventsOff(ServingError):
-    """This deployment takes no events."""
-
-    status = 404
-    title = "No events"
-
-
-class ForeignPage(ServingError):
-    """A web page of an origin that nobody named wants to send events."""
-
-    status = 403
-    title = "Foreign page"
-
-
 class NothingPublished(ServingError):
     """The cache is there, but no generation was published to this namespace."""
 
@@ -129,18 +129,18 @@ class CacheUnavailable(ServingError):
     title = "Cache unavailable"
 
 
-class KeysUnknown(ServingError):
-    """Nobody has told yet which keys there are."""
-
-    status = 503
-    title = "Keys unknown"
-
-
 class EventsUnavailable(ServingError):
     """The server of the events is away, full, or may not be written to; nothing is lost yet."""
 
     status = 503
     title = "Events unavailable"
+
+
+class KeysUnknown(ServingError):
+    """Nobody has told yet which keys there are."""
+
+    status = 503
+    title = "Keys unknown"
 
 
 class NotReady(ServingError):

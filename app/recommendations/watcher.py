@@ -113,13 +113,13 @@ class Watcher:
             f"'larder refresh <interactions> --namespace {self._settings.namespace}'"
         )
 
-    def published_at(self) -> str | None:
-        """When what this worker serves was published; None while it serves nothing."""
-        return self._live.manifest.published_at if self._live else None
-
     def near(self) -> NearCache | None:
         """What is kept of the lists of the generation that is served, if there is one."""
         return self._live.near if self._live else None
+
+    def published_at(self) -> str | None:
+        """When what this worker serves was published; None while it serves nothing."""
+        return self._live.manifest.published_at if self._live else None
 
     def client(self) -> Client:
         """The client of a cache that answers. Raises CacheUnavailable while none does."""

@@ -22,6 +22,7 @@ from app.contracts.recommendations import (
     vector_bytes,
 )
 from app.recommendations.factors import section_bytes
+from app.recommendations.shelf import Shelf
 from batch.errors import BadSettings, UnknownGeneration
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
@@ -208,15 +209,16 @@ def test_workers_serve_it_and_their_file_holds_what_the_manifest_says(
 ) -> None:
     engine = told()
     manifest = published(client, namespace, engine, stored=STORED, similar=similar)
-    with watching(server, namespace) as watcher:
-        live = watcher.live()
-        assert live.factors is not None and live.find is not None
-        rows = np.frombuffer(live.factors.rows, np.float32).reshape(-1, WIDTH)
+    with watching(server, namespace, events=True) as watcher:
+        assert watcher.live().model is not None
+        kept = Shelf("", server.url, namespace.name).latest()
+        assert kept is not None and kept.factors is not None and kept.find is not None
+        rows = np.frombuffer(kept.factors.rows, np.float32).reshape(-1, WIDTH)
         assert rows.size * 4 < section_bytes(len(TASTES.items), WIDTH)
         for item in ("i0", "i149"):
-            number = live.find(item)
+            number = kept.find(item)
             assert number is not None
-            row = np.frombuffer(live.factors.places, np.uint32)[number]
+            row = np.frombuffer(kept.factors.places, np.uint32)[number]
             assert rows[row] == pytest.approx(engine.factors.items[number], rel=1e-3, abs=1e-6)
     with answering(server, namespace) as app, app.test_client() as api:
         answer = api.get("/recommendations/u0").get_json()
