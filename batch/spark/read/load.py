@@ -31,6 +31,10 @@ class Pairs:
     report: Report
     merged: DataFrame
     """What Spark keeps, in memory or on disk: these pairs, those of weight 0, and the rejects."""
+    hidden: DataFrame | None = None
+    """Other pairs (user, item): what must not be in these users' lists."""
+    until: str = ""
+    """The last id of the stream of which there are events."""
 
     def release(self) -> None:
         """Let Spark forget them."""
