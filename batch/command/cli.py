@@ -236,7 +236,8 @@ def up(
         "LARDER_AUTH": auth,
         "OPENBLAS_NUM_THREADS": "1",
     }
-    stack.up(stack.Stack(folder, cache, bind, workers, {**os.environ, **given}), refresh)
+    variables = {"LARDER_EVENTS": "true", **os.environ, **given}
+    stack.up(stack.Stack(folder, cache, bind, workers, variables), refresh)
 
 
 @cli.group()
