@@ -183,7 +183,8 @@ def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
     "--server",
     type=click.Choice(["gunicorn", "granian"]),
     default="gunicorn",
-    help="granian answers several times as many requests; install 'larder[granian]'.",
+    help="granian answers several times as many requests; it needs pip install '.[granian]' in "
+    "Larder's folder.",
 )
 @auth_option
 def serve(cache: CacheOptions, bind: str, workers: int, server: str, auth: str) -> None:
@@ -217,7 +218,7 @@ def up(
 
     All in one: a Valkey server of its own, which keeps its data in a folder, then larder refresh,
     whose options it takes too, then larder serve. Without INTERACTIONS it serves the lists that lie
-    in the folder. It needs pip install 'larder[demo]'.
+    in the folder. It needs pip install '.[demo]' in Larder's folder.
 
     \b
     larder up orders.csv --user-column customer_id --items products.csv
@@ -236,7 +237,8 @@ def up(
         "LARDER_AUTH": auth,
         "OPENBLAS_NUM_THREADS": "1",
     }
-    stack.up(stack.Stack(folder, cache, bind, workers, {**os.environ, **given}), refresh)
+    variables = {"LARDER_EVENTS": "true", **os.environ, **given}
+    stack.up(stack.Stack(folder, cache, bind, workers, variables), refresh)
 
 
 @cli.group()

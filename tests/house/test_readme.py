@@ -45,6 +45,16 @@ def test_a_stranger_reads_the_readme_to_its_end() -> None:
     assert not [line for line in lines if len(line) > 120]
 
 
+def test_nobody_is_sent_to_a_package_index_where_our_name_is_anothers() -> None:
+    code = [path for room in ("app", "batch", "loadtest") for path in (ROOT / room).rglob("*.py")]
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in (*code, *map(ROOT.joinpath, DOCUMENTS))
+    }
+    wrong = r"""install ['"]?larder\b"""
+    assert any("pip install" in text for text in texts.values())
+    assert not [path for path, text in texts.items() if re.search(wrong, text)]
+
+
 def _settings_table() -> str:
     lines = ["| variable | default | what it is |", "|---|---|---|"]
     for each in fields(Settings):
