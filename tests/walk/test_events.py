@@ -5,18 +5,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
 import pytest
 import redis
+from redis.crc import key_slot
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
+from app.errors import EventsUnavailable
+from app.events.stream import Stream
+from app.settings import Settings
 from tests.app.wire import Answer, kept_alive, send
 from tests.generations import publish_by_hand
-from tests.servers import SERVERS, Api, Server, environment, wait_until
+from tests.servers import SERVERS, Api, Cluster, Server, environment, wait_until
 
 SPACE = Namespace("events")
 KEY = Streams(SPACE.name).events
@@ -134,3 +139,34 @@ def test_no_acknowledged_event_is_lost_when_their_server_is_killed(
             kept = {each.id for each in written(client)}
     assert set(acknowledged) <= kept
     assert len(acknowledged) > 200
+
+
+def test_a_cluster_takes_events_again_when_the_node_of_its_url_has_died() -> None:
+    names = (f"shop-{number}" for number in range(100))
+    name = next(name for name in names if key_slot(Streams(name).events.encode()) <= 5460)
+    with Cluster(replicas=1, timeout_ms=1000) as cluster:
+        first, *others = cluster.nodes
+        settings = Settings(cache_url=cluster.url, namespace=name, cache_timeout_ms=4000)
+        with closing(Stream(settings)) as stream:
+            stream.add([Event(id="e1", type="click", time=1, user="u", item="i")], 1)
+            with redis.Redis(port=first.port) as master:
+                wait_until(lambda: _has_copied(master.info("replication")))
+            first.kill()
+            wait_until(lambda: _is_taken(stream, "e2"))
+        with closing(redis.RedisCluster(port=others[0].port, host="127.0.0.1")) as client:
+            found: Any = client.xrange(Streams(name).events)
+            client.disconnect_connection_pools()
+    assert [entry[b"id"] for _, entry in found] == [b"e1", b"e2"]
+
+
+def _has_copied(told: Any) -> bool:
+    """Whether the replica has all; what it lacks is lost with its master."""
+    return bool(told["slave0"]["offset"] == told["master_repl_offset"])
+
+
+def _is_taken(stream: Stream, name: str) -> bool:
+    try:
+        stream.add([Event(id=name, type="click", time=1, user="u", item="i")], 1)
+    except EventsUnavailable:
+        return False
+    return True
