@@ -5,11 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
+from itertools import count
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
+import psutil
 import pytest
 import redis
 from redis.crc import key_slot
@@ -94,25 +97,28 @@ def test_the_clients_of_segment_and_rudderstack_deliver(api: Api, client: Any) -
     ]
 
 
-def test_no_acknowledged_event_is_lost_when_their_server_is_killed(
+def test_no_acknowledged_event_is_lost_when_their_server_or_the_api_is_killed(
     server: Server, tmp_path: Path
 ) -> None:
     durable = Server(tmp_path, appendonly="yes", appendfsync="always")
     acknowledged: list[str] = []
     ended = Flag()
 
-    def load(url: str, start: int) -> None:
-        with kept_alive(url) as connection:
-            for number in range(start, start + 100_000):
-                if ended.is_set():
-                    return
-                connection.request("POST", "/events", json.dumps(click(number)), JSON)
-                response = connection.getresponse()
-                response.read()
-                if response.status == 202:
-                    acknowledged.append(f"e{number}")
-                else:
-                    assert response.status == 503
+    def load(url: str, numbers: Iterator[int]) -> None:
+        while not ended.is_set():
+            with suppress(OSError, HTTPException), kept_alive(url) as connection:
+                send_some(connection, numbers)  # until the worker is killed
+
+    def send_some(connection: HTTPConnection, numbers: Iterator[int]) -> None:
+        while not ended.is_set():
+            number = next(numbers)
+            connection.request("POST", "/events", json.dumps(click(number)), JSON)
+            response = connection.getresponse()
+            response.read()
+            if response.status == 202:
+                acknowledged.append(f"e{number}")
+            else:
+                assert response.status == 503
 
     def more() -> None:
         known = len(acknowledged)
@@ -124,12 +130,15 @@ def test_no_acknowledged_event_is_lost_when_their_server_is_killed(
         Api(server.url, SPACE.name, **settings) as started,
         ThreadPoolExecutor(3) as threads,
     ):
-        loads = [threads.submit(load, started.url, number * 100_000) for number in range(3)]
+        loads = [threads.submit(load, started.url, count(part * 1_000_000)) for part in range(3)]
         try:
             for _ in range(3):
                 more()
                 durable.kill()
                 durable.start()
+                more()
+                assert started._process is not None
+                psutil.Process(started._process.pid).children()[0].kill()
             more()
         finally:
             ended.set()
