@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-busy test-browser test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving bench-events clean
+.PHONY: help demo test fuzz test-busy test-browser test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,12 @@ bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the l
 
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
+
+bench-live: $(VENV)/.test  ## what following users is worth: known users, newcomers, memory; DECKLISTS=events.parquet
+	$(BIN)/python -m tests.bench.live $(if $(DECKLISTS),--decklists $(DECKLISTS))
+
+bench-export: $(VENV)/.test  ## events a second into files and out of them, bytes of an event on disk
+	$(BIN)/python -m tests.bench.export $(BENCH_ARGS)
 
 bench-spark: $(VENV)/.test-spark java-17  ## Spark beside implicit; growth with data and cores, a table and a plot (20 minutes)
 	@$(WITH_JAVA) $(BIN)/python -m tests.bench.spark_fit $(if $(DECKLISTS),--decklists $(DECKLISTS))

@@ -141,6 +141,8 @@ class Event:
                 told[name] = _NUMBERS[name](told[name])
             if "items" in told:
                 told["items"] = tuple(json.loads(told["items"]))
+                if not all(isinstance(item, str) for item in told["items"]):
+                    raise TypeError("its items are not all texts")
             event = cls(**told)
         except (TypeError, ValueError, RecursionError) as error:
             raise BrokenRecord(f"an entry of the stream is no event: {error}") from error

@@ -41,6 +41,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -234,6 +235,17 @@ def decode_sample(sample: bytes) -> list[str]:
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise BrokenRecord("a sample is not a JSON array of texts")
     return users
+
+
+def nobody() -> bytes:
+    """A field for who was deleted, so that a bucket keeps its size; no id begins like that."""
+    return b"\xfe" + secrets.token_bytes(8)
+
+
+def without(sample: bytes, user: str) -> bytes:
+    """A sample without a user, and as long as it was. Raises BrokenRecord."""
+    left = [each for each in decode_sample(sample) if each != user]
+    return json.dumps(left).encode().ljust(len(sample))
 
 
 def chunk_count(items: int) -> int:

@@ -1,7 +1,7 @@
 """The shell around the products: it knows HTTP, its servers and Prometheus, and no list.
 
 factory        puts the parts together
-serve          starts the server that LARDER_SERVER names
+serve          starts the server that LARDER_SERVER names; address: where it can listen
 wsgi           what gunicorn loads; gunicorn_conf: how it runs
 connections    how requests come in and answers go out under gunicorn
 granian_server how granian runs; granian_worker: what it calls; sockets: connections that dawdle

@@ -126,7 +126,10 @@ def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
     tail = Tail(settings, watcher)
     tail.start()
     if not can_lay_out():
-        log.warning("numpy is missing (pip install 'larder[live]'): events only take items away")
+        log.warning(
+            "numpy is missing: events only take items away; for more, "
+            "pip install '.[live]' in Larder's folder"
+        )
     if settings.max_age_seconds:
         log.warning("LARDER_MAX_AGE_SECONDS lets clients keep lists that events have changed")
     return tail
