@@ -251,17 +251,6 @@ def decode_sample(sample: bytes) -> list[str]:
     return users
 
 
-def nobody() -> bytes:
-    """A field for who was deleted, so that a bucket keeps its size; no id begins like that."""
-    return b"\xfe" + secrets.token_bytes(8)
-
-
-def without(sample: bytes, user: str) -> bytes:
-    """A sample without a user, and as long as it was. Raises BrokenRecord."""
-    left = [each for each in decode_sample(sample) if each != user]
-    return json.dumps(left).encode().ljust(len(sample))
-
-
 def chunk_count(items: int) -> int:
     """How many chunks hold the documents of so many items."""
     return math.ceil(items / CHUNK_SIZE)

@@ -1,6 +1,7 @@
 """Events over the wire: every server takes them, other trackers' own clients, and on bad days."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,15 @@ def test_the_clients_of_segment_and_rudderstack_deliver(api: Api, client: Any) -
         for tracker in ("segment", "rudder")
         for number, kind in ((1, "click"), (2, "purchase"))
     ]
+
+
+def test_the_program_of_the_readme_delivers_a_purchase(api: Api, client: Any) -> None:
+    text = (Path(__file__).parents[2] / "app" / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"(?ms)^```python\n(from segment.*?)^```", text)
+    told = program.replace("http://127.0.0.1:8000", api.url)
+    subprocess.run([sys.executable, "-c", told], env=environment(), check=True)
+    (event,) = written(client)
+    assert (event.type, event.item, event.user) == ("purchase", "356", "a-visitor")
 
 
 def test_no_acknowledged_event_is_lost_when_their_server_or_the_api_is_killed(
