@@ -11,11 +11,13 @@ from unittest.mock import Mock
 
 import pytest
 
+from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
 from app.http.factory import create_app
 from app.settings import Settings, variable
 from batch.command.cli import cli
+from batch.events.export import Events
 from tests.contracts.variables import commands as named_commands
 
 ROOT = Path(__file__).parents[2]
@@ -75,18 +77,24 @@ def test_every_endpoint_is_told_and_no_other() -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = re.findall(r"^\| `(GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
+    told = re.findall(r"^\| `(DELETE|GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
     assert set(told) == served
 
 
 def test_the_keys_are_those_of_the_contract() -> None:
-    space = Namespace("shop")
+    space, streams = Namespace("shop"), Streams("shop")
     generation = "20260101T000000.000Z-0a1b"
     keys = {
         space.live,
         space.generations,
         space.lock,
         keys_key("shop"),
+        streams.events,
+        Events("shop").lock,
+        streams.exported,
+        streams.deleted,
+        streams.recent(Actor.user("4711")).decode(),
+        streams.recent(Actor.session("s1")).decode(),
         space.user_bucket(generation, 0),
         space.similar_bucket(generation, 0),
         space.chunk(generation, 0),
