@@ -20,4 +20,6 @@ def route_of(path: str) -> str:
         return "recommendations"
     if path.startswith("/items/") and path.endswith("/similar"):
         return "similar"
+    if path.startswith("/users/") and path not in ROUTES:
+        return "user"
     return ROUTES.get(path, "other")

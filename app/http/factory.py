@@ -147,7 +147,7 @@ def _sources(
         return Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
     tail = tail or Tail(settings, watcher)
     live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
-    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
+    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, tail, stream)
 
 
 def _guarded(app: Flask, settings: Settings, known: KnownKeys) -> Guard:

@@ -77,7 +77,7 @@ def test_every_endpoint_is_told_and_no_other() -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = re.findall(r"^\| `(GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
+    told = re.findall(r"^\| `(DELETE|GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
     assert set(told) == served
 
 
