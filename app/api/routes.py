@@ -6,6 +6,7 @@ ROUTES = {
     "/events": "events",
     "/v1/track": "events",
     "/v1/batch": "events",
+    "/larder.js": "tracker",
     "/users/sample": "sample",
     "/generation": "generation",
     "/health/live": "health",

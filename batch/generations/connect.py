@@ -28,16 +28,17 @@ Client = Any
 """redis.Redis or redis.cluster.RedisCluster; their common methods have no common type."""
 
 
-def connect(url: str, timeout_seconds: float = 10.0) -> Client:
+def connect(url: str, timeout_seconds: float = 10.0, option: str = "--cache-url") -> Client:
     """Open a client of the server or, for ``redis+cluster://``, of the cluster that the URL names.
 
+    option: the one of the command line that has the URL, for messages.
     Commands that fail are tried three times over about two seconds. Raises BadSettings for a URL
     that is none, CacheUnavailable when nothing answers there.
     """
     try:
         cache = CacheURL.parse(url)
     except ValueError as error:
-        raise BadSettings(f"--cache-url {error}") from error
+        raise BadSettings(f"{option} {error}") from error
     where = cache.shown
     options: dict[str, Any] = {
         "socket_timeout": timeout_seconds,

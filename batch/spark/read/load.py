@@ -31,10 +31,16 @@ class Pairs:
     report: Report
     merged: DataFrame
     """What Spark keeps, in memory or on disk: these pairs, those of weight 0, and the rejects."""
+    hidden: DataFrame | None = None
+    """Other pairs (user, item): what must not be in these users' lists."""
+    until: str = ""
+    """The last id of the stream of which there are events."""
 
     def release(self) -> None:
         """Let Spark forget them."""
         self.merged.unpersist()
+        if self.hidden is not None:
+            self.hidden.unpersist()
 
 
 def read(

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from batch.errors import BadInteractions, Terminal
+from batch.events.inputs import Inputs
+from batch.events.load import load_both
 from batch.interactions.layout import PRESETS, Layout
-from batch.interactions.load import load, load_pair
+from batch.interactions.load import load
 from batch.interactions.pairs import Interactions, Report
-from batch.interactions.reading import beside
+from batch.interactions.reading import Reading, beside
 from batch.interactions.table import reading_errors
 from batch.recommendations.split import after
 
@@ -92,7 +94,9 @@ class TestPairs:
     def test_train_and_test_share_the_ids_of_both(self, tmp_path: Path) -> None:
         train = write(tmp_path / "train.csv", "user,item\nb,x\nc,z\n")
         test = write(tmp_path / "test.csv", "user,item\na,z\nb,y\n")
-        one, other = load_pair(train, test)
+        one, other = load_both(
+            Inputs((str(train),)), Inputs((str(test),)), Reading(), tmp_path / "rejects.csv"
+        )
         assert one.users == other.users == ["a", "b", "c"]
         assert one.items == other.items == ["x", "y", "z"]
         assert pairs(one) == {("b", "x"): 1, ("c", "z"): 1}
@@ -102,7 +106,12 @@ class TestPairs:
     def test_rejects_of_train_and_test_go_to_two_files(self, tmp_path: Path) -> None:
         train = write(tmp_path / "train.csv", "user,item\nb,x\n,z\n")
         test = write(tmp_path / "test.csv", "user,item\nb,\nb,y\n")
-        load_pair(train, test, rejects=tmp_path / "rejects.csv", max_rejects=1)
+        load_both(
+            Inputs((str(train),)),
+            Inputs((str(test),)),
+            Reading(max_rejects=1),
+            tmp_path / "rejects.csv",
+        )
         assert rejected(tmp_path / "rejects.csv") == [(3, "missing user")]
         assert rejected(tmp_path / "rejects-test.csv") == [(2, "missing item")]
 
