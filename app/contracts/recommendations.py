@@ -226,6 +226,20 @@ def encode_sample(users: Sequence[str]) -> bytes:
     return json.dumps(list(users[::step])).encode()
 
 
+def nobody() -> bytes:
+    """The field that takes the place of a user who was deleted, so that their number stays.
+
+    It is that of no id: the field of one is UTF-8, or begins with 0xff.
+    """
+    return b"\xfe" + secrets.token_bytes(8)
+
+
+def without(sample: bytes, user: str) -> bytes:
+    """The sample as long as before but without that user. Raises BrokenRecord."""
+    kept = [each for each in decode_sample(sample) if each != user]
+    return json.dumps(kept).encode().ljust(len(sample))
+
+
 def decode_sample(sample: bytes) -> list[str]:
     """The users of a sample. Raises BrokenRecord."""
     try:
@@ -235,17 +249,6 @@ def decode_sample(sample: bytes) -> list[str]:
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise BrokenRecord("a sample is not a JSON array of texts")
     return users
-
-
-def nobody() -> bytes:
-    """A field for who was deleted, so that a bucket keeps its size; no id begins like that."""
-    return b"\xfe" + secrets.token_bytes(8)
-
-
-def without(sample: bytes, user: str) -> bytes:
-    """A sample without a user, and as long as it was. Raises BrokenRecord."""
-    left = [each for each in decode_sample(sample) if each != user]
-    return json.dumps(left).encode().ljust(len(sample))
 
 
 def chunk_count(items: int) -> int:

@@ -131,4 +131,13 @@ class Stream:
         self._problem = problem
         self._resolver.ask_again()
         if isinstance(self._client, RedisCluster):
-            self._client = None  # its map of the nodes may be of yesterday
+            self._client = _with_new_map(self._client)
+
+
+def _with_new_map(cluster: RedisCluster) -> RedisCluster | None:
+    """The client, when a node that it knows could tell where the slots are now."""
+    try:
+        cluster.nodes_manager.initialize()
+    except CACHE_ERRORS:
+        return None  # the URL may lead to others
+    return cluster

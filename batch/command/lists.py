@@ -54,7 +54,7 @@ def refresh(
         )
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
-    _keep_inputs(inputs.paths, items, [("--rejects", rejects)], rejects)
+    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored)
     progress = for_this_terminal()
@@ -87,7 +87,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     """Say what a refresh would find."""
     say = _to_people(as_json)
     rejects = None if reading.rejects is None else reading.rejects_file
-    _keep_inputs(inputs.paths, items, [("--rejects", rejects)], rejects)
+    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
     say(report.details(found))
@@ -109,7 +109,7 @@ def evaluate(
     """Train on one input, score on the other."""
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
-    _keep_inputs(train.paths + test.paths, None, outputs, None)
+    _keep_inputs(train.others() + test.others(), None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:

@@ -66,18 +66,25 @@ class Inputs:
         """The folders of events on this machine."""
         return tuple(path for path in self.paths if self._is_of_events(path))
 
+    def others(self) -> tuple[str, ...]:
+        """The inputs that are not of events."""
+        events = self.of_events()
+        return tuple(path for path in self.paths if path not in events)
+
     def settings(self) -> dict[str, Any]:
         """What the manifest records of how events were weighed; nothing without any."""
         return self.weighing.settings if self.of_events() else {}
 
     def _is_of_events(self, path: str) -> bool:
-        """An empty folder, or none, will be one of events where their weights are given."""
+        """Whether it is one, or will be: where weights are given, an empty or missing folder.
+
+        What has an ending is no folder, but a file whose name somebody misspelt.
+        """
         if "://" in path:
             return False
         there = Path(path)
-        return is_of_events(path) or (
-            self.weighing.given and (not there.exists() or _is_empty(there))
-        )
+        is_free = _is_empty(there) or not (there.exists() or there.suffix)
+        return is_of_events(path) or (self.weighing.given and is_free)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def load_all(inputs: Inputs, reading: Reading, rejects: Path | None) -> Interact
     its own. Raises BadInteractions.
     """
     events = inputs.of_events()
-    others = [path for path in inputs.paths if path not in events]
+    others = inputs.others()
     listed = [_rejects(rejects, number) for number, _ in enumerate(others)]
     parts = [
         load(path, reading.layout, rejects=own, max_rejects=reading.max_rejects)

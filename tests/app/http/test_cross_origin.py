@@ -73,3 +73,17 @@ def test_without_named_origins_nothing_changes(server: Server, namespace: Namesp
         answer = app.test_client().options("/events", headers={"Origin": SHOP, **ASKS})
     assert not cors(answer)
     assert "Vary" not in answer.headers
+
+
+def test_a_page_without_a_key_gets_leave_to_ask_and_reads_why_it_is_refused(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with answering(server, namespace, events=True, cors_origins=SHOP, auth="on") as app:
+        api, page = app.test_client(), {"Origin": SHOP}
+        assert api.options("/events", headers={**page, **ASKS}).status_code == 204
+        for answer in (api.post("/events", json={}, headers=page), api.get("/recommendations/u1")):
+            assert answer.status_code == 401
+        refused = api.post("/events", json={}, headers=page)
+        assert refused.headers["Access-Control-Allow-Origin"] == SHOP
+        assert api.get("/larder.js").status_code == 200

@@ -178,8 +178,9 @@ def test_an_empty_folder_is_one_of_events_when_their_weights_are_given(tmp_path:
     orders = text(tmp_path / "orders.csv", "user,item", "u1,i1")
     missing = str(tmp_path / "events")
     assert pairs(loaded(orders, missing, weights="click=1")) == {("u1", "i1"): 1}
-    with pytest.raises(BadInteractions, match="there is no such file"):
-        loaded(orders, missing)
+    for wrong in (Inputs((missing,)), Inputs((f"{missing}.csv",), Weighing.of("click=1", None))):
+        with pytest.raises(BadInteractions, match="there is no such file"):
+            load_all(wrong, Reading(), None)
     with pytest.raises(BadInteractions, match="expected interactions, found none in 0 rows"):
         loaded(missing, weights="click=1")
 
