@@ -35,7 +35,7 @@ from tests.app.wire import get, send
 from tests.generations import publish_by_hand
 from tests.k8s.manifests import K8S, contents, load
 from tests.k8s.test_rules import needs_kustomize
-from tests.servers import PATIENCE_SECONDS, Api, environment, free_port, run, wait_until
+from tests.servers import PATIENCE_SECONDS, Api, environment, free_port, run_here, wait_until
 from tests.walk.test_servers_of_every_kind import redis_6
 
 pytestmark = needs_kustomize
@@ -159,7 +159,7 @@ def refreshed(url: str, interactions: str, *options: str) -> None:
 
 
 def _run(url: str, *arguments: str) -> str:
-    done = run(*arguments, variables={"LARDER_CACHE_URL": url})
+    done = run_here(*arguments, variables={"LARDER_CACHE_URL": url})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -197,7 +197,7 @@ def all_the_work_of_the_job(cache: Cache, tester: Any, interactions: str) -> Non
         assert "withdrawn" in _run(url, "generations")
         assert "personal" in _run(url, "show", "u1")
         with hold(client, SHOP, lease_seconds=3.0):
-            refused = run("prune", variables={"LARDER_CACHE_URL": url})
+            refused = run_here("prune", variables={"LARDER_CACHE_URL": url})
             assert refused.returncode == 75 and "is being refreshed by process" in refused.stderr
             wait_until(lambda: "cmdstat_pexpire" in tester.info("commandstats"))  # it was renewed
         assert "20260101T000000Z-0001" not in _run(url, "generations")
@@ -449,11 +449,15 @@ def test_the_server_packs_lists_of_a_hundred_items(tmp_path: Path) -> None:
         assert tester.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
+FORMED_SOON = "repl-diskless-sync-delay 0\ncluster-node-timeout 1000\n"
+"""Nodes talk more often the sooner they hold each other for dead."""
+
+
 @contextmanager
 def six_nodes(folder: Path) -> Iterator[list[Cache]]:
     """Servers as the pods of the redis-cluster component start them, not yet a cluster."""
     more = told("demo-redis-cluster", "cluster.conf", "replication.conf")
-    more += "cluster-announce-ip 127.0.0.1\n"
+    more += "cluster-announce-ip 127.0.0.1\n" + FORMED_SOON
     nodes: list[Cache] = []
     with ExitStack() as stack:
         for number in range(6):
@@ -464,12 +468,15 @@ def six_nodes(folder: Path) -> Iterator[list[Cache]]:
 
 
 def form(nodes: Sequence[Cache]) -> None:
-    """What the component's Job does."""
+    """What the component's Job does; from then on, nodes may be slow."""
     subprocess.run(
         [sys.executable, str(FORM), *(f"localhost:{node.port}" for node in nodes)],
         env=environment({"LARDER_CACHE_URL": nodes[0].url("operator")}),
         check=True,
     )
+    for node in nodes:
+        with node.client("tester", "any") as tester:
+            tester.config_set("cluster-node-timeout", 60_000)
 
 
 def test_the_users_of_the_cluster_may_do_their_work(tmp_path: Path, interactions: str) -> None:
