@@ -101,7 +101,9 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         answer = place.get("/recommendations/u7")
         assert (generation["users"], generation["k"]) == (40, 3)
         cache = ["--cache-url", f"redis://127.0.0.1:{place.cache_port}/0"]
-        (told,) = json.loads(servers.run("generations", "--json", *cache).stdout)["generations"]
+        (told,) = json.loads(servers.run_here("generations", "--json", *cache).stdout)[
+            "generations"
+        ]
         assert told["stored"] == 50
         assert answer["source"] == "personal" and len(answer["recommendations"]) == 3
         bought = answer["recommendations"][0]["item"]
@@ -111,7 +113,7 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         wait_until(lambda: [place.get("/recommendations/u7") for _ in range(20)].count(answer) == 0)
         second = Place(place.folder, free_port(), free_port())
         other = f"{place.folder} is in use by another larder up (process {process.pid})"
-        refused(servers.run("up", *second.options), other)
+        refused(servers.run_here("up", *second.options), other)
         said = ends(process, signal.SIGINT)
     assert f"the lists stay in {place.folder}" in said
     with started(place) as process:
@@ -181,7 +183,7 @@ def test_a_refresh_that_fails_ends_all_with_its_exit_code(place: Place, orders: 
 
 
 def test_a_wrong_option_of_refresh_is_told_before_anything_starts(place: Place) -> None:
-    done = servers.run("up", "orders.csv", "--itms", "x", *place.options)
+    done = servers.run_here("up", "orders.csv", "--itms", "x", *place.options)
     assert done.returncode == 2
     assert "No such option" in done.stderr and "--itms" in done.stderr
     assert not place.folder.exists()
@@ -197,7 +199,7 @@ def test_a_wrong_option_of_refresh_is_told_before_anything_starts(place: Place) 
     ],
 )
 def test_a_cache_of_somebody_else_is_refused(place: Place, url: str) -> None:
-    done = servers.run("up", *place.options, "--cache-url", url)
+    done = servers.run_here("up", *place.options, "--cache-url", url)
     refused(done, "--cache-url must be redis://127.0.0.1:6379/0")
     assert "secret" not in done.stderr
 
@@ -207,7 +209,9 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
     place: Place, server: servers.Server, option: str
 ) -> None:
     taken = {"--cache-url": server.url, "--bind": f"127.0.0.1:{server.port}"}[option]
-    refused(servers.run("up", *place.options, option, taken), f"name another port with {option}")
+    refused(
+        servers.run_here("up", *place.options, option, taken), f"name another port with {option}"
+    )
     assert not place.folder.exists()
 
 

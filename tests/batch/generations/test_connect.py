@@ -10,7 +10,7 @@ import redis
 from batch.errors import BadSettings, CacheUnavailable
 from batch.generations.connect import cache_errors, connect
 from tests.app.liar import lying
-from tests.servers import Cluster, Server, free_port, run
+from tests.servers import Cluster, Server, free_port, run_here
 
 PASSWORD = "Tr0ub4dor"
 
@@ -145,10 +145,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_server: Se
 
 
 @pytest.mark.parametrize("command", ["prune", "show u"])
-def test_a_command_says_that_the_cache_is_away_and_to_try_again(command: str) -> None:
+def test_a_command_says_that_the_cache_is_away_and_to_try_again(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)  # between its attempts
     where = f"127.0.0.1:{free_port()}/0"
     url = f"redis://:{PASSWORD}@{where}"
-    done = run(*command.split(), variables={"LARDER_CACHE_URL": url})
+    done = run_here(*command.split(), variables={"LARDER_CACHE_URL": url})
     assert (done.returncode, done.stdout) == (75, "")
     assert done.stderr.startswith(f"error: redis://{where} cannot be used now (ConnectionError")
     assert done.stderr.count("\n") == 1 and PASSWORD not in done.stderr
@@ -156,7 +159,7 @@ def test_a_command_says_that_the_cache_is_away_and_to_try_again(command: str) ->
 
 @pytest.mark.parametrize("command", ["generations", "rollback"])
 def test_a_command_says_that_the_url_is_wrong_and_not_to_try_again(command: str) -> None:
-    done = run(command, "--cache-url", f"redis://:{PASSWORD}/x@127.0.0.1")
+    done = run_here(command, "--cache-url", f"redis://:{PASSWORD}/x@127.0.0.1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --cache-url must be redis://")
     assert done.stderr.count("\n") == 1 and PASSWORD not in done.stderr
