@@ -92,6 +92,7 @@ LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .import_linter_cache
+	find app batch k8s loadtest tests -name __pycache__ -prune -exec rm -rf {} +
 
 # One environment; each target adds the extra that it needs, again whenever setup.cfg changed.
 $(VENV)/bin/python:

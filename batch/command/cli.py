@@ -22,6 +22,7 @@ from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_K
 from batch.command.options import (
     PATH,
+    STOPS_SILENTLY,
     CacheOptions,
     Grouped,
     auth_option,
@@ -440,6 +441,8 @@ def main() -> NoReturn:
         done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
         if done or not stopped:
             raise
+        if STOPS_SILENTLY in os.environ:
+            sys.exit(128 + stopped[0])
         _end(f"stopped by {stopped[0].name}", 128 + stopped[0])
     sys.exit(0)
 

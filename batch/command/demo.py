@@ -42,7 +42,7 @@ def main() -> int:
     """Run the demo; the exit code says whether all of it worked."""
     parser = argparse.ArgumentParser(description="The whole walk on real films.")
     parser.add_argument("--once", action="store_true", help="show it and end")
-    parser.add_argument("--port", type=int, default=8000, help="of the API; 0 takes a free one")
+    parser.add_argument("--port", default="8000", help="of the API; 0 takes a free one")
     arguments = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # in step with what the commands print
@@ -60,7 +60,7 @@ def main() -> int:
     return 0
 
 
-def walk(folder: Path, port: int, once: bool) -> None:
+def walk(folder: Path, port: str, once: bool) -> None:
     """Refresh, serve and show; stay until interrupted unless ``once``."""
     url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '')}/0"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LARDER_")}
@@ -85,7 +85,7 @@ def _show(stack: Stack) -> None:
     print(f"  curl '{stack.url}/items/1/similar'")
     print(f"  curl '{stack.url}/generation'")
     print(f"  {_curl(stack, _click(CLICKING, '1'))}")
-    stay()
+    stay(stack)
 
 
 def _show_once(stack: Stack) -> None:

@@ -66,6 +66,7 @@ def refresh(
         candidate = platform.candidate(inputs, reading, cache.url, progress)
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
+        click.echo(report.columns(found.report))
         documents = _fitting(client, found, _documents(found.items, described), terms)
         manifest = pipeline.refresh(
             ours,
@@ -90,7 +91,8 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
-    say(report.details(found))
+    say(report.columns(found.report))
+    say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
     if as_json:

@@ -36,6 +36,9 @@ from batch.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+STOPS_SILENTLY = "_LARDER_STOPS_SILENTLY"
+"""No setting: it tells a run that whoever started it says when it is stopped."""
+
 PATH = click.Path(path_type=Path)
 DOCUMENT_TYPES = ("number", "boolean")
 DEPLOYMENT = Deployment(users=1, items=1)

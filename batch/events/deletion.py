@@ -98,7 +98,8 @@ def forget(
     """
     stream, name = Stream(client, keys), user.encode()
     theirs, events = set(sessions), 0
-    for batch in stream.between(""):
+    last = stream.newest()  # what comes meanwhile was done after the user was to be forgotten
+    for batch in stream.between("", last[0][0].decode()) if last else ():
         mine = [entry for entry in batch if entry[1].get(b"user") == name]
         theirs |= {entry[1].get(b"session", b"").decode(errors="ignore") for entry in mine}
         if mine:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from loadtest import graphs
+from loadtest.__main__ import STOPS, main
 from loadtest.api import Api, CannotRun
 from loadtest.measured import Measured
 from loadtest.recording import Moment
@@ -40,9 +43,22 @@ def _command(*arguments: object) -> list[str]:
 
 
 def _run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    ended = subprocess.run(_command(*arguments), capture_output=True, text=True)
-    assert "Traceback" not in ended.stdout + ended.stderr
-    return ended
+    """Run the command in this process; Locust has one of its own."""
+    words, said = [str(each) for each in arguments], (StringIO(), StringIO())
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    try:
+        with redirect_stdout(said[0]), redirect_stderr(said[1]):
+            code = main(words)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return subprocess.CompletedProcess(words, code, *(each.getvalue() for each in said))
+
+
+def _locust(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run plain Locust, which makes the figures and the verdict."""
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
 
 
 def _slo(api: Likeness, folder: Path, *more: object) -> "subprocess.CompletedProcess[str]":
@@ -58,11 +74,28 @@ slo.REFERENCE = replace(slo.REFERENCE, median_ms=1e6, p95_ms=1e6, p99_ms=1e6, ra
 """
 
 
+IMPATIENT = """
+from loadtest import runs
+
+runs.PATIENCE_SECONDS = 4
+"""
+
+
 @pytest.fixture
 def patient(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A promise that a busy machine keeps too: what is not about time decides the verdict."""
-    folder = tmp_path_factory.mktemp("patient")
-    (folder / "sitecustomize.py").write_text(PATIENT)
+    _begin_with(PATIENT, tmp_path_factory.mktemp("patient"), monkeypatch)
+
+
+@pytest.fixture
+def impatient(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that gives up sooner, so that the test ends sooner."""
+    _begin_with(IMPATIENT, tmp_path_factory.mktemp("impatient"), monkeypatch)
+
+
+def _begin_with(program: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every Python that is started run this first."""
+    (folder / "sitecustomize.py").write_text(program)
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
@@ -79,8 +112,11 @@ def _figures(folder: Path) -> dict[str, Any]:
 def test_an_api_that_keeps_the_promise_is_green_and_leaves_a_report(
     api: Likeness, tmp_path: Path
 ) -> None:
-    ended = _slo(api, tmp_path / "report")
+    short = ("--users", 10, "--duration", 2, "--report", tmp_path / "report")
+    command = _command("slo", "--url", api.url, *short)
+    ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
     assert "verdict: GREEN" in ended.stdout
     assert "constant_throughput(0.9)" in ended.stdout
     left = {path.name for path in (tmp_path / "report").iterdir()}
@@ -95,6 +131,7 @@ def test_all_kinds_of_requests_are_sent_and_a_ladder_of_users_is_climbed(
 ) -> None:
     """Each with the key that was given, which no report holds."""
     monkeypatch.setenv("LOADTEST_KEY", "larder_a_key\n")
+    api.sleep_seconds = 0.004
     ended = _run(
         *("capacity", "--url", api.url, "--users", 2, "--step-seconds", 1),
         *("--report", tmp_path / "capacity"),
@@ -196,8 +233,9 @@ def test_wrong_answers_turn_the_verdict_red_whatever_was_asked(
     api: Likeness, tmp_path: Path, fault: str, name: str
 ) -> None:
     api.fault = fault
-    ended = _slo(api, tmp_path, "--duration", 1)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
+    figures = ("--duration", 1, "--figures", tmp_path / "figures.json")
+    ended = _locust("--host", api.url, "-u", 10, *figures)
+    assert ended.returncode == 1, ended.stderr
     found = _figures(tmp_path)
     assert list(found["errors"]) == [name]
     assert found["steps"][0]["error_share"] == 1
@@ -206,7 +244,8 @@ def test_wrong_answers_turn_the_verdict_red_whatever_was_asked(
 
 def test_a_population_that_nobody_knows_is_red(api: Likeness, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("wrong 1\nwrong 2\n")
-    ended = _slo(api, tmp_path / "report", "--population", tmp_path / "users.txt")
+    nobody = ("--duration", 1, "--population", tmp_path / "users.txt")
+    ended = _slo(api, tmp_path / "report", *nobody)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "not one answer was personal: the API knows nobody of the population" in ended.stdout
     assert _figures(tmp_path / "report")["errors"] == {}
@@ -220,6 +259,7 @@ def test_an_open_loop_ends_when_the_promise_breaks(api: Likeness, tmp_path: Path
     assert len(_figures(tmp_path)["steps"]) < 4
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_api_that_dies_half_way_is_told_with_what_was_seen(
     api: Likeness, tmp_path: Path
 ) -> None:
@@ -233,6 +273,7 @@ def test_an_api_that_dies_half_way_is_told_with_what_was_seen(
     dying.join()
     assert ended.returncode == 1
     assert "the API stopped answering well" in ended.stdout
+    assert "did not come back within 4 seconds" in ended.stdout
     assert "no answer" in ended.stdout
     assert _figures(tmp_path)["steps"][0]["requests"] > 0
     assert (tmp_path / "over-time.png").exists()
@@ -340,12 +381,10 @@ def test_a_report_of_nothing_cannot_be_compared(name: str, tmp_path: Path) -> No
 
 
 def test_figures_that_cannot_be_written_are_no_verdict(api: Likeness, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
-    options = ["--host", api.url, "-u", "10", "--duration", "2"]
-    figures = ["--figures", str(tmp_path / "nothing" / "figures.json")]
-    ended = subprocess.run([*command, *options, *figures], capture_output=True)
+    figures = ("--figures", tmp_path / "nothing" / "figures.json")
+    ended = _locust("--host", api.url, "-u", 10, "--duration", 1, *figures)
     assert ended.returncode == 2, ended.stderr
-    assert b"FileNotFoundError" in ended.stderr
+    assert "FileNotFoundError" in ended.stderr
 
 
 def test_plain_locust_takes_a_file_of_users_and_gives_the_same_verdict(
@@ -354,10 +393,8 @@ def test_plain_locust_takes_a_file_of_users_and_gives_the_same_verdict(
     api.gives_sample = False
     api.sleep_seconds = 0.08
     (tmp_path / "users.txt").write_text("user 3\nuser 4\n")
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
-    options = ["--host", api.url, "--scenario", "slo", "-u", "5", "--duration", "1"]
-    population = ["--population", str(tmp_path / "users.txt")]
-    ended = subprocess.run([*command, *options, *population], capture_output=True)
+    options = ("--host", api.url, "--scenario", "slo", "-u", 5, "--duration", 1)
+    ended = _locust(*options, "--population", tmp_path / "users.txt")
     assert ended.returncode == 1, ended.stderr
     known = {path.split("?")[0] for path in api.seen if path.startswith("/recommendations/user")}
     assert known and known <= {"/recommendations/user%203", "/recommendations/user%204"}
@@ -365,8 +402,7 @@ def test_plain_locust_takes_a_file_of_users_and_gives_the_same_verdict(
 
 def test_plain_locust_says_in_a_sentence_why_it_cannot_run(api: Likeness) -> None:
     api.gives_sample = False
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"]
-    ended = subprocess.run([*command, "--host", api.url], capture_output=True, text=True)
+    ended = _locust("--host", api.url)
     assert ended.returncode == 2, ended.stderr
     assert "pass a file of user ids" in ended.stderr
     assert "Traceback" not in ended.stderr

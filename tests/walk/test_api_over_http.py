@@ -119,7 +119,7 @@ def test_pointer_and_rollback_are_followed_while_no_answer_mixes_generations(
     users = [f"u{number}" for number in range(60)]
     items = {FIRST: [f"first-{n}" for n in range(300)], SECOND: [f"second-{n}" for n in range(70)]}
     publish_by_hand(client, namespace, FIRST, users, items[FIRST], k=5)
-    with Api(server.url, namespace.name, workers="2", watch_interval_ms="100", server=kind) as api:
+    with Api(server.url, namespace.name, workers="2", watch_interval_ms="50", server=kind) as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         stop = Event()
         with ThreadPoolExecutor(3) as pool:
@@ -142,7 +142,7 @@ def _ask(url: str, users: list[str], stop: Event, thread: int) -> set[tuple[str,
     """Keep asking until told to stop; returns each pair of generation and items that was seen."""
     seen: set[tuple[str, str]] = set()
     turn = thread
-    while not stop.is_set():
+    while not stop.wait(0.005):  # who watches gets a turn too
         turn += 1
         body = json.dumps({"users": [*users[turn % 50 :][:9], "stranger"]})
         answers = [

@@ -6,17 +6,19 @@ These three must come first, with their titles, whatever the ids look like.
 
 import csv
 import json
+import subprocess
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.servers import Api, Server, run, wait_until
+from tests.servers import Api, Served, Server, run, run_here, wait_until
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 ODD_IDS = [
     "a/b",
     "/",
@@ -72,31 +74,31 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "interactions.csv", folder / "items.csv"
 
 
-def larder(server: Server, *arguments: str) -> str:
+def larder(run: Run, server: Server, *arguments: str) -> str:
     variables = {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": "checkerboard"}
     done = run(*arguments, variables=variables)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def refresh(server: Server, files: tuple[Path, Path]) -> str:
+def refresh(run: Run, server: Server, files: tuple[Path, Path]) -> str:
     """Refresh and return the generation's name."""
     interactions, items = files
     rejects = str(items.with_name("rejects.csv"))
     more = ("--document-types", "price=number, sold=boolean", "--rejects", rejects)
-    said = larder(server, "refresh", str(interactions), "--items", str(items), *more)
+    said = larder(run, server, "refresh", str(interactions), "--items", str(items), *more)
     assert "documents for 30 of 30 items" in said
     return said.split("published generation ")[1].split(":")[0]
 
 
 @pytest.fixture(scope="module")
 def generation(server: Server, files: tuple[Path, Path]) -> str:
-    return refresh(server, files)
+    return refresh(run, server, files)
 
 
 @pytest.fixture(scope="module")
 def api(server: Server, generation: str) -> Iterator[Api]:
-    with Api(server.url, "checkerboard") as started:
+    with Served(server.url, "checkerboard") as started:
         yield started
 
 
@@ -182,10 +184,10 @@ def test_a_second_refresh_says_the_same_and_a_rollback_is_felt(
 
     wait_until(lambda: told(by=generation))
     before = all_answers()
-    second = refresh(server, files)
+    second = refresh(run_here, server, files)
     assert second > generation
     wait_until(lambda: told(by=second))
     assert all_answers() == before
-    assert f"live is {generation}" in larder(server, "rollback")
+    assert f"live is {generation}" in larder(run_here, server, "rollback")
     wait_until(lambda: told(by=generation))
     assert recommendations(api, "1")["generation"] == generation

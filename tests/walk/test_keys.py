@@ -14,14 +14,14 @@ from app.contracts.keys import id_of
 from app.contracts.recommendations import Namespace
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
-from tests.servers import SERVERS, Api, Server, environment, free_port, run, wait_until
+from tests.servers import SERVERS, Api, Server, environment, free_port, run_here, wait_until
 
 SOON = {"workers": "2", "watch_interval_ms": "50", "log_level": "debug"}
 
 
 def make(server: Server, namespace: Namespace, scope: str = "read") -> str:
     where = {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": namespace.name}
-    done = run("key", "add", "--scope", scope, variables=where)
+    done = run_here("key", "add", "--scope", scope, variables=where)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -56,7 +56,7 @@ def test_a_key_is_felt_by_every_worker_and_in_no_output(
         assert [each.status for each in said] == [401, 401, 403, 401]
 
         where = {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": namespace.name}
-        assert run("key", "revoke", str(id_of(key)), variables=where).returncode == 0
+        assert run_here("key", "revoke", str(id_of(key)), variables=where).returncode == 0
         every_worker_says(api, 401, key)
         page = get(api.url, "/metrics").body
         assert b'method="GET",route="recommendations",status="401"' in page

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from app.contracts.recommendations import Namespace
 from tests.app.served import answering
-from tests.servers import Server, run
+from tests.servers import Server, run_here
 
 GROUPS, ITEMS = 4, 40
 ALONE = [f"c{n}" for n in range(60)]
@@ -37,7 +37,7 @@ def published(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Serve
 
 def _refresh(server: Server, path: Path, space: str, *options: str) -> None:
     url = {"LARDER_CACHE_URL": server.url}
-    done = run("refresh", str(path), "--namespace", space, "--force", *options, variables=url)
+    done = run_here("refresh", str(path), "--namespace", space, "--force", *options, variables=url)
     assert done.returncode == 0, done.stderr
 
 
@@ -107,7 +107,7 @@ def test_the_command_says_the_same(published: Server) -> None:
         ("nobody", "alone", "popular"),
         ("whale", "whale", "exhausted"),
     ):
-        done = run(
+        done = run_here(
             "show", user, "--namespace", space, variables={"LARDER_CACHE_URL": published.url}
         )
         assert done.stdout.splitlines()[0].endswith(f": {source}"), done.stdout + done.stderr

@@ -28,19 +28,21 @@ FIRST = "20260101T000000Z-0001"
 SECOND = "20260101T000001Z-0002"
 
 
-def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url() -> None:
+def test_a_cluster_whose_addresses_have_all_changed_is_found_by_its_url(
+    cluster: Cluster, namespace: Namespace
+) -> None:
     """As when all pods of a cache are made anew: its name leads to other addresses."""
-    clusters = [Cluster(), Cluster()]
+    clusters = [Cluster(), cluster]
 
     def by_name(url: str, timeout_ms: int, resolver: Resolver) -> Any:
         return connect(clusters[0].url, timeout_ms, resolver)
 
-    with clusters[0], clusters[1]:
+    with clusters[0]:
         for each in clusters:
             with redis.RedisCluster(host="127.0.0.1", port=each.nodes[0].port) as client:
-                publish_by_hand(client, Namespace("shop"), FIRST)
+                publish_by_hand(client, namespace, FIRST)
                 client.disconnect_connection_pools()
-        patient = Settings("redis+cluster://cache", namespace="shop", cache_timeout_ms=60_000)
+        patient = Settings("redis+cluster://cache", namespace.name, cache_timeout_ms=60_000)
         watcher = Watcher(patient, connect=by_name)
         with ExitStack() as stack:
             stack.callback(watcher.stop)

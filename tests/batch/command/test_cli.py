@@ -43,7 +43,12 @@ Done = subprocess.CompletedProcess[str]
 
 
 def larder(*arguments: str | Path, **variables: str) -> Done:
-    """Run the command; whatever happens, nobody must read a traceback."""
+    """Run the command in this process."""
+    return servers.run_here(*map(str, arguments), variables=prefixed(variables))
+
+
+def process(*arguments: str | Path, **variables: str) -> Done:
+    """Run the command as its users do; whatever happens, nobody must read a traceback."""
     done = servers.run(*map(str, arguments), variables=prefixed(variables))
     assert "Traceback" not in done.stderr
     return done
@@ -116,7 +121,7 @@ def test_the_house_knows_no_variable_that_no_command_reads() -> None:
 
 
 def test_the_help_lists_the_commands_in_whole_sentences() -> None:
-    done = larder("--help")
+    done = process("--help")
     assert done.returncode == 0
     for name in cli.commands:
         assert re.search(rf"^  {name} +[A-Z].*[^.][.]$", done.stdout, re.MULTILINE), name
@@ -143,7 +148,7 @@ def test_the_help_of_refresh_has_groups_and_three_examples(capsys: Any) -> None:
 
 
 def test_an_option_is_taken_from_its_variable(board: Path, where: dict[str, str]) -> None:
-    done = larder(
+    done = process(
         "refresh",
         interactions=str(board),
         k="3",
@@ -227,7 +232,7 @@ def test_a_wrong_setting_is_told_before_anything_is_read(
 
 def test_a_cache_that_is_away_is_transient_and_told_before_anything_is_read() -> None:
     away = f"redis://:secret@127.0.0.1:{servers.free_port()}/0"
-    done = larder("refresh", "/no/such/file", cache_url=away)
+    done = process("refresh", "/no/such/file", cache_url=away)
     refused(done, "cannot be used now", code=75)
     assert "secret" not in done.stderr
     refused(larder("generations", cache_url=away), "cannot be used now", code=75)
@@ -302,7 +307,8 @@ def test_one_user_of_one_item_can_be_published_unjudged(
 
 
 def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> None:
-    first, second = (larder("refresh", board, "--k", k, **where) for k in ("3", "4"))
+    first = process("refresh", board, "--k", "3", **where)
+    second = larder("refresh", board, "--k", "4", **where)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     one, two = (
         re.findall("published generation (.*?): 40 users, 20 items, top [34]", done.stdout)[0]
@@ -310,27 +316,32 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
     )
     assert live(client, where) == two
 
-    listed = larder("generations", **where)
+    listed = process("generations", **where)
     assert [line.split()[:5] for line in listed.stdout.splitlines()[1:]] == [
         [two, "live", "40", "20", "4"],
         [one, "complete", "40", "20", "3"],
     ]
 
-    shown = larder("show", "u7", **where).stdout.splitlines()
+    shown = process("show", "u7", **where).stdout.splitlines()
     assert shown[0] == f"'u7' in generation {two}: personal"
     assert len(shown) == 5
     assert f'{{"item":"i{missing(7)}"}}' in shown[1]
     assert "popular" in larder("show", "stranger", **where).stdout
 
-    rolled = larder("rollback", **where)
+    rolled = process("rollback", **where)
     assert (rolled.returncode, live(client, where)) == (0, one)
     assert one in rolled.stdout
-    refused(larder("rollback", **where), "cannot roll back to an older good generation")
-    refused(larder("rollback", "nonsense", **where), "cannot roll back to nonsense", two)
+    assert "columns used: user, item; not used: none\n" in first.stdout
+    refused(
+        larder("rollback", **where),
+        f"cannot roll back to an older good generation; live is {one}, {two} was rolled back from",
+        "'larder rollback GENERATION' takes any that is whole",
+    )
+    refused(larder("rollback", "nonsense", **where), "there is no generation 'nonsense'", two)
     assert larder("rollback", two, **where).returncode == 0
     assert live(client, where) == two
 
-    assert larder("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
+    assert process("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
 
 
 def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str]) -> None:
@@ -397,24 +408,23 @@ def test_prune_says_what_it_kept_and_why(board: Path, client: Any, where: dict[s
     assert larder("rollback", third, **where).returncode == 0
     dead = replace(MANIFEST, generation="20250101T000000.000Z-dead")
     Generations(client, Namespace(where["namespace"])).begin(dead)
-    assert reasons_of_prune(where, keep=4) == [
+    done = larder("prune", "--keep", "4", **where)
+    assert done.stdout == f"deleted {dead.generation}: nobody finished it\n"
+    assert done.stderr.splitlines() == [
         f"kept {fourth}: within --keep 4, though somebody rolled back from it",
         f"kept {third}: it is live",
         f"kept {second}: a rollback goes to it",
         f"kept {first}: within --keep 4",
-        f"deleted {dead.generation}: nobody finished it",
     ]
-    assert reasons_of_prune(where, keep=2) == [
+    done = larder("prune", "--keep", "2", **where)
+    assert done.stdout.splitlines() == [
         f"deleted {fourth}: beyond --keep 2",
-        f"kept {third}: it is live",
-        f"kept {second}: a rollback goes to it",
         f"deleted {first}: beyond --keep 2",
     ]
-
-
-def reasons_of_prune(where: dict[str, str], keep: int) -> list[str]:
-    done = larder("prune", "--keep", str(keep), **where)
-    return [line for line in done.stderr.splitlines() if not line.startswith("deleted generation")]
+    assert done.stderr.splitlines() == [
+        f"kept {third}: it is live",
+        f"kept {second}: a rollback goes to it",
+    ]
 
 
 def test_an_empty_namespace_says_so(where: dict[str, str]) -> None:
@@ -427,8 +437,8 @@ def test_an_empty_namespace_says_so(where: dict[str, str]) -> None:
 
 def test_what_is_no_text_is_refused(where: dict[str, str]) -> None:
     no_text = os.fsdecode(b"\xff")
-    refused(larder("rollback", no_text, **where), "cannot be written as utf-8")
-    assert larder("show", no_text, **where).returncode == 2
+    refused(process("rollback", no_text, **where), "cannot be written as utf-8")
+    assert process("show", no_text, **where).returncode == 2
 
 
 def test_a_user_without_an_id_is_refused(where: dict[str, str]) -> None:
@@ -436,7 +446,7 @@ def test_a_user_without_an_id_is_refused(where: dict[str, str]) -> None:
 
 
 def test_a_port_that_is_none_is_refused() -> None:
-    done = larder("serve", "--bind", "127.0.0.1:99999")
+    done = process("serve", "--bind", "127.0.0.1:99999")
     assert done.returncode != 0
     assert "not '127.0.0.1:99999'" in done.stderr
 
@@ -453,7 +463,7 @@ def test_check_tells_programs_the_same(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text("user,item,timestamp,note\nu,a,0,x\nu,a,86400,x\nu,b,86400,x\n,b,1,x\n")
     asked = ("check", path, "--max-rejects", "1", "--rejects", tmp_path / "out.csv")
-    done = larder(*asked, "--json")
+    done = process(*asked, "--json")
     assert one_object(done) == {
         "files": 1,
         "rows": 4,
@@ -533,6 +543,8 @@ def test_check_finds_what_is_wrong_with_the_items(board: Path, tmp_path: Path) -
     assert (
         "expected documents for the 20 items of the interactions, found them for 2" in done.stderr
     )
+    listed = f"{items}: the rejected rows are listed in {tmp_path / 'rejects-items.csv'}\n"
+    assert done.stderr.count("are listed in") == 1 and listed in done.stderr
     said = "3 rows of items in 1 file(s): documents for 2 of 20 items; 0 replaced, 1 rejected\n"
     assert said + "  1 x missing item\n" in done.stdout
     assert "nobody has touched" not in done.stdout
@@ -577,7 +589,7 @@ def held_out(board: Path) -> Path:
 def test_evaluate_tells_people_and_programs_of_the_model_and_most_popular(
     board: Path, held_out: Path
 ) -> None:
-    done = larder("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json")
+    done = process("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json")
     written = one_object(done)
     assert written.keys() == {"model", "popular", "ratings"}
     for part in (written["model"], written["popular"]):
@@ -592,7 +604,7 @@ def test_evaluate_tells_people_and_programs_of_the_model_and_most_popular(
 
 def test_the_same_evaluation_gives_the_same_bytes(board: Path, held_out: Path) -> None:
     asked = ("evaluate", "--train", board, "--test", held_out, "--json")
-    one, other = (larder(*asked) for _ in range(2))
+    one, other = (process(*asked) for _ in range(2))
     assert one.stdout == other.stdout != ""
 
 

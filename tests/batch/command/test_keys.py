@@ -12,7 +12,7 @@ from app.contracts.keys import Key, id_of, keys_key
 from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
 from batch.errors import Terminal
-from tests.servers import Server, run
+from tests.servers import Server, run, run_here
 
 KEY = r"larder_[a-z2-7]{8}_[A-Za-z0-9_-]{43}\n"
 
@@ -41,17 +41,17 @@ def test_a_key_is_made_shown_once_listed_and_revoked(
     assert kept.expires - kept.created == 90 * 86_400
     assert key[16:].encode() not in record
 
-    listed, told = (run("key", "list", *more, variables=where) for more in ((), ("--json",)))
+    listed, told = (run_here("key", "list", *more, variables=where) for more in ((), ("--json",)))
     for shown in (listed.stdout, told.stdout):
         assert name_of in shown and "a | page" in shown
         assert kept.sha256 not in shown and key[16:] not in shown
     (one,) = json.loads(told.stdout)["keys"]
     assert (one["scopes"], one["expired"]) == (["read", "events"], False)
 
-    revoked = run("key", "revoke", key, variables=where)
+    revoked = run_here("key", "revoke", key, variables=where)
     assert (revoked.returncode, key in revoked.stdout) == (0, False)
     assert not client.exists(keys_key(namespace.name))
-    assert "there is no key in namespace" in run("key", "list", variables=where).stdout
+    assert "there is no key in namespace" in run_here("key", "list", variables=where).stdout
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from batch.errors import CacheUnavailable
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from tests.generations import live_contents, publish_by_hand
-from tests.servers import Server, run
+from tests.servers import Server, run, run_here
 
 ITEMS = [f"item {number:05}" for number in range(2_000)]
 DOCUMENT_BYTES = len('{"item":"item 00000","title":"Title of 1000"}')
@@ -65,7 +65,7 @@ def test_the_command_prints_them() -> None:
 
 
 def test_programs_read_the_same() -> None:
-    done = run("size", "--users", "1000", "--items", "100", "--json")
+    done = run_here("size", "--users", "1000", "--items", "100", "--json")
     told = json.loads(done.stdout)
     assert list(told) == [
         "one_generation_in_the_cache",
@@ -87,7 +87,7 @@ def test_programs_read_the_same() -> None:
 
 
 def test_nobody_at_all_is_refused() -> None:
-    done = run("size", "--users", "0", "--items", "5")
+    done = run_here("size", "--users", "0", "--items", "5")
     assert done.returncode == 2
     assert "--users" in done.stderr
 
@@ -134,7 +134,7 @@ def test_the_memory_of_a_live_generation_is_what_servers_use() -> None:
 
 def test_a_live_generation_is_planned_by_what_it_stores() -> None:
     plain, live, longer = (
-        json.loads(run("size", "--users", "1000", "--items", "100", "--json", *more).stdout)
+        json.loads(run_here("size", "--users", "1000", "--items", "100", "--json", *more).stdout)
         for more in ([], ["--live"], ["--live", "--stored", "99", "--factors", "256"])
     )
     for name in (

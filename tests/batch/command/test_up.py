@@ -7,16 +7,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import redis
 
+from app.contracts.recommendations import Namespace
 from tests import servers
-from tests.batch.command.test_cli import refused, write
+from tests.batch.command.test_cli import FILMS, LONG, refused, write
 from tests.batch.command.test_missing import HOUSE
 from tests.batch.pairs import checkerboard
 from tests.servers import environment, free_port, wait_until
@@ -99,7 +101,9 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         answer = place.get("/recommendations/u7")
         assert (generation["users"], generation["k"]) == (40, 3)
         cache = ["--cache-url", f"redis://127.0.0.1:{place.cache_port}/0"]
-        (told,) = json.loads(servers.run("generations", "--json", *cache).stdout)["generations"]
+        (told,) = json.loads(servers.run_here("generations", "--json", *cache).stdout)[
+            "generations"
+        ]
         assert told["stored"] == 50
         assert answer["source"] == "personal" and len(answer["recommendations"]) == 3
         bought = answer["recommendations"][0]["item"]
@@ -108,7 +112,8 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         wait_until(lambda: place.get("/recommendations/u7")["source"] == "personal+recent")
         wait_until(lambda: [place.get("/recommendations/u7") for _ in range(20)].count(answer) == 0)
         second = Place(place.folder, free_port(), free_port())
-        refused(servers.run("up", *second.options), f"{place.folder} is in use by another")
+        other = f"{place.folder} is in use by another larder up (process {process.pid})"
+        refused(servers.run_here("up", *second.options), other)
         said = ends(process, signal.SIGINT)
     assert f"the lists stay in {place.folder}" in said
     with started(place) as process:
@@ -116,6 +121,9 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         items = [each["item"] for each in place.get("/recommendations/u7")["recommendations"]]
         assert items and bought not in items
         ends(process, signal.SIGHUP)
+    done = servers.run("up", str(orders), "--min-ndcg", "1", *place.options)
+    assert done.returncode == 2
+    assert f"larder up without a file serves the lists that lie in {place.folder}" in done.stderr
 
 
 def test_a_cache_that_dies_ends_the_rest(place: Place, orders: Path) -> None:
@@ -125,8 +133,46 @@ def test_a_cache_that_dies_ends_the_rest(place: Place, orders: Path) -> None:
         cache.kill()
         _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
     assert process.returncode == 75
-    assert "ended by itself" in said and "Traceback" not in said
+    log = place.folder / "valkey.log"
+    assert f"the cache ended by itself: {log} says why" in said and "Traceback" not in said
     wait_until(lambda: not any(child.is_running() for child in children))
+
+
+def test_what_a_killed_command_leaves_behind_is_named_to_the_next(
+    place: Place, orders: Path
+) -> None:
+    with started(place, orders) as process:
+        left = sorted(each.pid for each in psutil.Process(process.pid).children())
+        process.kill()
+        process.wait()
+        command = f"end them with 'kill {left[0]} {left[1]}', or name another --folder"
+        refused(servers.run("up", *place.options), f"{place.folder} is in use by", command)
+        for each in left:
+            os.kill(each, signal.SIGTERM)
+
+
+def test_ctrl_c_while_it_refreshes_is_told_once(place: Place) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batch", "up", str(FILMS), *LONG, *place.options],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with redis.Redis(port=place.cache_port) as client, process:
+        wait_until(lambda: has_begun(client))
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
+    assert process.returncode == 128 + signal.SIGINT
+    assert [line for line in said.splitlines() if "error" in line] == ["error: stopped by SIGINT"]
+
+
+def has_begun(client: "redis.Redis") -> bool:
+    """Whether a refresh holds its lock."""
+    with suppress(redis.RedisError):
+        return bool(client.exists(Namespace("default").lock))
+    return False
 
 
 def test_a_refresh_that_fails_ends_all_with_its_exit_code(place: Place, orders: Path) -> None:
@@ -137,7 +183,7 @@ def test_a_refresh_that_fails_ends_all_with_its_exit_code(place: Place, orders: 
 
 
 def test_a_wrong_option_of_refresh_is_told_before_anything_starts(place: Place) -> None:
-    done = servers.run("up", "orders.csv", "--itms", "x", *place.options)
+    done = servers.run_here("up", "orders.csv", "--itms", "x", *place.options)
     assert done.returncode == 2
     assert "No such option" in done.stderr and "--itms" in done.stderr
     assert not place.folder.exists()
@@ -153,7 +199,7 @@ def test_a_wrong_option_of_refresh_is_told_before_anything_starts(place: Place) 
     ],
 )
 def test_a_cache_of_somebody_else_is_refused(place: Place, url: str) -> None:
-    done = servers.run("up", *place.options, "--cache-url", url)
+    done = servers.run_here("up", *place.options, "--cache-url", url)
     refused(done, "--cache-url must be redis://127.0.0.1:6379/0")
     assert "secret" not in done.stderr
 
@@ -163,7 +209,9 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
     place: Place, server: servers.Server, option: str
 ) -> None:
     taken = {"--cache-url": server.url, "--bind": f"127.0.0.1:{server.port}"}[option]
-    refused(servers.run("up", *place.options, option, taken), f"name another port with {option}")
+    refused(
+        servers.run_here("up", *place.options, option, taken), f"name another port with {option}"
+    )
     assert not place.folder.exists()
 
 

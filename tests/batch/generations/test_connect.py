@@ -9,7 +9,8 @@ import redis
 
 from batch.errors import BadSettings, CacheUnavailable
 from batch.generations.connect import cache_errors, connect
-from tests.servers import Cluster, Server, free_port, run
+from tests.app.liar import lying
+from tests.servers import Cluster, Server, free_port, run_here
 
 PASSWORD = "Tr0ub4dor"
 
@@ -61,6 +62,23 @@ def test_a_full_server_is_called_that(text: str) -> None:
         CacheUnavailable, match="out of memory: raise its maxmemory"
     ), cache_errors():
         raise redis.exceptions.ResponseError(text)
+
+
+def test_what_is_no_redis_server_is_called_that() -> None:
+    with lying(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
+        with pytest.raises(CacheUnavailable, match="something that is no Redis server") as raised:
+            connect(url)
+    assert raised.value.exit_code == 75
+
+
+def test_a_cache_that_hangs_is_told_while_it_is_waited_for(
+    own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_server.freeze()
+    with pytest.raises(CacheUnavailable):
+        connect(own_server.url, timeout_seconds=0.2)
+    own_server.thaw()
+    assert f"{own_server.url} does not answer yet; it is waited for about 4 sec" in caplog.text
 
 
 def test_a_node_of_a_cluster_is_told_from_a_server(cluster: Cluster, server: Server) -> None:
@@ -127,10 +145,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(own_server: Se
 
 
 @pytest.mark.parametrize("command", ["prune", "show u"])
-def test_a_command_says_that_the_cache_is_away_and_to_try_again(command: str) -> None:
+def test_a_command_says_that_the_cache_is_away_and_to_try_again(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)  # between its attempts
     where = f"127.0.0.1:{free_port()}/0"
     url = f"redis://:{PASSWORD}@{where}"
-    done = run(*command.split(), variables={"LARDER_CACHE_URL": url})
+    done = run_here(*command.split(), variables={"LARDER_CACHE_URL": url})
     assert (done.returncode, done.stdout) == (75, "")
     assert done.stderr.startswith(f"error: redis://{where} cannot be used now (ConnectionError")
     assert done.stderr.count("\n") == 1 and PASSWORD not in done.stderr
@@ -138,7 +159,7 @@ def test_a_command_says_that_the_cache_is_away_and_to_try_again(command: str) ->
 
 @pytest.mark.parametrize("command", ["generations", "rollback"])
 def test_a_command_says_that_the_url_is_wrong_and_not_to_try_again(command: str) -> None:
-    done = run(command, "--cache-url", f"redis://:{PASSWORD}/x@127.0.0.1")
+    done = run_here(command, "--cache-url", f"redis://:{PASSWORD}/x@127.0.0.1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --cache-url must be redis://")
     assert done.stderr.count("\n") == 1 and PASSWORD not in done.stderr

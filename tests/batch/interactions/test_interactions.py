@@ -377,7 +377,7 @@ class TestLayouts:
             ("user;item;price,net", "cut the columns with --delimiter ';'"),
             ("user\titem", r"cut the columns with --delimiter '\t'"),
             ("user item", "name it with --user-column, or the delimiter with --delimiter"),
-            ("who,what", "name it with --user-column"),
+            ("who,what", "--user-column 1 --item-column 2, if its first line is data"),
             ("user,what|not", "name it with --item-column"),
             ("196,242,3", "first line data? then --no-header --user-column 1 --item-column 2"),
         ],
@@ -388,6 +388,14 @@ class TestLayouts:
         with pytest.raises(BadInteractions) as caught:
             load(write(tmp_path / "a.csv", header + "\n1,2\n"))
         assert str(caught.value).endswith(advice)
+
+    def test_a_column_that_was_named_is_not_answered_with_a_preset_alone(
+        self, tmp_path: Path
+    ) -> None:
+        file = write(tmp_path / "a.csv", "user,item\na,x\n")
+        advice = r"larder, and do not set --user-column \(LARDER_USER_COLUMN\)$"
+        with pytest.raises(BadInteractions, match=f"use --preset {advice}"):
+            load(file, Layout().choose(user_column="buyer"))
 
     def test_a_parquet_file_is_not_cut_by_anything(self, tmp_path: Path) -> None:
         with pytest.raises(BadInteractions, match="found 'a;b': name it with --user-column$"):
