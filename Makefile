@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-busy test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool podman lock variables lint bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test fuzz test-busy test-browser test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,10 @@ test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 
 fuzz: $(VENV)/.test  ## attack a running stack for two minutes: raw HTTP, slow connections, garbage, odd files; SECONDS=, SEED=, SERVER=
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) $(FUZZ_ARGS)
+
+test-browser: $(VENV)/.test-browser  ## larder.js in a real Chromium, which it fetches (400 MB)
+	@$(FETCH) chromium || true
+	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
 	@$(FETCH) java-17 || true
@@ -58,12 +62,21 @@ bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the l
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
 
+bench-live: $(VENV)/.test  ## what following users is worth: known users, newcomers, memory; DECKLISTS=events.parquet
+	$(BIN)/python -m tests.bench.live $(if $(DECKLISTS),--decklists $(DECKLISTS))
+
+bench-export: $(VENV)/.test  ## events a second into files and out of them, bytes of an event on disk
+	$(BIN)/python -m tests.bench.export $(BENCH_ARGS)
+
 bench-spark: $(VENV)/.test-spark java-17  ## Spark beside implicit; growth with data and cores, a table and a plot (20 minutes)
 	@$(WITH_JAVA) $(BIN)/python -m tests.bench.spark_fit $(if $(DECKLISTS),--decklists $(DECKLISTS))
 	@$(WITH_JAVA) $(BIN)/python -m tests.bench.spark_scale $(BENCH_ARGS)
 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+
+bench-events: $(VENV)/.test  ## events taken for a second of a core, alone and in batches
+	$(BIN)/python -m tests.bench.events $(BENCH_ARGS)
 
 variables: $(VENV)/.test  ## write down anew which LARDER_ variables there are (commit what it changes)
 	$(BIN)/python -m tests.contracts.variables
@@ -79,6 +92,7 @@ LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-
 
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .import_linter_cache
+	find app batch k8s loadtest tests -name __pycache__ -prune -exec rm -rf {} +
 
 # One environment; each target adds the extra that it needs, again whenever setup.cfg changed.
 $(VENV)/bin/python:
@@ -99,6 +113,9 @@ java-17: | $(VENV)/bin/python  ## fetch a Java 17 for the tests, where there is 
 promtool: | $(VENV)/bin/python  ## fetch promtool for the tests of the alerts
 	@$(FETCH) $@
 kustomize: | $(VENV)/bin/python  ## fetch a kustomize 5 for the tests of k8s/, where no kubectl has one (or by Go)
+	@$(FETCH) $@
+
+chromium: | $(VENV)/bin/python  ## fetch a Chromium for the tests of larder.js
 	@$(FETCH) $@
 
 # What runs containers, as Debian has it; the tests bring its settings.

@@ -13,6 +13,7 @@
     |-- ForeignPage        403
     |-- TooLarge           413
     |-- TooManyRequests    429
+    |-- DeletionForbidden  403
     |-- NothingPublished   503
     |-- CacheUnavailable   503
     |-- EventsUnavailable  503
@@ -113,6 +114,13 @@ class TooManyRequests(ServingError):
     def __init__(self, wait_seconds: float) -> None:
         super().__init__(f"this key may ask again in {wait_seconds:.2g} seconds")
         self.wait_seconds = wait_seconds
+
+
+class DeletionForbidden(ServingError):
+    """This deployment deletes no users over HTTP."""
+
+    status = 403
+    title = "No deletion"
 
 
 class NothingPublished(ServingError):

@@ -16,8 +16,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0], "batch")
         _end(
-            f"{error.name} is not installed: pip install 'larder[{extra}]'. (The API alone needs "
-            "none of it: gunicorn -c python:app.http.gunicorn_conf app.http.wsgi:app)"
+            f"{error.name} is not installed: pip install '.[{extra}]' in Larder's folder. (The API "
+            "alone needs none of it: gunicorn -c python:app.http.gunicorn_conf app.http.wsgi:app)"
         )
     except ImportError as error:
         if "libgomp" not in str(error):

@@ -9,7 +9,7 @@
     graphs, report: what is told              |
          |____________________________________|
                           |
-    inside, measured, verdict, recording, checks: what came back, and whether it is right
+    inside, measured, verdict, recording, checks, doings: what came back, and whether it is right
     scenarios, arrivals, slo, population: who asks, when, and what was promised
 
 Nothing here imports ``app`` or ``batch``; only ``stack`` knows how to start them, as commands.

@@ -19,6 +19,7 @@ from loadtest.inside import Dawdled, Published, Usage, complete
 from loadtest.measured import FILE, read
 from loadtest.report import Result
 from loadtest.scenarios import Asked
+from loadtest.stack import LIVE, PLAIN
 
 PUBLISH_EVERY_SECONDS = 10.0
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +29,7 @@ SENTENCES = {
     "ramp": "open loop, more and more arrivals: at which rate does the objective break?",
     "soak": "the load of slo for long: do memory and connections stay flat?",
     "refresh": "the load of slo while generations are published and rolled back",
+    "live": "the load of slo, a tenth of it events: does what was bought or clicked stay away?",
     "slow": "the load of slo beside 1,000 connections that dawdle",
 }
 
@@ -121,7 +123,7 @@ def _elsewhere(asked: Asked, api: Api) -> int:
 def _here(asked: Asked) -> int:
     with _folder(asked) as folder:
         print("starting cache, demo data and API on loopback ...", flush=True)
-        with stack.local(folder) as local:
+        with stack.local(folder, LIVE if asked.command == "live" else PLAIN) as local:
             known = _look(Api(local.url), asked)
             seconds = _announced_seconds(asked, local.url)
             is_published = asked.command == "refresh"
@@ -141,6 +143,8 @@ def _dawdlers(asked: Asked, url: str) -> Dawdlers | None:
 def _look(api: Api, asked: Asked) -> str:
     """See that Larder answers and that there are users; say which. Raises CannotRun."""
     api.k()
+    if scenarios.make(asked).events_share:
+        api.check_events()
     found = population.read(asked.population) if asked.population else population.sample(api)
     return f"{found.source}, Zipf {asked.zipf:g}, {population.STRANGERS:.0%} strangers"
 

@@ -27,8 +27,25 @@ class Api:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """The status and body of an answer, whatever the status. Raises CannotRun for none."""
+        return self._answer(path)
+
+    def check_events(self) -> None:
+        """See that what users do is taken, by sending nothing. Raises CannotRun."""
+        status, body = self._answer("/events", b"[]")
+        if status == 400:
+            return
+        if status in (404, 405):
+            raise CannotRun(
+                f"{self.url} takes no events (POST /events answers {status}): set "
+                f"LARDER_EVENTS=true on it"
+            )
+        raise CannotRun(f"POST {self.url}/events answers {status}: {excerpt(body)}")
+
+    def _answer(self, path: str, data: bytes | None = None) -> tuple[int, bytes]:
         headers = {"Accept": "application/json", **key_header()}
-        request = urllib.request.Request(self.url + path, headers=headers)
+        request = urllib.request.Request(self.url + path, data, headers)
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
         try:
             with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
                 if response.url != request.full_url:
@@ -61,6 +78,11 @@ def key_header() -> dict[str, str]:
     """What a request needs to be let in; nothing where no key was given."""
     key = os.environ.get(KEY, "").strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def excerpt(body: bytes) -> str:
+    """What a body begins with, for a sentence."""
+    return repr(body[:300].decode(errors="replace"))
 
 
 def _checked(url: str) -> str:

@@ -1,10 +1,14 @@
 """What a right answer looks like. The name of what is wrong is short: it becomes a table row."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from loadtest.population import Caller
+from loadtest.population import Caller, Role
+
+OWN = ("personal", "personal+recent")
+SOURCES = (*OWN, "recent", "popular")
 
 
 class WrongAnswer(Exception):
@@ -15,7 +19,8 @@ class Checker:
     """Checks answers, and remembers which edition of the documents a generation showed.
 
     The items that ``refresh`` publishes say in each document to which edition they belong. One
-    answer with two editions, or one generation with two, is a mixture of generations.
+    answer with two editions, or one generation with two, is a mixture of generations. Lists of
+    users who stand by while others act must not change within a generation.
     """
 
     def __init__(self, sampled: str | None = None) -> None:
@@ -26,6 +31,9 @@ class Checker:
         """Those that answers named, the first seen first."""
         self.met_known = False
         """Whether any list was personal: a population that nobody knows tests only one list."""
+        self.counts: Counter[str] = Counter()
+        """Lists by source, those that were short, and those asked for after an event."""
+        self._untouched: dict[tuple[str, str], list[str]] = {}
 
     def add(self, generations: Iterable[str], met_known: bool) -> None:
         """Add what another process met."""
@@ -71,18 +79,35 @@ class Checker:
             raise WrongAnswer("degraded answer")
         self._source(answer.get("source"), generation, caller)
         listed = _entries(answer.get("recommendations"), n)
-        if not listed:
+        if not listed and caller.role is not Role.ACTS:
             raise WrongAnswer("an empty list")
+        items = [entry["item"] for entry in listed]
+        check_gone(caller, items)
+        if caller.role is Role.STANDS_BY:
+            self._check_untouched(caller, generation, items)
+        self.counts["lists after an event"] += bool(caller.gone)
+        self.counts["short lists"] += len(listed) < n
         return listed
 
     def _source(self, source: object, generation: str, caller: Caller) -> None:
-        if source not in ("personal", "popular"):
+        if source not in SOURCES:
             raise WrongAnswer("unknown source")
-        if caller.is_stranger and source != "popular":
-            raise WrongAnswer("a stranger's list is personal")
-        if not caller.is_stranger and source != "personal" and generation == self.sampled:
-            raise WrongAnswer("a known user's list is not personal")
-        self.met_known = self.met_known or source == "personal"
+        if caller.role is not Role.ACTS:
+            if caller.is_stranger and source != "popular":
+                raise WrongAnswer("a stranger's list is personal")
+            if not caller.is_stranger and source not in OWN and generation == self.sampled:
+                raise WrongAnswer("a known user's list is not personal")
+        self.met_known = self.met_known or source in OWN
+        self.counts[f"{source} lists"] += 1
+
+    def _check_untouched(self, caller: Caller, generation: str, items: list[str]) -> None:
+        """All strangers have one list."""
+        whose = "" if caller.is_stranger else caller.user
+        known = self._untouched.setdefault((whose, generation), items)
+        if any(one != other for one, other in zip(known, items, strict=False)):
+            raise WrongAnswer("a list changed whose user did nothing")
+        if len(items) > len(known):
+            self._untouched[whose, generation] = items
 
     def _edition(self, generation: str, listed: list[dict[str, Any]]) -> None:
         editions = {str(entry["edition"]) for entry in listed if "edition" in entry}
@@ -93,6 +118,22 @@ class Checker:
         for edition in editions:
             if self._editions.setdefault(generation, edition) != edition:
                 raise WrongAnswer("two editions of one generation")
+
+
+def check_gone(caller: Caller, items: Sequence[str]) -> None:
+    """See that nothing is shown that must be gone. Raises WrongAnswer."""
+    for item in items:
+        if type := caller.gone.get(item):
+            raise WrongAnswer(f"an item came back after its {type}")
+
+
+def check_taken(body: bytes, count: int) -> None:
+    """See that so many events were taken, which is all. Raises WrongAnswer."""
+    answer = _object(body)
+    if answer.get("rejected") != []:
+        raise WrongAnswer("events were rejected")
+    if answer.get("accepted") != count:
+        raise WrongAnswer("another number of events was accepted")
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def complete(
         broke, remarks = _soaked(measured, usage)
     elif measured.scenario == "refresh":
         broke, remarks = _refreshed(measured, published)
+    elif measured.scenario == "live":
+        broke, remarks = _followed(measured)
     elif dawdled:
         broke, remarks = _dawdled(measured, dawdled)
     if not broke:
@@ -123,6 +125,20 @@ def _dawdled(measured: Measured, dawdled: Dawdled) -> tuple[list[str], list[str]
     remark = (
         f"{dawdled.count:,} slow clients were connected meanwhile: the API ended "
         f"{dawdled.ended:,}, of which it told {dawdled.told:,} why (408)"
+    )
+    return broke, [remark]
+
+
+def _followed(measured: Measured) -> tuple[list[str], list[str]]:
+    """The same of events."""
+    counts = measured.counts
+    later, short = counts.get("lists after an event", 0), counts.get("short lists", 0)
+    broke = [] if later else ["not one list was asked for after an event: nothing is proved"]
+    if measured.errors:
+        broke.append(_FAILED)
+    remark = (
+        f"{counts.get('events', 0):,} events were taken; nothing came back in the {later:,} lists "
+        f"that their users asked for afterwards; {short:,} lists were short"
     )
     return broke, [remark]
 

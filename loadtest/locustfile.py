@@ -9,6 +9,7 @@ is the verdict, decided where the run is led (alone or as master), also with --p
 
 import logging
 import time
+import uuid
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from locust.runners import WorkerRunner
 
 from loadtest import scenarios
 from loadtest.api import key_header
-from loadtest.checks import WrongAnswer
+from loadtest.checks import WrongAnswer, check_gone, check_taken
 from loadtest.population import Caller
 from loadtest.runs import REPORT_SECONDS, Run, Steps
 
@@ -38,6 +39,9 @@ log = logging.getLogger("loadtest")
 REQUEST_TIMEOUT_SECONDS = 10.0
 SEVERAL = 20
 SHORT = 5
+TYPES = ("click", "click", "click", "purchase")
+AT_ONCE = (1, 1, 1, 1, 4)
+"""How many events a request holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Seen:
 
     caller: Caller
     n: int | None
-    etag: str
+    etag: str = ""
+    items: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -64,8 +69,11 @@ class Visitor(FastHttpUser):
         self.default_headers = key_header()
         super().__init__(environment)
         self._run = cast(Steps, environment.shape_class).run
-        self._items: list[str] = []
         self._seen: Seen | None = None
+        self._shown: Seen | None = None
+        """The list of somebody who may do something with its items."""
+        self._back: Caller | None = None
+        """Who has just done something, and comes back to look."""
 
     def on_start(self) -> None:
         """Begin at a moment of one's own."""
@@ -88,6 +96,9 @@ class Visitor(FastHttpUser):
     @task
     def ask(self) -> None:
         """One kind of request, most often a single user's list."""
+        share = self._run.scenario.events_share
+        if share and self._chance.random() < share:
+            return self._guarded(self._act, time.monotonic())
         (request,) = self._chance.choices(
             (self._one, self._several, self._similar, self._conditional), weights=(85, 5, 5, 5)
         )
@@ -106,20 +117,25 @@ class Visitor(FastHttpUser):
 
     def _one(self, due: float) -> None:
         n = self._short if self._chance.random() < 0.1 else None
-        asked = Seen(self._caller(), n, etag="")
+        caller = self._back or self._draw.caller(self._chance)
+        self._back, asked = None, Seen(self._as_now(caller), n)
         self._ask("GET", asked.path, "one user", due, lambda response: self._look(response, asked))
 
-    def _caller(self) -> Caller:
-        return self._draw.caller(self._chance)
+    def _as_now(self, caller: Caller) -> Caller:
+        doings = self._run.doings
+        return doings.caller(caller, time.monotonic()) if doings else caller
 
     def _look(self, response: FastResponse, asked: Seen) -> None:
         """Check a list, and keep what the next requests need of it."""
         body, n = _ok(response), asked.n or self._k
-        self._items = self._run.checker.one(body, asked.caller, n)
-        self._seen = replace(asked, etag=_etag(response))
+        items = self._run.checker.one(body, asked.caller, n)
+        self._seen = seen = replace(asked, etag=_etag(response), items=tuple(items))
+        if items and self._run.doings and self._run.doings.may_act(asked.caller):
+            self._shown = seen
 
     def _several(self, due: float) -> None:
-        callers, n = [self._caller() for _ in range(SEVERAL)], self._short
+        drawn = [self._draw.caller(self._chance) for _ in range(SEVERAL)]
+        callers, n = [*map(self._as_now, drawn)], self._short
         self._ask(
             *("POST", "/recommendations", f"{SEVERAL} users", due),
             lambda response: self._run.checker.several(_ok(response), callers, n),
@@ -127,9 +143,9 @@ class Visitor(FastHttpUser):
         )
 
     def _similar(self, due: float) -> None:
-        if not self._items:
+        if self._seen is None or not self._seen.items:
             return self._one(due)
-        item, n = self._chance.choice(self._items), self._short
+        item, n = self._chance.choice(self._seen.items), self._short
         self._ask(
             *("GET", f"/items/{_segment(item)}/similar?n={n}", "similar items", due),
             lambda response: self._run.checker.similar(_ok(response), item, n),
@@ -138,16 +154,43 @@ class Visitor(FastHttpUser):
     def _conditional(self, due: float) -> None:
         if self._seen is None:
             return self._one(due)
-        asked = self._seen
+        asked = replace(self._seen, caller=self._as_now(self._seen.caller))
 
         def accept(response: FastResponse) -> None:
             if response.status_code == 200 and _etag(response) != asked.etag:
-                self._look(response, asked)  # a new generation went live meanwhile
+                self._look(response, asked)  # a new generation went live, or something was done
             else:
                 _expect(response, 304)
+                check_gone(asked.caller, asked.items)
 
         headers = {"If-None-Match": asked.etag}
         self._ask("GET", asked.path, "one user, not modified", due, accept, headers=headers)
+
+    def _act(self, due: float) -> None:
+        """Click or buy something of a list that was shown."""
+        doings, shown, self._shown = self._run.doings, self._shown, None
+        if doings is None or shown is None:
+            return self._one(due)
+        user, chance = shown.caller.user, self._chance
+        items = chance.sample(shown.items, min(chance.choice(AT_ONCE), len(shown.items)))
+        deeds = {item: chance.choice(TYPES) for item in items}
+        events = [
+            {"id": self._id(), "type": type, "user": user, "item": item}
+            for item, type in deeds.items()
+        ]
+
+        def accept(response: FastResponse) -> None:
+            _expect(response, 202)
+            check_taken(response.content or b"", len(events))
+            self._run.checker.counts["events"] += len(events)
+            doings.did(user, deeds, time.monotonic())
+            self._back = shown.caller
+
+        name, body = ("an event", events[0]) if len(events) == 1 else ("events", {"events": events})
+        self._ask("POST", "/events", name, due, accept, json=body)
+
+    def _id(self) -> str:
+        return uuid.UUID(int=self._chance.getrandbits(128)).hex
 
     def _ask(
         self,

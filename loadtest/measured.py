@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class Measured:
     errors: Mapping[str, int]
     generations: Sequence[str]
     series: Sequence[Moment]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Events taken, and lists of the whole run by what there was to say of them."""
 
     def write(self, path: Path) -> None:
         """Write it as JSON. Raises OSError."""
@@ -62,6 +64,7 @@ def measure(
     recording: Recording,
     windows: Sequence[tuple[int, int]],
     generations: Sequence[str],
+    counts: Mapping[str, int],
 ) -> Measured:
     """Gather what a run measured."""
     seconds = sum(step.seconds for step in scenario.steps[: len(outcomes)])
@@ -76,6 +79,7 @@ def measure(
         errors=dict(recording.errors().most_common()),
         generations=generations,
         series=recording.series(bin_seconds=max(1, seconds // POINTS)),
+        counts=dict(counts),
     )
 
 
@@ -112,4 +116,5 @@ def _measured(said: Any) -> Measured:
         errors=said["errors"],
         generations=said["generations"],
         series=[Moment(**moment) for moment in said["series"]],
+        counts=said.get("counts", {}),
     )

@@ -2,13 +2,14 @@
 
 import json
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from loadtest.api import Api, CannotRun
+from loadtest.api import Api, CannotRun, excerpt
 
 SAMPLE = 1000
 STRANGERS = 0.05
@@ -26,12 +27,25 @@ class Population:
     source: str
 
 
+class Role(Enum):
+    """What a user does beside asking for lists, as far as the load test knows."""
+
+    ASKS = "nothing is known"
+    ACTS = "may have done something in this run"
+    STANDS_BY = "has done nothing in this run"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One draw: a user id, and whether it was made up."""
+    """One draw: a user id, and whether it was made up.
+
+    gone: items that must not be shown to the user any more, and the type of the event with each.
+    """
 
     user: str
     is_stranger: bool
+    role: Role = Role.ASKS
+    gone: Mapping[str, str] = field(default_factory=dict)
 
 
 class Draw:
@@ -79,14 +93,10 @@ def sample(api: Api) -> Population:
         users, generation = said["users"], said["generation"]
     except (ValueError, KeyError, TypeError):
         raise CannotRun(
-            f"GET {api.url}/users/sample answers {status} without a sample: {_start(body)}"
+            f"GET {api.url}/users/sample answers {status} without a sample: {excerpt(body)}"
         ) from None
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
-        raise CannotRun(f"GET {api.url}/users/sample must list user ids, not {_start(body)}")
+        raise CannotRun(f"GET {api.url}/users/sample must list user ids, not {excerpt(body)}")
     if not users:
         raise CannotRun(f"the generation {generation} of {api.url} has no users to draw from")
     return Population(users, str(generation), f"a sample of {len(users):,} users from the API")
-
-
-def _start(body: bytes) -> str:
-    return repr(body[:300].decode(errors="replace"))

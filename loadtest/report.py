@@ -48,6 +48,7 @@ class Result:
             "",
             *_columns(_steps(run) if several else _limits(run)),
             "",
+            *_lists(run),
             *_errors(run),
             *[f"  - {sentence}" for sentence in run.verdict.sentences],
             f"verdict: {'GREEN, the promise holds' if run.verdict.passed else 'RED'}",
@@ -110,6 +111,13 @@ def _columns(rows: Sequence[Line]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def _lists(run: Measured) -> list[str]:
+    if run.scenario != "live" or not run.counts:
+        return []
+    named = "; ".join(f"{name}: {count:,}" for name, count in sorted(run.counts.items()))
+    return [f"of the whole run: {named}", ""]
 
 
 def _errors(run: Measured) -> list[str]:

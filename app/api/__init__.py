@@ -9,6 +9,7 @@ from flask import current_app
 from app.events.stream import Stream
 from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.lookup import Lookup
+from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 
 
@@ -21,6 +22,8 @@ class Sources:
     answers: Answers | LiveAnswers
     all_have_loaded: Callable[[], bool]
     """Whether every worker of this server has a generation."""
+    tail: Tail | None = None
+    """Who follows the events, and knows their server; None where there are none."""
     stream: Stream | None = None
     """Where events are written; None where this deployment takes none."""
 

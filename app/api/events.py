@@ -41,13 +41,13 @@ def batch() -> Response:
 
 
 def _write() -> Intake:
-    stream = _stream()
+    into = stream()
     only(request.args, ())
     _check_origin()
     now_ms = time.time_ns() // 1_000_000
     intake = take_in(parse(_body()), now_ms)
     if intake.events:
-        stream.add(intake.events, now_ms)
+        into.add(intake.events, now_ms)
     return intake
 
 
@@ -62,11 +62,12 @@ def _answer(intake: Intake, status: int) -> Response:
     return response
 
 
-def _stream() -> Stream:
-    stream = sources().stream
-    if stream is None:
+def stream() -> Stream:
+    """Where events are written. Raises EventsOff."""
+    found = sources().stream
+    if found is None:
         raise EventsOff("this deployment takes no events: set LARDER_EVENTS=true to allow it")
-    return stream
+    return found
 
 
 def _check_origin() -> None:

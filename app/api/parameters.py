@@ -3,17 +3,20 @@
 from collections.abc import Iterable
 
 from flask import request
+from werkzeug.datastructures import MultiDict
 
 from app.contracts.recommendations import MAX_ID_BYTES
 from app.errors import BadParameter
 
 
 def only(given: Iterable[str], known: tuple[str, ...], what: str = "parameter") -> None:
-    """Raise BadParameter when a name is none of those that are known: it may be a slip."""
+    """Raise BadParameter for a name that is not known, which may be a slip, or stands twice."""
     for name in given:
         if name not in known:
             there = f"it takes {', '.join(known)}" if known else "it takes none"
             raise BadParameter(f"unknown {what} {name[:40]!r}: {there}")
+        if isinstance(given, MultiDict) and len(given.getlist(name)) > 1:
+            raise BadParameter(f"{name} is given more than once: give it once")
 
 
 def number(name: str, value: object, default: int, low: int, high: int) -> int:
@@ -53,7 +56,7 @@ def path_identifier(name: str, value: str) -> str:
 def identifier(name: str, value: object) -> str:
     """An id: text of 1 to 1,024 UTF-8 bytes."""
     if not isinstance(value, str) or not value:
-        raise BadParameter(f"{name} must be text that is not empty, not {str(value)[:40]!r}")
+        raise BadParameter(f"{name} must be text that is not empty, not {_shown(value)}")
     try:
         size = len(value.encode())
     except UnicodeEncodeError as error:
@@ -61,3 +64,8 @@ def identifier(name: str, value: object) -> str:
     if size > MAX_ID_BYTES:
         raise BadParameter(f"{name} must be at most {MAX_ID_BYTES} bytes of UTF-8, not {size}")
     return value
+
+
+def _shown(value: object) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"the number {str(value)[:40]}" if is_number else repr(str(value)[:40])

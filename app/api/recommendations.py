@@ -46,7 +46,10 @@ def visitor() -> Response:
     fallback = choice("fallback", request.args.get("fallback"), FALLBACKS)
     answers = sources().answers
     if not isinstance(answers, LiveAnswers):
-        raise EventsOff("lists of sessions and items need LARDER_EVENTS=true")
+        raise EventsOff(
+            "name a user, as in GET /recommendations/<user>: lists of sessions and items need "
+            "LARDER_EVENTS=true"
+        )
     session, items = request.args.get("session"), request.args.get("items")
     if (session is None) == (items is None):
         raise BadParameter("give either session or items, or a user in the path")

@@ -6,6 +6,7 @@ ROUTES = {
     "/events": "events",
     "/v1/track": "events",
     "/v1/batch": "events",
+    "/larder.js": "tracker",
     "/users/sample": "sample",
     "/generation": "generation",
     "/health/live": "health",
@@ -19,4 +20,6 @@ def route_of(path: str) -> str:
         return "recommendations"
     if path.startswith("/items/") and path.endswith("/similar"):
         return "similar"
+    if path.startswith("/users/") and path not in ROUTES:
+        return "user"
     return ROUTES.get(path, "other")

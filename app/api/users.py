@@ -1,13 +1,19 @@
-"""``/users/sample``: whom a load test may ask for; off unless a setting allows it."""
+"""``/users``: whom a load test may ask for, and who is to be forgotten; both are off by default."""
 
 import json
 
 from flask import Blueprint, Response, current_app, request
 
 from app.api import freshness, sources
-from app.api.parameters import number, only
+from app.api.parameters import number, only, path_identifier
+from app.cache.connect import CACHE_ERRORS, no_answer
+from app.contracts import keys
+from app.contracts.events import Streams
 from app.contracts.recommendations import SAMPLE_SIZE
-from app.errors import SampleForbidden
+from app.errors import CacheUnavailable, DeletionForbidden, SampleForbidden
+from app.events.deletion import forget, tell
+from app.recommendations.deletion import delete
+from app.recommendations.tail import Tail
 
 bp = Blueprint("users", __name__)
 
@@ -22,6 +28,44 @@ def sample() -> Response:
     generation = sources().watcher.live()
     only(request.args, ("n",))
     n = number("n", request.args.get("n"), SAMPLE_SIZE, 1, SAMPLE_SIZE)
-    users = sources().lookup.sample(generation)[:n]
+    known = sources().lookup.sample(generation)
+    n = min(n, len(known))
+    users = [known[place * len(known) // n] for place in range(n)]
     body = json.dumps({"generation": generation.manifest.generation, "users": users})
     return freshness.answer(body.encode(), None)
+
+
+@bp.delete("/users/<id:user>")
+def remove(user: str) -> Response:
+    """Forget a user: lists of every generation, events, and what is near; files at their export."""
+    tail = _deleting()
+    only(request.args, ())
+    path_identifier("user", user)
+    watcher, streams = sources().watcher, Streams(sources().watcher.namespace.name)
+    try:
+        forgotten = forget(tail.server.client(), streams, user)
+        generations = delete(watcher.client(), watcher.namespace, user)
+        tell(tail.server.client(), streams)
+    except CACHE_ERRORS as error:
+        raise CacheUnavailable(
+            f"the user is not wholly deleted, send this again: {no_answer(error)}"
+        ) from error
+    tail.clear()
+    deleted = {
+        "generations": generations,
+        "events": forgotten.events,
+        "recents": forgotten.recents,
+    }
+    body = json.dumps({"user": user, "deleted": deleted, "pending": ["files"]})
+    return freshness.answer(body.encode(), None)
+
+
+def _deleting() -> Tail:
+    """Raises DeletionForbidden; with keys on, who comes this far has one of scope admin."""
+    tail = sources().tail
+    if tail is None or current_app.config["LARDER"].auth != keys.ON:
+        raise DeletionForbidden(
+            "this deployment deletes nobody over HTTP: set LARDER_AUTH=on and LARDER_EVENTS=true, "
+            "and ask with a key of scope admin"
+        )
+    return tail

@@ -1,7 +1,7 @@
-"""Many commands about one slot in one round trip, at a third of what the client's pipeline costs.
+"""Many commands about one slot in one round trip, for a third of what the client's pipeline costs.
 
-That one takes 28 us of processor time for the four commands of an event, this one 10 to 11
-(``make bench-events``): it packs with hiredis and reads the answers as they come.
+That one takes some 28 us of processor time for the four commands of an event, this one 10: it packs
+with hiredis, and reads the answers as they come. ``make bench-events`` prints the whole of it.
 """
 
 from collections.abc import Sequence

@@ -41,6 +41,11 @@ MAX_VALUE = 1e9
 MAX_POSITION = 1_000_000
 MAX_RECENT = 100
 
+_BOUNDS = {
+    "id": MAX_TEXT_BYTES,
+    "list": MAX_TEXT_BYTES,
+    "properties": MAX_PROPERTIES_BYTES,
+}
 _TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
 _NUMBERS = {"time": int, "value": float, "position": int}
 
@@ -119,9 +124,9 @@ class Event:
     def encode(self) -> dict[str, str | int | float]:
         """The fields of its entry in the stream: those that say something."""
         told: dict[str, str | int | float] = {
-            each.name: value
-            for each in fields(self)
-            if (value := getattr(self, each.name)) != each.default
+            name: value
+            for name, default in _DEFAULTS.items()
+            if (value := getattr(self, name)) != default
         }
         if self.items:
             told["items"] = json.dumps(self.items, ensure_ascii=False)
@@ -136,6 +141,8 @@ class Event:
                 told[name] = _NUMBERS[name](told[name])
             if "items" in told:
                 told["items"] = tuple(json.loads(told["items"]))
+                if not all(isinstance(item, str) for item in told["items"]):
+                    raise TypeError("its items are not all texts")
             event = cls(**told)
         except (TypeError, ValueError, RecursionError) as error:
             raise BrokenRecord(f"an entry of the stream is no event: {error}") from error
@@ -147,6 +154,9 @@ class Event:
     def recent(self) -> bytes:
         """Its member among the recents."""
         return f"{self.type}:{self.item}".encode()
+
+
+_DEFAULTS = {each.name: each.default for each in fields(Event)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +217,7 @@ def problem_of(event: Event) -> str:
 
 
 def _text_problem(event: Event) -> str:
-    bounds = {
-        "id": MAX_TEXT_BYTES,
-        "list": MAX_TEXT_BYTES,
-        "properties": MAX_PROPERTIES_BYTES,
-    }
-    for name, most in bounds.items():
+    for name, most in _BOUNDS.items():
         if (size := _size(getattr(event, name))) > most:
             return f"{name} must be at most {most} bytes of UTF-8, not {size}"
     return "" if event.id else "id must be text that is not empty"
@@ -227,6 +232,8 @@ def _id_problem(name: str, text: str) -> str:
 
 def _size(text: str) -> int:
     """Its bytes of UTF-8; too many for a text that holds a lone surrogate, which is none."""
+    if text.isascii():
+        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError:

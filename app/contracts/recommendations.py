@@ -41,6 +41,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -223,6 +224,20 @@ def encode_sample(users: Sequence[str]) -> bytes:
     """Up to SAMPLE_SIZE of the users, spread evenly over them, as a JSON array."""
     step = math.ceil(len(users) / SAMPLE_SIZE) or 1
     return json.dumps(list(users[::step])).encode()
+
+
+def nobody() -> bytes:
+    """The field that takes the place of a user who was deleted, so that their number stays.
+
+    It is that of no id: the field of one is UTF-8, or begins with 0xff.
+    """
+    return b"\xfe" + secrets.token_bytes(8)
+
+
+def without(sample: bytes, user: str) -> bytes:
+    """The sample as long as before but without that user. Raises BrokenRecord."""
+    kept = [each for each in decode_sample(sample) if each != user]
+    return json.dumps(kept).encode().ljust(len(sample))
 
 
 def decode_sample(sample: bytes) -> list[str]:

@@ -11,6 +11,8 @@ from itertools import chain
 from threading import Lock
 from typing import Protocol
 
+from redis.cluster import RedisCluster
+
 from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
 from app.cache.pipeline import Command, exchange
 from app.cache.resolver import Resolver
@@ -119,12 +121,23 @@ class Stream:
         return client
 
     def _lost(self, error: Exception) -> None:
-        """Forget all connections: another server may have the name, or the slot, by now."""
+        """Look again where the server is: another may have its name by now, or a cluster's slot.
+
+        No connection is closed here, for other requests may wait for answers on theirs.
+        """
         problem = f"the server of the events did not take these ({type(error).__name__})"
         if problem != self._problem:
             log.warning("%s: %s", problem, error)
         self._problem = problem
         self._resolver.ask_again()
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        if isinstance(self._client, RedisCluster):
+            self._client = _with_new_map(self._client)
+
+
+def _with_new_map(cluster: RedisCluster) -> RedisCluster | None:
+    """The client, when a node that it knows could tell where the slots are now."""
+    try:
+        cluster.nodes_manager.initialize()
+    except CACHE_ERRORS:
+        return None  # the URL may lead to others
+    return cluster

@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from app.api import Sources, events, generation, health, index, items, recommendations, users
+from app.api import (
+    Sources,
+    events,
+    generation,
+    health,
+    index,
+    items,
+    recommendations,
+    tracker,
+    users,
+)
 from app.api.direct import Direct
 from app.contracts import keys
 from app.events.stream import Stream
 from app.http import problems
+from app.http.cross_origin import CrossOrigin
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
@@ -101,6 +112,9 @@ def create_app(
     app.wsgi_app = direct  # type: ignore[method-assign]
     if known:
         app.wsgi_app = _guarded(app, settings, known)  # type: ignore[method-assign]
+    if settings.origins:
+        pages = CrossOrigin(app.wsgi_app, settings.origins)
+        app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
         metrics.register(app)
     return app
@@ -112,7 +126,10 @@ def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
     tail = Tail(settings, watcher)
     tail.start()
     if not can_lay_out():
-        log.warning("numpy is missing (pip install 'larder[live]'): events only take items away")
+        log.warning(
+            "numpy is missing: events only take items away; for more, "
+            "pip install '.[live]' in Larder's folder"
+        )
     if settings.max_age_seconds:
         log.warning("LARDER_MAX_AGE_SECONDS lets clients keep lists that events have changed")
     return tail
@@ -130,7 +147,7 @@ def _sources(
         return Sources(watcher, lookup, Answers(lookup, listeners), all_have_loaded)
     tail = tail or Tail(settings, watcher)
     live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
-    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, stream)
+    return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, tail, stream)
 
 
 def _guarded(app: Flask, settings: Settings, known: KnownKeys) -> Guard:
@@ -158,7 +175,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health, events):
+    for module in (index, recommendations, items, users, generation, health, events, tracker):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

@@ -8,8 +8,6 @@ come hold a thread, and it closes idle connections, with what is on its way on t
 import logging
 import os
 import signal
-import socket
-import stat
 import sys
 from functools import partial
 from pathlib import Path
@@ -41,19 +39,15 @@ LOGGING: dict[str, Any] = {"handlers": {}, "loggers": {"_granian": {}}}
 log = logging.getLogger("larder.granian")
 
 
-def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code."""
+def serve(settings: Settings, address: Path | tuple[str, int]) -> int:
+    """Run at the address that was found listenable until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
-    try:
-        where = _where(settings.bind)
-    except OSError as error:
-        print(f"error: cannot listen on {settings.bind}: {error.strerror}", file=sys.stderr)
-        return 1
+    logging.getLogger("_granian").addFilter(_is_news)
     folder = Folder.make_if_possible(log.error)
     try:
         server = Granian(
             "the API",
-            **where,
+            **_where(address),
             interface=Interfaces.WSGI,
             workers=settings.workers,
             blocking_threads=settings.threads + BODIES,
@@ -96,23 +90,13 @@ def _load(server: Any, settings: Settings, parent: int) -> "WSGIApplication":
     return application
 
 
-def _where(bind: str) -> dict[str, Any]:
-    """The address as granian takes it. Raises OSError where nothing can listen on it.
+def _where(address: Path | tuple[str, int]) -> dict[str, Any]:
+    """The address as granian takes it."""
+    if isinstance(address, Path):
+        return {"uds": address, "uds_permissions": 0o777}
+    return {"address": address[0], "port": address[1]}
 
-    granian would share a port that somebody else of the same user listens on.
-    """
-    if bind.startswith("unix:"):
-        path = Path(bind.removeprefix("unix:"))
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()  # of a server that was killed
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.bind(str(path))
-        path.unlink()
-        return {"uds": path, "uds_permissions": 0o777}
-    host, _, port = bind.rpartition(":")
-    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-    family, *_, address = found[0]
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-        return {"address": address[0], "port": probe.getsockname()[1]}
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """granian finds threads many that wait for bodies, and mostly sleep."""
+    return not record.getMessage().startswith("Configuration allows spawning up to")

@@ -5,9 +5,9 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 
 from app.contracts.generations import BrokenRecord
 from app.errors import ServingError
@@ -40,11 +40,19 @@ def _serving_error(error: ServingError) -> Response:
 def _http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < 400:
         return error
-    response = _problem(error.code, error.name, error.description or error.name)
+    response = _problem(error.code, error.name, _detail(error))
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value
     return response
+
+
+def _detail(error: HTTPException) -> str:
+    if not isinstance(error, NotFound):
+        return error.description or error.name
+    if request.path == "/metrics":
+        return "this deployment has no metrics: set LARDER_METRICS=true to have them"
+    return "nothing is at this path: GET / lists all that can be asked"
 
 
 def _broken_record(error: BrokenRecord) -> Response:

@@ -4,6 +4,7 @@ import os
 import sys
 
 from app.errors import BadSettings
+from app.http.address import listenable
 from app.settings import Settings
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:app.http.gunicorn_conf"]
@@ -13,6 +14,7 @@ def main() -> int:
     """Serve until stopped; returns the exit code, 2 for what a restart would not mend."""
     try:
         settings = Settings.from_environment()
+        address = listenable(settings.bind)
     except BadSettings as error:
         return _fail(str(error))
     if settings.server == "gunicorn":
@@ -22,8 +24,8 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "granian":
             raise
-        return _fail("granian is not installed: run pip install 'larder[granian]'")
-    return serve(settings)
+        return _fail("granian is not installed: run pip install '.[granian]' in Larder's folder")
+    return serve(settings, address)
 
 
 def _fail(sentence: str) -> int:

@@ -1,7 +1,7 @@
 """What the file of a machine holds of a live generation beside its documents: factors of items.
 
 They come as half floats and lie there as floats, ready to be multiplied. This is the one module
-here that needs numpy, and only while the file is made: ``larder[live]`` installs it, and without
+here that needs numpy, and only while the file is made: the extra ``live`` installs it, and without
 it the file has no factors.
 """
 

@@ -79,6 +79,11 @@ class Tail:
         if near := self._watcher.near():
             near.evict(who for event in events for who in _who_did(event))
 
+    def clear(self) -> None:
+        """Forget the lists of all users."""
+        if near := self._watcher.near():
+            near.clear()
+
     def poll(self) -> None:
         """Forget the lists of who did something since the last time."""
         try:
@@ -131,8 +136,7 @@ class Tail:
         return _id(oldest[0]) if oldest else (0, 0), _id(found["last-generated-id"])
 
     def _skip(self, last: Id) -> None:
-        if near := self._watcher.near():
-            near.clear()
+        self.clear()
         self._position = last
 
     def _read_on(self, client: Client, last: Id) -> None:

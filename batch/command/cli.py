@@ -22,10 +22,15 @@ from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_K
 from batch.command.options import (
     PATH,
+    STOPS_SILENTLY,
     CacheOptions,
     Grouped,
     auth_option,
     cache_options,
+    events_options,
+    events_url_option,
+    inputs_argument,
+    inputs_option,
     items_options,
     json_option,
     k_option,
@@ -40,6 +45,7 @@ from batch.command.options import (
 )
 from batch.command.size import Deployment
 from batch.errors import DISK_TROUBLE, BadSettings, LarderError, Terminal, Transient
+from batch.events.inputs import Inputs, Weighing
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import Model, Terms
 from batch.spark.options import SparkOptions
@@ -62,77 +68,95 @@ def cli() -> None:
 
 
 @cli.command(cls=Grouped)
-@click.argument("interactions", envvar="LARDER_INTERACTIONS")
+@inputs_argument
 @reading_options
+@events_options
 @items_options
 @terms_options
 @model_options
 @spark_options
 @cache_options
+@events_url_option
 def refresh(
-    interactions: str,
+    interactions: tuple[str, ...],
     reading: Reading,
+    weighing: Weighing,
     items: ItemsFile | None,
     terms: Terms,
     model: Model,
     spark: SparkOptions | None,
     cache: CacheOptions,
+    events_url: str,
 ) -> None:
     """Judge a model, train it on INTERACTIONS, publish its lists.
 
     INTERACTIONS is a file, or a folder of files, of users and items: CSV or TSV (.gz too) or
-    Parquet; with --engine spark any URI that Spark reads. The model is judged on a part held out,
-    then trained on all. One that does not beat the popular list, or is much worse than the live
-    one, is not published.
+    Parquet; with --engine spark any URI that Spark reads. Several add up; a folder of exported
+    events (see larder events) first gets what users did until now. The model is judged on a part
+    held out, then trained on all. One that does not beat the popular list, or is much worse than
+    the live one, is not published.
 
     \b
     Orders with columns of their own names, and what answers show of each product:
       larder refresh orders.csv --user-column customer_id --item-column sku \\
         --items products.csv --items-id-column sku --document-columns title,price
+    Orders, and what users do on the pages, which counts half after a month:
+      larder refresh orders.csv events/ --event-weights click=1,cart=3,purchase=5 --half-life 30d
     Plays, judged on those since New Year, for a shop that shares its cache with others:
       larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """
     from batch.command import lists
 
-    lists.refresh(interactions, reading, items, terms, model, spark, cache)
+    inputs = Inputs(interactions, weighing)
+    lists.refresh(inputs, reading, items, terms, model, spark, cache, events_url)
 
 
 @cli.command(cls=Grouped)
-@click.argument("interactions", envvar="LARDER_INTERACTIONS")
+@inputs_argument
 @reading_options
+@events_options
 @items_options
 @json_option
-def check(interactions: str, reading: Reading, items: ItemsFile | None, json: bool) -> None:
+def check(
+    interactions: tuple[str, ...],
+    reading: Reading,
+    weighing: Weighing,
+    items: ItemsFile | None,
+    json: bool,
+) -> None:
     """Say what refresh would find in INTERACTIONS; publish nothing.
 
     With --items, in the items too.
     """
     from batch.command import lists
 
-    lists.check(interactions, reading, items, json)
+    lists.check(Inputs(interactions, weighing), reading, items, json)
 
 
 @cli.command(cls=Grouped)
-@option("--train", required=True, help="The interactions to train on.")
-@option("--test", required=True, help="The interactions to score on.")
+@inputs_option("--train", help="The interactions to train on; may come several times.")
+@inputs_option("--test", help="The interactions to score on; may come several times.")
 @reading_options
+@events_options
 @k_option
 @model_options
 @spark_options
 @json_option
 def evaluate(
-    train: str,
-    test: str,
+    train: tuple[str, ...],
+    test: tuple[str, ...],
     reading: Reading,
+    weighing: Weighing,
     k: int,
     model: Model,
     spark: SparkOptions | None,
     json: bool,
 ) -> None:
-    """Train on one file, score on another, beside most-popular."""
+    """Train on one input, score on another, beside most-popular."""
     from batch.command import lists
 
-    lists.evaluate(train, test, reading, k, model, spark, json)
+    inputs = Inputs(train, weighing), Inputs(test, weighing)
+    lists.evaluate(*inputs, reading, k, model, spark, json)
 
 
 @cli.command()
@@ -160,7 +184,8 @@ def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
     "--server",
     type=click.Choice(["gunicorn", "granian"]),
     default="gunicorn",
-    help="granian answers several times as many requests; install 'larder[granian]'.",
+    help="granian answers several times as many requests; it needs pip install '.[granian]' in "
+    "Larder's folder.",
 )
 @auth_option
 def serve(cache: CacheOptions, bind: str, workers: int, server: str, auth: str) -> None:
@@ -194,7 +219,7 @@ def up(
 
     All in one: a Valkey server of its own, which keeps its data in a folder, then larder refresh,
     whose options it takes too, then larder serve. Without INTERACTIONS it serves the lists that lie
-    in the folder. It needs pip install 'larder[demo]'.
+    in the folder. It needs pip install '.[demo]' in Larder's folder.
 
     \b
     larder up orders.csv --user-column customer_id --items products.csv
@@ -204,7 +229,7 @@ def up(
     if problem := contract.problem_of(auth, bind):
         raise BadSettings(problem)
     if not refresh and (interactions := os.environ.get("LARDER_INTERACTIONS")):
-        refresh = (interactions,)
+        refresh = tuple(interactions.splitlines())
     if refresh:
         cli.commands["refresh"].make_context("refresh", list(refresh))  # what is wrong is told now
     given = {
@@ -213,7 +238,81 @@ def up(
         "LARDER_AUTH": auth,
         "OPENBLAS_NUM_THREADS": "1",
     }
-    stack.up(stack.Stack(folder, cache, bind, workers, {**os.environ, **given}), refresh)
+    variables = {"LARDER_EVENTS": "true", **os.environ, **given}
+    stack.up(stack.Stack(folder, cache, bind, workers, variables), refresh)
+
+
+@cli.group()
+def events() -> None:
+    """Export, watch and count what users do."""
+
+
+@events.command("export")
+@click.argument("folder", type=PATH)
+@cache_options
+@events_url_option
+@option(
+    "--take-over/--no-take-over",
+    default=False,
+    help="Let this folder have what comes from now on, although another one had it so far.",
+)
+def export_events(folder: Path, cache: CacheOptions, events_url: str, take_over: bool) -> None:
+    """Move all events that there are now into FOLDER, as Parquet by day, each exactly once.
+
+    Only what is in files leaves the server. A run that dies loses and doubles nothing; schedule it
+    as often as the server's memory asks for. Refresh does it too, before it reads such a folder.
+    """
+    from batch.command import events
+
+    events.export(folder, cache, events_url, take_over)
+
+
+@events.command("tail")
+@cache_options
+@events_url_option
+@option("--count", type=click.IntRange(1), help="End after so many.  [default: at Ctrl-C]")
+def tail_events(cache: CacheOptions, events_url: str, count: int | None) -> None:
+    """Print the last ten events, then those to come, as lines of JSON."""
+    from batch.command import events
+
+    events.tail(cache, events_url, count)
+
+
+@events.command("status")
+@cache_options
+@events_url_option
+@json_option
+def events_status(cache: CacheOptions, events_url: str, json: bool) -> None:
+    """Say how many events there are, how many are in no file yet, and how fast they come."""
+    from batch.command import events
+
+    events.status(cache, events_url, json)
+
+
+@cli.group()
+def users() -> None:
+    """Delete what is known of a user."""
+
+
+@users.command("delete")
+@click.argument("user")
+@cache_options
+@events_url_option
+@click.option(  # without a variable: the API has another of that name
+    "--events", type=PATH, metavar="FOLDER", help="Take the user out of exported events at once."
+)
+@json_option
+def delete_user(
+    user: str, cache: CacheOptions, events_url: str, events: Path | None, json: bool
+) -> None:
+    """Delete all that is known of USER: every list, every event, what the API remembers.
+
+    Files of events lose the user at once with --events, else at their next export. What a refresh
+    reads from elsewhere is yours to clean, or the next one brings the user back.
+    """
+    from batch.command import users
+
+    users.delete(user, cache, events_url, events, json)
 
 
 @cli.command()
@@ -342,6 +441,8 @@ def main() -> NoReturn:
         done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
         if done or not stopped:
             raise
+        if STOPS_SILENTLY in os.environ:
+            sys.exit(128 + stopped[0])
         _end(f"stopped by {stopped[0].name}", 128 + stopped[0])
     sys.exit(0)
 

@@ -1,8 +1,8 @@
 """The whole walk on real films, for a newcomer: ``make demo``.
 
 What ``larder up`` starts, on MovieLens ml-latest-small: a real cache server on a free loopback
-port, a refresh, the API under gunicorn, one answer. Everything ends with this process, the data of
-the cache included.
+port, a refresh, the API under gunicorn. Then a list, a click, and the list that follows from it.
+Everything ends with this process, the data of the cache included.
 """
 
 import argparse
@@ -12,22 +12,37 @@ import os
 import signal
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from app.contracts.recommendations import Namespace
 from batch.command.options import CacheOptions
-from batch.command.up import Stack, check_port, get, run, stay
+from batch.command.up import Stack, check_port, get, post, run, stay
 from batch.datasets.movielens import SMALL
-from batch.errors import LarderError
+from batch.errors import LarderError, Transient
 
 USER = "15"
+CLICKING, NEWCOMER = "1", "a-newcomer"
+CLICKED_BY_NEWCOMER = ("595", "Beauty and the Beast (1991)")
+FELT_SECONDS = 10.0
+COLUMN = 46
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A list as the API answered it: the titles of its films by their items."""
+
+    source: str
+    films: dict[str, str]
 
 
 def main() -> int:
     """Run the demo; the exit code says whether all of it worked."""
     parser = argparse.ArgumentParser(description="The whole walk on real films.")
-    parser.add_argument("--once", action="store_true", help="print one answer and end")
-    parser.add_argument("--port", type=int, default=8000, help="of the API; 0 takes a free one")
+    parser.add_argument("--once", action="store_true", help="show it and end")
+    parser.add_argument("--port", default="8000", help="of the API; 0 takes a free one")
     arguments = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # in step with what the commands print
@@ -45,21 +60,21 @@ def main() -> int:
     return 0
 
 
-def walk(folder: Path, port: int, once: bool) -> None:
+def walk(folder: Path, port: str, once: bool) -> None:
     """Refresh, serve and show; stay until interrupted unless ``once``."""
     url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '')}/0"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LARDER_")}
-    settings = {"LARDER_CACHE_URL": url, "LARDER_NAMESPACE": "demo", "OPENBLAS_NUM_THREADS": "1"}
+    settings = {"LARDER_CACHE_URL": url, "LARDER_NAMESPACE": "demo", "LARDER_EVENTS": "true"}
     stack = Stack(
         folder,
         CacheOptions(url, Namespace("demo")),
         f"127.0.0.1:{check_port(f'127.0.0.1:{port}', 'make demo PORT=8001')}",
         2,
-        {**kept, **settings},
+        {**kept, **settings, "OPENBLAS_NUM_THREADS": "1"},
     )
     print(f"A Valkey server listens on {url} as long as the demo runs.\n")
     refresh = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
-    run(stack, [*refresh, "--preset", "ml-latest"], _show_once if once else _show)
+    run(stack, [*refresh, "--preset", "ml-latest", "--live"], _show_once if once else _show)
 
 
 def _show(stack: Stack) -> None:
@@ -69,7 +84,8 @@ def _show(stack: Stack) -> None:
         print(f"  curl '{stack.url}{path}'")
     print(f"  curl '{stack.url}/items/1/similar'")
     print(f"  curl '{stack.url}/generation'")
-    stay()
+    print(f"  {_curl(stack, _click(CLICKING, '1'))}")
+    stay(stack)
 
 
 def _show_once(stack: Stack) -> None:
@@ -79,6 +95,67 @@ def _show_once(stack: Stack) -> None:
     print(f"What user {USER} should see next:")
     for place, film in enumerate(answer["recommendations"], start=1):
         print(f"  {place}. {film['title']:50} {film['genres']}")
+    _show_click(stack, CLICKING, *next(iter(_list(stack, CLICKING).films.items())))
+    _show_click(stack, NEWCOMER, *CLICKED_BY_NEWCOMER)
+
+
+def _show_click(stack: Stack, user: str, item: str, title: str) -> None:
+    """Click as the user, and lay the lists of before and after beside each other."""
+    before, event = _list(stack, user), _click(user, item)
+    print(f"\nUser {user} clicks on {title}:\n$ {_curl(stack, event)}")
+    print(json.dumps(post(f"{stack.url}/events", event)))
+    after = _wait_for_effect(stack, user, before)
+    print(f"\n{side_by_side(before, after)}\n")
+    print("\n".join(changes(before, after, title)))
+
+
+def _click(user: str, item: str) -> dict[str, str]:
+    return {"type": "click", "user": user, "item": item}
+
+
+def _curl(stack: Stack, event: dict[str, str]) -> str:
+    header = "-H 'Content-Type: application/json'"
+    return f"curl {header} -d '{json.dumps(event)}' {stack.url}/events"
+
+
+def _list(stack: Stack, user: str) -> Shown:
+    answer = get(f"{stack.url}/recommendations/{user}")
+    films = {film["item"]: film["title"] for film in answer["recommendations"]}
+    return Shown(answer["source"], films)
+
+
+def _wait_for_effect(stack: Stack, user: str, before: Shown) -> Shown:
+    """The next list, from whichever worker: all know within half a second. Raises Transient."""
+    deadline = time.monotonic() + FELT_SECONDS
+    while (after := _list(stack, user)) == before:
+        if time.monotonic() > deadline:
+            raise Transient(f"the click changed nothing within {FELT_SECONDS:.0f} seconds")
+        time.sleep(0.05)
+    return after
+
+
+def side_by_side(before: Shown, after: Shown) -> str:
+    """Two columns; a minus marks what left, a plus what came."""
+    rows = [(f"  before: {before.source}", f"  after: {after.source}")]
+    rows += zip_longest(
+        [f"{' ' if item in after.films else '-'} {title}" for item, title in before.films.items()],
+        [f"{' ' if item in before.films else '+'} {title}" for item, title in after.films.items()],
+        fillvalue="",
+    )
+    return "\n".join(f"{old[:COLUMN]:{COLUMN}}  {new[:COLUMN]}".rstrip() for old, new in rows)
+
+
+def changes(before: Shown, after: Shown, clicked: str) -> list[str]:
+    """What left, what came, and why."""
+    left = [title for item, title in before.films.items() if item not in after.films]
+    came = [title for item, title in after.films.items() if item not in before.films]
+    others = [title for title in left if title != clicked]
+    return [
+        *([f"  left, for it was clicked: {clicked}"] if clicked in left else []),
+        *([f"  left, for others fit better now: {'; '.join(others)}"] if others else []),
+        *([f"  came, for it fits the click: {'; '.join(came)}"] if came else []),
+        f"  source: {before.source} until now, {after.source} from now on",
+    ]
 
 
 if __name__ == "__main__":

@@ -13,17 +13,18 @@ from statistics import mean
 import click
 
 from app.contracts.recommendations import encode_document
-from batch.command import report
+from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.command.size import Deployment, check_room
 from batch.errors import BadSettings
+from batch.events.inputs import Inputs
+from batch.events.load import load_all
 from batch.generations.connect import Client, connect
 from batch.generations.publish import turn
 from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
-from batch.interactions.load import load
 from batch.interactions.reading import ItemsFile, Reading, beside
 from batch.recommendations import pipeline
 from batch.recommendations.engines.implicit_als import ImplicitALS
@@ -36,15 +37,16 @@ _SAMPLED = 1000
 
 
 def refresh(
-    interactions: str,
+    inputs: Inputs,
     reading: Reading,
     items: ItemsFile | None,
     terms: Terms,
     model: Model,
     spark: SparkOptions | None,
     cache: CacheOptions,
+    events_url: str = "",
 ) -> None:
-    """Judge, train and publish."""
+    """Export events where there are any to train on; judge, train and publish."""
     if terms.stored and model.feedback == "explicit":
         raise BadSettings(
             "--live follows what users choose, and --feedback explicit learns how they rate it: "
@@ -52,16 +54,19 @@ def refresh(
         )
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
-    _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
+    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored)
     progress = for_this_terminal()
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
         described = _load_items(items, reading, rejects)
-        candidate = platform.candidate(interactions, reading, cache.url, progress)
+        for folder in inputs.of_events():
+            events.export_first(Path(folder), client, cache, events_url)
+        candidate = platform.candidate(inputs, reading, cache.url, progress)
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
+        click.echo(report.columns(found.report))
         documents = _fitting(client, found, _documents(found.items, described), terms)
         manifest = pipeline.refresh(
             ours,
@@ -79,15 +84,15 @@ def refresh(
     )
 
 
-def check(interactions: str, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:
+def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:
     """Say what a refresh would find."""
     say = _to_people(as_json)
     rejects = None if reading.rejects is None else reading.rejects_file
-    _keep_inputs([interactions], items, [("--rejects", rejects)], rejects)
-    limit = reading.max_rejects
-    found = load(interactions, reading.layout, rejects=rejects, max_rejects=limit)
+    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
+    found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
-    say(report.details(found))
+    say(report.columns(found.report))
+    say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
     if as_json:
@@ -95,8 +100,8 @@ def check(interactions: str, reading: Reading, items: ItemsFile | None, as_json:
 
 
 def evaluate(
-    train: str,
-    test: str,
+    train: Inputs,
+    test: Inputs,
     reading: Reading,
     k: int,
     model: Model,
@@ -106,7 +111,7 @@ def evaluate(
     """Train on one input, score on the other."""
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
-    _keep_inputs([train, test], None, outputs, None)
+    _keep_inputs(train.others() + test.others(), None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:
@@ -196,7 +201,7 @@ def _fitting(
 
 
 def _keep_inputs(
-    inputs: list[str],
+    inputs: Sequence[str],
     items: ItemsFile | None,
     outputs: Sequence[tuple[str, Path | None]],
     rejects: Path | None,

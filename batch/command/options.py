@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 import click
 
 from app.contracts import environment, keys
+from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import MAX_K, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
+from batch.events.inputs import Weighing
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import (
@@ -33,6 +35,9 @@ from batch.recommendations.terms import (
 from batch.spark.options import SparkOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+STOPS_SILENTLY = "_LARDER_STOPS_SILENTLY"
+"""No setting: it tells a run that whoever started it says when it is stopped."""
 
 PATH = click.Path(path_type=Path)
 DOCUMENT_TYPES = ("number", "boolean")
@@ -155,6 +160,10 @@ def _types(text: str) -> dict[str, str]:
     return types
 
 
+def _weighing(event_weights: str | None, half_life: str | None) -> Weighing:
+    return Weighing.of(event_weights, half_life)
+
+
 def _terms(
     k: int,
     split: str,
@@ -217,6 +226,26 @@ def _plan(
         generations=keep + 1,
         copies=replicas + 1,
     )
+
+
+class InputPath(click.ParamType[str]):
+    """A file or folder; in a variable each has a line of its own, for names may hold anything."""
+
+    name = "input"
+    envvar_list_splitter = "\n"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line.strip() for line in rv.splitlines() if line.strip()]
+
+
+inputs_argument = click.argument(
+    "interactions", envvar="LARDER_INTERACTIONS", nargs=-1, required=True, type=InputPath()
+)
+
+
+def inputs_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that names inputs."""
+    return option(name, multiple=True, required=True, type=InputPath(), **attributes)
 
 
 def _delimiter(text: str | None) -> str | None:
@@ -354,6 +383,29 @@ spark_options = group(
         type=click.Choice(["off", "error", "warn", "info"]),
         help="How much of Spark's own log to show.  [default: off]",
     ),
+)
+
+events_options = group(
+    "weighing",
+    "Folders of events",
+    _weighing,
+    option(
+        "--event-weights",
+        help="How much an event of each type counts; others not at all.  "
+        f"[default: {','.join(f'{kind}={weight:g}' for kind, weight in WEIGHTS.items())}]",
+    ),
+    option(
+        "--half-life",
+        help="After how long an event counts half, such as 12h, 30d or 8w, back from the newest.  "
+        "[default: all count the same]",
+    ),
+)
+
+events_url_option = option(
+    "--events-url",
+    default="",
+    show_default=False,
+    help="The server that has the events.  [default: the cache's]",
 )
 
 cache_options = group(

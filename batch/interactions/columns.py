@@ -4,7 +4,7 @@ from pathlib import Path
 
 from app.contracts.recommendations import MAX_ID_BYTES
 from batch.errors import BadInteractions
-from batch.interactions.layout import OPTIONAL, preset_with
+from batch.interactions.layout import OPTIONAL, PRESETS, Layout, preset_with
 from batch.interactions.table import Table
 
 MAX_WEIGHT = 1e12
@@ -69,7 +69,9 @@ class Checks:
         is_id = option in ("--user-column", "--item-column")
         name_it, numbered = f"name it with {option}", "--user-column 1 --item-column 2"
         if is_id and (preset := preset_with(found)):
-            return f"use --preset {preset}"
+            return f"use --preset {preset}{_leaving_out(layout, preset)}"
+        if option in ("--document-columns", "--document-types"):
+            return f"correct {option}"
         if not self.table.is_text:
             return name_it
         if mark := _delimiter(found):
@@ -80,6 +82,8 @@ class Checks:
             return f"without a header the columns are numbered: {numbered}"
         if is_id and layout.header and any(name[:1].isdigit() for name in found):
             return f"is the first line data? then --no-header {numbered}"
+        if is_id and layout.header and not {layout.user_column, layout.item_column} & set(found):
+            return f"{name_it}, or --no-header {numbered}, if its first line is data"
         return name_it
 
     def kind(self, column: str, *allowed: str) -> str:
@@ -201,6 +205,18 @@ class Columns:
             self.checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
         self.checks.add(is_bad, "bad timestamp", column)
         return seconds
+
+
+def _leaving_out(layout: Layout, preset: str) -> str:
+    """Which options or variables name a column in the place of the preset's."""
+    pairs = {(each.user_column, each.item_column) for each in PRESETS.values()}
+    if (layout.user_column, layout.item_column) in pairs:
+        return ""
+    wanted = PRESETS[preset]
+    roles = {"user": layout.user_column != wanted.user_column}
+    roles["item"] = layout.item_column != wanted.item_column
+    said = [f"--{role}-column (LARDER_{role.upper()}_COLUMN)" for role in roles if roles[role]]
+    return f", and do not set {' and '.join(said)}"
 
 
 def _delimiter(columns: tuple[str, ...]) -> str | None:

@@ -26,7 +26,6 @@ from batch.errors import BadInteractions
 from batch.interactions.columns import Columns
 from batch.interactions.layout import Layout
 from batch.interactions.pairs import Interactions, Report
-from batch.interactions.reading import beside
 from batch.interactions.rejects import settle
 from batch.interactions.table import Table, reading
 
@@ -56,26 +55,6 @@ def load(
         layout,
         lambda connection, table: _load(connection, table, path, rejects, max_rejects),
     )
-
-
-def load_pair(
-    train: str | Path,
-    test: str | Path,
-    layout: Layout = Layout(),
-    *,
-    rejects: Path | None = None,
-    max_rejects: float = 0.01,
-) -> tuple[Interactions, Interactions]:
-    """Load two inputs whose indexes mean the same: both have the users and items of either.
-
-    The rejects of the second go to a file of their own, with `-test` in its name.
-    """
-    one = load(train, layout, rejects=rejects, max_rejects=max_rejects)
-    rejects_of_test = None if rejects is None else beside(rejects, "test")
-    other = load(test, layout, rejects=rejects_of_test, max_rejects=max_rejects)
-    users = sorted({*one.users, *other.users})
-    items = sorted({*one.items, *other.items})
-    return one.among(users, items), other.among(users, items)
 
 
 def _load(

@@ -51,6 +51,8 @@ class Interactions:
     weight: NDArray[np.float32]
     timestamp: NDArray[np.float64] | None
     report: Report
+    hidden: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+    """Users and items of other pairs, sorted: what must not be in these users' lists."""
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -75,6 +77,13 @@ class Interactions:
         matrix.has_canonical_format = True
         return matrix
 
+    def hidden_matrix(self) -> csr_matrix | None:
+        """Return a matrix like the other, with an entry for each pair that its user hid."""
+        if self.hidden is None:
+            return None
+        ones = np.ones(len(self.hidden[0]), np.float32)
+        return csr_matrix((ones, self.hidden), (len(self.users), len(self.items)))
+
     def fingerprint(self) -> str:
         """Return a BLAKE2b hash (32 hex digits) of ids, pairs, weights and timestamps.
 
@@ -89,6 +98,8 @@ class Interactions:
             digest.update(np.ascontiguousarray(array, dtype=kind).data)
         if self.timestamp is not None:
             digest.update(np.ascontiguousarray(self.timestamp, dtype="<f8").data)
+        for hidden in self.hidden or ():
+            digest.update(np.ascontiguousarray(hidden, dtype="<i4").data)
         return digest.hexdigest()
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> "Interactions":
@@ -105,12 +116,14 @@ class Interactions:
 
     def among(self, users: list[str], items: list[str]) -> "Interactions":
         """Return the same pairs with indexes into longer lists of ids (sorted, holding these)."""
+        user, item = _positions(self.users, users), _positions(self.items, items)
         return replace(
             self,
             users=users,
             items=items,
-            user=_positions(self.users, users)[self.user],
-            item=_positions(self.items, items)[self.item],
+            user=user[self.user],
+            item=item[self.item],
+            hidden=None if self.hidden is None else (user[self.hidden[0]], item[self.hidden[1]]),
         )
 
 

@@ -55,6 +55,8 @@ def settle(
         first = [f"line {row.line}: {row.reason}: {row.content[:60]!r}" for row in found.first]
         options = checks.table.layout.options
         raise too_many(checks.path, counts, good, max_rejects, found.where, first, options)
+    if total and rejects is not None and found.where:
+        log.info("%s: the rejected rows are listed in %s", checks.path, found.where)
     return good, counts
 
 

@@ -90,7 +90,7 @@ class Table:
     def _text(self, plain: list[Path]) -> str:
         columns = ", ".join(f"c{n}: 'VARCHAR'" for n in range(len(self.columns)))
         return (
-            f"read_csv({_literals(plain)}, columns = {{{columns}}}, auto_detect = false, "
+            f"read_csv({literals(plain)}, columns = {{{columns}}}, auto_detect = false, "
             f"header = false, compression = 'none', delim = {literal(self.delimiter)}, "
             f"quote = {literal(self.layout.quote)}, escape = {literal(self.layout.quote)}"
         )
@@ -99,7 +99,7 @@ class Table:
 def read_parquet(plain: list[Path]) -> str:
     """Return SQL that reads these files by the names of their columns."""
     options = "union_by_name = true, hive_partitioning = false, binary_as_string = true"
-    return f"read_parquet({_literals(plain)}, {options})"
+    return f"read_parquet({literals(plain)}, {options})"
 
 
 def literal(text: str, mark: str = "'") -> str:
@@ -107,7 +107,8 @@ def literal(text: str, mark: str = "'") -> str:
     return mark + text.replace(mark, mark * 2) + mark
 
 
-def _literals(paths: list[Path]) -> str:
+def literals(paths: Iterable[Path]) -> str:
+    """Quote paths as a list, for SQL."""
     return "[" + ", ".join(literal(str(path)) for path in paths) + "]"
 
 
@@ -168,7 +169,7 @@ def _open_parquet(
 
 
 def _doubled(connection: duckdb.DuckDBPyConnection, plain: list[Path]) -> frozenset[str]:
-    sql = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({_literals(plain)})"
+    sql = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({literals(plain)})"
     nodes = iter(connection.execute(sql).fetchall())  # depth first
     doubled: set[str] = set()
     for _, children in nodes:  # the root of each file
@@ -249,22 +250,22 @@ def reading_errors(path: str | Path) -> Iterator[None]:
 
 
 def _ours(path: str | Path, error: BaseException) -> LarderError:
-    if _is_disk_trouble(error):
+    if is_disk_trouble(error):
         return DiskUnavailable(
-            f"{path}: a disk is full or fails ({_sentence(error)}): see that there is room for "
+            f"{path}: a disk is full or fails ({sentence(error)}): see that there is room for "
             "temporary files, or set TMPDIR to a larger disk"
         )
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)):
         return Terminal(
-            f"{path}: not enough memory to read it ({_sentence(error)}): give the job more"
+            f"{path}: not enough memory to read it ({sentence(error)}): give the job more"
         )
     return BadInteractions(
-        f"{path}: cannot be read ({_sentence(error)}): check that it is whole, readable and of the "
+        f"{path}: cannot be read ({sentence(error)}): check that it is whole, readable and of the "
         "kind that its name says"
     )
 
 
-def _is_disk_trouble(error: BaseException) -> bool:
+def is_disk_trouble(error: BaseException) -> bool:
     """DuckDB has what the system says, or its own limit of 90 % of the disk, in its sentence."""
     if isinstance(error, OSError):
         return error.errno in DISK_TROUBLE
@@ -272,5 +273,6 @@ def _is_disk_trouble(error: BaseException) -> bool:
     return isinstance(error, duckdb.Error) and any(each in str(error) for each in said)
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
+    """The first line of what an error says."""
     return str(error).strip().split("\n")[0] or type(error).__name__

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import Namespace
-from batch.interactions.load import load, load_pair
+from batch.events.inputs import Inputs, Weighed
+from batch.events.load import exported_until, load_all, load_both
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
@@ -42,27 +43,17 @@ class OneMachine:
 
     @contextmanager
     def candidate(
-        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
+        self, inputs: Inputs, reading: Reading, cache_url: str, progress: Progress
     ) -> Iterator["LocalCandidate"]:
-        found = load(
-            interactions,
-            reading.layout,
-            rejects=reading.rejects_file,
-            max_rejects=reading.max_rejects,
-        )
-        yield LocalCandidate(found, self.engine, self.repeat)
+        found = load_all(inputs, reading, reading.rejects_file)
+        events = Weighed(exported_until(inputs), inputs.settings())
+        yield LocalCandidate(found, self.engine, self.repeat, events)
 
     @contextmanager
     def trial(
-        self, train: str, test: str, reading: Reading, progress: Progress
+        self, train: Inputs, test: Inputs, reading: Reading, progress: Progress
     ) -> Iterator["LocalTrial"]:
-        parts = load_pair(
-            train,
-            test,
-            reading.layout,
-            rejects=reading.rejects_file,
-            max_rejects=reading.max_rejects,
-        )
+        parts = load_both(train, test, reading, reading.rejects_file)
         yield LocalTrial(*parts, self.engine, self.repeat)
 
 
@@ -73,6 +64,7 @@ class LocalCandidate:
     loaded: Interactions
     model: Engine
     repeat: bool = False
+    events: Weighed = Weighed()
 
     @property
     def report(self) -> Report:
@@ -96,7 +88,7 @@ class LocalCandidate:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return {**self.model.settings, **REPEATS[self.repeat]}
+        return {**self.model.settings, **REPEATS[self.repeat], **self.events.settings}
 
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()
@@ -115,13 +107,13 @@ class LocalCandidate:
         progress: Progress,
         stored: int = 0,
     ) -> LocalContents:
-        seen = self.loaded.matrix()
+        seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
         factors = _fit(self.model, seen, "train on all", progress)
         crowd = Crowd(popularity(seen), self.users, self.repeat)
         company = Company.of(factors.users, seen)
 
         def lists_of(users: NDArray[np.int64]) -> Lists:
-            lists = recommend(factors, crowd, seen, users, stored or k)
+            lists = recommend(factors, crowd, seen, users, stored or k, hidden=hidden)
             return with_vectors(lists, factors.users[users]) if stored else lists
 
         return LocalContents(
@@ -171,10 +163,14 @@ class LocalTrial:
             raise nothing_to_judge()
         factors = _fit(self.engine, seen, "train", progress)
         crowd = Crowd(popularity(seen), self.users, self.repeat)
-        share, excluded = crowd.share, crowd.excluded(seen)
+        hidden = self.seen.hidden_matrix()
+        share, excluded = crowd.share, crowd.excluded(seen, hidden)
         measured = []
         makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
-            ("evaluate the model", lambda users: recommend(factors, crowd, seen, users, k)),
+            (
+                "evaluate the model",
+                lambda users: recommend(factors, crowd, seen, users, k, hidden=hidden),
+            ),
             ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
         ]
         judged = int(np.count_nonzero(np.diff(wanted.indptr)))

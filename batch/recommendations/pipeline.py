@@ -15,6 +15,7 @@ from app.contracts.recommendations import (
     chunk_count,
 )
 from batch.errors import NotGoodEnough
+from batch.events.inputs import Inputs, Weighed
 from batch.generations.publish import Contents, Turn
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
@@ -63,7 +64,11 @@ class Candidate(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The hyper-parameters, as the manifest records them."""
+        """The hyper-parameters, and how events were weighed, as the manifest records them."""
+
+    @property
+    def events(self) -> Weighed:
+        """Up to which entry of the stream they go."""
 
     def fingerprint(self) -> str:
         """A hash of ids, pairs, weights and timestamps, whatever their order."""
@@ -111,7 +116,7 @@ class Platform(Protocol):
     """Where models are trained: this machine, or a Spark cluster."""
 
     def candidate(
-        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
+        self, inputs: Inputs, reading: Reading, cache_url: str, progress: Progress
     ) -> AbstractContextManager[Candidate]:
         """Read the interactions, whose lists go into that cache.
 
@@ -119,7 +124,7 @@ class Platform(Protocol):
         """
 
     def trial(
-        self, train: str, test: str, reading: Reading, progress: Progress
+        self, train: Inputs, test: Inputs, reading: Reading, progress: Progress
     ) -> AbstractContextManager[Trial]:
         """Read both inputs. Raises BadInteractions or BadSettings."""
 
@@ -187,6 +192,7 @@ def _manifest(
         started_at=ours.started.isoformat(timespec="seconds"),
         stored=terms.stored,
         factors=factors,
+        events_until=candidate.events.until,
     )
 
 

@@ -71,9 +71,10 @@ class Crowd:
     users: int
     repeat: bool = False
 
-    def excluded(self, seen: csr_matrix) -> csr_matrix:
-        """What must not be in the lists of users who have seen this."""
-        return _nothing(*seen.shape) if self.repeat else seen
+    def excluded(self, seen: csr_matrix, hidden: csr_matrix | None = None) -> csr_matrix:
+        """What must not be in the lists of users who have seen, and who hid, this."""
+        again = _nothing(*seen.shape) if self.repeat else seen
+        return again if hidden is None else csr_matrix(again + hidden)
 
     def strangers(self, factors: Factors, seen: csr_matrix) -> NDArray[np.bool_]:
         """(users,): of whom the model can know nothing.
@@ -154,14 +155,15 @@ def recommend(
     users: NDArray[np.int64],
     k: int,
     threads: int = 0,
+    hidden: csr_matrix | None = None,
 ) -> Lists:
     """Make the lists of some users as they are served: personal, or popular for strangers.
 
-    seen: (all users, items); users: their indices.
+    seen, and hidden where anything is: (all users, items); users: their indices.
     """
     rows = seen[users]
     mine = Factors(factors.users[users], factors.items)
-    excluded = crowd.excluded(rows)
+    excluded = crowd.excluded(rows, None if hidden is None else hidden[users])
     lists = best_unseen(mine.users, mine.items, excluded, k, threads)
     strangers = crowd.strangers(mine, rows)
     if not strangers.any():

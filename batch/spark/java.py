@@ -48,7 +48,8 @@ def _require_packages() -> None:
         import pyspark  # noqa: F401
     except ModuleNotFoundError as error:
         raise BadSettings(
-            f"Spark needs the Python package {error.name!r}: pip install 'larder[spark]'"
+            f"Spark needs the Python package {error.name!r}: "
+            "pip install '.[spark]' in Larder's folder"
         ) from error
 
 

@@ -73,7 +73,7 @@ class Worker:
 def following(server: Server | Cluster, namespace: Namespace, **settings: Any) -> Iterator[Worker]:
     """A worker that follows what users do, without threads."""
     chosen = patient(server, namespace, events=True, **settings)
-    watcher = Watcher(chosen)
+    watcher = Watcher(chosen, spread_seconds=0)
     tail = Tail(chosen, watcher)
     watcher.poll()
     tail.poll()

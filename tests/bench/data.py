@@ -33,6 +33,16 @@ def decklists(events: Path, folder: Path) -> Path:
     return pairs
 
 
+def decklists_by_day(events: Path, folder: Path) -> Path:
+    """The same pairs with the first day on which each was seen, as a timestamp."""
+    pairs = folder / "decklists-by-day.parquet"
+    with duckdb.connect() as database:
+        database.read_parquet(str(events)).aggregate(
+            "user_id AS user, item_id AS item, min(day) * 86400 AS timestamp", "user_id, item_id"
+        ).write_parquet(str(pairs))
+    return pairs
+
+
 def generated(users: int, items: int, pairs_per_user: int, folder: Path) -> Path:
     """Pairs in which users of 50 tastes like items by a Zipf law of exponent 1 within the taste."""
     rng = np.random.default_rng(42)

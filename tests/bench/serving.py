@@ -104,6 +104,7 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         sync = stack.enter_context(Gunicorn("-k sync app.http.wsgi:app", **api))
         gevent = stack.enter_context(Gunicorn("-k gevent app.http.wsgi:app", **api))
         counting = stack.enter_context(Gunicorn("app.http.wsgi:app", metrics="true", **api))
+        keyed = stack.enter_context(Gunicorn("app.http.wsgi:app", auth="on", rate="1000000", **api))
         others = {
             "with metrics": counting,
             "Flask route": route,
@@ -113,13 +114,22 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         fast = {"server": "granian", **settings}
         fast_warm = stack.enter_context(Api(server.url, "default", **fast))
         fast_cold = stack.enter_context(Api(server.url, "default", near_cache_users="0", **fast))
-        for each in (warm, cold, fast_warm, fast_cold, *others.values()):
+        for each in (warm, cold, fast_warm, fast_cold, keyed, *others.values()):
             wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
         cases = _cases(bare, flask, warm, cold, others)
         asked = cases[2].paths
+        cases.append(Case("user, warm, with keys", keyed, asked, {"X-API-Key": _key(server)}))
         cases.append(Case("user, warm, granian", fast_warm, asked, {}))
         cases.append(Case("user, cold, granian", fast_cold, asked, {}))
         yield cases, server
+
+
+def _key(server: Server) -> str:
+    """A key that lists may be asked for with."""
+    done = run("key", "add", "--scope", "read", "--cache-url", server.url)
+    if done.returncode:
+        sys.exit(f"there is no key: {done.stderr}")
+    return done.stdout.strip()
 
 
 def _cases(

@@ -20,13 +20,17 @@ from app.contracts.recommendations import (
     bucket_of,
     chunk_count,
     decode_record,
+    decode_sample,
     document,
     encode_chunk,
     encode_document,
     encode_record,
+    encode_sample,
     field,
     mark_popular,
+    nobody,
     unmark,
+    without,
 )
 
 NAME = "20260131T235959.000Z-ab12"
@@ -423,3 +427,19 @@ def _reads(read: Any) -> bool:
     except BrokenRecord:
         return False
     return True
+
+
+@pytest.mark.parametrize("identifier", ["", "a", "\u07be", "x" * 16, "x" * 17, "\U0010ffff"])
+def test_who_takes_a_deleted_users_place_is_nobody(identifier: str) -> None:
+    assert nobody()[:1] == b"\xfe" != field(identifier)[:1]
+    assert len(nobody()) == 9
+    assert nobody() != nobody()
+
+
+def test_a_sample_without_a_user_is_as_long_as_before() -> None:
+    sample = encode_sample(["a", "Zoë", 'q"', "Zoë2"])
+    thinner = without(sample, "Zoë")
+    assert decode_sample(thinner) == ["a", 'q"', "Zoë2"]
+    assert len(thinner) == len(sample)
+    assert without(sample, "nobody") == sample
+    assert decode_sample(without(encode_sample(["a"]), "a")) == []

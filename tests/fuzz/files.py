@@ -88,7 +88,8 @@ def _wounded(stack: Stack, random: Random, findings: Findings) -> None:
     said = _check(path, findings)
     cache = ("--cache-url", stack.cache.url, "--namespace", "fuzz-files")
     if "pairs" in said and random.random() < 0.2:
-        _run(findings, path, "refresh", str(path), *SMALL, *cache)
+        rejects = ("--rejects", str(stack.folder / "rejects.csv"))
+        _run(findings, path, "refresh", str(path), *SMALL, *cache, *rejects)
     path.unlink()
 
 

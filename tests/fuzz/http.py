@@ -25,6 +25,12 @@ REQUESTS = (
     _JSON + b'Transfer-Encoding: chunked\r\n\r\nf\r\n{"users":["u1"]\r\n1\r\n}\r\n0\r\n\r\n',
     _EVENT + b'Content-Length: 52\r\n\r\n{"type":"click","user":"zz","item":"i1","value":1e9}',
     _EVENT + b'Content-Length: 43\r\n\r\n{"events":[{"type":"hide","session":"s1"}]}',
+    _EVENT
+    + b'Content-Length: 78\r\n\r\n{"eventList":[{"eventType":"click","itemId":"i1","sentAt":1}]'
+    b',"sessionId":"s"}',
+    _EVENT.replace(b"/events", b"/v1/batch")
+    + b'Content-Length: 74\r\n\r\n{"batch":[{"userId":"zz","event":"Buy","properties":'
+    b'{"product_id":"i1"}}]}',
     _JSON + b"Content-Length: 200000\r\nExpect: 100-continue\r\n\r\n" + b"[" * 150_000,
 )
 NASTY = (

@@ -11,11 +11,13 @@ from unittest.mock import Mock
 
 import pytest
 
+from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
 from app.http.factory import create_app
 from app.settings import Settings, variable
 from batch.command.cli import cli
+from batch.events.export import Events
 from loadtest.__main__ import main as loadtest
 from tests.bench.refresh import main as bench
 from tests.contracts.variables import commands as named_commands
@@ -45,6 +47,16 @@ def test_a_stranger_reads_the_readme_to_its_end() -> None:
     assert not [line for line in lines if len(line) > 120]
 
 
+def test_nobody_is_sent_to_a_package_index_where_our_name_is_anothers() -> None:
+    code = [path for room in ("app", "batch", "loadtest") for path in (ROOT / room).rglob("*.py")]
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in (*code, *map(ROOT.joinpath, DOCUMENTS))
+    }
+    wrong = r"""install ['"]?larder\b"""
+    assert any("pip install" in text for text in texts.values())
+    assert not [path for path, text in texts.items() if re.search(wrong, text)]
+
+
 def _settings_table() -> str:
     lines = ["| variable | default | what it is |", "|---|---|---|"]
     for each in fields(Settings):
@@ -67,18 +79,24 @@ def test_every_endpoint_is_told_and_no_other() -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = re.findall(r"^\| `(GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
+    told = re.findall(r"^\| `(DELETE|GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
     assert set(told) == served
 
 
 def test_the_keys_are_those_of_the_contract() -> None:
-    space = Namespace("shop")
+    space, streams = Namespace("shop"), Streams("shop")
     generation = "20260101T000000.000Z-0a1b"
     keys = {
         space.live,
         space.generations,
         space.lock,
         keys_key("shop"),
+        streams.events,
+        Events("shop").lock,
+        streams.exported,
+        streams.deleted,
+        streams.recent(Actor.user("4711")).decode(),
+        streams.recent(Actor.session("s1")).decode(),
         space.user_bucket(generation, 0),
         space.similar_bucket(generation, 0),
         space.chunk(generation, 0),

@@ -3,6 +3,7 @@
 A denied command is noted by the server (``ACL LOG``), also where the code puts up with it.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -23,7 +24,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
+from batch.command.cli import cli
+from batch.events.stream import Stream
 from batch.generations.connect import connect
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
@@ -197,14 +201,31 @@ def all_the_work_of_the_job(cache: Cache, tester: Any, interactions: str) -> Non
             assert refused.returncode == 75 and "is being refreshed by process" in refused.stderr
             wait_until(lambda: "cmdstat_pexpire" in tester.info("commandstats"))  # it was renewed
         assert "20260101T000000Z-0001" not in _run(url, "generations")
+        all_the_work_with_events(client, url, Path(interactions).parent / str(cache.port))
         key = _made(url)
         assert key[7:15] in _run(url, "key", "list")
         assert "revoked" in _run(url, "key", "revoke", key)
 
 
+def all_the_work_with_events(client: Any, url: str, folder: Path) -> None:
+    """In this process, which is sooner."""
+    streams = Streams(SHOP.name)
+    for number in (7, 8):
+        event = Event(f"e{number}", "click", 1, user=f"u{number}", session="s", item="i1")
+        client.xadd(streams.events, event.encode(), id=f"{number}-1")
+    where = ("--cache-url", url)
+    assert next(Stream(client, streams).follow(""))
+    cli.main(["events", "status", *where], standalone_mode=False)
+    cli.main(["users", "delete", "u8", *where], standalone_mode=False)
+    cli.main(["events", "export", str(folder), *where], standalone_mode=False)
+    more = ("--events", str(folder))
+    cli.main(["users", "delete", "u7", *more, *where], standalone_mode=False)
+    assert client.xlen(streams.events) == 2  # what says so to the API, twice
+
+
 def _made(url: str) -> str:
-    """A key that may ask for lists."""
-    return _run(url, "key", "add", "--scope", "read").strip()
+    """A key that may ask for lists and send events."""
+    return _run(url, "key", "add", "--scope", "read,events").strip()
 
 
 def test_the_batch_user_may_do_the_work_of_the_job_and_nothing_else(
@@ -220,11 +241,15 @@ def test_the_api_user_may_answer_every_request(
 ) -> None:
     refreshed(cache.url("batch"), interactions)
     key = _made(cache.url("batch"))
+    tester.xadd(Streams(SHOP.name).events, {"clear": "1"})  # one is there when the API comes
     tester.acl_log_reset()
     tester.config_resetstat()
-    with Api(cache.url("api"), SHOP.name, workers="1", user_sample="true", auth="on") as api:
+    settings = {"user_sample": "true", "auth": "on", "events": "true"}
+    with Api(cache.url("api"), SHOP.name, workers="1", **settings) as api:
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         ask_for_everything(api.url, key)
+        happens(api.url, key)
+        wait_until(lambda: "cmdstat_xread" in tester.info("commandstats"))
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
 
@@ -241,13 +266,29 @@ def ask_for_everything(url: str, key: str = "") -> None:
     assert get(url, "/health/ready").json()["degraded"] is False
 
 
+def happens(url: str, key: str) -> None:
+    """The key may come in the body, and goes no further than the door."""
+    event = {"type": "purchase", "user": "u1", "item": first(url, key)}
+    body = json.dumps({"events": [event], "key": key})
+    assert send(url, "POST", "/events", body, JSON).status == 202
+    assert first(url, key) != event["item"]
+
+
+def first(url: str, key: str) -> str:
+    answer = get(url, "/recommendations/u1", **{"X-API-Key": key})
+    return str(answer.json()["recommendations"][0]["item"])
+
+
 FORBIDDEN_TO_ALL = """KEYS *, SCAN 0, FLUSHALL, FLUSHDB, CONFIG GET *, CONFIG SET maxmemory 0,
 ACL LIST, ACL LOAD, ACL SETUSER batch +@all, CLIENT KILL TYPE normal, MONITOR, SUBSCRIBE larder:1,
 BGSAVE, SHUTDOWN NOSAVE, REPLICAOF 127.0.0.1 1, GET other:key"""
 FORBIDDEN = {
     "api": """SET larder:1:{default}:live other, DEL larder:1:{default}:live,
         UNLINK larder:1:{default}:live, HSET larder:1:{default}:generations a b,
-        EXPIRE larder:1:{default}:live 1, EVAL return 0, HGETALL larder:1:{other}:keys,
+        XDEL larder:1:{default}:events 1-1, XTRIM larder:1:{default}:events MAXLEN 0,
+        XADD larder:1:{other}:events * a b, ZADD larder:1:{other}:recent:user:u1 1 a,
+        XREAD STREAMS larder:1:{other}:events 0, EXPIRE larder:1:{other}:live 1,
+        EVAL return 0, HGETALL larder:1:{other}:keys,
         HSET larder:1:{default}:keys a b, HDEL larder:1:{default}:keys a,
         HGET other:hash field, GET larder:1:{other}:live, HMGET larder:1:other:x:user:0 u1,
         EXISTS larder:1:other:x:popular, GET larder:1:default2:x:popular""",

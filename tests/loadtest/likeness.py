@@ -3,6 +3,8 @@
 import json
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Set
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -27,6 +29,8 @@ class Likeness:
     """The paths that were asked for."""
     keys: set[str | None] = field(default_factory=set)
     """What requests brought to be let in."""
+    done: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The items of each user's events."""
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -46,12 +50,13 @@ class Likeness:
         self._server.shutdown()
         self._server.server_close()
 
-    def entries(self, count: int) -> list[dict[str, Any]]:
+    def entries(self, count: int, without: Set[str] = frozenset()) -> list[dict[str, Any]]:
         """A list of items with their documents."""
         listed: list[dict[str, Any]] = [
             {"item": f"item {number}", "edition": "1", "score": 1 - number / 100}
-            for number in range(count)
-        ]
+            for number in range(count + len(without))
+            if f"item {number}" not in without
+        ][:count]
         if self.fault == "nothing":
             return []
         if self.fault == "twice":
@@ -65,13 +70,32 @@ class Likeness:
     def answer(self, user: str, n: int, generation: str = GENERATION) -> dict[str, Any]:
         """A user's answer."""
         known = user in self.users or self.fault == "stranger"
+        done = self._gone(user)
+        source = ("personal" + "+recent" * bool(done)) if known else "recent" if done else "popular"
         answer = {
             "user": user,
             "generation": generation,
-            "source": "personal" if known else "popular",
-            "recommendations": self.entries(n),
+            "source": source,
+            "recommendations": self.entries(n, done),
         }
         return {**answer, "degraded": True} if self.fault == "degraded" else answer
+
+    def _gone(self, user: str) -> set[str]:
+        if self.fault == "comes back":
+            return set()
+        return self.done.get(user, set())
+
+    def etag(self, answer: dict[str, Any]) -> str:
+        """What changes with an answer."""
+        done = len(self._gone(answer.get("user", "")))
+        return f'{answer.get("generation", "")}-{done}'
+
+    def take(self, told: Any) -> int:
+        """Take events; how many."""
+        events = told.get("events", [told]) if isinstance(told, dict) else told
+        for event in events:
+            self.done[event["user"]].add(event["item"])
+        return len(events)
 
 
 def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
@@ -105,12 +129,23 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
             likeness.keys.add(self.headers["Authorization"])
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             likeness.seen.append(self.path)
+            if self.path == "/events":
+                return self._take(asked)
             live = likeness.generation
             answers = [likeness.answer(user, asked["n"], live) for user in asked["users"]]
             if likeness.fault == "generations":
                 answers[-1]["generation"] = "20260101T000000Z-0002"
             time.sleep(likeness.sleep_seconds)
             self._say(200, {"generation": live, "answers": answers})
+
+        def _take(self, told: Any) -> None:
+            if likeness.fault == "no events":
+                return self._problem(404)
+            if likeness.fault == "full":
+                return self._problem(503)
+            count = likeness.take(told)
+            answer = {"accepted": count, "rejected": []}
+            self._say(202, answer) if count else self._problem(400)
 
         def _sample(self) -> None:
             if not likeness.gives_sample:
@@ -119,9 +154,9 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
 
         def _list(self, answer: dict[str, Any]) -> None:
             time.sleep(likeness.sleep_seconds)
-            if self.headers["If-None-Match"] == f'"{answer["generation"]}"':
+            if self.headers["If-None-Match"] == f'"{likeness.etag(answer)}"':
                 likeness.seen.append("304")
-                return self._send(304, b"", answer["generation"])
+                return self._send(304, b"", likeness.etag(answer))
             if likeness.fault == "500":
                 return self._problem(500)
             if likeness.fault == "html":
@@ -132,7 +167,7 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
             self._say(status, {"title": "Wrong", "status": status, "detail": "as the test asks"})
 
         def _say(self, status: int, answer: dict[str, Any]) -> None:
-            self._send(status, json.dumps(answer).encode(), answer.get("generation", ""))
+            self._send(status, json.dumps(answer).encode(), likeness.etag(answer))
 
         def _send(self, status: int, body: bytes, etag: str) -> None:
             if likeness.fault == "dead":

@@ -1,12 +1,13 @@
 """What a right answer looks like, and the short names of what is wrong."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from loadtest.checks import Checker, WrongAnswer
-from loadtest.population import Caller
+from loadtest.checks import Checker, WrongAnswer, check_taken
+from loadtest.population import Caller, Role
 from tests.loadtest.likeness import GENERATION, Likeness
 
 KNOWN = Caller("user 1", is_stranger=False)
@@ -53,6 +54,63 @@ def test_a_wrong_answer_has_a_short_name(body: bytes, name: str) -> None:
 
 def test_a_stranger_gets_what_is_popular() -> None:
     assert _wrong(_answer("stranger", STRANGER), STRANGER) == "a stranger's list is personal"
+
+
+def test_what_was_bought_or_clicked_must_not_come_back() -> None:
+    acting = replace(KNOWN, role=Role.ACTS, gone={"item 2": "purchase", "item 7": "click"})
+    assert _wrong(_answer(), acting) == "an item came back after its purchase"
+    assert Checker(GENERATION).one(_answer(), replace(acting, gone={"item 7": "click"}), 3)
+    body = json.dumps({"generation": GENERATION, "answers": [json.loads(_answer())]}).encode()
+    with pytest.raises(WrongAnswer, match="an item came back after its purchase"):
+        Checker().several(body, [acting], 3)
+
+
+def test_who_did_something_may_get_another_kind_of_list_and_nobody_else() -> None:
+    for source in ("recent", "popular", "personal+recent"):
+        Checker(GENERATION).one(_answer(source=source), replace(KNOWN, role=Role.ACTS), 3)
+    Checker().one(_answer("nothing"), replace(KNOWN, role=Role.ACTS), 3)  # has had everything
+    recent = _answer(caller=STRANGER, source="recent")
+    Checker().one(recent, replace(STRANGER, role=Role.ACTS), 3)
+    assert _wrong(recent, STRANGER) == "a stranger's list is personal"
+    assert _wrong(_answer(source="recent")) == "a known user's list is not personal"
+
+
+@pytest.mark.parametrize("caller", [KNOWN, STRANGER])
+def test_the_lists_of_those_who_do_nothing_stay_as_they_are(caller: Caller) -> None:
+    checker, caller = Checker(GENERATION), replace(caller, role=Role.STANDS_BY)
+    first = _answer(caller=caller)
+    longer = json.loads(first)["recommendations"] + [{"item": "more", "score": 0}]
+    for body in (first, _answer(caller=caller, recommendations=longer), first):
+        checker.one(body, caller, 4)
+    checker.one(_answer(caller=caller, generation="another", recommendations=longer[1:]), caller, 4)
+    with pytest.raises(WrongAnswer, match="a list changed whose user did nothing"):
+        checker.one(_answer(caller=caller, recommendations=longer[1:]), caller, 4)
+
+
+def test_lists_are_counted_by_what_there_is_to_say_of_them() -> None:
+    checker = Checker(GENERATION)
+    checker.one(_answer(), replace(KNOWN, role=Role.ACTS, gone={"item 9": "click"}), 3)
+    checker.one(_answer(caller=STRANGER), STRANGER, 4)
+    assert +checker.counts == {
+        "personal lists": 1,
+        "popular lists": 1,
+        "lists after an event": 1,
+        "short lists": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ({"accepted": 1, "rejected": [{"index": 1}]}, "events were rejected"),
+        ({"accepted": 1}, "events were rejected"),
+        ({"accepted": 1, "rejected": []}, "another number of events was accepted"),
+    ],
+)
+def test_every_event_is_taken(answer: dict[str, Any], name: str) -> None:
+    check_taken(b'{"accepted": 2, "rejected": []}', 2)
+    with pytest.raises(WrongAnswer, match=name):
+        check_taken(json.dumps(answer).encode(), 2)
 
 
 def test_a_user_unknown_to_a_newer_generation_may_get_what_is_popular() -> None:

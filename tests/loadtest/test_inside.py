@@ -17,6 +17,11 @@ MEASURED = Measured(
 )
 REFRESHED = replace(MEASURED, scenario="refresh")
 SLOW = replace(MEASURED, scenario="slow")
+LIVE = replace(
+    MEASURED,
+    scenario="live",
+    counts={"events": 1200, "lists after an event": 3400, "short lists": 5},
+)
 DAWDLED = Dawdled(1000, opened=5000, refused=0, ended=4000, told=3000)
 PUBLISHED = Published(3, 1, [1.0, 2.0, 3.0], failed=None)
 
@@ -142,3 +147,23 @@ def test_slow_clients_that_cost_an_answer_or_were_not_there_are_red() -> None:
     )
     missing = complete(SLOW, [], None, replace(DAWDLED, refused=2)).verdict
     assert missing == Verdict(False, ["2 slow clients could not connect"])
+
+
+def test_what_followed_from_events_is_told() -> None:
+    verdict = complete(LIVE, None, None).verdict
+    assert verdict.passed
+    assert verdict.sentences[1:] == [
+        "1,200 events were taken; nothing came back in the 3,400 lists that their users asked for "
+        "afterwards; 5 lists were short"
+    ]
+
+
+def test_lists_that_prove_nothing_and_what_came_back_are_red() -> None:
+    unproved = replace(LIVE, counts={"events": 3})
+    broke = replace(LIVE, errors={"an item came back after its click": 1})
+    sentences = {complete(each, None, None).verdict.sentences[0] for each in (unproved, broke)}
+    assert sentences == {
+        "not one list was asked for after an event: nothing is proved",
+        "requests failed, before or after the measured time if not in it",
+    }
+    assert not any(complete(each, None, None).verdict.passed for each in (unproved, broke))

@@ -167,6 +167,47 @@ def test_several_processes_see_a_new_generation_go_live_and_stay_green(
     assert found["generations"] == ["20260101T000000Z-0001", "20260101T000000Z-0002"]
 
 
+def _live(api: Likeness, folder: Path, *more: object) -> "subprocess.CompletedProcess[str]":
+    short = ("--users", 40, "--duration", 2, "--report", folder)
+    return _run("live", "--url", api.url, *short, *more)
+
+
+@pytest.mark.usefixtures("patient")
+def test_lists_that_follow_what_was_done_are_green(api: Likeness, tmp_path: Path) -> None:
+    ended = _live(api, tmp_path, "--processes", 2)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = _figures(tmp_path)
+    assert found["counts"]["personal+recent lists"] > 0
+    assert found["counts"]["events"] >= sum(map(len, api.done.values())) > 0
+    assert found["counts"]["short lists"] == 0
+    assert "events were taken; nothing came back in the" in ended.stdout
+
+
+def test_what_comes_back_is_red(api: Likeness, tmp_path: Path) -> None:
+    api.fault = "comes back"
+    ended = _live(api, tmp_path)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    errors = _figures(tmp_path)["errors"]
+    named = {f"an item came back after its {type}" for type in ("click", "purchase")}
+    assert errors and set(errors) <= named
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("no events", r"takes no events \(POST /events answers 404\): set LARDER_EVENTS=true"),
+        ("full", "/events answers 503: '{.*as the test asks"),
+    ],
+)
+def test_an_api_that_takes_no_events_is_told_before_the_load(
+    api: Likeness, fault: str, sentence: str
+) -> None:
+    Api(api.url).check_events()
+    api.fault = fault
+    with pytest.raises(CannotRun, match=sentence):
+        Api(api.url).check_events()
+
+
 def test_a_slow_api_turns_the_verdict_red_with_the_right_sentence(
     api: Likeness, tmp_path: Path
 ) -> None:

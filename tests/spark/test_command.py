@@ -336,7 +336,7 @@ def test_without_the_extra_the_command_says_what_to_install(
         capture_output=True,
         text=True,
     )
-    refused(done, "Spark needs the Python package 'pyspark': pip install 'larder[spark]'")
+    refused(done, "Spark needs the Python package 'pyspark': pip install '.[spark]' in Larder's")
 
 
 @pytest.mark.usefixtures("java")

@@ -184,7 +184,8 @@ def test_an_old_java_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["pyspark", "pandas", "pyarrow"])
 def test_without_the_extra_a_sentence_says_what_to_install(name: str, tmp_path: Path) -> None:
     assert refused(tmp_path, before=f"sys.modules[{name!r}] = None") == (
-        f"BadSettings Spark needs the Python package {name!r}: pip install 'larder[spark]'"
+        f"BadSettings Spark needs the Python package {name!r}: "
+        "pip install '.[spark]' in Larder's folder"
     )
 
 

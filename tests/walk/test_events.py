@@ -1,22 +1,31 @@
 """Events over the wire: every server takes them, other trackers' own clients, and on bad days."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException
+from itertools import count
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
+import psutil
 import pytest
 import redis
+from redis.crc import key_slot
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
+from app.errors import EventsUnavailable
+from app.events.stream import Stream
+from app.settings import Settings
 from tests.app.wire import Answer, kept_alive, send
 from tests.generations import publish_by_hand
-from tests.servers import SERVERS, Api, Server, environment, wait_until
+from tests.servers import SERVERS, Api, Cluster, Server, environment, wait_until
 
 SPACE = Namespace("events")
 KEY = Streams(SPACE.name).events
@@ -89,25 +98,37 @@ def test_the_clients_of_segment_and_rudderstack_deliver(api: Api, client: Any) -
     ]
 
 
-def test_no_acknowledged_event_is_lost_when_their_server_is_killed(
+def test_the_program_of_the_readme_delivers_a_purchase(api: Api, client: Any) -> None:
+    text = (Path(__file__).parents[2] / "app" / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"(?ms)^```python\n(from segment.*?)^```", text)
+    told = program.replace("http://127.0.0.1:8000", api.url)
+    subprocess.run([sys.executable, "-c", told], env=environment(), check=True)
+    (event,) = written(client)
+    assert (event.type, event.item, event.user) == ("purchase", "356", "a-visitor")
+
+
+def test_no_acknowledged_event_is_lost_when_their_server_or_the_api_is_killed(
     server: Server, tmp_path: Path
 ) -> None:
     durable = Server(tmp_path, appendonly="yes", appendfsync="always")
     acknowledged: list[str] = []
     ended = Flag()
 
-    def load(url: str, start: int) -> None:
-        with kept_alive(url) as connection:
-            for number in range(start, start + 100_000):
-                if ended.is_set():
-                    return
-                connection.request("POST", "/events", json.dumps(click(number)), JSON)
-                response = connection.getresponse()
-                response.read()
-                if response.status == 202:
-                    acknowledged.append(f"e{number}")
-                else:
-                    assert response.status == 503
+    def load(url: str, numbers: Iterator[int]) -> None:
+        while not ended.is_set():
+            with suppress(OSError, HTTPException), kept_alive(url) as connection:
+                send_some(connection, numbers)  # until the worker is killed
+
+    def send_some(connection: HTTPConnection, numbers: Iterator[int]) -> None:
+        while not ended.is_set():
+            number = next(numbers)
+            connection.request("POST", "/events", json.dumps(click(number)), JSON)
+            response = connection.getresponse()
+            response.read()
+            if response.status == 202:
+                acknowledged.append(f"e{number}")
+            else:
+                assert response.status == 503
 
     def more() -> None:
         known = len(acknowledged)
@@ -119,12 +140,15 @@ def test_no_acknowledged_event_is_lost_when_their_server_is_killed(
         Api(server.url, SPACE.name, **settings) as started,
         ThreadPoolExecutor(3) as threads,
     ):
-        loads = [threads.submit(load, started.url, number * 100_000) for number in range(3)]
+        loads = [threads.submit(load, started.url, count(part * 1_000_000)) for part in range(3)]
         try:
             for _ in range(3):
                 more()
                 durable.kill()
                 durable.start()
+                more()
+                assert started._process is not None
+                psutil.Process(started._process.pid).children()[0].kill()
             more()
         finally:
             ended.set()
@@ -134,3 +158,34 @@ def test_no_acknowledged_event_is_lost_when_their_server_is_killed(
             kept = {each.id for each in written(client)}
     assert set(acknowledged) <= kept
     assert len(acknowledged) > 200
+
+
+def test_a_cluster_takes_events_again_when_the_node_of_its_url_has_died() -> None:
+    names = (f"shop-{number}" for number in range(100))
+    name = next(name for name in names if key_slot(Streams(name).events.encode()) <= 5460)
+    with Cluster(replicas=1, timeout_ms=1000) as cluster:
+        first, *others = cluster.nodes
+        settings = Settings(cache_url=cluster.url, namespace=name, cache_timeout_ms=4000)
+        with closing(Stream(settings)) as stream:
+            stream.add([Event(id="e1", type="click", time=1, user="u", item="i")], 1)
+            with redis.Redis(port=first.port) as master:
+                wait_until(lambda: _has_copied(master.info("replication")))
+            first.kill()
+            wait_until(lambda: _is_taken(stream, "e2"))
+        with closing(redis.RedisCluster(port=others[0].port, host="127.0.0.1")) as client:
+            found: Any = client.xrange(Streams(name).events)
+            client.disconnect_connection_pools()
+    assert [entry[b"id"] for _, entry in found] == [b"e1", b"e2"]
+
+
+def _has_copied(told: Any) -> bool:
+    """Whether the replica has all; what it lacks is lost with its master."""
+    return bool(told["slave0"]["offset"] == told["master_repl_offset"])
+
+
+def _is_taken(stream: Stream, name: str) -> bool:
+    try:
+        stream.add([Event(id=name, type="click", time=1, user="u", item="i")], 1)
+    except EventsUnavailable:
+        return False
+    return True

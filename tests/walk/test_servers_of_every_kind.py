@@ -19,11 +19,13 @@ from app.contracts.recommendations import Namespace
 from app.events.stream import Stream
 from app.settings import Settings
 from batch.errors import CacheUnavailable, Locked
+from batch.events.export import export
 from batch.generations.connect import connect
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
 from batch.recommendations.topk import Lists
+from tests.batch.events.streams import event, rows, write
 from tests.generations import contents, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, free_port, run, wait_until
 
@@ -137,6 +139,17 @@ def test_what_is_published_is_found_pointed_at_and_deleted_exactly(
     assert keys_of(opened, namespace) == parts | {namespace.live, namespace.generations}
     assert {opened.ttl(key) for key in parts} == {-1}
     assert read_back(opened, namespace, manifests[2], users, items) == found
+
+
+def test_events_become_files_and_leave_the_stream(
+    opened: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    write(opened, keys, [event(1), event(2)], 1_750_000_000_000)
+    assert export(opened, namespace.name, tmp_path).events == 2
+    write(opened, keys, [event(3)])
+    assert export(opened, namespace.name, tmp_path).events == 1
+    assert rows(tmp_path) == ["e1", "e2", "e3"] and opened.xlen(keys.events) == 1
 
 
 def test_the_buckets_of_twenty_thousand_users_are_packed(

@@ -18,7 +18,12 @@ Presented = tuple[str, str]
 
 def in_headers(environ: "WSGIEnvironment") -> Presented | None:
     """``Authorization: Bearer``, the user name of ``Basic``, or ``X-API-Key``."""
-    for text in _texts(environ):
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    if authorization.startswith("Bearer "):  # as most do
+        text = authorization[7:]
+        if name := id_of(text):
+            return name, text
+    for text in _texts(environ, authorization):
         if name := id_of(text):
             return name, text
     return None
@@ -41,8 +46,8 @@ def in_body(environ: "WSGIEnvironment", max_bytes: int) -> Presented | None:
     return (name, text) if name else None
 
 
-def _texts(environ: "WSGIEnvironment") -> Iterator[str]:
-    kind, _, text = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+def _texts(environ: "WSGIEnvironment", authorization: str) -> Iterator[str]:
+    kind, _, text = authorization.partition(" ")
     if kind.lower() == "bearer":
         yield text.strip()
     elif kind.lower() == "basic":

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import Namespace
+from batch.events.inputs import Weighed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
 from batch.recommendations.cluster.blocks import Learned, Matrix, View, cpus, kept, matrices
@@ -63,6 +64,9 @@ class ClusterCandidate:
     stack: ExitStack
     """What stays on the cluster until it is closed."""
     repeat: bool = False
+    events: Weighed = Weighed()
+    hidden: "RDD[csr_matrix] | None" = None
+    """What users hid, in the blocks of their pairs."""
 
     @property
     def users(self) -> int:
@@ -82,7 +86,7 @@ class ClusterCandidate:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return {**self.learner.settings, **REPEATS[self.repeat]}
+        return {**self.learner.settings, **REPEATS[self.repeat], **self.events.settings}
 
     def fingerprint(self) -> str:
         """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.
@@ -132,6 +136,7 @@ class ClusterCandidate:
             k,
             self.stack,
             stored,
+            self.hidden,
         )
 
 

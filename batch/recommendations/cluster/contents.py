@@ -150,7 +150,8 @@ class ClusterContents:
     """A ``publish.Contents`` whose lists executors make and write.
 
     seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; stack: what
-    is sent to executors is deleted when it closes; stored: see ``terms.Terms``.
+    is sent to executors is deleted when it closes; stored: see ``terms.Terms``; hidden: as seen is,
+    what users hid.
     """
 
     namespace: Namespace
@@ -163,6 +164,7 @@ class ClusterContents:
     k: int
     stack: ExitStack
     stored: int = 0
+    hidden: "RDD[csr_matrix] | None" = None
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
@@ -184,13 +186,13 @@ class ClusterContents:
         each = max(1, SAMPLE_SIZE // self.indexed.blocks)  # one too many would halve the sample
         sent, k = self._send((self.model.items, self.crowd)), self.k
 
-        def personal(pair: tuple[csr_matrix, Any]) -> NDArray[np.bool_]:
-            seen, users = pair
+        def personal(pair: tuple[Any, Any]) -> NDArray[np.bool_]:
+            (seen, hidden), users = pair
             items, crowd = sent.value
             rows = np.arange(min(each, len(users)))
-            return recommend(Factors(users, items), crowd, seen, rows, k, cpus()).personal
+            return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hidden).personal
 
-        kept = np.concatenate(self.seen.zip(self.model.users).map(personal).collect())
+        kept = np.concatenate(self._known().zip(self.model.users).map(personal).collect())
         some = self.indexed.users.where(F.col("row") < each).select("user", "block", "row")
         table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
         return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
@@ -235,18 +237,26 @@ class ClusterContents:
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
             items, crowd = sent.value
             buckets, threads = ranges[block], cpus()
-            for (seen, users), (names, numbers) in found:
+            for ((seen, hidden), users), (names, numbers) in found:
                 bounds = np.searchsorted(numbers, np.arange(buckets.start, buckets.stop + 1))
                 shelves = Shelves(names, np.arange(len(names)), bounds.tolist())
                 factors = Factors(users, items)
 
                 def lists_of(rows: NDArray[np.int64]) -> Lists:
-                    lists = recommend(factors, crowd, seen, rows, stored or k, threads)
+                    long = stored or k
+                    lists = recommend(factors, crowd, seen, rows, long, threads, hidden)
                     return with_vectors(lists, users[rows]) if stored else lists
 
                 yield target.write(Whose.USERS, buckets, shelves, lists_of)
 
-        return self.seen.zip(self.model.users).zip(self._names()).mapPartitionsWithIndex(write)
+        known = self._known().zip(self.model.users)
+        return known.zip(self._names()).mapPartitionsWithIndex(write)
+
+    def _known(self) -> "RDD[tuple[csr_matrix, csr_matrix | None]]":
+        """What the users of each block have seen, and what they hid."""
+        if self.hidden is None:
+            return self.seen.map(lambda seen: (seen, None))
+        return self.seen.zip(self.hidden)
 
     def _names(self) -> "RDD[tuple[NDArray[np.object_], NDArray[np.int32]]]":
         """The names of each block's users, and the bucket of each, in order."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyspark import RDD
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
+from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import bucket_count, bucket_of, bucket_size, field
-from batch.recommendations.cluster.blocks import View, balanced
+from batch.recommendations.cluster.blocks import View, balanced, kept, matrices
 
 PAIRS_PER_BLOCK = 1_000_000
 """How many pairs a thread of a task works on: 20 MB, and as many rows of factors at the most."""
@@ -100,6 +102,25 @@ def index(frame: DataFrame, stack: ExitStack, stored: int = 0, factors: int = 0)
     stack.callback(indexed.unpersist)
     indexed.count()  # from here on what was read can go
     return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts, size)
+
+
+def hidden_of(
+    indexed: Indexed, hidden: DataFrame | None, stack: ExitStack
+) -> "RDD[csr_matrix] | None":
+    """What users hid (user, item: string), as blocks of a matrix like that of their pairs."""
+    if hidden is None or hidden.isEmpty():
+        return None
+    numbers = np.arange(len(indexed.items), dtype=np.int32)
+    items = pa.table({"item": indexed.items, "number": numbers})
+    first = F.element_at(F.lit(indexed.starts[:-1]), F.col("block") + 1)
+    users = indexed.users.select("user", "block", (F.col("row") + first).cast("int").alias("row"))
+    frame = (
+        hidden.join(hidden.sparkSession.createDataFrame(items), "item")
+        .join(users, "user")
+        .withColumn("weight", F.lit(1.0))
+    )
+    width = len(indexed.items)
+    return kept(matrices(frame, F.col("block"), "row", "number", indexed.starts, width), stack)
 
 
 def block_count(spark: SparkSession, pairs: int) -> int:

@@ -10,15 +10,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from batch.errors import BadSettings
+from batch.events.inputs import Inputs, Weighed
 from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.cluster.candidate import ClusterCandidate, ClusterTrial
 from batch.recommendations.cluster.contents import reach
-from batch.recommendations.cluster.ids import Indexed, index
+from batch.recommendations.cluster.ids import Indexed, hidden_of, index
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.terms import Model
 from batch.spark.options import SparkOptions
-from batch.spark.read.load import Pairs, read
+from batch.spark.read.events import read_all
+from batch.spark.read.load import Pairs
 from batch.spark.session import session
 
 log = logging.getLogger("larder")
@@ -37,20 +39,28 @@ class Cluster:
 
     @contextmanager
     def candidate(
-        self, interactions: str, reading: Reading, cache_url: str, progress: Progress
+        self, inputs: Inputs, reading: Reading, cache_url: str, progress: Progress
     ) -> Iterator[ClusterCandidate]:
         chosen = learner(self.model)
         with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
             reach(spark.sparkContext, cache_url)
-            pairs = self._read(spark, interactions, reading, reading.rejects_folder, stack)
+            pairs = self._read(spark, inputs, reading, reading.rejects_folder, stack)
             factors = chosen.settings["factors"] if self.stored else 0
             indexed = _numbered(pairs.frame, [pairs], progress, stack, self.stored, factors)
-            repeat = self.model.repeat
-            yield ClusterCandidate(pairs.report, indexed, chosen, cache_url, stack, repeat)
+            yield ClusterCandidate(
+                pairs.report,
+                indexed,
+                chosen,
+                cache_url,
+                stack,
+                self.model.repeat,
+                Weighed(pairs.until, inputs.weighing.settings) if pairs.until else Weighed(),
+                hidden_of(indexed, pairs.hidden, stack),
+            )
 
     @contextmanager
     def trial(
-        self, train: str, test: str, reading: Reading, progress: Progress
+        self, train: Inputs, test: Inputs, reading: Reading, progress: Progress
     ) -> Iterator[ClusterTrial]:
         chosen = learner(self.model)
         with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
@@ -65,18 +75,18 @@ class Cluster:
             yield ClusterTrial(reports, indexed, indexed.frame, chosen, self.model.repeat)
 
     def _read(
-        self, spark: SparkSession, uri: str, reading: Reading, rejects: str, stack: ExitStack
+        self, spark: SparkSession, inputs: Inputs, reading: Reading, rejects: str, stack: ExitStack
     ) -> Pairs:
         """Read pairs; the rejected rows go into that folder."""
         started = time.monotonic()
-        limit = reading.max_rejects
-        pairs = read(spark, uri, reading.layout, rejects=rejects, max_rejects=limit)
+        pairs = read_all(spark, inputs, reading, rejects)
         stack.callback(pairs.release)
         log.info("read: %s rows in %.1f s", f"{pairs.report.rows:,}", time.monotonic() - started)
-        if self.model.feedback == "explicit" and "rating" not in pairs.report.used:
+        has_ratings = "rating" in pairs.report.used and not pairs.until
+        if self.model.feedback == "explicit" and not has_ratings:
             raise BadSettings(
-                f"--feedback explicit needs ratings and {uri} has none: name their column with "
-                "--rating-column"
+                f"--feedback explicit needs ratings and {inputs.shown} has none: name their column "
+                "with --rating-column"
             )
         return pairs
 

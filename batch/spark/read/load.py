@@ -3,6 +3,7 @@
 The rules are those of `batch.interactions.load`, and so is the report.
 """
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from batch.spark.read.rows import ABOUT
 from batch.spark.read.source import Source, open_source
 from batch.spark.read.storage import Storage, readable
 
+log = logging.getLogger("larder.interactions")
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -31,10 +34,16 @@ class Pairs:
     report: Report
     merged: DataFrame
     """What Spark keeps, in memory or on disk: these pairs, those of weight 0, and the rejects."""
+    hidden: DataFrame | None = None
+    """Other pairs (user, item): what must not be in these users' lists."""
+    until: str = ""
+    """The last id of the stream of which there are events."""
 
     def release(self) -> None:
         """Let Spark forget them."""
         self.merged.unpersist()
+        if self.hidden is not None:
+            self.hidden.unpersist()
 
 
 def read(
@@ -92,6 +101,8 @@ def _settled(
         where = folder.uri if folder is not None and is_listed else None
         options = source.columns.checks.table.layout.options
         raise too_many(uri, rejected, right["rows"], max_rejects, where, _first(wrong), options)
+    if rejected and folder is not None and is_listed:
+        log.info("%s: the rejected rows are listed in %s", uri, folder.uri)
     if not right["kept"]:
         raise none_left(uri, total, right["pairs"])
     report = Report(

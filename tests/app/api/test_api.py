@@ -170,6 +170,10 @@ class TestOneUser:
             detail = problem(app.test_client().get(path), 400)
         assert re.fullmatch(f"unknown parameter '(limit|N|fallback)': it takes {known}", detail)
 
+    @pytest.mark.parametrize("path", ["/recommendations/u1?n=2&n=3", "/items/i1/similar?n=2&n=2"])
+    def test_a_parameter_that_is_given_twice_is_refused(self, api: FlaskClient, path: str) -> None:
+        assert problem(api.get(path), 400) == "n is given more than once: give it once"
+
     @pytest.mark.parametrize("position", range(len(ODD_IDS)))
     def test_any_id_works_in_the_path(self, odd: FlaskClient, position: int) -> None:
         user = ODD_IDS[position]
@@ -248,6 +252,10 @@ class TestManyUsers:
         assert len(answer.get_json()["answers"]) == 100
         detail = problem(api.post("/recommendations", json={"users": users}), 400)
         assert detail == "users must be a list of 1 to 100 user ids"
+
+    def test_a_number_that_is_meant_for_an_id_is_called_one(self, api: FlaskClient) -> None:
+        detail = problem(api.post("/recommendations", json={"users": ["a", 7]}), 400)
+        assert detail == "users must be text that is not empty, not the number 7"
 
     def test_an_answer_is_bounded_whatever_the_lists_are(
         self, server: Server, client: Any, namespace: Namespace
@@ -445,6 +453,21 @@ class TestRoutes:
         assert all(sentence.endswith(".") for sentence in routes.values())
 
 
+def test_a_part_of_the_sample_is_spread_over_all_of_it(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with answering(server, namespace, user_sample=True) as app:
+        users = [
+            app.test_client().get(f"/users/sample?n={n}").get_json()["users"] for n in (1000, 3, 1)
+        ]
+    whole, three, one = users
+    assert len(whole) == len(set(whole)) > 10
+    third = len(whole) / 3
+    assert [whole.index(user) for user in three] == [0, int(third), int(2 * third)]
+    assert one == whole[:1]
+
+
 class TestFreshness:
     PATHS = [
         "/recommendations/u1",
@@ -555,7 +578,11 @@ class TestProblems:
         ],
     )
     def test_another_path_is_not_found(self, api: FlaskClient, path: str) -> None:
-        problem(api.get(path), 404)
+        detail = problem(api.get(path), 404)
+        assert detail == "nothing is at this path: GET / lists all that can be asked"
+
+    def test_metrics_that_are_off_name_their_setting(self, api: FlaskClient) -> None:
+        assert "set LARDER_METRICS=true" in problem(api.get("/metrics"), 404)
 
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),

@@ -211,3 +211,18 @@ def test_lists_are_served_and_events_are_not_while_their_server_is_away(
         assert "the server of the events" in problem(answer, 503)
         assert answer.headers["Retry-After"] == "1"
         assert api.get("/recommendations/u1").get_json()["source"] == "personal"
+
+
+def test_the_tracker_is_small_and_may_be_kept(api: FlaskClient) -> None:
+    answer = api.get("/larder.js")
+    assert answer.status_code == 200
+    assert answer.content_type == "text/javascript; charset=utf-8"
+    assert len(answer.data) < 3000
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    held = api.get("/larder.js", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (held.status_code, held.data) == (304, b"")
+
+
+def test_there_is_no_tracker_where_nothing_is_taken(server: Server, namespace: Namespace) -> None:
+    with answering(server, namespace) as app:
+        assert "LARDER_EVENTS" in problem(app.test_client().get("/larder.js"), 404)

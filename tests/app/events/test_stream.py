@@ -1,6 +1,7 @@
 """What is written for an event, and what happens to events that cannot be written."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any
 
@@ -146,6 +147,23 @@ def test_a_server_that_hangs_holds_one_request_at_a_time(own_server: Server) -> 
         stream._asking.release()
         own_server.thaw()
         wait_until(lambda: _is_taken(stream, click(4, "i4")))
+
+
+def test_a_request_that_fails_disturbs_no_other(own_server: Server) -> None:
+    with (
+        redis.Redis.from_url(own_server.url) as client,
+        Writing(own_server.url, "shop") as stream,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        stream.add([click(1, "i1")], NOW)
+        pool: Any = stream._open().connection_pool  # type: ignore[attr-defined]
+        own_server.freeze()
+        waiting = thread.submit(stream.add, [click(2, "i2")], NOW)
+        wait_until(lambda: bool(pool._in_use_connections))
+        stream._lost(redis.ConnectionError("of another request"))
+        own_server.thaw()
+        waiting.result()
+        assert [each.id for each in written(client, "shop")] == ["e1", "e2"]
 
 
 def _is_taken(stream: Stream, one: Event) -> bool:

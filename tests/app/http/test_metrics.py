@@ -28,7 +28,7 @@ from tests.app.wire import get, send
 from tests.generations import publish_by_hand
 from tests.servers import SERVERS, Api, Server, environment, wait_until
 
-EVERY_ROUTE = {*ROUTES.values(), "recommendations", "similar", "other"}
+EVERY_ROUTE = {*ROUTES.values(), "recommendations", "similar", "user", "other"}
 SPACE = Namespace("metrics")
 
 
@@ -166,6 +166,7 @@ def test_every_endpoint_has_a_route_of_its_own() -> None:
         ("GET", "/recommendations", "recommendations_batch", "404"),
         ("GET", "/items/a/b/similar", "similar", "404"),
         ("GET", "/users/sample", "sample", "404"),
+        ("DELETE", "/users/u1", "user", "403"),
         ("GET", "/generation", "generation", "200"),
         ("GET", "/health/ready", "health", "200"),
         ("GET", "/nowhere", "other", "404"),
@@ -189,7 +190,7 @@ def test_each_request_is_counted_as_what_it_was(
 
 
 def test_nothing_that_a_client_sends_becomes_a_label(counting: Api) -> None:
-    for method in ("SECRET", "PUT", "DELETE", "get"):
+    for method in ("SECRET", "PUT", "PATCH", "get"):
         for path in ("/recommendations/SECRET", "/SECRET", "/items/SECRET/similar", "/health/live"):
             send(counting.url, method, path, headers={"SECRET": "SECRET"})
     text = get(counting.url, "/metrics", SECRET="SECRET").body.decode()

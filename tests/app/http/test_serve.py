@@ -67,15 +67,28 @@ def test_without_granian_the_command_that_installs_it_is_told(tmp_path: Path) ->
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     done = serve(LARDER_SERVER="granian", PYTHONPATH=paths)
     assert done.returncode == 2
-    assert done.stderr == ("error: granian is not installed: run pip install 'larder[granian]'\n")
+    sentence = "granian is not installed: run pip install '.[granian]' in Larder's folder"
+    assert done.stderr == f"error: {sentence}\n"
 
 
-def test_a_port_that_is_taken_is_not_shared(server: Server) -> None:
-    with Api(server.url, SPACE.name, server="granian") as api:
-        bind = api.url.removeprefix("http://")
-        done = serve(LARDER_SERVER="granian", LARDER_BIND=bind, LARDER_CACHE_URL=server.url)
-    assert done.returncode == 1
-    assert done.stderr == f"error: cannot listen on {bind}: Address already in use\n"
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_port_that_is_taken_is_told_at_once_and_not_shared(server: Server, kind: str) -> None:
+    done = serve(LARDER_SERVER=kind, LARDER_BIND=f"127.0.0.1:{server.port}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: 127.0.0.1:{server.port} cannot be listened on (Address already in use): "
+        "name another port with --bind or LARDER_BIND\n"
+    )
+
+
+def test_granian_does_not_warn_of_the_threads_that_we_chose(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Api(server.url, SPACE.name, server="granian", workers="1", threads="256") as api:
+        wait_until(lambda: get(api.url, "/health/ready").status == 200)
+        assert api.stop() == 0
+    said = capfd.readouterr().err
+    assert "Starting granian" in said and "WARNING" not in said
 
 
 @pytest.mark.parametrize("kind", ["granian"])

@@ -1,6 +1,8 @@
 """What a user did is gone from their next list: at once here, at the next look everywhere else."""
 
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import redis
 from app.contracts.events import MAX_RECENT, Actor, Streams
 from app.contracts.recommendations import Namespace
 from app.recommendations import tail
+from batch.generations.lock import hold
+from batch.generations.publish import publish
 from batch.generations.registry import Generations
 from tests.app.served import Worker, following
-from tests.generations import publish_by_hand
+from tests.generations import live_contents, publish_by_hand
 from tests.servers import Cluster, Server, wait_until
 
 FIRST = "20260101T000000Z-0001"
@@ -159,6 +163,103 @@ def test_a_session_has_a_list_of_its_own(server: Server, client: Any, namespace:
         assert here.items("/recommendations/s1") == ["i0", "i1", "i2"]
         here.did("click", "i1", "u9", session="s1")
         assert here.items(path) == ["i2"]
+
+
+class TestLive:
+    """Of a live generation, whose lists are twice as long as what is served."""
+
+    def test_a_list_stays_full(self, server: Server, client: Any, namespace: Namespace) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            for number, item in enumerate(["i1", "i2", "i3"], 4):
+                assert len(worker.items(U1)) == 3
+                worker.did("purchase", item, "u1")
+                listed = worker.items(U1)
+                assert set(listed) <= {f"i{n}" for n in range(number - 2, 7)}
+                assert len(listed) == 3
+
+    def test_a_list_is_put_in_order_anew_by_what_came_after_training(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            before = worker.get(U1)
+            worker.did("purchase", "i9", "u1")
+            after = worker.get(U1)
+            assert after["source"] == "personal+recent"
+            assert after["recommendations"] != before["recommendations"]
+            publish_live(client, namespace, SECOND, events_until="99999999999999-0")
+            worker.watcher.poll()
+            trained = worker.get(U1)
+            assert (trained["generation"], trained["source"]) == (SECOND, "personal")
+            assert trained["recommendations"] == before["recommendations"]
+
+    def test_what_is_hidden_is_gone_and_draws_nothing_near(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            worker.did("click", "i1", "u1")
+            worker.did("hide", "i1", "u1")
+            assert worker.items(U1) == ["i2", "i3", "i4"]  # as they were
+
+    def test_a_newcomer_has_a_list_after_one_event(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            assert worker.get("/generation")["following"] == "re-ranking"
+            worker.did("click", "i5", "newcomer")
+            worker.did("click", "i5", session="s1")
+            mine = worker.get("/recommendations/newcomer?fallback=none")
+            assert mine["source"] == "recent"
+            for path in ("/recommendations?session=s1", "/recommendations?items=i5"):
+                other = worker.get(path)
+                assert other["source"] == "recent"
+                assert other["recommendations"] == mine["recommendations"]
+            assert len(mine["recommendations"]) == 3
+            assert "i5" not in [each["item"] for each in mine["recommendations"]]
+            worker.did("click", "i4", "newcomer")
+            assert worker.get("/recommendations/newcomer") != mine
+
+    def test_weights_of_training_are_those_of_the_answer(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_live(client, namespace, settings={"event_weights": {"my.own": 4.0}})
+        with following(server, namespace) as worker:
+            worker.did("click", "i5", "newcomer")
+            assert worker.get("/recommendations/newcomer")["source"] == "popular"
+            worker.did("my.own", "i5", "newcomer")
+            assert worker.get("/recommendations/newcomer")["source"] == "recent"
+
+    def test_items_that_nobody_knows_are_no_reason_for_a_list(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            assert worker.get("/recommendations?items=unheard,of")["source"] == "popular"
+            answer = worker.app.test_client().get("/recommendations?items=unheard&fallback=none")
+            assert answer.status_code == 404
+
+    def test_without_numpy_items_still_leave_and_lists_stay_full(
+        self, server: Server, client: Any, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish_live(client, namespace)
+        monkeypatch.setitem(sys.modules, "numpy", None)
+        with following(server, namespace) as worker:
+            worker.did("purchase", "i2", "u1")
+            worker.did("purchase", "i0", "newcomer")
+            assert worker.items(U1) == ["i1", "i3", "i4"]
+            assert worker.items("/recommendations/newcomer") == ["i1", "i2", "i3"]
+            assert worker.get("/generation")["following"] == "exclusion"
+
+
+def publish_live(client: Any, namespace: Namespace, generation: str = FIRST, **told: Any) -> None:
+    """Users u0-u99 and items i0-i9, as ``publish_by_hand`` has them."""
+    users, items = [f"u{n}" for n in range(100)], [f"i{n}" for n in range(10)]
+    manifest, made = live_contents(namespace, users, items)
+    with hold(client, namespace) as lease:
+        publish(client, namespace, replace(manifest, generation=generation, **told), made, lease)
 
 
 class TestTail:

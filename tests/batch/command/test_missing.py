@@ -14,7 +14,10 @@ HOUSE = Path(__file__).parents[3]
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("raise ModuleNotFoundError('', name='implicit')", "pip install 'larder[batch]'"),
+        (
+            "raise ModuleNotFoundError('', name='implicit')",
+            "pip install '.[batch]' in Larder's folder",
+        ),
         ("raise ImportError('libgomp.so.1: cannot open')", "apt-get install libgomp1"),
     ],
 )

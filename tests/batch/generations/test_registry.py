@@ -105,7 +105,7 @@ def test_an_unfinished_generation_cannot_be_pointed_at(
     generations = published(client, namespace, NAMES[2:3])
     unfinished(client, namespace, NAMES[1], state)
     for name in (NAMES[1], None):
-        with pytest.raises(UnknownGeneration, match=f"published are: {NAMES[2]}$"):
+        with pytest.raises(UnknownGeneration, match=f"{NAMES[2]}(, and no other is published)?$"):
             generations.roll_back(name)
     assert generations.live() == NAMES[2]
 
@@ -127,6 +127,22 @@ def test_an_unknown_generation_cannot_be_pointed_at(
     with pytest.raises(UnknownGeneration):
         generations.roll_back(name)
     assert generations.live() == NAMES[1]
+
+
+def test_a_rollback_that_cannot_be_says_why_of_each_that_is_there(
+    client: Any, namespace: Namespace
+) -> None:
+    generations = published(client, namespace, NAMES[:1])
+    with pytest.raises(UnknownGeneration, match=f"live is {NAMES[0]}, and no other is published"):
+        generations.roll_back()
+    with pytest.raises(UnknownGeneration, match=f"no generation 'a' .*the only one is {NAMES[0]}"):
+        generations.roll_back("a")
+    published(client, namespace, NAMES[1:3])
+    generations.roll_back(NAMES[1])
+    client.delete(namespace.popular(NAMES[0]))
+    with pytest.raises(UnknownGeneration) as raised:
+        generations.roll_back()
+    assert f"{NAMES[0]} is not whole any more, {NAMES[2]} was rolled back from" in str(raised.value)
 
 
 def test_a_deleted_generation_cannot_be_pointed_at(client: Any, namespace: Namespace) -> None:
@@ -431,7 +447,8 @@ def test_the_command_lists_rolls_back_and_prunes(
     assert code == 2 and f"published are: {', '.join(NAMES[:4])}" in complaint
     assert generations.live() == NAMES[2]
     code, said, _ = larder(server, namespace, "prune", "--keep", "2")
-    assert (code, said) == (0, f"deleted {NAMES[0]}, {NAMES[3]}\n")
+    told = [f"deleted {name}: beyond --keep 2" for name in (NAMES[3], NAMES[0])]
+    assert (code, said.splitlines()) == (0, told)
     assert_only(client, namespace, NAMES[1:3])
 
 

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from batch.errors import BadInteractions, Terminal
+from batch.events.inputs import Inputs
+from batch.events.load import load_both
 from batch.interactions.layout import PRESETS, Layout
-from batch.interactions.load import load, load_pair
+from batch.interactions.load import load
 from batch.interactions.pairs import Interactions, Report
-from batch.interactions.reading import beside
+from batch.interactions.reading import Reading, beside
 from batch.interactions.table import reading_errors
 from batch.recommendations.split import after
 
@@ -92,7 +94,9 @@ class TestPairs:
     def test_train_and_test_share_the_ids_of_both(self, tmp_path: Path) -> None:
         train = write(tmp_path / "train.csv", "user,item\nb,x\nc,z\n")
         test = write(tmp_path / "test.csv", "user,item\na,z\nb,y\n")
-        one, other = load_pair(train, test)
+        one, other = load_both(
+            Inputs((str(train),)), Inputs((str(test),)), Reading(), tmp_path / "rejects.csv"
+        )
         assert one.users == other.users == ["a", "b", "c"]
         assert one.items == other.items == ["x", "y", "z"]
         assert pairs(one) == {("b", "x"): 1, ("c", "z"): 1}
@@ -102,7 +106,12 @@ class TestPairs:
     def test_rejects_of_train_and_test_go_to_two_files(self, tmp_path: Path) -> None:
         train = write(tmp_path / "train.csv", "user,item\nb,x\n,z\n")
         test = write(tmp_path / "test.csv", "user,item\nb,\nb,y\n")
-        load_pair(train, test, rejects=tmp_path / "rejects.csv", max_rejects=1)
+        load_both(
+            Inputs((str(train),)),
+            Inputs((str(test),)),
+            Reading(max_rejects=1),
+            tmp_path / "rejects.csv",
+        )
         assert rejected(tmp_path / "rejects.csv") == [(3, "missing user")]
         assert rejected(tmp_path / "rejects-test.csv") == [(2, "missing item")]
 
@@ -368,7 +377,7 @@ class TestLayouts:
             ("user;item;price,net", "cut the columns with --delimiter ';'"),
             ("user\titem", r"cut the columns with --delimiter '\t'"),
             ("user item", "name it with --user-column, or the delimiter with --delimiter"),
-            ("who,what", "name it with --user-column"),
+            ("who,what", "--user-column 1 --item-column 2, if its first line is data"),
             ("user,what|not", "name it with --item-column"),
             ("196,242,3", "first line data? then --no-header --user-column 1 --item-column 2"),
         ],
@@ -379,6 +388,14 @@ class TestLayouts:
         with pytest.raises(BadInteractions) as caught:
             load(write(tmp_path / "a.csv", header + "\n1,2\n"))
         assert str(caught.value).endswith(advice)
+
+    def test_a_column_that_was_named_is_not_answered_with_a_preset_alone(
+        self, tmp_path: Path
+    ) -> None:
+        file = write(tmp_path / "a.csv", "user,item\na,x\n")
+        advice = r"larder, and do not set --user-column \(LARDER_USER_COLUMN\)$"
+        with pytest.raises(BadInteractions, match=f"use --preset {advice}"):
+            load(file, Layout().choose(user_column="buyer"))
 
     def test_a_parquet_file_is_not_cut_by_anything(self, tmp_path: Path) -> None:
         with pytest.raises(BadInteractions, match="found 'a;b': name it with --user-column$"):

@@ -133,7 +133,7 @@ def test_only_a_column_of_the_documents_has_a_type(tmp_path: Path, column: str) 
     file = write(tmp_path / "a.csv", "item,title,year\n1,One,2001\n")
     with pytest.raises(BadInteractions, match=f"--document-types, found '{column}'"):
         load_items(file, columns=["title"], types={column: "number"})
-    with pytest.raises(BadInteractions, match="'cost'.*--document-types"):
+    with pytest.raises(BadInteractions, match="'cost'.*: correct --document-types$"):
         load_items(file, types={"cost": "number"})
 
 
@@ -156,7 +156,7 @@ def test_only_chosen_columns_are_shown(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "id,title,secret,score\n1,One,x,5\n")
     items = load_items(file, Layout(item_column="id"), ["title"])
     assert document(items, "1") == {"title": "One"}
-    with pytest.raises(BadInteractions, match="'name'.*'title'.*--document-columns"):
+    with pytest.raises(BadInteractions, match="'name'.*'title'.*: correct --document-columns$"):
         load_items(file, Layout(item_column="id"), ["name"])
 
 

@@ -1,0 +1,93 @@
+"""The subcommands about what users do: export, tail, status."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import chain, islice
+from pathlib import Path
+
+import click
+
+from app.contracts.events import Event, Streams
+from app.contracts.generations import BrokenRecord
+from batch.command.bars import for_this_terminal
+from batch.command.options import CacheOptions
+from batch.events.export import Exported
+from batch.events.export import export as run
+from batch.events.stream import Entry, Stream
+from batch.generations.connect import Client, connect
+
+_LAST = 10
+
+
+def client_of(cache: CacheOptions, url: str) -> Client:
+    """A client of the server that has the events."""
+    return connect(url or cache.url, option="--events-url" if url else "--cache-url")
+
+
+def export(folder: Path, cache: CacheOptions, url: str, take_over: bool) -> None:
+    """Move what is in the stream into files."""
+    click.echo(_told(folder, _exported(folder, client_of(cache, url), cache, take_over)))
+
+
+def export_first(folder: Path, client: Client, cache: CacheOptions, url: str) -> None:
+    """The same before a refresh; client: of the cache."""
+    server = client_of(cache, url) if url else client
+    click.echo(_told(folder, _exported(folder, server, cache, take_over=False)))
+
+
+def _exported(folder: Path, client: Client, cache: CacheOptions, take_over: bool) -> Exported:
+    name, progress = cache.namespace.name, for_this_terminal()
+    waiting = Stream(client, Streams(name)).state().pending
+    with progress.step("export", waiting, "events") as advance:
+        return run(client, name, folder, take_over=take_over, advance=advance)
+
+
+def _told(folder: Path, done: Exported) -> str:
+    text = f"exported {done.events:,} events to {folder}"
+    if done.files:
+        each = done.bytes / max(1, done.events)
+        text += f" in {done.files:,} file(s), {each:.1f} bytes an event"
+    if done.rejects:
+        text += f"; {done.rejects:,} entries are no events: {folder}/_rejects has them"
+    if done.deleted:
+        text += f"; took {done.deleted:,} deleted user(s) out of its files"
+    return text
+
+
+def tail(cache: CacheOptions, url: str, count: int | None) -> None:
+    """Print entries as they come."""
+    for entry in islice(
+        _entries(Stream(client_of(cache, url), Streams(cache.namespace.name))), count
+    ):
+        click.echo(_line(entry))
+
+
+def _entries(stream: Stream) -> Iterator[Entry]:
+    last = stream.newest(_LAST)
+    return chain(last, stream.follow(last[-1][0].decode() if last else ""))
+
+
+def _line(entry: Entry) -> str:
+    stream_id, told = entry
+    try:
+        event = Event.decode(told)
+        said = {**event.encode(), **({"items": event.items} if event.items else {})}
+    except BrokenRecord:
+        shown = {name: value.decode(errors="backslashreplace") for name, value in told.items()}
+        said = {name.decode(errors="backslashreplace"): text for name, text in shown.items()}
+    return json.dumps({"stream_id": stream_id.decode(), **said}, ensure_ascii=False)
+
+
+def status(cache: CacheOptions, url: str, as_json: bool) -> None:
+    """Say how long the stream is and how fast it grows."""
+    found = Stream(client_of(cache, url), Streams(cache.namespace.name)).state()
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+        return
+    click.echo(
+        f"{found.length:,} events in the stream, {found.pending:,} of them in no file yet; "
+        f"{found.rate:,.1f} a second over the last minute\n"
+        f"oldest {found.oldest or '-'}, newest {found.newest or '-'}, "
+        f"in files up to {found.until or '-'}"
+    )

@@ -1,0 +1,245 @@
+"""From the stream into files, each event exactly once, whenever a run dies.
+
+A run goes on behind the last id in the names of the files, so a renamed file is all that has to
+last. Only then is the stream trimmed, and not of the last minute, which workers of the API may
+still be reading. What a client sent twice is in the files twice, under one id: readers merge it.
+"""
+
+import gc
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import ClassVar
+
+from app.contracts.events import Streams, ms_of
+from app.contracts.generations import Manifest, Space
+from batch.errors import BadSettings, LostLock
+from batch.events import columns, deletion, folder
+from batch.events.deletion import Deleted
+from batch.events.folder import Folder
+from batch.events.stream import Entry, Stream
+from batch.generations.connect import Client, cache_errors
+from batch.generations.lock import Lease, hold
+from batch.interactions.table import database
+from batch.progress import Advance
+
+log = logging.getLogger("larder.events")
+
+PIECE = 100_000
+PIECE_BYTES = 1 << 26
+_UNREAD_MS = 60_000
+_DAY_MS = 86_400_000
+
+# DEL first: a server without free memory refuses HSET, and nothing but an export can free some.
+_NOTE = """
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV))
+"""
+
+
+class Events(Space[Manifest]):
+    """The keys of a tenant's exports: of these only the lock is used."""
+
+    __slots__ = ()
+    infix: ClassVar[str] = "events:"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What a run did: events and rejects that it put into so many files; bytes they take.
+
+    until: the last id in files, of this run or one before; deleted: users whose events it took out.
+    """
+
+    events: int
+    rejects: int
+    files: int
+    bytes: int
+    until: str
+    deleted: int
+
+
+@contextmanager
+def alone(client: Client, namespace: str) -> Iterator[Lease]:
+    """Hold the lock of a namespace's files. Raises Locked, LostLock or CacheUnavailable."""
+    try:
+        with hold(client, Events(namespace), doing="exported") as lease:
+            yield lease
+    except LostLock as error:
+        raise LostLock(
+            "another export took over while this one stood still; nothing is lost: run it again"
+        ) from error
+
+
+class Exporter:
+    """An export of one namespace into one folder, for the holder of the lock."""
+
+    def __init__(self, client: Client, namespace: str, path: Path, lease: Lease) -> None:
+        self.stream = Stream(client, Streams(namespace))
+        self._client, self._namespace, self._path, self._lease = (
+            client,
+            namespace,
+            path,
+            lease,
+        )
+
+    def claim(self, take_over: bool) -> Folder:
+        """Make the folder, and note it as the one that these events go to.
+
+        Raises BadSettings for a folder of other events, or when another one is noted.
+        """
+        folder.find(self._path, self._namespace)
+        with cache_errors():
+            noted: bytes = self._client.hget(self.stream.keys.exported, "folder") or b""
+        ours = folder.make(self._path, self._namespace)
+        if noted and noted.decode() != ours.id and not take_over:
+            raise BadSettings(
+                f"the events of namespace {self._namespace!r} go to another folder than "
+                f"{self._path} (its id is {noted.decode()}, this one's {ours.id}): name that one, "
+                "or let this one get what comes from now on with --take-over"
+            )
+        ours.clean()
+        self.note(ours)
+        return ours
+
+    def note(self, ours: Folder) -> str:
+        """Tell the server how far the folder reaches, and return it."""
+        until = ours.until()
+        values = ["folder", ours.id, *(["until", until] if until else [])]
+        with cache_errors():
+            self._client.eval(_NOTE, 1, self.stream.keys.exported, *values)
+        return until
+
+    def prove(self) -> None:
+        """Raise LostLock when another run has taken the lock."""
+        if not self._lease.held():
+            raise LostLock("another run has taken the lock")
+
+
+def export(
+    client: Client,
+    namespace: str,
+    path: Path,
+    *,
+    take_over: bool = False,
+    advance: Advance = lambda done: None,
+    now: Callable[[], float] = time.time,
+) -> Exported:
+    """Put all that is in the stream now into the folder, and trim the stream.
+
+    Users whose deletion was asked for are taken out of all files first. Raises BadSettings for a
+    folder that is not for these events, DiskUnavailable, CacheUnavailable, Locked or LostLock.
+    """
+    with alone(client, namespace) as lease, database() as (connection, _), _no_collection():
+        run = Exporter(client, namespace, path, lease)
+        ours = run.claim(take_over)
+        stream = run.stream
+        gone = deletion.wanted(client, stream.keys)
+        deletion.rewrite(connection, ours, gone)
+        position, newest = ours.until(), stream.newest()
+        events = rejects = written = size = 0
+        for piece in _pieces(stream, position, newest[-1][0].decode() if newest else ""):
+            kept = _without(piece, gone)
+            wrong = columns.lay(connection, kept)
+            run.prove()
+            size += ours.write(connection, piece[0][0].decode(), piece[-1][0].decode(), wrong)
+            position = run.note(ours)
+            stream.trim(position, int(now() * 1000) - _UNREAD_MS)
+            events += connection.execute("SELECT count(*) FROM entries").fetchall()[0][0]
+            rejects, written = rejects + len(wrong), written + 1
+            advance(len(piece))
+        if position:
+            stream.trim(position, int(now() * 1000) - _UNREAD_MS)
+        deletion.done(client, stream.keys, gone)
+    if rejects:
+        log.warning(
+            "%s entries of the stream are no events: see %s",
+            rejects,
+            path / folder.REJECTS,
+        )
+    return Exported(events, rejects, written, size, position, len(gone))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage: a piece is very many objects without a cycle, and that took a third."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _pieces(stream: Stream, after: str, last: str) -> Iterator[list[Entry]]:
+    """What is behind an id, up to the last one, cut into pieces of one day each."""
+    piece: list[Entry] = []
+    size = 0
+    for batch in stream.between(after, last) if last else ():
+        for some in _by_day(batch):
+            if piece and (
+                len(piece) >= PIECE or size >= PIECE_BYTES or _day(piece[0]) != _day(some[0])
+            ):
+                yield piece
+                piece, size = [], 0
+            piece += some
+            size += sum([sum(map(len, entry.values())) for _, entry in some])
+    if piece:
+        yield piece
+
+
+def _by_day(batch: list[Entry]) -> Iterable[list[Entry]]:
+    if _day(batch[0]) == _day(batch[-1]):
+        return [batch]
+    return [list(some) for _, some in groupby(batch, _day)]
+
+
+def _day(entry: Entry) -> int:
+    return ms_of(entry[0].decode()) // _DAY_MS
+
+
+def _without(piece: list[Entry], gone: Set[str]) -> list[Entry]:
+    """The entries of users who are not gone."""
+    if not gone:
+        return piece
+    return [
+        entry
+        for entry in piece
+        if hashlib.sha256(entry[1].get(b"user", b"")).hexdigest() not in gone
+    ]
+
+
+def delete_user(client: Client, keys: Streams, user: str, path: Path | None) -> Deleted:
+    """Take a user out of the stream, the recents and, where a folder is given, its files.
+
+    Without the folder the next export does that. Raises as ``export`` does.
+    """
+    deletion.want(client, keys, user)
+    if path is None:
+        events, recents = deletion.forget(client, keys, user)
+        return Deleted(events, recents, 0, _is_pending(client, keys, user, ""))
+    with alone(client, keys.name), database() as (connection, _):
+        ours = folder.find(path, keys.name)
+        if ours is None:
+            raise BadSettings(f"{path} is no folder of events: name the one that has them")
+        ours.clean()
+        known = deletion.sessions(connection, ours, user)
+        events, recents = deletion.forget(client, keys, user, known)
+        files = deletion.rewrite(connection, ours, {deletion.digest(user)})
+    return Deleted(events, recents, files, _is_pending(client, keys, user, ours.id))
+
+
+def _is_pending(client: Client, keys: Streams, user: str, cleaned: str) -> bool:
+    """Whether a folder is left to clean; when none is, nothing has to be noted any more."""
+    with cache_errors():
+        noted: bytes = client.hget(keys.exported, "folder") or b""
+    pending = bool(noted) and noted.decode() != cleaned
+    if not pending:
+        deletion.done(client, keys, {deletion.digest(user)})
+    return pending

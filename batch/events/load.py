@@ -1,0 +1,288 @@
+"""Exported events as pairs of user and item, beside what other inputs say of the same pairs.
+
+What becomes of events:
+
+* one that was sent twice, under the same id, counts once;
+* of a user's, each of a type with a weight adds that weight to the pair; a purchase times its
+  value, which is a quantity, so that one of -1 takes a purchase back;
+* with a half-life, a weight halves with each that has passed between the event and the newest one
+  of the input: the same input gives the same model on any day;
+* hide keeps the item out of the user's lists, and the pair is not trained on, whatever else is said
+  of it;
+* those of sessions without a user, and impressions, make no pair.
+
+How several inputs go together: the weights that they give a pair add up. But two ratings are never
+added: of inputs with ratings, the last one named that has the pair counts.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from app.contracts.events import HIDE
+from batch.events.folder import files_of, until
+from batch.events.inputs import Inputs, Weighing
+from batch.interactions.load import STEPS, load, none_left
+from batch.interactions.pairs import Interactions, Report
+from batch.interactions.reading import Reading, beside
+from batch.interactions.table import database, literal, literals, reading_errors
+
+log = logging.getLogger("larder.events")
+
+USED = {"user": "user", "item": "item", "weight": "type", "timestamp": "time"}
+_PER_MS = 1 << 21
+"""More entries than a stream takes in a millisecond: ids become one number."""
+
+
+def load_all(inputs: Inputs, reading: Reading, rejects: Path | None) -> Interactions:
+    """Load files, folders and events into distinct pairs.
+
+    Each input that is not of events is read by the same layout, and lists its rejects in a file of
+    its own. Raises BadInteractions.
+    """
+    events = inputs.of_events()
+    others = inputs.others()
+    listed = [_rejects(rejects, number) for number, _ in enumerate(others)]
+    parts = [
+        load(path, reading.layout, rejects=own, max_rejects=reading.max_rejects)
+        for path, own in zip(others, listed, strict=True)
+    ]
+    if events:
+        parts.append(load_events([Path(path) for path in events], inputs.weighing))
+    if len(parts) == 1 and not events:
+        return parts[0]
+    return together(inputs.shown, parts)
+
+
+def load_both(
+    train: Inputs, test: Inputs, reading: Reading, rejects: Path
+) -> tuple[Interactions, Interactions]:
+    """Load two inputs whose indexes mean the same: both have the users and items of either."""
+    one = load_all(train, reading, rejects)
+    other = load_all(test, reading, beside(rejects, "test"))
+    users, items = _ids([one, other])
+    return one.among(users, items), other.among(users, items)
+
+
+def exported_until(inputs: Inputs) -> str:
+    """The last id of the stream in any of the folders of events; "" without any."""
+    found = (each.path.name for path in inputs.of_events() for each in files_of(Path(path)))
+    return until([*found])
+
+
+def load_events(paths: Sequence[Path], weighing: Weighing) -> Interactions:
+    """Load folders of events, see above.
+
+    The weight of a pair may be below 0 here, and users and items are also those that were hidden.
+    """
+    name = ", ".join(map(str, paths))
+    files = [file.path for path in paths for file in files_of(path)]
+    with reading_errors(name), database() as (connection, _):
+        if not files:
+            return _nothing()
+        _open(connection, files)
+        _weigh(connection, weighing)
+        return _fetch(connection, len(files))
+
+
+def _open(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """Make the view ``events``: those of users, each once, the first that was taken.
+
+    Few ids come twice. So only their hashes are grouped, and rows of doubled ones compared.
+    """
+    number = "split_part(stream_id, '-', {})::BIGINT"
+    connection.execute(
+        f"CREATE TEMP VIEW rows AS SELECT id, type, user, item, value, time, "
+        f"{number.format(1)} * {_PER_MS} + {number.format(2)} AS taken FROM "
+        f"read_parquet({literals(files)}, hive_partitioning = false) WHERE user != ''"
+    )
+    connection.execute(
+        "CREATE TEMP TABLE doubled AS SELECT hash(id) AS hash FROM rows GROUP BY 1 "
+        "HAVING count(*) > 1"
+    )
+    connection.execute(
+        "CREATE TEMP VIEW events AS SELECT * FROM rows ANTI JOIN doubled ON hash(id) = hash "
+        "UNION ALL BY NAME SELECT * FROM rows SEMI JOIN doubled ON hash(id) = hash "
+        "QUALIFY row_number() OVER (PARTITION BY id ORDER BY taken) = 1"
+    )
+
+
+def _weigh(connection: duckdb.DuckDBPyConnection, weighing: Weighing) -> None:
+    """Make the tables ``pairs`` and ``hidden``."""
+    half_life = weighing.half_life_seconds
+    newest = connection.execute("SELECT coalesce(max(time), 0) FROM rows").fetchall()[0][0]
+    age = f"(({newest} - time) / {1000 * (half_life or 1)!r})"
+    said = {kind: weight for kind, weight in weighing.weights.items() if weight > 0}
+    cases = " ".join(f"WHEN {literal(kind)} THEN {weight!r}" for kind, weight in said.items())
+    weight = f"(CASE type {cases or 'WHEN NULL THEN 0'} END)::DOUBLE"
+    amount = "CASE WHEN type = 'purchase' THEN value ELSE 1 END"
+    counted = f"{weight} * {amount}" + (f" * pow(2, -{age})" if half_life else "")
+    connection.execute(
+        "CREATE TEMP TABLE pairs AS SELECT user, item, count(*) AS n, "
+        "min(time) / 1e3 AS timestamp, "
+        f"sum(({counted} * {STEPS})::HUGEINT)::DOUBLE / {STEPS} AS weight FROM events "
+        f"WHERE {weight} IS NOT NULL AND item != '' GROUP BY user, item"
+    )
+    connection.execute(
+        "CREATE TEMP TABLE hidden AS SELECT DISTINCT user, item FROM events "
+        f"WHERE type = '{HIDE}'"
+    )
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, files: int) -> Interactions:
+    for column in ("user", "item"):
+        connection.execute(
+            f"CREATE TEMP TABLE {column}s AS SELECT {column}, "
+            f"(row_number() OVER (ORDER BY {column}) - 1)::INTEGER AS code FROM "
+            f"(SELECT {column} FROM pairs UNION SELECT {column} FROM hidden)"
+        )
+    users, items = (
+        connection.execute(f"SELECT {name} FROM {name}s ORDER BY code").fetchnumpy()[name].tolist()
+        for name in ("user", "item")
+    )
+    joined = "JOIN users USING (user) JOIN items USING (item) ORDER BY 1, 2"
+    coded = "SELECT users.code AS user, items.code AS item"
+    pairs = connection.execute(f"{coded}, weight, timestamp, n FROM pairs {joined}").fetchnumpy()
+    hidden = connection.execute(f"{coded} FROM hidden {joined}").fetchnumpy()
+    rows, of_users = connection.execute(
+        "SELECT count(*), (SELECT count(*) FROM events) FROM rows"
+    ).fetchall()[0]
+    log.info(
+        "events of users: %s, %s of them sent again",
+        f"{rows:,}",
+        f"{rows - of_users:,}",
+    )
+    n = int(pairs["n"].sum())
+    return Interactions(
+        users,
+        items,
+        np.asarray(pairs["user"], np.int32),
+        np.asarray(pairs["item"], np.int32),
+        np.asarray(pairs["weight"], np.float32),
+        np.asarray(pairs["timestamp"], np.float64),
+        Report(files, n, {}, n - len(pairs["user"]), 0, USED),
+        (np.asarray(hidden["user"], np.int32), np.asarray(hidden["item"], np.int32)),
+    )
+
+
+def _nothing() -> Interactions:
+    none = np.zeros(0, np.int32)
+    empty = Report(0, 0, {}, 0, 0, USED)
+    times = np.zeros(0, np.float64)
+    return Interactions([], [], none, none, np.zeros(0, np.float32), times, empty, (none, none))
+
+
+def together(name: str, parts: Sequence[Interactions]) -> Interactions:
+    """Add up what several inputs say of each pair, see above; leave out what its user hid.
+
+    There are timestamps when every input that has pairs has them. Raises BadInteractions when no
+    pair is left.
+    """
+    users, items = _ids(parts)
+    moved = [part.among(users, items) for part in parts]
+    rated = [part for part in moved if "rating" in part.report.used]
+    others = [part for part in moved if "rating" not in part.report.used]
+    if len(rated) > 1:
+        rated = [_merged(rated, _last)]
+    whole = _merged([*rated, *others], np.add.reduceat)
+    hidden = _hidden(moved, items)
+    wanted = (whole.weight > 0) & ~np.isin(_keys(whole.user, whole.item, items), hidden)
+    report = report_of([part.report for part in parts], len(wanted), int(wanted.sum()))
+    if not wanted.any():
+        raise none_left(name, report.rows, len(wanted))
+    pairs = (hidden // len(items)).astype(np.int32), (hidden % len(items)).astype(np.int32)
+    return _compact(replace(whole.select(wanted), report=report, hidden=pairs))
+
+
+def _merged(
+    parts: Sequence[Interactions],
+    weigh: Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]],
+) -> Interactions:
+    """One of each pair of parts that share their ids, with the earliest timestamp."""
+    first = parts[0]
+    keys = np.concatenate([_keys(part.user, part.item, first.items) for part in parts])
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found = keys[order][starts]
+    weights = np.concatenate([part.weight for part in parts]).astype(np.float64)[order]
+    times = [part.timestamp for part in parts if len(part)]
+    known = [each for each in times if each is not None]
+    return replace(
+        first,
+        user=(found // max(1, len(first.items))).astype(np.int32),
+        item=(found % max(1, len(first.items))).astype(np.int32),
+        weight=(weigh(weights, starts) if len(starts) else weights).astype(np.float32),
+        timestamp=(
+            np.minimum.reduceat(np.concatenate(known)[order], starts)
+            if known and len(known) == len(times)
+            else None
+        ),
+    )
+
+
+def _last(weights: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    last: NDArray[np.float64] = weights[np.append(starts[1:], len(weights)) - 1]
+    return last
+
+
+def _hidden(parts: Sequence[Interactions], items: Sequence[str]) -> NDArray[np.int64]:
+    keys = [_keys(*part.hidden, items) for part in parts if part.hidden is not None]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *keys]))
+
+
+def _keys(
+    user: NDArray[np.int32], item: NDArray[np.int32], items: Sequence[str]
+) -> NDArray[np.int64]:
+    """One number for each pair, in the order of user and item."""
+    return user.astype(np.int64) * len(items) + item
+
+
+def _ids(parts: Sequence[Interactions]) -> tuple[list[str], list[str]]:
+    users = sorted({user for part in parts for user in part.users})
+    return users, sorted({item for part in parts for item in part.items})
+
+
+def _compact(found: Interactions) -> Interactions:
+    """Number anew those users and items that have a pair, and forget what the others hid."""
+    users, user = np.unique(found.user, return_inverse=True)
+    items, item = np.unique(found.item, return_inverse=True)
+    hidden_user, hidden_item = found.hidden or (user[:0], item[:0])
+    known = np.isin(hidden_user, users) & np.isin(hidden_item, items)
+    hidden = (
+        np.searchsorted(users, hidden_user[known]).astype(np.int32),
+        np.searchsorted(items, hidden_item[known]).astype(np.int32),
+    )
+    return replace(
+        found,
+        users=[found.users[number] for number in users.tolist()],
+        items=[found.items[number] for number in items.tolist()],
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        hidden=hidden if len(hidden[0]) else None,
+    )
+
+
+def report_of(parts: Sequence[Report], pairs: int, kept: int) -> Report:
+    """What became of several inputs, which together named so many pairs and of which some stay."""
+    rejected = sum((Counter(part.rejected) for part in parts), Counter[str]())
+    rows = sum(part.rows for part in parts)
+    return Report(
+        sum(part.files for part in parts),
+        rows,
+        dict(rejected),
+        rows - rejected.total() - pairs,
+        pairs - kept,
+        parts[0].used,
+        parts[0].unused,
+    )
+
+
+def _rejects(first: Path | None, number: int) -> Path | None:
+    """Where the rejects of an input go: those of the first where one input's would."""
+    return first if first is None or not number else beside(first, str(number + 1))

@@ -1,0 +1,132 @@
+"""The stream of events as batch sees it: read on from an entry, look at its ends, trim it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+
+from app.contracts.events import Streams, ms_of
+from app.contracts.generations import BrokenRecord
+from batch.generations.connect import Client, cache_errors
+
+AT_A_TIME = 5_000
+"""Entries of one answer of the server, which does nothing else meanwhile."""
+RATED_SECONDS = 60
+_BLOCK_MS = 1_000
+
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+"""The id of an entry, and its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How long the stream is, and how far it is in files.
+
+    pending: entries that are in no file yet; oldest, newest: ids, empty where there are none;
+    rate: entries a second, over the last minute; until: the last id in files.
+    """
+
+    length: int
+    pending: int
+    oldest: str
+    newest: str
+    rate: float
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Raises CacheUnavailable, or BrokenRecord where a key is of another type."""
+
+    client: Client
+    keys: Streams
+
+    def between(self, after: str, last: str = "+") -> Iterator[list[Entry]]:
+        """Entries behind an id (all for ""), up to the last one, oldest first, some at a time."""
+        while batch := self._range(f"({after}" if after else "-", last):
+            yield batch
+            after = batch[-1][0].decode()
+
+    def newest(self, count: int = 1) -> list[Entry]:
+        """The last entries, oldest first."""
+        with self._errors():
+            found: list[Entry] = self.client.xrevrange(self.keys.events, count=count)
+        return found[::-1]
+
+    def follow(self, after: str) -> Iterator[Entry]:
+        """Entries behind an id as they come, without end."""
+        while True:
+            with self._errors():
+                answer = self.client.xread({self.keys.events: after or "0"}, 1000, _BLOCK_MS)
+            for entry in _entries(answer):
+                after = entry[0].decode()
+                yield entry
+
+    def state(self, now: float | None = None) -> State:
+        """What there is; now: seconds since 1970."""
+        since = int(((time.time() if now is None else now) - RATED_SECONDS) * 1000)
+        with self._errors():
+            length: int = self.client.xlen(self.keys.events)
+            oldest: list[Entry] = self.client.xrange(self.keys.events, count=1)
+            until: bytes = self.client.hget(self.keys.exported, "until") or b""
+        done = self._count("", until.decode()) if until else 0
+        newest = self.newest()
+        return State(
+            length,
+            max(0, length - done),
+            _id(oldest),
+            _id(newest),
+            self._count(f"{since}-0") / RATED_SECONDS,
+            until.decode(),
+        )
+
+    def trim(self, until: str, before_ms: int) -> None:
+        """Delete the entries up to an id, but none that were written at that moment or later.
+
+        A call deletes a bounded number, so that the server is never busy with it for long.
+        """
+        ms, _, number = until.partition("-")
+        keep = f"{ms}-{int(number) + 1}" if int(ms) < before_ms else f"{before_ms}-0"
+        with self._errors():
+            while self.client.xtrim(self.keys.events, minid=keep, approximate=True):
+                pass
+            self.client.xtrim(self.keys.events, minid=keep, approximate=False)
+
+    def _range(self, first: str, last: str) -> list[Entry]:
+        with self._errors():
+            found: list[Entry] = self.client.xrange(self.keys.events, first, last, AT_A_TIME)
+        return found
+
+    def _count(self, after: str, last: str = "+") -> int:
+        return sum(map(len, self.between(after, last)))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with cache_errors("the events' server"):
+            try:
+                yield
+            except redis.ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                raise BrokenRecord(
+                    f"{self.keys.events} or {self.keys.exported} is of another type; delete that "
+                    "key, or use another --namespace"
+                ) from error
+
+
+def order(stream_id: str) -> tuple[int, int]:
+    """What ids of the stream are sorted by; "" comes first."""
+    return ms_of(stream_id), int(stream_id.partition("-")[2] or 0)
+
+
+def _id(entries: list[Entry]) -> str:
+    return entries[0][0].decode() if entries else ""
+
+
+def _entries(answer: object) -> list[Entry]:
+    """The entries of the one stream in an answer to XREAD, whichever protocol it came by."""
+    if isinstance(answer, dict):
+        return [entry for batches in answer.values() for batch in batches for entry in batch]
+    return [entry for _, batch in answer or [] for entry in batch]  # type: ignore[attr-defined]

@@ -1,0 +1,178 @@
+"""A deleted user leaves no trace: not on the servers, not in the files, not as a digest."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from app.contracts.events import Actor, Streams
+from app.contracts.recommendations import (
+    Namespace,
+    decode_sample,
+    encode_sample,
+    field,
+    nobody,
+    without,
+)
+from batch.errors import BadSettings, Locked
+from batch.events.deletion import digest
+from batch.events.export import delete_user, export
+from batch.generations.lock import hold
+from batch.generations.registry import Generations
+from batch.recommendations.deletion import forget
+from tests import servers
+from tests.batch.events.streams import event, rows, write
+from tests.generations import publish_by_hand, read_back
+from tests.servers import Server
+
+LONG_AGO = 1_750_000_000_000
+USER = "someone-who-wants-to-be-forgotten"  # its field is a digest
+OTHERS = [f"u{n}" for n in range(300)]
+ITEMS = [f"i{n}" for n in range(20)]
+
+
+def everything(client: Any) -> bytes:
+    """All keys and all values of a server."""
+    readers = {
+        b"string": lambda key: [client.get(key)],
+        b"hash": lambda key: [each for pair in client.hgetall(key).items() for each in pair],
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1),
+        b"stream": lambda key: [
+            each for _, entry in client.xrange(key) for pair in entry.items() for each in pair
+        ],
+    }
+    found: list[bytes] = []
+    for key in client.scan_iter():
+        found += [key, *readers[client.type(key)](key)]
+    return b"\n".join(found)
+
+
+def traces(user: str) -> list[bytes]:
+    plain = user.encode()
+    hashes = hashlib.sha256(plain), hashlib.blake2b(plain, digest_size=16)
+    return [plain, field(user), *(form for each in hashes for form in _forms(each.digest()))]
+
+
+def _forms(value: bytes) -> list[bytes]:
+    return [value, value.hex().encode()]
+
+
+def assert_no_trace(client: Any, folder: Path, user: str) -> None:
+    held = everything(client) + b"".join(
+        str(path).encode() + (path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    )
+    assert held and not [trace for trace in traces(user) if trace in held]
+
+
+@pytest.mark.parametrize("user", [USER, "ü1"])
+def test_the_command_deletes_a_user_and_leaves_no_trace(
+    own_server: Server, tmp_path: Path, user: str
+) -> None:
+    namespace, keys, folder = Namespace("shop"), Streams("shop"), tmp_path / "events"
+    with redis.Redis.from_url(own_server.url) as client:
+        names = ["20260101T000000Z-0001", "20260102T000000Z-0002"]
+        for name in names:
+            publish_by_hand(client, namespace, name, [user, *OTHERS], ITEMS)
+        old = [event(1, user), event(2, session="s0"), event(3, user, session="s0")]
+        write(client, keys, old, LONG_AGO)
+        client.xadd(keys.events, {"user": user, "type": "?"}, id=f"{LONG_AGO + 9000}-0")
+        export(client, "shop", folder)
+        write(client, keys, [event(4, user, session="s1"), event(5, item=user)])
+        for actor in (Actor.user(user), Actor.session("s0"), Actor.session("s1")):
+            client.zadd(keys.recent(actor), {"click:i1": 5})
+        client.zadd(keys.recent(Actor.user("u1")), {"click:i1": 5})
+        client.xdel(keys.events, client.xrevrange(keys.events, count=1)[0][0])  # an item of that id
+        assert user.encode() in everything(client)
+
+        done = servers.run(
+            *("users", "delete", user, "--events", str(folder), "--json"),
+            *("--cache-url", own_server.url, "--namespace", "shop"),
+        )
+
+        assert done.returncode == 0, done.stderr
+        counts = {"generations": 2, "events": 1, "recents": 3, "files": 1}
+        assert json.loads(done.stdout) == {"user": user, "deleted": counts, "pending": []}
+        assert_no_trace(client, tmp_path, user)
+        assert rows(folder) == ["e2"] and client.exists(keys.recent(Actor.user("u1")))
+        assert client.xrevrange(keys.events, count=1)[0][1] == {b"clear": b"1"}
+
+        generations = Generations(client, namespace)
+        assert generations.roll_back().generation == names[0]
+        found = read_back(client, namespace, generations.all()[0], OTHERS, ITEMS)
+        assert len(found.users) == len(OTHERS) and all(found.users.values())
+
+
+def test_files_that_are_not_named_lose_the_user_at_the_next_export(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    write(client, keys, [event(1, USER), event(2)], LONG_AGO)
+    export(client, keys.name, tmp_path)
+    write(client, keys, [event(3, USER)])
+    done = delete_user(client, keys, USER, None)
+    assert (done.events, done.files, done.pending) == (1, 0, True)
+    assert client.smembers(keys.deleted) == {digest(USER).encode()}
+    assert delete_user(client, keys, USER, None).events == 0
+    assert export(client, keys.name, tmp_path).deleted == 1
+    assert rows(tmp_path) == ["e2"] and not client.exists(keys.deleted)
+
+
+def test_another_folder_than_the_one_that_is_exported_into_leaves_it_to_be_done(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    write(client, keys, [event(1, USER)], LONG_AGO)
+    export(client, keys.name, tmp_path / "old")
+    export(client, keys.name, tmp_path / "new", take_over=True)
+    done = delete_user(client, keys, USER, tmp_path / "old")
+    assert (done.files, done.pending) == (1, True)
+    assert export(client, keys.name, tmp_path / "new").deleted == 1
+    with pytest.raises(BadSettings, match="is no folder of events"):
+        delete_user(client, keys, USER, tmp_path / "none")
+
+
+def test_where_nothing_was_ever_exported_nothing_is_left_to_do(
+    client: Any, namespace: Namespace
+) -> None:
+    keys = Streams(namespace.name)
+    assert not delete_user(client, keys, USER, None).pending
+    assert not client.exists(keys.deleted)
+
+
+def test_an_item_of_the_same_id_is_not_meant(client: Any, namespace: Namespace) -> None:
+    keys = Streams(namespace.name)
+    write(client, keys, [event(1, item=USER)])
+    assert delete_user(client, keys, USER, None).events == 0
+
+
+def test_nobody_is_deleted_beside_a_refresh(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    with hold(client, namespace):
+        done = servers.run(
+            *("users", "delete", "u1", "--cache-url", server.url, "--namespace", namespace.name)
+        )
+    assert done.returncode == Locked.exit_code and "is being refreshed by" in done.stderr
+
+
+def test_a_deleted_user_is_missed_by_no_one_else(client: Any, namespace: Namespace) -> None:
+    manifest = publish_by_hand(client, namespace, "20260101T000000Z-0001", OTHERS, ITEMS)
+    before = read_back(client, namespace, manifest, OTHERS[1:], ITEMS)
+    assert forget(client, namespace, OTHERS[0]) == 1
+    assert forget(client, namespace, OTHERS[0]) == 0
+    assert forget(client, namespace, "a stranger") == 0
+    assert read_back(client, namespace, manifest, OTHERS[1:], ITEMS) == before
+    assert not client.hexists(*manifest.user_place(namespace, OTHERS[0]))
+
+
+def test_a_sample_keeps_its_length_and_a_field_is_nobodys() -> None:
+    sample = encode_sample(["a", "ü", "b"])
+    left = without(sample, "ü")
+    assert decode_sample(left) == ["a", "b"] and len(left) == len(sample)
+    assert without(sample, "c") == sample
+    assert nobody() != nobody() and nobody()[:1] == b"\xfe" and len(nobody()) == 9

@@ -1,0 +1,1 @@
+"""larder.js in a real Chromium: ``make test-browser`` fetches one."""
