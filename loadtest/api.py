@@ -29,6 +29,11 @@ class Api:
         """The status and body of an answer, whatever the status. Raises CannotRun for none."""
         return self._answer(path)
 
+    def reranks(self) -> bool:
+        """Whether events put the lists of the live generation in order anew. Raises CannotRun."""
+        status, body = self.get("/generation")
+        return status == 200 and json.loads(body).get("following") == "re-ranking"
+
     def check_events(self) -> None:
         """See that what users do is taken, by sending nothing. Raises CannotRun."""
         status, body = self._answer("/events", b"[]")

@@ -8,6 +8,7 @@ from typing import Any
 from loadtest.population import Caller, Role
 
 OWN = ("personal", "personal+recent")
+FOLLOWING = ("personal+recent", "recent")
 SOURCES = (*OWN, "recent", "popular")
 
 
@@ -26,6 +27,8 @@ class Checker:
     def __init__(self, sampled: str | None = None) -> None:
         self.sampled = sampled
         """The generation that has the known users, where it is known."""
+        self.reranks = False
+        """Whether the lists of that generation must follow what was done, not only leave it out."""
         self._editions: dict[str, str] = {}
         self.generations: list[str] = []
         """Those that answers named, the first seen first."""
@@ -83,6 +86,9 @@ class Checker:
             raise WrongAnswer("an empty list")
         items = [entry["item"] for entry in listed]
         check_gone(caller, items)
+        if caller.gone and self.reranks and generation == self.sampled:
+            if answer["source"] not in FOLLOWING:
+                raise WrongAnswer("a list does not follow what was done")
         if caller.role is Role.STANDS_BY:
             self._check_untouched(caller, generation, items)
         self.counts["lists after an event"] += bool(caller.gone)

@@ -89,6 +89,7 @@ class Run:
         known = population.read(file) if file else population.sample(api)
         if self.scenario.events_share:
             api.check_events()
+            self.checker.reranks = api.reranks()
             index = getattr(self.environment.runner, "worker_index", 0)
             self.doings = Doings(index, self.asked.processes)
         self.checker.sampled = known.generation

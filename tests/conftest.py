@@ -1,5 +1,6 @@
 """What every test may ask for: real servers, a namespace of its own, a published generation."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -14,6 +15,11 @@ from app.contracts.recommendations import Namespace
 from tests.servers import Cluster, Server
 
 _NUMBERS = count(1)
+
+
+def pytest_configure() -> None:
+    """Threads of OpenMP that wait let others work; else tiny trainings are nearly all waiting."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before any test loads the library
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,6 @@ def _borrowed(descriptor: int) -> Iterator[tuple[int, socket.socket]]:
 
 def _is_at(connection: socket.socket, bind: str) -> bool:
     here = connection.getsockname()
-    if connection.family == socket.AF_UNIX:
+    if connection.family == socket.AF_UNIX or bind.startswith("unix:"):
         return bind == f"unix:{here}"
     return int(bind.rpartition(":")[2]) == int(here[1])

@@ -103,7 +103,7 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
             )
         with _serving(stack) as api:
             log = stack.folder / "valkey.log"
-            said = {cache: f"the cache ended by itself: {log} says why"}
+            said = {cache: f"the cache ended by itself: see {log}"}
             said[api] = "the API ended by itself; its messages are above"
             show(replace(stack, started=said))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Flask
 
@@ -12,10 +12,17 @@ from app.http.factory import create_app
 from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
-from tests.servers import Cluster, Server
+from tests.servers import Server
 
 
-def patient(server: Server | Cluster, namespace: Namespace, **settings: Any) -> Settings:
+class Address(Protocol):
+    """Whatever has a URL of its own."""
+
+    @property
+    def url(self) -> str: ...
+
+
+def patient(server: Address, namespace: Namespace, **settings: Any) -> Settings:
     """Settings for a machine that may be busy, and of a worker that does not spread its loads."""
     slow = {"cache_timeout_ms": 60_000, **settings}
     return Settings(cache_url=server.url, namespace=namespace.name, **slow)
@@ -70,7 +77,7 @@ class Worker:
 
 
 @contextmanager
-def following(server: Server | Cluster, namespace: Namespace, **settings: Any) -> Iterator[Worker]:
+def following(server: Address, namespace: Namespace, **settings: Any) -> Iterator[Worker]:
     """A worker that follows what users do, without threads."""
     chosen = patient(server, namespace, events=True, **settings)
     watcher = Watcher(chosen, spread_seconds=0)

@@ -257,6 +257,7 @@ def test_the_api_user_may_answer_every_request(
         ask_for_everything(api.url, key)
         happens(api.url, key)
         is_deleted(api.url, admin)
+        is_let_go_when_a_key_is_broken(tester, api.url, admin)
         wait_until(lambda: "cmdstat_xread" in tester.info("commandstats"))
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
@@ -288,6 +289,14 @@ def is_deleted(url: str, admin: str) -> None:
     deleted = send(url, "DELETE", "/users/u1", None, brought).json()["deleted"]
     assert deleted == {"generations": 1, "events": 1, "recents": 1}
     assert get(url, "/recommendations/u1", **brought).json()["source"] == "popular"
+
+
+def is_let_go_when_a_key_is_broken(tester: Any, url: str, admin: str) -> None:
+    """What was watched for a deletion that fails is watched no longer: UNWATCH."""
+    (sample,) = tester.scan_iter("larder:1:*:sample", count=10_000)
+    tester.delete(sample)
+    tester.rpush(sample, "u2")
+    assert send(url, "DELETE", "/users/u2", None, {"X-API-Key": admin}).status == 503
 
 
 def first(url: str, key: str) -> str:

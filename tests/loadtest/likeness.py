@@ -70,13 +70,13 @@ class Likeness:
     def answer(self, user: str, n: int, generation: str = GENERATION) -> dict[str, Any]:
         """A user's answer."""
         known = user in self.users or self.fault == "stranger"
-        done = self._gone(user)
+        done = self.done.get(user)
         source = ("personal" + "+recent" * bool(done)) if known else "recent" if done else "popular"
         answer = {
             "user": user,
             "generation": generation,
             "source": source,
-            "recommendations": self.entries(n, done),
+            "recommendations": self.entries(n, self._gone(user)),
         }
         return {**answer, "degraded": True} if self.fault == "degraded" else answer
 
@@ -113,7 +113,7 @@ def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
                 case ["generation"] if likeness.fault == "empty":
                     self._problem(503)
                 case ["generation"]:
-                    self._say(200, {"generation": live, "k": K})
+                    self._say(200, {"generation": live, "k": K, "following": "re-ranking"})
                 case ["users", "sample"]:
                     self._sample()
                 case ["recommendations", user]:

@@ -87,6 +87,16 @@ def test_the_lists_of_those_who_do_nothing_stay_as_they_are(caller: Caller) -> N
         checker.one(_answer(caller=caller, recommendations=longer[1:]), caller, 4)
 
 
+def test_a_list_follows_what_was_done_where_the_generation_can() -> None:
+    checker, acting = Checker(GENERATION), replace(KNOWN, role=Role.ACTS, gone={"x": "click"})
+    checker.one(_answer(), acting, 3)
+    checker.reranks = True
+    checker.one(_answer(source="personal+recent"), acting, 3)
+    checker.one(_answer(generation="another"), acting, 3)
+    with pytest.raises(WrongAnswer, match="a list does not follow what was done"):
+        checker.one(_answer(), acting, 3)
+
+
 def test_lists_are_counted_by_what_there_is_to_say_of_them() -> None:
     checker = Checker(GENERATION)
     checker.one(_answer(), replace(KNOWN, role=Role.ACTS, gone={"item 9": "click"}), 3)

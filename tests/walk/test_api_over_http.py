@@ -142,7 +142,7 @@ def _ask(url: str, users: list[str], stop: Event, thread: int) -> set[tuple[str,
     """Keep asking until told to stop; returns each pair of generation and items that was seen."""
     seen: set[tuple[str, str]] = set()
     turn = thread
-    while not stop.wait(0.005):  # who watches gets a turn too
+    while not stop.wait(0.02):  # who watches gets a turn too
         turn += 1
         body = json.dumps({"users": [*users[turn % 50 :][:9], "stranger"]})
         answers = [

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib.metadata import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import redis
 
 from app.contracts.events import Actor, Event, Recent, Streams
 from app.contracts.recommendations import Namespace
+from app.events.deletion import Forgotten, forget, tell
 from app.events.stream import Stream
+from app.recommendations.deletion import delete
 from app.settings import Settings
 from batch.errors import CacheUnavailable, Locked
 from batch.events.export import export
@@ -25,6 +28,7 @@ from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
 from batch.recommendations.topk import Lists
+from tests.app.served import following
 from tests.batch.events.streams import event, rows, write
 from tests.generations import contents, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, free_port, run, wait_until
@@ -264,3 +268,22 @@ def test_events_are_taken_with_what_follows_from_them(
     for actor, ms in ((Actor.user("u3"), 1000), (Actor.session("s"), 2000)):
         recents = opened.zrevrange(streams.recent(actor), 0, -1, withscores=True)
         assert [Recent.decode(*each) for each in recents] == [Recent("click", "i", ms)]
+
+
+def test_what_a_user_did_is_followed_and_forgotten(
+    url: str, opened: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(opened, namespace)
+    with following(SimpleNamespace(url=url), namespace) as here:
+        with following(SimpleNamespace(url=url), namespace) as there:
+            assert there.items("/recommendations/u1") == ["i1", "i2", "i3"]
+            here.did("purchase", "i2", "u1", session="s1")
+            there.tail.poll()
+            for worker in (here, there):
+                assert worker.items("/recommendations/u1") == ["i1", "i3"]
+            client = here.watcher.client()
+            assert forget(client, Streams(namespace.name), "u1") == Forgotten(1, 2)
+            assert delete(client, namespace, "u1") == 1
+            tell(client, Streams(namespace.name))
+            there.tail.poll()
+            assert there.get("/recommendations/u1")["source"] == "popular"

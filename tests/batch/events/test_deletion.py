@@ -154,7 +154,7 @@ def test_nobody_is_deleted_beside_a_refresh(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
     with hold(client, namespace):
-        done = servers.run(
+        done = servers.run_here(
             *("users", "delete", "u1", "--cache-url", server.url, "--namespace", namespace.name)
         )
     assert done.returncode == Locked.exit_code and "is being refreshed by" in done.stderr

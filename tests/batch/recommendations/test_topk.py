@@ -162,9 +162,9 @@ def test_the_lists_are_the_same_bytes_again_on_any_number_of_threads() -> None:
 
 
 def test_memory_is_that_of_the_lists_and_not_of_all_scores() -> None:
-    """20,000 users x 3,000 items would be 240 MB of scores at once."""
-    user_factors, item_factors, _ = random_model(20_000, 3_000, seen_share=0)
-    seen = csr_matrix((ones(1)[0], ([0], [0])), shape=(20_000, 3_000))
+    """8,000 users x 3,000 items would be 96 MB of scores at once."""
+    user_factors, item_factors, _ = random_model(8_000, 3_000, seen_share=0)
+    seen = csr_matrix((ones(1)[0], ([0], [0])), shape=(8_000, 3_000))
 
     def peak(users: int) -> int:
         tracemalloc.start()
@@ -175,7 +175,7 @@ def test_memory_is_that_of_the_lists_and_not_of_all_scores() -> None:
 
     list_bytes = 10 * (4 + 4)
     working_copies = 6  # lexsort's order, the sorted copies, the negated scores
-    assert peak(20_000) - peak(10_000) < 10_000 * list_bytes * working_copies
+    assert peak(8_000) - peak(4_000) < 4_000 * list_bytes * working_copies
 
 
 FACTORS = Factors(
