@@ -10,7 +10,7 @@ import pytest
 import redis
 from werkzeug.test import Client, TestResponse
 
-from app.contracts.keys import Key, digest, id_of, keys_key, new_key
+from app.contracts.keys import MARK, Key, digest, id_of, keys_key, new_key
 from app.contracts.recommendations import Namespace
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
@@ -244,6 +244,24 @@ def test_a_revoked_key_lets_nobody_in_after_the_next_look(
     known.poll(watcher)
     refused(door.get("/", headers={"X-API-Key": key}), 401)
     assert door.get("/", headers={"X-API-Key": kept}).status_code == 200
+
+
+def test_a_cache_that_lost_the_keys_has_revoked_none(
+    watcher: Watcher, made: Made, client: Any, namespace: Namespace, caplog: Any
+) -> None:
+    key = made("read")
+    known = KnownKeys(namespace.name)
+    door = Client(Guard(echo, known, None, LIMIT))
+    known.poll(watcher)
+    client.delete(keys_key(namespace.name))
+    for _ in range(2):
+        known.poll(watcher)
+    assert door.get("/", headers={"X-API-Key": key}).status_code == 200
+    assert caplog.text.count("make them anew by 'larder key add'") == 1
+    client.hset(keys_key(namespace.name), MARK, "")  # the last one was revoked
+    known.poll(watcher)
+    refused(door.get("/", headers={"X-API-Key": key}), 401)
+    assert "a key is left out" not in caplog.text
 
 
 def test_who_does_not_know_the_keys_is_not_ready(own_server: Server, namespace: Namespace) -> None:
