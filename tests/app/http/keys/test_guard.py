@@ -207,6 +207,33 @@ def test_a_body_without_a_key_lets_nobody_in(watcher: Watcher, made: Made, body:
     refused(guarded(watcher).post("/events", data=body), 401)
 
 
+def test_a_body_is_parsed_only_for_a_known_key_that_does_not_come_first(
+    watcher: Watcher, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, parsed, loads = made("events"), [], json.loads
+    door = guarded(watcher)
+
+    def counting(body: bytes) -> Any:
+        parsed.append(body)
+        return loads(body)
+
+    monkeypatch.setattr(json, "loads", counting)
+    first, last = b' { "key" : "%s" , "events":[]}', b'{"events":[],"key":"%s"}'
+    for text, status in ((new_key(lambda size: bytes([99] * size)), 401), (known, 200)):
+        for body in (first, last):
+            sent = body.replace(b"%s", text.encode())
+            assert door.post("/events", data=sent).status_code == status
+    assert door.post("/events", data=b'{"key":"k","events":[]}').status_code == 401
+    assert parsed == [last.replace(b"%s", known.encode())]
+
+
+def test_a_key_that_comes_first_leaves_a_broken_body_to_the_application(
+    watcher: Watcher, made: Made
+) -> None:
+    body = f'{{"key":"{made("events")}","events":[{{'.encode()
+    assert guarded(watcher).post("/events", data=body).data == body
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_long_is_not_read_for_its_key(
     watcher: Watcher, made: Made, chunked: bool
