@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from app.contracts.events import MAX_EVENTS, Event
 from app.errors import BadParameter
 from app.events.native import Unacceptable, event_of
-from app.events.shapes import Native, Told, cloudevents, gorse, personalize, segment
+from app.events.shapes import Native, NoEvent, Told, cloudevents, gorse, personalize, segment
 
 KEY = "key"
 """What stands beside an event, or beside a list of them, for beacons have no headers."""
@@ -58,7 +58,7 @@ def take_in(told: object, now_ms: int) -> Intake:
     for index, entry in enumerate(entries):
         try:
             made = [event_of(native, now_ms) for native in _bounded(_natives(entry))]
-        except Unacceptable as problem:
+        except (NoEvent, Unacceptable) as problem:
             rejected.append((index, str(problem)))
         else:
             events += made

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from uuid import NAMESPACE_URL, uuid5
 
 from app.contracts.events import TYPES
-from app.events.native import Unacceptable
-from app.events.shapes import Native, Told, kind, member
+from app.events.shapes import Native, NoEvent, Told, kind, member
 
 SHORT = {f"{word}s": word for word in TYPES} | {"clicked": "click", "purchased": "purchase"}
 """The last word of a type such as com.example.shop.item.clicked, where it is not one of ours."""
@@ -18,7 +17,7 @@ SHORT = {f"{word}s": word for word in TYPES} | {"clicked": "click", "purchased":
 def events(told: Told) -> Iterator[Native]:
     """``data`` holds the members of our own event; ``subject`` is the user if it names nobody.
 
-    Source and id together tell events apart, so they become the id. Raises Unacceptable.
+    Source and id together tell events apart, so they become the id. Raises NoEvent.
     """
     data = member(told, "data")
     yield {
@@ -34,7 +33,7 @@ def _text(told: Told, name: str) -> str:
     found = told.get(name)
     if isinstance(found, str) and found and not re.search("[\ud800-\udfff]", found):
         return found
-    raise Unacceptable(f"a CloudEvent's {name} must be text that is not empty")
+    raise NoEvent(f"a CloudEvent's {name} must be text that is not empty")
 
 
 def _type(name: object) -> object:
