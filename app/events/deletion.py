@@ -39,7 +39,7 @@ def forget(client: Client, streams: Streams, user: str) -> Forgotten:
         if mine:
             events += server.xdel(streams.events, *(name for name, _ in mine))
     actors = [Actor.user(user), *map(Actor.session, sessions - {""})]
-    return Forgotten(events, sum(server.unlink(streams.recent(who)) for who in actors))
+    return Forgotten(events, sum(server.unlink(*streams.keys_of(who)) for who in actors))
 
 
 def tell(client: Client, streams: Streams) -> None:

@@ -107,7 +107,7 @@ def forget(
                 events += client.xdel(keys.events, *(stream_id for stream_id, _ in mine))
     actors = [Actor.user(user), *map(Actor.session, theirs - {""})]
     with cache_errors():
-        recents = sum(client.unlink(keys.recent(actor)) for actor in actors)
+        recents = sum(client.unlink(*keys.keys_of(actor)) for actor in actors)
         client.xadd(keys.events, {"clear": "1"})
     return events, recents
 

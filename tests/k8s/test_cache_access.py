@@ -281,6 +281,8 @@ def happens(url: str, key: str) -> None:
     body = json.dumps({"events": [event], "key": key})
     assert send(url, "POST", "/events", body, JSON).status == 202
     assert first(url, key) != event["item"]
+    body = json.dumps({"events": [{**event, "value": -1}], "key": key})
+    assert send(url, "POST", "/events", body, JSON).status == 202
 
 
 def is_deleted(url: str, admin: str) -> None:
