@@ -8,13 +8,16 @@ Keys, beside those of ``recommendations``, on a server that may be another one::
                                                    up to which entry of the stream
     larder:1:{shop}:recent:user:<field>     sorted set  what a user did lately, by its time (ms)
     larder:1:{shop}:recent:session:<field>  sorted set  the same of a session
+    larder:1:{shop}:recent:lasting:user:<field>     sorted set  what a user bought or hid
+    larder:1:{shop}:recent:lasting:session:<field>  sorted set  the same of a session
 
 All are in one slot of a Redis Cluster, so that one pipeline writes an event and what follows from
 it. ``<field>`` is the id, or its digest, as in ``recommendations.field``.
 
 A member of a sorted set is ``<type>:<item>``, so what a client sends again changes nothing. The
-latest MAX_RECENT stay, and the key expires by itself. The times are those of the API that took the
-event, so that they compare with the ids of the stream.
+latest MAX_RECENT stay, and MAX_LASTING of what was bought or hidden, which no number of clicks
+pushes out. The keys expire by themselves. The times are those of the API that took the event, so
+that they compare with the ids of the stream; their fractions keep the order within a request.
 """
 
 import json
@@ -29,11 +32,14 @@ from app.contracts.generations import SCHEMA, BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES, field
 
 IMPRESSION = "impression"
+PURCHASE = "purchase"
 HIDE = "hide"
-WEIGHTS: Mapping[str, float] = {"click": 1.0, "cart": 3.0, "purchase": 5.0, "rating": 1.0}
+WEIGHTS: Mapping[str, float] = {"click": 1.0, "cart": 3.0, PURCHASE: 5.0, "rating": 1.0}
 """How much an event of each type says, where nobody has said otherwise; all others weigh 0."""
 TYPES = (IMPRESSION, *WEIGHTS, HIDE)
 """The types that mean something to Larder; others are kept for whoever gives them a weight."""
+LASTING = frozenset({PURCHASE, HIDE})
+"""The types whose items must not come back, whatever else somebody does."""
 
 MAX_EVENTS = 500
 MAX_ITEMS = 100
@@ -42,6 +48,7 @@ MAX_PROPERTIES_BYTES = 4096
 MAX_VALUE = 1e9
 MAX_POSITION = 1_000_000
 MAX_RECENT = 100
+MAX_LASTING = 1000
 
 _BOUNDS = {
     "id": MAX_TEXT_BYTES,
@@ -73,6 +80,14 @@ class Streams:
     def recent(self, actor: "Actor") -> bytes:
         """The key of what somebody did lately. Raises UnicodeEncodeError, see ``field``."""
         return self._key(f"recent:{actor.kind}:").encode() + field(actor.id)
+
+    def lasting(self, actor: "Actor") -> bytes:
+        """The key of what somebody bought or hid. Raises as ``recent``."""
+        return self._key(f"recent:lasting:{actor.kind}:").encode() + field(actor.id)
+
+    def keys_of(self, actor: "Actor") -> tuple[bytes, bytes]:
+        """All keys of somebody: ``recent`` and ``lasting``. Raises as they do."""
+        return self.recent(actor), self.lasting(actor)
 
     def _key(self, end: str) -> str:
         return f"larder:{SCHEMA}:{{{self.name}}}:{end}"
@@ -151,6 +166,11 @@ class Event:
         if problem := problem_of(event):
             raise BrokenRecord(f"an entry of the stream is no event: {problem}")
         return event
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether it undoes a purchase, as a return does."""
+        return self.type == PURCHASE and self.value <= 0
 
     @property
     def recent(self) -> bytes:

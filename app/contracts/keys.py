@@ -1,6 +1,7 @@
 """Keys of callers, as batch makes them and the API asks for them, and where none may be needed.
 
-    larder:1:{shop}:keys    hash    id -> record (JSON): sha256, scopes, expires, note, created
+    larder:1:{shop}:keys    hash    id -> record (JSON): sha256, scopes, expires, note, created;
+                                    ``made`` -> nothing, which is never deleted
 
 A key is ``larder_<id>_<secret>``: eight characters by which it is found, and 256 random bits,
 which need no slow digest. Nothing but its SHA-256 is kept, so nobody reads a key in a record.
@@ -25,6 +26,9 @@ SCOPES = (READ, EVENTS, ADMIN)
 ON, OFF, PROXY = "on", "off", "proxy"
 MODES = (OFF, ON, PROXY)
 """``LARDER_AUTH``: nobody needs a key, everybody does, or a proxy in front lets people in."""
+
+MARK = b"made"
+"""A field that is no id: while it is there the others are all, without it the hash was lost."""
 
 MAX_NOTE = 200
 KEY_LENGTH = 59

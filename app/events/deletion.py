@@ -44,7 +44,7 @@ def forget(client: Client, streams: Streams, user: str) -> Forgotten:
         if mine:
             events += server.xdel(streams.events, *(name for name, _ in mine))
     actors = [Actor.user(user), *map(Actor.session, sessions - {""})]
-    recents = sum(server.unlink(streams.recent(who)) for who in actors)
+    recents = sum(server.unlink(*streams.keys_of(who)) for who in actors)
     pending = server.hexists(streams.exported, "folder")
     if not pending:  # an export that began meanwhile has read who is deleted, or no event of theirs
         server.hdel(streams.deleted, digest(user))

@@ -4,12 +4,13 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NoReturn
 
 from app.contracts.events import MAX_EVENTS, Event
 from app.errors import BadParameter
 from app.events.native import Unacceptable, event_of
-from app.events.shapes import Native, Told, cloudevents, gorse, personalize, segment
+from app.events.shapes import Native, NoEvent, Told, cloudevents, gorse, personalize, segment
 
 KEY = "key"
 """What stands beside an event, or beside a list of them, for beacons have no headers."""
@@ -56,8 +57,8 @@ def take_in(told: object, now_ms: int) -> Intake:
     ignored = 0
     for index, entry in enumerate(entries):
         try:
-            made = [event_of(native, now_ms) for native in _natives(entry)]
-        except Unacceptable as problem:
+            made = [event_of(native, now_ms) for native in _bounded(_natives(entry))]
+        except (NoEvent, Unacceptable) as problem:
             rejected.append((index, str(problem)))
         else:
             events += made
@@ -90,6 +91,13 @@ def _natives(entry: object) -> Iterable[object]:
     return [entry]
 
 
+def _bounded(natives: Iterable[object]) -> list[object]:
+    found = list(islice(natives, MAX_EVENTS + 1))
+    if len(found) > MAX_EVENTS:
+        raise Unacceptable(f"it holds over {MAX_EVENTS} events: send it in parts")
+    return found
+
+
 def parse(body: bytes) -> object:
     """A body's JSON. Raises BadParameter when it is none, as of NaN and of wrong UTF-8."""
     try:
@@ -113,4 +121,6 @@ def unpack(body: bytes, most: int) -> bytes | None:
         return None
     if not stream.eof:
         raise BadParameter("the body must be gzip, as Content-Encoding says: it ends too early")
+    if stream.unused_data:
+        raise BadParameter("the body must be one gzip member, and more follows it")
     return unpacked

@@ -121,6 +121,8 @@ def _properties(name: str, value: object) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError as error:  # 1e999 is read as infinity, which no JSON can hold
         raise Unacceptable(f"{name} must hold numbers that are finite") from error
+    except RecursionError as error:  # reading goes a little deeper than writing
+        raise Unacceptable(f"{name} must not be nested so deep") from error
 
 
 def _seconds(text: str) -> float | None:

@@ -16,15 +16,19 @@ from redis.cluster import RedisCluster
 from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
 from app.cache.pipeline import Command, exchange
 from app.cache.resolver import Resolver
-from app.contracts.events import IMPRESSION, MAX_RECENT, Actor, Event, Streams
+from app.contracts.events import IMPRESSION, Event, Streams
 from app.errors import EventsUnavailable
+from app.events import recent
 from app.settings import Settings
 
 log = logging.getLogger("larder.events")
 
 
 class Taken(Protocol):
-    """Who wants to know at once which events were taken."""
+    """Who wants to know at once which events were taken, and knows which count."""
+
+    def counts(self, type: str) -> bool:
+        """Whether an event of the type changes lists."""
 
     def taken(self, events: Sequence[Event]) -> None:
         """These have been acknowledged."""
@@ -72,18 +76,14 @@ class Stream:
 
     def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
         """The entries last: who reads one may then ask for the recents at once."""
-        recents: dict[Actor, list[int | bytes]] = {}
-        for event in events:
-            if event.type != IMPRESSION:
-                for actor in event.actors():
-                    recents.setdefault(actor, []).extend((now_ms, event.recent))
-        for actor, members in recents.items():
-            key = self._streams.recent(actor)
-            yield ("ZADD", key, *members)
-            yield ("ZREMRANGEBYRANK", key, 0, -MAX_RECENT - 1)
-            yield ("EXPIRE", key, self._settings.recent_seconds)
+        counting = {type for type in {event.type for event in events} if self._counts(type)}
+        counted = [event for event in events if event.type in counting]
+        yield from recent.commands(self._streams, counted, now_ms, self._settings.recent_seconds)
         for event in events:
             yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
+
+    def _counts(self, type: str) -> bool:
+        return type != IMPRESSION and (self._listener is None or self._listener.counts(type))
 
     def _ask(self, commands: Sequence[Command]) -> None:
         """Send commands, the last of them for the length.

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from app.contracts.events import WEIGHTS, ms_of
+from app.contracts.events import ms_of
 from app.contracts.recommendations import decode_record, split_value, unmark
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Entries, Remembered
@@ -99,8 +99,7 @@ def _wanted(
 ) -> dict[int, float]:
     if generation.model is None:
         return {}
-    weights = generation.manifest.settings.get("event_weights") or WEIGHTS
-    wanted = recents.weights(weights, since, MOST_ITEMS)
+    wanted = recents.weights(generation.weights, since, MOST_ITEMS)
     return {found[item]: weight for item, weight in wanted.items() if item in found}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from json import JSONEncoder
 from typing import Protocol
 
+from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
@@ -56,6 +57,11 @@ class Generation:
     def etag(self) -> str:
         """Within a generation and a version of the rendering, the answer of a URL never changes."""
         return f"{self.manifest.generation}-{RENDERING}"
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """How much an event of each type says; all others weigh 0."""
+        return self.manifest.settings.get("event_weights") or WEIGHTS
 
     def render(self, remembered: Remembered, n: int) -> bytes:
         """The first n entries of a record as a JSON array of documents with their scores.

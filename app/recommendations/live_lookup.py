@@ -8,12 +8,13 @@ from app.cache.link import Link
 from app.contracts.events import Actor, Streams
 from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable
+from app.recommendations import recent
 from app.recommendations.buckets import Answers, Asked, Found, ask_both, questions, read
 from app.recommendations.following import remember
 from app.recommendations.generation import Generation
 from app.recommendations.lookup import Lookup, by_bucket, records_of
 from app.recommendations.near_cache import Remembered
-from app.recommendations.recent import NOTHING, Recents, decode, question
+from app.recommendations.recent import NOTHING, Recents
 from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 
@@ -89,7 +90,11 @@ class LiveLookup(Lookup):
         cache = _client_of(self._watcher) if asked else None
         events = _client_of(self._tail.server)
         about_lists = questions(cache, asked) if cache else ()
-        about_recents = [question(self._streams.recent(who)) for who in actors] if events else ()
+        about_recents = [
+            question
+            for who in (actors if events else ())
+            for question in recent.questions(self._streams, who)
+        ]
         lists, recents = ask_both(cache, about_lists, events, about_recents)
         return self._buckets(cache, asked, lists), self._recents(events, recents)
 
@@ -113,9 +118,12 @@ class LiveLookup(Lookup):
 
 def _decoded(actors: Sequence[Actor], answers: Answers | None) -> Iterator[Recents | None]:
     """What each did lately; None where nobody can tell."""
-    for who, answer in zip(actors, answers or [None] * len(actors), strict=True):
+    if answers is None:
+        yield from [None] * len(actors)
+        return
+    for who, *told in zip(actors, answers[::2], answers[1::2], strict=True):
         try:
-            yield None if answers is None else decode(answer)
+            yield recent.decode(told)
         except BrokenRecord as error:
             log.error("the recent events of %s %r cannot be read: %s", who.kind, who.id, error)
             yield None

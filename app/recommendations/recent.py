@@ -1,10 +1,11 @@
 """What somebody did lately, as the server of the events tells it."""
 
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from app.contracts.events import MAX_RECENT, Recent
+from app.contracts.events import HIDE, MAX_LASTING, MAX_RECENT, Actor, Recent, Streams
 from app.contracts.generations import BrokenRecord
 
 Question = tuple[str | bytes, ...]
@@ -27,7 +28,7 @@ class Recents:
         What is hidden was not wanted, whatever came before.
         """
         found: dict[str, float] = {}
-        hidden = self.items(("hide",))
+        hidden = self.items((HIDE,))
         for each in self.told:
             weight = of_types.get(each.type, 0.0)
             if weight > 0 and each.ms > after_ms and each.item not in hidden:
@@ -39,23 +40,34 @@ class Recents:
 NOTHING = Recents()
 
 
-def question(key: bytes) -> Question:
-    """The command that asks for what is at the key, see ``decode``."""
-    return ("ZREVRANGE", key, "0", str(MAX_RECENT - 1), "WITHSCORES")
+def questions(streams: Streams, actor: Actor) -> list[Question]:
+    """The commands that ask for what somebody did lately, see ``decode``."""
+    most = (MAX_RECENT, MAX_LASTING)
+    return [
+        ("ZREVRANGE", key, "0", str(count - 1), "WITHSCORES")
+        for key, count in zip(streams.keys_of(actor), most, strict=True)
+    ]
 
 
-def decode(answer: object) -> Recents:
-    """Read the answer to ``question``. Raises BrokenRecord when it is none."""
+def decode(answers: Sequence[object]) -> Recents:
+    """Read the answers to ``questions``. Raises BrokenRecord when they are none."""
+    words = list(chain.from_iterable(map(_words, answers)))
+    if not words:
+        return NOTHING
+    found = [(_score(score), member) for member, score in zip(words[::2], words[1::2], strict=True)]
+    found.sort(key=lambda each: each[0], reverse=True)
+    told = tuple(Recent.decode(member, score) for score, member in found)
+    return Recents(told, zlib.crc32(b"\0".join(words)))
+
+
+def _words(answer: object) -> list[bytes]:
     if not isinstance(answer, list) or len(answer) % 2:
         raise BrokenRecord(f"expected recent events, found {answer!r:.60}")
-    if not answer:
-        return NOTHING
-    told = tuple(map(_decode, answer[::2], answer[1::2]))
-    return Recents(told, zlib.crc32(b"\0".join(answer)))
+    return answer
 
 
-def _decode(member: bytes, score: bytes) -> Recent:
+def _score(text: bytes) -> float:
     try:
-        return Recent.decode(member, float(score))
+        return float(text)
     except ValueError as error:
-        raise BrokenRecord(f"expected a time, found {score[:60]!r}") from error
+        raise BrokenRecord(f"expected a time, found {text[:60]!r}") from error

@@ -13,7 +13,7 @@ import redis
 from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
 from app.cache.link import Link
 from app.cache.resolver import Resolver
-from app.contracts.events import Actor, Event, Streams
+from app.contracts.events import LASTING, Actor, Event, Streams
 from app.recommendations.near_cache import NearCache, Who
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
@@ -73,6 +73,11 @@ class Tail:
     def reachable(self) -> bool:
         """Whether what is kept near is up to date, and requests may ask for what is not."""
         return self._link.reachable and self.server.reachable
+
+    def counts(self, type: str) -> bool:
+        """Whether an event of the type takes its item away, or moves lists."""
+        weighs = self._watcher.weights().get(type, 0) > 0
+        return weighs or type in LASTING or type in self._settings.excluding
 
     def taken(self, events: Sequence[Event]) -> None:
         """These events have been acknowledged by this worker: it forgets at once."""

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from app.cache.connect import (
     nodes_of,
 )
 from app.cache.resolver import Resolver
+from app.contracts.events import WEIGHTS
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
@@ -116,6 +117,10 @@ class Watcher:
     def near(self) -> NearCache | None:
         """What is kept of the lists of the generation that is served, if there is one."""
         return self._live.near if self._live else None
+
+    def weights(self) -> Mapping[str, float]:
+        """How much an event of each type says to the generation that is served."""
+        return self._live.weights if self._live else WEIGHTS
 
     def published_at(self) -> str | None:
         """When what this worker serves was published; None while it serves nothing."""

@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 import click
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.keys import MAX_NOTE, SCOPES, Key, digest, id_of, is_id, keys_key, new_key
+from app.contracts.keys import (
+    MARK,
+    MAX_NOTE,
+    SCOPES,
+    Key,
+    digest,
+    id_of,
+    is_id,
+    keys_key,
+    new_key,
+)
 from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.errors import BadSettings, UnknownKey
@@ -30,7 +40,8 @@ def add(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None
     client = connect(cache.url)
     with cache_errors():
         record = Key(digest(text), scopes, until, note, now).encode()
-        client.hset(keys_key(cache.namespace.name), id_of(text), record)
+        fields = {MARK: "", id_of(text): record}
+        client.hset(keys_key(cache.namespace.name), mapping=fields)
     holds = f"until {_moment(until)}" if until else "until it is revoked"
     what = f"key {id_of(text)} of {cache.namespace.name!r} may {', '.join(scopes)}, {holds}"
     click.echo(f"{what}. It is shown this once:", err=True)
@@ -58,6 +69,8 @@ def revoke(name: str, cache: CacheOptions) -> None:
     client = connect(cache.url)
     with cache_errors():
         revoked = client.hdel(keys_key(cache.namespace.name), name)
+        if revoked:
+            client.hset(keys_key(cache.namespace.name), MARK, "")  # older versions wrote none
     if not revoked:
         raise UnknownKey(f"namespace {cache.namespace.name!r} holds no key {name}")
     click.echo(f"revoked {name}; the API follows within its LARDER_WATCH_INTERVAL_MS")
@@ -70,6 +83,8 @@ def _all(cache: CacheOptions) -> Mapping[str, Key]:
         records = client.hgetall(keys_key(cache.namespace.name))
     found = []
     for name, record in records.items():
+        if name == MARK:
+            continue
         try:
             found.append((name.decode(), Key.decode(record)))
         except (BrokenRecord, UnicodeDecodeError) as error:

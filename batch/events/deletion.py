@@ -132,9 +132,9 @@ def forget(
 
 
 def unlink(client: Client, keys: Streams, actors: Iterable[Actor]) -> int:
-    """Delete what these did lately; return how many had done anything."""
+    """Delete what these did lately; return how many keys that were."""
     with cache_errors():
-        return sum(client.unlink(keys.recent(actor)) for actor in actors)
+        return sum(client.unlink(*keys.keys_of(actor)) for actor in actors)
 
 
 def tell(client: Client, keys: Streams) -> None:

@@ -26,6 +26,7 @@ INSTALLATIONS = {
 """Each in a namespace that is made anew."""
 NOT_RUN = {
     ("Apply", 1): "images are built by podman, and no registry is asked",
+    ("Events", 1): "production runs here without its server of events",
 }
 """Blocks of the README that are not run, and why."""
 EDITS = {

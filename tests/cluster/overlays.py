@@ -26,10 +26,13 @@ FILLED = {
     "overlays/production/kustomization.yaml": {
         "registry.example.com/": "",
         "  - ingress.yaml\n": f"  - ingress.yaml\n{WITHOUT_KEYS}",
+        "components:\n  - ../../components/events\n": "",
     },
     "overlays/spark/kustomization.yaml": {
         "registry.example.com/": "",
-        "s3a://shop/orders/": f"{FILMS}\n      - LARDER_PRESET=ml-latest",
+        '"LARDER_INTERACTIONS=s3a://shop/orders/\\n/events/files"': f"LARDER_INTERACTIONS={FILMS}\n"
+        "      - LARDER_PRESET=ml-latest",
+        "  - path: patch-persistentvolumeclaim.yaml\n": "",
         "LARDER_ENGINE=spark": "LARDER_ENGINE=spark\n      - LARDER_ITERATIONS=3",
         "s3a://shop/rejects/": "/tmp/rejects",
     },
@@ -47,6 +50,8 @@ FILLED = {
         "memory: 8Gi": "memory: 2Gi",
         "      volumeMounts:\n": "      volumeMounts:\n        - name: films\n"
         "          mountPath: /films\n",
+        "        - name: events\n          mountPath: /events\n          readOnly: true\n": "",
+        "    - name: events\n      persistentVolumeClaim:\n        claimName: larder-events\n": "",
         "  volumes:\n": "  volumes:\n    - name: films\n      configMap:\n"
         "        name: larder-films\n",
     },

@@ -23,6 +23,11 @@ def test_the_name_is_frozen_and_in_the_slot_of_the_control_keys() -> None:
     assert Namespace("shop").live.partition("}")[0] == keys.keys_key("shop").partition("}")[0]
 
 
+def test_the_mark_is_frozen_and_no_key_has_it_for_an_id() -> None:
+    assert keys.MARK == b"made"
+    assert not keys.is_id(keys.MARK.decode())
+
+
 def test_the_bytes_are_frozen() -> None:
     assert new_key(bytes) == KEY
     assert digest(KEY) == "a79b0800b1190f01fbf06f9a56f288b261fa67cbc85e80915ad85ecfa7fbf7d0"

@@ -15,6 +15,7 @@ from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
 from app.http.factory import create_app
+from app.http.keys.scopes import scope_of
 from app.settings import Settings, variable
 from batch.command.cli import cli
 from batch.events.export import Events
@@ -83,6 +84,14 @@ def test_every_endpoint_is_told_and_no_other() -> None:
     assert set(told) == served
 
 
+def test_what_needs_no_key_is_told() -> None:
+    text = read("app/README.md")
+    said = re.findall(r"every request needs a key, but for (.*?) and `OPTIONS`", text, re.DOTALL)
+    routes = re.findall(r"^\| `GET (/[^`? ]*)", text, re.MULTILINE)
+    open_to_all = {path for path in routes if scope_of("GET", path) is None}
+    assert set(re.findall("`(.*?)`", said[0])) == open_to_all
+
+
 def test_the_keys_are_those_of_the_contract() -> None:
     space, streams = Namespace("shop"), Streams("shop")
     generation = "20260101T000000.000Z-0a1b"
@@ -95,8 +104,8 @@ def test_the_keys_are_those_of_the_contract() -> None:
         Events("shop").lock,
         streams.exported,
         streams.deleted,
-        streams.recent(Actor.user("4711")).decode(),
-        streams.recent(Actor.session("s1")).decode(),
+        *(key.decode() for key in streams.keys_of(Actor.user("4711"))),
+        *(key.decode() for key in streams.keys_of(Actor.session("s1"))),
         space.user_bucket(generation, 0),
         space.similar_bucket(generation, 0),
         space.chunk(generation, 0),

@@ -16,6 +16,10 @@ Native = dict[str, Any]
 """An event as ``native`` reads it; members that are None are missing."""
 
 
+class NoEvent(ValueError):
+    """A sentence that says why a tracker's object is no event of its own specification."""
+
+
 def identifier(value: object) -> object:
     """An id as text: other trackers also take whole numbers for one."""
     is_number = isinstance(value, int) and not isinstance(value, bool)

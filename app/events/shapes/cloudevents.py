@@ -3,11 +3,12 @@
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
 
+import re
 from collections.abc import Iterator
 from uuid import NAMESPACE_URL, uuid5
 
 from app.contracts.events import TYPES
-from app.events.shapes import Native, Told, kind, member
+from app.events.shapes import Native, NoEvent, Told, kind, member
 
 SHORT = {f"{word}s": word for word in TYPES} | {"clicked": "click", "purchased": "purchase"}
 """The last word of a type such as com.example.shop.item.clicked, where it is not one of ours."""
@@ -16,7 +17,7 @@ SHORT = {f"{word}s": word for word in TYPES} | {"clicked": "click", "purchased":
 def events(told: Told) -> Iterator[Native]:
     """``data`` holds the members of our own event; ``subject`` is the user if it names nobody.
 
-    Source and id together tell events apart, so they become the id.
+    Source and id together tell events apart, so they become the id. Raises NoEvent.
     """
     data = member(told, "data")
     yield {
@@ -24,8 +25,15 @@ def events(told: Told) -> Iterator[Native]:
         "type": _type(told.get("type")),
         "time": told.get("time"),
         **data,
-        "id": uuid5(NAMESPACE_URL, f"{told.get('source')} {told.get('id')}").hex,
+        "id": uuid5(NAMESPACE_URL, f"{_text(told, 'source')} {_text(told, 'id')}").hex,
     }
+
+
+def _text(told: Told, name: str) -> str:
+    found = told.get(name)
+    if isinstance(found, str) and found and not re.search("[\ud800-\udfff]", found):
+        return found
+    raise NoEvent(f"a CloudEvent's {name} must be text that is not empty")
 
 
 def _type(name: object) -> object:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/personalize/latest/dg/API_UBS_PutEvents.html
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from app.events.shapes import Native, Told, identifier, kind
 
@@ -44,8 +45,12 @@ def events(told: Told) -> Iterator[Native]:
             "properties": properties or None,
         }
     if shown:
-        beside = f"{told['eventId']}/impression" if "eventId" in told else None
-        yield {**common, "id": beside, "type": "impression", "items": shown}
+        yield {**common, "id": _beside(told.get("eventId")), "type": "impression", "items": shown}
+
+
+def _beside(event: Any) -> Any:
+    """The id of what was shown with an event; what is no id stays what it is."""
+    return f"{event}/impression" if event and isinstance(event, str) else event
 
 
 def _properties(told: object) -> Told:

@@ -9,7 +9,7 @@ from app.contracts.keys import Key
 from app.errors import KeyNeeded, KeysUnknown, ScopeMissing, ServingError, TooLarge, TooManyRequests
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
-from app.http.keys.presented import in_body, in_headers
+from app.http.keys.presented import Presented, holds, in_body, in_headers, read
 from app.http.keys.scopes import scope_of, takes_events
 from app.http.problems import plain
 
@@ -54,11 +54,17 @@ class Guard:
 
     def _key(self, environ: "WSGIEnvironment") -> tuple[str, Key]:
         """The id and what is known of the key. Raises KeyNeeded, KeysUnknown, TooLarge."""
-        presented = in_headers(environ)
-        if presented is None and takes_events(environ["PATH_INFO"]):
-            presented = in_body(environ, self._max_body_bytes)
-        if presented is None:
-            raise KeyNeeded(f"this needs a key: {_HOW}")
+        if presented := in_headers(environ):
+            return self._checked(presented)
+        if environ["REQUEST_METHOD"] == "POST" and takes_events(environ["PATH_INFO"]):
+            body = read(environ, self._max_body_bytes)
+            if presented := in_body(body):
+                checked = self._checked(presented)
+                if holds(body, presented[1]):
+                    return checked
+        raise KeyNeeded(f"this needs a key: {_HOW}")
+
+    def _checked(self, presented: Presented) -> tuple[str, Key]:
         name, text = presented
         key = self._keys.find(name)
         if key is None or not key.is_of(text):

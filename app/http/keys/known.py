@@ -7,7 +7,7 @@ from threading import Thread
 
 from app.cache.connect import CACHE_ERRORS, no_answer
 from app.contracts.generations import BrokenRecord
-from app.contracts.keys import Key, keys_key
+from app.contracts.keys import MARK, Key, keys_key
 from app.errors import CacheUnavailable, KeysUnknown
 from app.recommendations.watcher import Watcher
 
@@ -44,7 +44,11 @@ class KnownKeys:
         """Ask which keys there are. Never raises: without it a revoked key would hold for good."""
         problem = ""
         try:
-            self._take(watcher.client().hgetall(self._name))
+            records = watcher.client().hgetall(self._name)
+            if self._keys and not records:  # who revokes the last key leaves the mark
+                problem = "the cache has lost the keys: make them anew by 'larder key add'"
+            else:
+                self._take(records)
         except CacheUnavailable as error:
             problem = str(error)
         except CACHE_ERRORS as error:
@@ -65,6 +69,8 @@ class KnownKeys:
             return
         keys = {}
         for name, record in records.items():
+            if name == MARK:
+                continue
             try:
                 keys[name.decode()] = Key.decode(record)
             except (BrokenRecord, UnicodeDecodeError) as error:

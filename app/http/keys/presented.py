@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 Presented = tuple[str, str]
 """The id of a key, and the key."""
+
+_MEMBER = re.compile(rb'"key"\s*:\s*"(larder_[a-z2-7]{8}_[\w-]{43})"\s*[,}]', re.ASCII)
+_BEGINNING = re.compile(rb"\s*\{\s*")
 
 
 def in_headers(environ: "WSGIEnvironment") -> Presented | None:
@@ -29,21 +33,31 @@ def in_headers(environ: "WSGIEnvironment") -> Presented | None:
     return None
 
 
-def in_body(environ: "WSGIEnvironment", max_bytes: int) -> Presented | None:
-    """The member ``key`` of a JSON object, which a page sends that has no headers.
+def in_body(body: bytes) -> Presented | None:
+    """What looks like the member ``key`` of a JSON object; ``holds`` says whether it is that.
 
-    The application finds the body as it was. Raises TooLarge.
+    Nothing is parsed, for whoever sends it may have no key.
     """
-    if environ["REQUEST_METHOD"] != "POST":
+    found = _MEMBER.search(body)
+    if found is None:
         return None
-    if b'"key"' not in (body := _read(environ, max_bytes)):
-        return None
-    try:
-        text = json.loads(body)["key"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    name = id_of(text) if isinstance(text, str) else None
+    text = found[1].decode()
+    name = id_of(text)
     return (name, text) if name else None
+
+
+def holds(body: bytes, key: str) -> bool:
+    """Whether the key that ``in_body`` found is the member ``key`` of a JSON object.
+
+    Ask it of a key that is known: where that does not come first, the body is parsed.
+    """
+    beginning = _BEGINNING.match(body)
+    if beginning and _MEMBER.match(body, beginning.end()):
+        return True
+    try:
+        return bool(json.loads(body)["key"] == key)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
 
 
 def _texts(environ: "WSGIEnvironment", authorization: str) -> Iterator[str]:
@@ -62,7 +76,8 @@ def _user_name(text: str) -> str:
         return ""
 
 
-def _read(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
+def read(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
+    """The body, which the application finds as it was. Raises TooLarge."""
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > max_bytes:
         raise TooLarge(f"the body must be at most {max_bytes} bytes")

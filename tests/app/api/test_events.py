@@ -159,6 +159,22 @@ def test_a_body_may_be_packed(api: FlaskClient, written: Any) -> None:
     problem(post(api, packed, **{"Content-Encoding": "br"}), 415)
 
 
+def test_what_follows_a_gzip_is_not_lost_in_silence(api: FlaskClient, written: Any) -> None:
+    packed = [gzip.compress(text) for text in (json.dumps(CLICK).encode(), b"", b" ")]
+    for body in (packed[0] + packed[2], packed[1] + packed[0], packed[0] + b"x"):
+        detail = problem(post(api, body, **{"Content-Encoding": "gzip"}), 400)
+        assert detail == "the body must be one gzip member, and more follows it"
+    assert not written()
+
+
+def test_a_body_that_nests_too_deep_is_refused_and_breaks_nothing(api: FlaskClient) -> None:
+    """Where reading ends and where writing does differ by a few levels, and by the stack."""
+    event = json.dumps({**CLICK, "properties": 0})
+    for depth in range(900, 1000):
+        nested = event.replace(": 0", ": " + '{"a":' * depth + "0" + "}" * depth)
+        problem(post(api, nested.encode()), 400)
+
+
 def test_a_parameter_is_refused(api: FlaskClient) -> None:
     answer = api.post("/events?key=secret", json=CLICK)
     assert "it takes none" in problem(answer, 400)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.contracts.events import Streams
+from app.contracts.events import Actor, Streams
 from app.contracts.keys import Key, digest, id_of, keys_key, new_key
 from app.contracts.recommendations import Namespace, field
 from tests.app.api.test_api import problem
@@ -55,6 +55,21 @@ def test_no_trace_of_a_user_is_left(
         assert '"mary.shelley"' in found[namespace.sample(name)]
         buckets = [namespace.user_bucket(name, n) for n in range(manifest.user_buckets)]
         assert sum(map(client.hlen, buckets)) == len(OTHERS) + 1
+
+
+def test_what_was_bought_or_hidden_is_forgotten_too(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    headers = {"X-API-Key": _key(client, namespace, "admin")}
+    with following(server, namespace, auth="on") as here, following(server, namespace) as there:
+        for type in ("click", "purchase", "hide"):
+            there.did(type, "i9", "u1", session="s1")
+        answer = here.app.test_client().delete("/users/u1", headers=headers).get_json()
+        assert answer["deleted"] == {"generations": 1, "events": 3, "recents": 4}
+    streams = Streams(namespace.name)
+    for actor in (Actor.user("u1"), Actor.session("s1")):
+        assert not client.exists(*streams.keys_of(actor))
 
 
 def test_a_cluster_forgets_as_well(

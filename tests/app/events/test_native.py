@@ -114,6 +114,13 @@ def test_a_refusal_names_the_member(members: dict[str, Any], sentence: str) -> N
     assert refused(**members).startswith(sentence)
 
 
+def test_properties_that_nest_too_deep_to_be_written_are_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(10_000):
+        deep = {"a": deep}
+    assert refused(properties=deep) == "properties must not be nested so deep"
+
+
 @pytest.mark.parametrize("name", ["user", "session", "item", "id", "list", "type"])
 def test_half_of_a_pair_of_surrogates_is_no_text(name: str) -> None:
     assert refused(**{name: json.loads('"\\ud800"')}).startswith(f"{name} must be")

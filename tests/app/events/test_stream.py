@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.contracts.events import MAX_RECENT, Actor, Event, Recent, Streams
+from app.contracts.events import MAX_LASTING, MAX_RECENT, Actor, Event, Recent, Streams
 from app.contracts.recommendations import Namespace
 from app.errors import EventsUnavailable
 from app.events.stream import Stream
@@ -51,7 +51,8 @@ def written(client: Any, name: str) -> list[Event]:
 
 
 def recents(client: Any, name: str, actor: Actor) -> list[Recent]:
-    found = client.zrevrange(Streams(name).recent(actor), 0, -1, withscores=True)
+    keys = Streams(name).keys_of(actor)
+    found = [each for key in keys for each in client.zrevrange(key, 0, -1, withscores=True)]
     return [Recent.decode(*each) for each in found]
 
 
@@ -65,7 +66,8 @@ def test_an_event_is_in_the_stream_and_among_the_recents_of_user_and_session(
     of_user = {Recent("click", "i1", NOW), Recent("purchase", "i2", NOW)}
     assert set(recents(client, name, Actor.user("u"))) == of_user
     assert recents(client, name, Actor.session("s")) == [Recent("click", "i1", NOW)]
-    assert 0 < client.ttl(Streams(name).recent(Actor.user("u"))) <= 2_592_000
+    for key in Streams(name).keys_of(Actor.user("u")):
+        assert 0 < client.ttl(key) <= 2_592_000
 
 
 def test_an_impression_is_no_recent_event(
@@ -86,12 +88,50 @@ def test_the_latest_recents_stay_and_what_is_sent_again_changes_none(
     assert {each.item for each in left} == {f"i{each}" for each in range(20, MAX_RECENT + 20)}
 
 
+def test_what_was_bought_or_hidden_stays_whatever_else_is_done(
+    stream: Stream, client: Any, namespace: Namespace
+) -> None:
+    user, name = Actor.user("u"), namespace.name
+    stream.add([click(1, "i1", type="purchase"), click(2, "i2", type="hide")], NOW)
+    client.expire(Streams(name).lasting(user), 5)
+    stream.add([click(n, f"c{n}") for n in range(3, MAX_RECENT + 20)], NOW + 1)
+    found = recents(client, name, user)
+    assert len(found) == MAX_RECENT + 2
+    assert found[MAX_RECENT:] == [Recent("hide", "i2", NOW), Recent("purchase", "i1", NOW)]
+    assert client.ttl(Streams(name).lasting(user)) > 5
+    stream.add([click(n, f"p{n}", type="purchase") for n in range(MAX_LASTING)], NOW + 2)
+    assert client.zcard(Streams(name).lasting(user)) == MAX_LASTING
+
+
+def test_events_of_a_request_keep_their_order(
+    stream: Stream, client: Any, namespace: Namespace
+) -> None:
+    items = [f"i{number}" for number in range(480)]
+    stream.add([click(n, item, type="hide") for n, item in enumerate(items)], NOW)
+    assert recents(client, namespace.name, Actor.user("u")) == [
+        Recent("hide", item, NOW) for item in reversed(items)
+    ]
+
+
+def test_a_return_takes_a_purchase_back(stream: Stream, client: Any, namespace: Namespace) -> None:
+    bought = [click(n, f"i{n}", type="purchase") for n in range(3)]
+    stream.add([*bought, click(3, "i0", type="purchase", value=-1.0)], NOW)
+    stream.add([click(4, "i1", type="purchase", value=0.0), click(5, "i1")], NOW + 1)
+    left = recents(client, namespace.name, Actor.user("u"))
+    assert left == [Recent("click", "i1", NOW + 1), Recent("purchase", "i2", NOW)]
+    stream.add([bought[0]], NOW + 2)
+    assert Recent("purchase", "i0", NOW + 2) in recents(client, namespace.name, Actor.user("u"))
+
+
 def test_whoever_listens_is_told_after_the_server_has_answered(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
     told: list[tuple[Sequence[Event], int]] = []
 
     class Listener:
+        def counts(self, type: str) -> bool:
+            return True
+
         def taken(self, events: Sequence[Event]) -> None:
             told.append((events, len(written(client, namespace.name))))
 

@@ -51,6 +51,33 @@ def test_only_the_types_that_are_named_take_an_item_away(
         assert worker.items(U1) == ["i3"]
 
 
+def test_no_number_of_other_events_brings_a_purchase_back(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        worker.did("purchase", "i1", "u1")
+        worker.did("click", "i2", "u1")
+        for type in ("page_view", "impression"):  # neither takes items away, nor weighs anything
+            _did_many(worker, type, MAX_RECENT)
+        assert worker.items(U1) == ["i3"]
+        _did_many(worker, "click", MAX_RECENT)
+        assert worker.items(U1) == ["i2", "i3"]
+        ordered = [{"product_id": f"p{n}"} for n in range(153)] + [{"product_id": "i3"}]
+        order = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m"}
+        api = worker.app.test_client()
+        api.post("/v1/track", json={**order, "properties": {"products": ordered[::-1]}})
+        assert worker.items(U1) == ["i2"]
+
+
+def test_a_return_brings_its_item_back(server: Server, client: Any, namespace: Namespace) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        worker.did("purchase", "i1", "u1")
+        worker.did("purchase", "i1", "u1", value=-1)
+        assert worker.items(U1) == ["i1", "i2", "i3"]
+
+
 def test_an_event_that_changes_nothing_leaves_the_source_as_it_was(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
@@ -461,6 +488,11 @@ def test_a_cluster_answers_the_same(
 def _batch(worker: Worker, users: list[str], **more: Any) -> Any:
     answer = worker.app.test_client().post("/recommendations", json={"users": users, **more})
     return answer.get_json()
+
+
+def _did_many(worker: Worker, type: str, count: int) -> None:
+    events = [{"type": type, "user": "u1", "item": f"{type}{n}"} for n in range(count)]
+    assert worker.app.test_client().post("/events", json=events).status_code == 202
 
 
 def _reads(client: Any, action: Any) -> int:

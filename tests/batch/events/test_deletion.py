@@ -85,8 +85,9 @@ def test_the_command_deletes_a_user_and_leaves_no_trace(
         client.xadd(keys.events, {"user": user, "type": "?"}, id=f"{LONG_AGO + 9000}-0")
         export(client, "shop", folder)
         write(client, keys, [event(4, user, session="s1"), event(5, item=user)])
-        for actor in (Actor.user(user), Actor.session("s0"), Actor.session("s1")):
+        for actor in (Actor.user(user), Actor.session("s1")):
             client.zadd(keys.recent(actor), {"click:i1": 5})
+        client.zadd(keys.lasting(Actor.session("s0")), {"hide:i1": 5})
         client.zadd(keys.recent(Actor.user("u1")), {"click:i1": 5})
         client.xdel(keys.events, client.xrevrange(keys.events, count=1)[0][0])  # an item of that id
         assert user.encode() in everything(client)

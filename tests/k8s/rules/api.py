@@ -15,7 +15,7 @@ from tests.k8s.manifests import Object, Overlay, dig, quantity, title
 
 LIVE, READY = "/health/live", "/health/ready"
 PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
-PUBLIC = ("/recommendations", "/items/")
+PUBLIC = ("/recommendations", "/items/", "/events", "/v1/", "/larder.js")
 INGRESS = "Ingress larder-api"
 
 

@@ -41,8 +41,9 @@ MUST: dict[str, dict[str, Any]] = {
         "spec.replicas": None,  # every apply would set back what the scaler chose
         "spec.strategy.rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
     },
-    "StatefulSet": {"spec.serviceName": "larder-cache-nodes"},
+    "StatefulSet": {"spec.serviceName": re.compile("larder-(cache|events)-nodes")},
     "Service larder-cache-nodes": {"spec.clusterIP": "None"},  # its pods have names of their own
+    "Service larder-events-nodes": {"spec.clusterIP": "None"},
     "PodDisruptionBudget": {"spec.maxUnavailable": 1},
     "HorizontalPodAutoscaler": {
         "spec.scaleTargetRef": {"apiVersion": "apps/v1"},

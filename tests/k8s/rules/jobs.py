@@ -126,11 +126,12 @@ def _refused_by_loadtest(words: list[str]) -> str:
 
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/4", "--report=/report")
 @catches("ConfigMap larder-refresh", "data/LARDER_INTERACTIONS", f"{DEMO}/rating.csv")
+@catches(REFRESH, f"{FIRST_IN_JOB}/volumeMounts/2/mountPath", "/event", "production")
 def files_lie_in_volumes(overlay: Overlay) -> Iterator[str]:
     """What a job reads and writes lies in a volume, or is of the films in the demo's image."""
     for workload, container in overlay.containers("refresh", "loadtest"):
         given = overlay.variables(container)
-        named = [given.get(name, "") for name in PATHS]
+        named = [path for name in PATHS for path in given.get(name, "").splitlines()]
         named += [word.partition("=")[2] for word in container.get("args", [])]
         mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
         for path in (PurePosixPath(each) for each in named if each.startswith("/")):

@@ -30,6 +30,7 @@ cache-form > cache 6379/TCP
 cache-form > dns 53/UDP 53/TCP
 """
 THEIR_CACHE = "api refresh > their-cache 6380/TCP"
+OUR_EVENTS = "api refresh > events 6379/TCP"
 WITH_EXECUTORS = """
 refresh > kubernetes 6443/TCP
 refresh executor > storage 443/TCP
@@ -41,8 +42,8 @@ executor > dns 53/UDP 53/TCP
 PROMISED = {
     "demo": (EVERYWHERE, OUR_CACHE),
     "demo-redis-cluster": (EVERYWHERE, OUR_CACHE, AMONG_NODES),
-    "production": (EVERYWHERE, THEIR_CACHE),
-    "spark": (EVERYWHERE, THEIR_CACHE, WITH_EXECUTORS),
+    "production": (EVERYWHERE, THEIR_CACHE, OUR_EVENTS),
+    "spark": (EVERYWHERE, THEIR_CACHE, OUR_EVENTS, WITH_EXECUTORS),
     "monitoring": ("monitoring > api 8000/TCP",),
 }
 POLICY = "NetworkPolicy larder-api"
@@ -65,6 +66,7 @@ def nothing_is_open_by_default(overlay: Overlay) -> Iterator[str]:
 @catches("NetworkPolicy larder-refresh", "spec/egress/0/ports/0/port", 6380)
 @catches(POLICY, "spec/egress/0/to/0/ipBlock/cidr", "0.0.0.0/0", "production")
 @catches(POLICY, "spec/podSelector", {})
+@catches("NetworkPolicy larder-events", "spec/ingress/0/from", [{}], "production")
 def only_the_promised_ways_are_open(overlay: Overlay) -> Iterator[str]:
     """These and no other. Either side must say so, because either side may be forgotten."""
     promised = _promised(overlay)

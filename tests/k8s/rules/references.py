@@ -10,6 +10,7 @@ PRODUCTION = {
     "ConfigMap larder-population": {"users.txt"},
     "Secret larder-api-tls": {"tls.crt", "tls.key"},
     "Secret larder-cache": {"api-url", "batch-url"},
+    "Secret larder-events": {"api-url", "batch-url", "users.acl"},
     "ConfigMap larder-cache-ca": {"ca.crt"},
 }
 TEAM = {"production": PRODUCTION, "spark": PRODUCTION}

@@ -19,8 +19,9 @@ READ_BY = {
 FOREIGN = {"OMP_NUM_THREADS", "SPARK_CONF_DIR"}
 """Read by libraries."""
 CLUSTER = "demo-redis-cluster"
+IN_THE_OPEN = "redis://api:hush@larder-events:6379/0"
 DOORS = {"api": "api-url", "refresh": "batch-url"}
-"""Of whom which key of the Secret larder-cache is: the API's user may only read."""
+"""Of whom which key of the Secrets is: the API's user publishes nothing."""
 PASSWORD = re.compile(
     r"[a-z]://[^\s/@]*:[^\s/@]+@|^(requirepass|masterauth|primaryauth)\s+\S", re.MULTILINE
 )
@@ -100,17 +101,23 @@ def files_named_are_mounted(overlay: Overlay) -> Iterator[str]:
 
 
 @catches(API, f"{FIRST}/env/0/valueFrom/secretKeyRef/key", "batch-url")
-def each_wing_has_its_own_door_to_the_cache(overlay: Overlay) -> Iterator[str]:
-    """The URL of the cache comes from the Secret, by the key whose user may do no more."""
+@catches(API, f"{FIRST}/env/1", {"name": "LARDER_EVENTS_URL", "value": ""}, "production")
+def each_wing_has_its_own_door_to_a_server(overlay: Overlay) -> Iterator[str]:
+    """The URLs come from the Secrets, by the key whose user may do no more."""
+    servers = {"LARDER_CACHE_URL": "larder-cache"}
+    if overlay.workloads("events"):
+        servers["LARDER_EVENTS_URL"] = "larder-events"
     for workload, container in overlay.containers(*DOORS):
         named = {each["name"]: each for each in container.get("env", [])}
-        asked = dig(named.get("LARDER_CACHE_URL"), "valueFrom.secretKeyRef")
-        if asked != {"name": "larder-cache", "key": DOORS[workload.component]}:
-            yield f"{workload.name}: LARDER_CACHE_URL comes from {asked}"
+        for variable, secret_name in servers.items():
+            asked = dig(named.get(variable), "valueFrom.secretKeyRef")
+            if asked != {"name": secret_name, "key": DOORS[workload.component]}:
+                yield f"{workload.name}: {variable} comes from {asked}"
 
 
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/1", "--url=http://me:hush@a.example.com", "production")
 @catches("Secret larder-cache", "data/users.acl", secret("user operator on", "user operator on >x"))
+@catches("ConfigMap larder-api", "data/LARDER_EVENTS_URL", IN_THE_OPEN, "production")
 def no_password_is_written_down(overlay: Overlay) -> Iterator[str]:
     """Only the demo has passwords of its own; no rules of access hold a readable one."""
     for where, found in _texts(overlay):

@@ -44,6 +44,15 @@ def test_source_and_id_together_tell_events_apart() -> None:
     assert again.id == events(told(data))[0].id != other.id
 
 
+@pytest.mark.parametrize("name", ["source", "id"])
+@pytest.mark.parametrize("value", [None, "", 5, "\ud800"])
+def test_an_event_without_source_or_id_is_refused(name: str, value: object) -> None:
+    """All of them would have one id, and all but one would be doubles."""
+    data = {"user": "u", "item": "i"}
+    found = intake([told(data), told(data, **{name: value})])
+    assert found.rejected == [(1, f"a CloudEvent's {name} must be text that is not empty")]
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [

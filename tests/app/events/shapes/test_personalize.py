@@ -68,6 +68,15 @@ def test_an_impression_alone_is_no_other_event() -> None:
     assert (made.type, made.items) == ("impression", ("a", "b"))
 
 
+def test_impressions_of_events_without_an_id_are_told_apart() -> None:
+    event = {"eventType": "view", "impression": ["a"], "sentAt": 1}
+    nameless = [{**event, "eventId": None}, {**event, "eventId": None}]
+    wrong = [{**event, "eventId": ""}, {**event, "eventId": 5}]
+    found = intake({"sessionId": "s", "eventList": nameless + wrong})
+    assert len({each.id for each in found.events}) == 2
+    assert [detail[:13] for _, detail in found.rejected] == ["id must be te"] * 2
+
+
 def test_what_is_wrong_is_told_of_the_event() -> None:
     rest = [{"eventType": "click"}, "click", {"eventType": "click", "itemId": "i", "sentAt": "?"}]
     body = {"userId": "u", "sessionId": "s", "eventList": [*PUT_EVENTS["eventList"], *rest]}

@@ -77,6 +77,13 @@ def test_an_order_is_a_purchase_of_each_product_that_stays_the_same_when_sent_ag
     assert events(call) == [first, second]
 
 
+def test_an_order_of_more_events_than_a_request_may_bring_is_refused() -> None:
+    orders = [track("Order Completed", products=[UNO] * number) for number in (500, 501)]
+    found = intake({"batch": orders})
+    assert len(found.events) == 500
+    assert found.rejected == [(1, "it holds over 500 events: send it in parts")]
+
+
 def test_a_review_is_a_rating() -> None:
     call = track("Product Reviewed", product_id="p", review_id="r", review_body="!", rating=5)
     (made,) = events(call)

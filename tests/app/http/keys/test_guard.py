@@ -10,7 +10,7 @@ import pytest
 import redis
 from werkzeug.test import Client, TestResponse
 
-from app.contracts.keys import Key, digest, id_of, keys_key, new_key
+from app.contracts.keys import MARK, Key, digest, id_of, keys_key, new_key
 from app.contracts.recommendations import Namespace
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
@@ -207,6 +207,33 @@ def test_a_body_without_a_key_lets_nobody_in(watcher: Watcher, made: Made, body:
     refused(guarded(watcher).post("/events", data=body), 401)
 
 
+def test_a_body_is_parsed_only_for_a_known_key_that_does_not_come_first(
+    watcher: Watcher, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, parsed, loads = made("events"), [], json.loads
+    door = guarded(watcher)
+
+    def counting(body: bytes) -> Any:
+        parsed.append(body)
+        return loads(body)
+
+    monkeypatch.setattr(json, "loads", counting)
+    first, last = b' { "key" : "%s" , "events":[]}', b'{"events":[],"key":"%s"}'
+    for text, status in ((new_key(lambda size: bytes([99] * size)), 401), (known, 200)):
+        for body in (first, last):
+            sent = body.replace(b"%s", text.encode())
+            assert door.post("/events", data=sent).status_code == status
+    assert door.post("/events", data=b'{"key":"k","events":[]}').status_code == 401
+    assert parsed == [last.replace(b"%s", known.encode())]
+
+
+def test_a_key_that_comes_first_leaves_a_broken_body_to_the_application(
+    watcher: Watcher, made: Made
+) -> None:
+    body = f'{{"key":"{made("events")}","events":[{{'.encode()
+    assert guarded(watcher).post("/events", data=body).data == body
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_long_is_not_read_for_its_key(
     watcher: Watcher, made: Made, chunked: bool
@@ -244,6 +271,24 @@ def test_a_revoked_key_lets_nobody_in_after_the_next_look(
     known.poll(watcher)
     refused(door.get("/", headers={"X-API-Key": key}), 401)
     assert door.get("/", headers={"X-API-Key": kept}).status_code == 200
+
+
+def test_a_cache_that_lost_the_keys_has_revoked_none(
+    watcher: Watcher, made: Made, client: Any, namespace: Namespace, caplog: Any
+) -> None:
+    key = made("read")
+    known = KnownKeys(namespace.name)
+    door = Client(Guard(echo, known, None, LIMIT))
+    known.poll(watcher)
+    client.delete(keys_key(namespace.name))
+    for _ in range(2):
+        known.poll(watcher)
+    assert door.get("/", headers={"X-API-Key": key}).status_code == 200
+    assert caplog.text.count("make them anew by 'larder key add'") == 1
+    client.hset(keys_key(namespace.name), MARK, "")  # the last one was revoked
+    known.poll(watcher)
+    refused(door.get("/", headers={"X-API-Key": key}), 401)
+    assert "a key is left out" not in caplog.text
 
 
 def test_who_does_not_know_the_keys_is_not_ready(own_server: Server, namespace: Namespace) -> None:
