@@ -56,7 +56,8 @@ def remove(user: str) -> Response:
         "events": forgotten.events,
         "recents": forgotten.recents,
     }
-    body = json.dumps({"user": user, "deleted": deleted, "pending": ["files"]})
+    pending = ["files", "sessions"] if forgotten.pending else []
+    body = json.dumps({"user": user, "deleted": deleted, "pending": pending})
     return freshness.answer(body.encode(), None)
 
 

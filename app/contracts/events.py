@@ -4,7 +4,8 @@ Keys, beside those of ``recommendations``, on a server that may be another one::
 
     larder:1:{shop}:events             stream      every event, an entry of a few texts each
     larder:1:{shop}:exported           hash        folder: whose files hold them; until: up to which
-    larder:1:{shop}:deleted            set         SHA-256 of users whose exported events must go
+    larder:1:{shop}:deleted            hash        SHA-256 of users whose exported events must go:
+                                                   up to which entry of the stream
     larder:1:{shop}:recent:user:<field>     sorted set  what a user did lately, by its time (ms)
     larder:1:{shop}:recent:session:<field>  sorted set  the same of a session
     larder:1:{shop}:recent:lasting:user:<field>     sorted set  what a user bought or hid
@@ -24,6 +25,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from typing import Any, Self
 
 from app.contracts.generations import SCHEMA, BrokenRecord
@@ -207,6 +209,16 @@ def is_type(text: str) -> bool:
 def ms_of(stream_id: str) -> int:
     """When an entry of the stream was written, in ms since 1970; 0 for no id."""
     return int(stream_id.partition("-")[0] or 0)
+
+
+def order(stream_id: str) -> tuple[int, int]:
+    """What ids of the stream are sorted by; "" comes first."""
+    return ms_of(stream_id), int(stream_id.partition("-")[2] or 0)
+
+
+def digest(user: str) -> str:
+    """What stands for a user among the deleted."""
+    return sha256(user.encode()).hexdigest()
 
 
 def problem_of(event: Event) -> str:

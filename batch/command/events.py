@@ -16,8 +16,10 @@ from batch.events.export import Exported
 from batch.events.export import export as run
 from batch.events.stream import Entry, Stream
 from batch.generations.connect import Client, connect
+from batch.generations.server import warn_of_eviction
 
 _LAST = 10
+_EVICTION = "the events' server may throw away events, and what users did"
 
 
 def client_of(cache: CacheOptions, url: str) -> Client:
@@ -37,6 +39,7 @@ def export_first(folder: Path, client: Client, cache: CacheOptions, url: str) ->
 
 
 def _exported(folder: Path, client: Client, cache: CacheOptions, take_over: bool) -> Exported:
+    warn_of_eviction(client, _EVICTION)
     name, progress = cache.namespace.name, for_this_terminal()
     waiting = Stream(client, Streams(name)).state().pending
     with progress.step("export", waiting, "events") as advance:
@@ -81,7 +84,9 @@ def _line(entry: Entry) -> str:
 
 def status(cache: CacheOptions, url: str, as_json: bool) -> None:
     """Say how long the stream is and how fast it grows."""
-    found = Stream(client_of(cache, url), Streams(cache.namespace.name)).state()
+    client = client_of(cache, url)
+    warn_of_eviction(client, _EVICTION)
+    found = Stream(client, Streams(cache.namespace.name)).state()
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return

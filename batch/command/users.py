@@ -35,7 +35,7 @@ def _object(user: str, generations: int, done: Deleted) -> dict[str, Any]:
     return {
         "user": user,
         "deleted": {"generations": generations, **counts},
-        "pending": ["files"] if done.pending else [],
+        "pending": ["files", "sessions"] if done.pending else [],
     }
 
 
@@ -45,5 +45,8 @@ def _told(generations: int, done: Deleted) -> str:
         f"{done.recents:,} recent list(s), {done.files:,} file(s)"
     )
     if done.pending:
-        text += "; exported files lose the user at the next larder events export, or refresh"
+        text += (
+            "; exported files lose the user at the next larder events export, or refresh, "
+            "and so does what sessions did that only the files know to be the user's"
+        )
     return text

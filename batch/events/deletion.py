@@ -1,28 +1,43 @@
 """Take users out of the stream and out of exported files.
 
-Whom to take out of files is noted in the server as a SHA-256, until an export has done it.
+Whom to take out of files is noted in the server as a SHA-256, until an export has done it, with the
+last entry of the stream at that time: what a user does afterwards stays.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from app.contracts.events import Actor, Streams
+from app.contracts.events import Actor, Streams, digest, order
 from batch.events.folder import Folder, copy, replace, write_text, writing
 from batch.events.stream import Stream
 from batch.generations.connect import Client, cache_errors
 from batch.interactions.table import literal
+
+Gone = Mapping[str, str]
+"""The digest of a user -> the last id of the stream that has to go."""
+
+# Who was deleted again meanwhile has another id by now, and is still to be taken out.
+_DONE = """
+for place = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[place]) == ARGV[place + 1] then
+    redis.call('HDEL', KEYS[1], ARGV[place])
+  end
+end
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """What is gone: entries of the stream, recents of the user and of sessions, files changed.
 
-    pending: whether files may still hold the user, until the next export.
+    pending: whether files may still hold the user, and the server what sessions did that only the
+    files know to be theirs, until the next export.
     """
 
     events: int
@@ -31,40 +46,44 @@ class Deleted:
     pending: bool
 
 
-def digest(user: str) -> str:
-    """What stands for a user who is to be taken out of files."""
-    return hashlib.sha256(user.encode()).hexdigest()
-
-
-def wanted(client: Client, keys: Streams) -> frozenset[str]:
+def wanted(client: Client, keys: Streams) -> Gone:
     """Who is to be taken out of files."""
     with cache_errors():
-        members: set[bytes] = client.smembers(keys.deleted)
-    return frozenset(member.decode() for member in members)
+        found: dict[bytes, bytes] = client.hgetall(keys.deleted)
+    return {user.decode(): last.decode() for user, last in found.items()}
 
 
-def want(client: Client, keys: Streams, user: str) -> None:
-    """Note that a user is to be taken out of files: the next export does it."""
+def want(client: Client, keys: Streams, user: str) -> Gone:
+    """Note that a user is to be taken out of files, and return it: the next export does it."""
+    newest = Stream(client, keys).newest()
     with cache_errors():
-        client.sadd(keys.deleted, digest(user))
+        exported: bytes = client.hget(keys.exported, "until") or b""
+        ends = [exported.decode(), *(stream_id.decode() for stream_id, _ in newest)]
+        gone = {digest(user): max(ends, key=order)}
+        client.hset(keys.deleted, mapping=gone)
+    return gone
 
 
-def done(client: Client, keys: Streams, gone: Set[str]) -> None:
+def done(client: Client, keys: Streams, gone: Gone) -> None:
     """Note that these are in no file any more."""
     if gone:
         with cache_errors():
-            client.srem(keys.deleted, *gone)
+            client.eval(_DONE, 1, keys.deleted, *chain.from_iterable(gone.items()))
 
 
-def rewrite(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Set[str]) -> int:
+def is_gone(gone: Gone, user: str, stream_id: str) -> bool:
+    """Whether an entry is one that has to go."""
+    return order(stream_id) <= order(gone.get(digest(user), ""))
+
+
+def rewrite(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -> int:
     """Write the files anew in which users are who must go; return how many these were.
 
     A file keeps its name, for that says how far the folder reaches, even if nothing is left in it.
     """
     if not gone:
         return 0
-    theirs = f"sha256(user) IN ({', '.join(map(literal, sorted(gone)))})"
-    changed = 0
+    theirs, changed = _theirs(gone), 0
     with writing(folder.path):
         for file in folder.files():
             rows = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
@@ -77,14 +96,16 @@ def rewrite(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Set[str
     return changed
 
 
-def sessions(connection: duckdb.DuckDBPyConnection, folder: Folder, user: str) -> set[str]:
-    """The sessions that stood with a user in an exported event."""
+def sessions(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -> set[str]:
+    """The sessions that stood with users who must go in an exported event."""
     found: set[str] = set()
+    if not gone:
+        return found
     with writing(folder.path):
         for file in folder.files():
             rows = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
-            sql = f"SELECT DISTINCT session FROM {rows} WHERE user = ? AND session != ''"
-            found.update(row[0] for row in connection.execute(sql, [user]).fetchall())
+            sql = f"SELECT DISTINCT session FROM {rows} WHERE session != '' AND {_theirs(gone)}"
+            found.update(row[0] for row in connection.execute(sql).fetchall())
     return found
 
 
@@ -105,21 +126,41 @@ def forget(
         if mine:
             with cache_errors():
                 events += client.xdel(keys.events, *(stream_id for stream_id, _ in mine))
-    actors = [Actor.user(user), *map(Actor.session, theirs - {""})]
-    with cache_errors():
-        recents = sum(client.unlink(*keys.keys_of(actor)) for actor in actors)
-        client.xadd(keys.events, {"clear": "1"})
+    recents = unlink(client, keys, [Actor.user(user), *map(Actor.session, theirs - {""})])
+    tell(client, keys)
     return events, recents
 
 
-def _rewrite_rejects(path: Path, gone: Set[str]) -> None:
+def unlink(client: Client, keys: Streams, actors: Iterable[Actor]) -> int:
+    """Delete what these did lately; return how many had done anything."""
+    with cache_errors():
+        return sum(client.unlink(*keys.keys_of(actor)) for actor in actors)
+
+
+def tell(client: Client, keys: Streams) -> None:
+    """Have every worker of the API forget the lists that it has near."""
+    with cache_errors():
+        client.xadd(keys.events, {"clear": "1"})
+
+
+def _theirs(gone: Gone) -> str:
+    """SQL for the rows that must go."""
+    ends = ", ".join(f"{literal(user)}: {[*order(last)]}" for user, last in sorted(gone.items()))
+    return (
+        f"(sha256(user) IN ({', '.join(map(literal, sorted(gone)))}) AND "
+        f"string_split(stream_id, '-')::HUGEINT[] <= "
+        f"MAP {{{ends}}}[sha256(user)]::HUGEINT[])"
+    )
+
+
+def _rewrite_rejects(path: Path, gone: Gone) -> None:
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if digest(_user(line)) not in gone]
+    kept = [line for line in lines if not _is_gone(gone, json.loads(line))]
     if len(kept) < len(lines):
         replace(path, lambda beside: write_text(beside, "".join(kept)))
 
 
-def _user(line: str) -> str:
-    return str(json.loads(line)["entry"].get("user", ""))
+def _is_gone(gone: Gone, reject: dict[str, Any]) -> bool:
+    return is_gone(gone, str(reject["entry"].get("user", "")), reject["stream_id"])

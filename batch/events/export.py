@@ -1,26 +1,26 @@
 """From the stream into files, each event exactly once, whenever a run dies.
 
 A run goes on behind the last id in the names of the files, so a renamed file is all that has to
-last. Only then is the stream trimmed, and not of the last minute, which workers of the API may
+last. A server that does not know the folder, since it lost its data, is read from the start. Only
+what is in files is trimmed, and not of the last minute, which workers of the API may
 still be reading. What a client sent twice is in the files twice, under one id: readers merge it.
 """
 
 import gc
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
-from app.contracts.events import Streams, ms_of
+from app.contracts.events import Actor, Streams, digest, ms_of, order
 from app.contracts.generations import Manifest, Space
 from batch.errors import BadSettings, LostLock
 from batch.events import columns, deletion, folder
-from batch.events.deletion import Deleted
+from batch.events.deletion import Deleted, Gone
 from batch.events.folder import Folder
 from batch.events.stream import Entry, Stream
 from batch.generations.connect import Client, cache_errors
@@ -88,24 +88,37 @@ class Exporter:
             lease,
         )
 
-    def claim(self, take_over: bool) -> Folder:
+    def claim(self, take_over: bool) -> tuple[Folder, str]:
         """Make the folder, and note it as the one that these events go to.
 
-        Raises BadSettings for a folder of other events, or when another one is noted.
+        Returns it, and the id behind which it goes on. Raises BadSettings for a folder of other
+        events, when another one is noted, or when the stream ends before the folder does.
         """
-        folder.find(self._path, self._namespace)
-        with cache_errors():
-            noted: bytes = self._client.hget(self.stream.keys.exported, "folder") or b""
-        ours = folder.make(self._path, self._namespace)
-        if noted and noted.decode() != ours.id and not take_over:
+        there = folder.find(self._path, self._namespace)
+        noted = noted_folder(self._client, self.stream.keys)
+        is_noted = there is not None and there.id == noted
+        if noted and not (is_noted or take_over):
             raise BadSettings(
                 f"the events of namespace {self._namespace!r} go to another folder than "
-                f"{self._path} (its id is {noted.decode()}, this one's {ours.id}): name that one, "
+                f"{self._path} (its id is {noted}): name that one, "
                 "or let this one get what comes from now on with --take-over"
             )
+        if there is not None:
+            self._expect_later(there.until())
+        ours = folder.make(self._path, self._namespace)
         ours.clean()
-        self.note(ours)
-        return ours
+        until = self.note(ours)
+        return ours, until if is_noted else ""
+
+    def _expect_later(self, until: str) -> None:
+        """Raise BadSettings for entries that could not follow those in files."""
+        last = self.stream.last()
+        if last and order(last) < order(until):
+            raise BadSettings(
+                f"the stream of namespace {self._namespace!r} ends at {last}, before the files of "
+                f"{self._path} do, at {until}: its server was restored, or its clock is behind; "
+                "set the clock, or export into a new folder with --take-over and refresh from both"
+            )
 
     def note(self, ours: Folder) -> str:
         """Tell the server how far the folder reaches, and return it."""
@@ -137,24 +150,29 @@ def export(
     """
     with alone(client, namespace) as lease, database() as (connection, _), _no_collection():
         run = Exporter(client, namespace, path, lease)
-        ours = run.claim(take_over)
+        ours, position = run.claim(take_over)
         stream = run.stream
         gone = deletion.wanted(client, stream.keys)
+        known = map(Actor.session, deletion.sessions(connection, ours, gone))
+        recents = deletion.unlink(client, stream.keys, known)
         deletion.rewrite(connection, ours, gone)
-        position, newest = ours.until(), stream.newest()
+        newest = stream.newest()
         events = rejects = written = size = 0
         for piece in _pieces(stream, position, newest[-1][0].decode() if newest else ""):
             kept = _without(piece, gone)
             wrong = columns.lay(connection, kept)
             run.prove()
             size += ours.write(connection, piece[0][0].decode(), piece[-1][0].decode(), wrong)
-            position = run.note(ours)
+            run.note(ours)
+            position = piece[-1][0].decode()
             stream.trim(position, int(now() * 1000) - _UNREAD_MS)
             events += connection.execute("SELECT count(*) FROM entries").fetchall()[0][0]
             rejects, written = rejects + len(wrong), written + 1
             advance(len(piece))
         if position:
             stream.trim(position, int(now() * 1000) - _UNREAD_MS)
+        if recents:
+            deletion.tell(client, stream.keys)
         deletion.done(client, stream.keys, gone)
     if rejects:
         log.warning(
@@ -162,7 +180,7 @@ def export(
             rejects,
             path / folder.REJECTS,
         )
-    return Exported(events, rejects, written, size, position, len(gone))
+    return Exported(events, rejects, written, size, ours.until(), len(gone))
 
 
 @contextmanager
@@ -204,15 +222,24 @@ def _day(entry: Entry) -> int:
     return ms_of(entry[0].decode()) // _DAY_MS
 
 
-def _without(piece: list[Entry], gone: Set[str]) -> list[Entry]:
-    """The entries of users who are not gone."""
+def _without(piece: list[Entry], gone: Gone) -> list[Entry]:
+    """The entries that do not have to go."""
     if not gone:
         return piece
     return [
-        entry
-        for entry in piece
-        if hashlib.sha256(entry[1].get(b"user", b"")).hexdigest() not in gone
+        (stream_id, told)
+        for stream_id, told in piece
+        if not deletion.is_gone(
+            gone, told.get(b"user", b"").decode(errors="replace"), stream_id.decode()
+        )
     ]
+
+
+def noted_folder(client: Client, keys: Streams) -> str:
+    """The id of the folder that these events go to; "" for none."""
+    with cache_errors():
+        noted: bytes = client.hget(keys.exported, "folder") or b""
+    return noted.decode()
 
 
 def delete_user(client: Client, keys: Streams, user: str, path: Path | None) -> Deleted:
@@ -220,26 +247,25 @@ def delete_user(client: Client, keys: Streams, user: str, path: Path | None) -> 
 
     Without the folder the next export does that. Raises as ``export`` does.
     """
-    deletion.want(client, keys, user)
+    gone = deletion.want(client, keys, user)
     if path is None:
         events, recents = deletion.forget(client, keys, user)
-        return Deleted(events, recents, 0, _is_pending(client, keys, user, ""))
+        return Deleted(events, recents, 0, _is_pending(client, keys, gone, ""))
     with alone(client, keys.name), database() as (connection, _):
         ours = folder.find(path, keys.name)
         if ours is None:
             raise BadSettings(f"{path} is no folder of events: name the one that has them")
         ours.clean()
-        known = deletion.sessions(connection, ours, user)
+        theirs = {digest(user): max(ours.until(), *gone.values(), key=order)}
+        known = deletion.sessions(connection, ours, theirs)
         events, recents = deletion.forget(client, keys, user, known)
-        files = deletion.rewrite(connection, ours, {deletion.digest(user)})
-    return Deleted(events, recents, files, _is_pending(client, keys, user, ours.id))
+        files = deletion.rewrite(connection, ours, theirs)
+    return Deleted(events, recents, files, _is_pending(client, keys, gone, ours.id))
 
 
-def _is_pending(client: Client, keys: Streams, user: str, cleaned: str) -> bool:
+def _is_pending(client: Client, keys: Streams, gone: Gone, cleaned: str) -> bool:
     """Whether a folder is left to clean; when none is, nothing has to be noted any more."""
-    with cache_errors():
-        noted: bytes = client.hget(keys.exported, "folder") or b""
-    pending = bool(noted) and noted.decode() != cleaned
+    pending = noted_folder(client, keys) not in ("", cleaned)
     if not pending:
-        deletion.done(client, keys, {deletion.digest(user)})
+        deletion.done(client, keys, gone)
     return pending

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import duckdb
 
-from app.contracts.events import ms_of
+from app.contracts.events import ms_of, order
 from batch.errors import BadSettings, DiskUnavailable, Terminal
 from batch.events.columns import ROWS, Reject
 from batch.events.inputs import MARK
-from batch.events.stream import order
 from batch.interactions.table import is_disk_trouble, literal, sentence
 
 REJECTS = "_rejects"
@@ -145,7 +144,7 @@ def copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None
 def replace(target: Path, write: Callable[[Path], None]) -> None:
     """Put a file in place, whole and durable, in one step; its folder is made if need be."""
     _make_folder(target.parent)
-    beside = target.with_name(f".{target.name}.beside")
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.beside")
     try:
         write(beside)
         _sync(beside)

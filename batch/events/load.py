@@ -2,7 +2,7 @@
 
 What becomes of events:
 
-* one that was sent twice, under the same id, counts once;
+* one that was sent twice, under the same id by the same user and session, counts once;
 * of a user's, each of a type with a weight adds that weight to the pair; a purchase times its
   value, which is a quantity, so that one of -1 takes a purchase back;
 * with a half-life, a weight halves with each that has passed between the event and the newest one
@@ -94,22 +94,23 @@ def load_events(paths: Sequence[Path], weighing: Weighing) -> Interactions:
 def _open(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     """Make the view ``events``: those of users, each once, the first that was taken.
 
-    Few ids come twice. So only their hashes are grouped, and rows of doubled ones compared.
+    An id is its sender's, so that two may use the same one. Few ids come twice. So only their
+    hashes are grouped, and rows of doubled ones compared.
     """
-    number = "split_part(stream_id, '-', {})::BIGINT"
+    number, sent = "split_part(stream_id, '-', {})::BIGINT", "hash(user, session, id)"
     connection.execute(
-        f"CREATE TEMP VIEW rows AS SELECT id, type, user, item, value, time, "
+        f"CREATE TEMP VIEW rows AS SELECT id, type, user, session, item, value, time, "
         f"{number.format(1)} * {_PER_MS} + {number.format(2)} AS taken FROM "
         f"read_parquet({literals(files)}, hive_partitioning = false) WHERE user != ''"
     )
     connection.execute(
-        "CREATE TEMP TABLE doubled AS SELECT hash(id) AS hash FROM rows GROUP BY 1 "
+        f"CREATE TEMP TABLE doubled AS SELECT {sent} AS hash FROM rows GROUP BY 1 "
         "HAVING count(*) > 1"
     )
     connection.execute(
-        "CREATE TEMP VIEW events AS SELECT * FROM rows ANTI JOIN doubled ON hash(id) = hash "
-        "UNION ALL BY NAME SELECT * FROM rows SEMI JOIN doubled ON hash(id) = hash "
-        "QUALIFY row_number() OVER (PARTITION BY id ORDER BY taken) = 1"
+        f"CREATE TEMP VIEW events AS SELECT * FROM rows ANTI JOIN doubled ON {sent} = hash "
+        f"UNION ALL BY NAME SELECT * FROM rows SEMI JOIN doubled ON {sent} = hash "
+        "QUALIFY row_number() OVER (PARTITION BY user, session, id ORDER BY taken) = 1"
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import redis
 
-from app.contracts.events import Streams, ms_of
+from app.contracts.events import Streams
 from app.contracts.generations import BrokenRecord
 from batch.generations.connect import Client, cache_errors
+from batch.generations.server import if_allowed
 
 AT_A_TIME = 5_000
 """Entries of one answer of the server, which does nothing else meanwhile."""
@@ -54,6 +55,11 @@ class Stream:
         with self._errors():
             found: list[Entry] = self.client.xrevrange(self.keys.events, count=count)
         return found[::-1]
+
+    def last(self) -> str:
+        """The id of the last entry that there ever was; "" where none was, or nobody may ask."""
+        found = if_allowed(lambda: self.client.xinfo_stream(self.keys.events))
+        return found["last-generated-id"].decode() if found else ""
 
     def follow(self, after: str) -> Iterator[Entry]:
         """Entries behind an id as they come, without end."""
@@ -114,11 +120,6 @@ class Stream:
                     f"{self.keys.events} or {self.keys.exported} is of another type; delete that "
                     "key, or use another --namespace"
                 ) from error
-
-
-def order(stream_id: str) -> tuple[int, int]:
-    """What ids of the stream are sorted by; "" comes first."""
-    return ms_of(stream_id), int(stream_id.partition("-")[2] or 0)
 
 
 def _id(entries: list[Entry]) -> str:

@@ -87,14 +87,16 @@ def free_bytes(client: Client) -> int | None:
     return max(0, min(free)) * len(servers)
 
 
-def warn_of_eviction(client: Client) -> None:
-    """Say so when the server may throw away what is published."""
+def warn_of_eviction(
+    client: Client, what: str = "the cache may throw away what is published"
+) -> None:
+    """Say so when the server may throw things away; what: which ones that would be."""
     memory = if_allowed(lambda: client.info("memory")) or {}
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory") and policy != "noeviction":
         log.warning(
-            "the cache may throw away what is published, as its maxmemory-policy is %s: "
-            "set maxmemory-policy noeviction",
+            "%s, as its maxmemory-policy is %s: set maxmemory-policy noeviction",
+            what,
             policy,
         )
 

@@ -282,7 +282,7 @@ def test_what_a_user_did_is_followed_and_forgotten(
             for worker in (here, there):
                 assert worker.items("/recommendations/u1") == ["i1", "i3"]
             client = here.watcher.client()
-            assert forget(client, Streams(namespace.name), "u1") == Forgotten(1, 2)
+            assert forget(client, Streams(namespace.name), "u1") == Forgotten(1, 2, False)
             assert delete(client, namespace, "u1") == 1
             tell(client, Streams(namespace.name))
             there.tail.poll()

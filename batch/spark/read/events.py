@@ -64,14 +64,17 @@ def _rows(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
     ms, number = (F.split("stream_id", "-")[part].cast("bigint") for part in (0, 1))
     table = spark.read.options(**LITERALLY).parquet(*paths).where("user != ''")
     return table.select(
-        "id", "type", "user", "item", "value", "time", F.struct(ms, number).alias("taken")
+        *("user", "session", "id"),
+        *("type", "item", "value", "time"),
+        F.struct(ms, number).alias("taken"),
     )
 
 
 def _once(rows: DataFrame) -> DataFrame:
     """Each event, as it was first taken."""
-    said = F.struct("type", "user", "item", "value", "time")
-    return rows.groupBy("id").agg(F.min_by(said, "taken").alias("said")).select("said.*")
+    said = F.struct("type", "item", "value", "time")
+    sent = rows.groupBy("user", "session", "id").agg(F.min_by(said, "taken").alias("said"))
+    return sent.select("user", "said.*")
 
 
 def _weighed(events: DataFrame, newest: int, weighing: Weighing) -> DataFrame:

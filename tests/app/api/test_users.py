@@ -27,6 +27,7 @@ def test_no_trace_of_a_user_is_left(
         path = f"/recommendations/{user}"
         there.did("click", "i9", user, session="visit-1")
         there.did("click", "i4", "u1", session="visit-2")
+        client.hset(Streams(namespace.name).exported, "folder", "f1")
         apis = [worker.app.test_client() for worker in (here, there)]
         assert [api.get(path, headers=headers).get_json()["source"] for api in apis] == [
             "personal",
@@ -36,7 +37,7 @@ def test_no_trace_of_a_user_is_left(
         assert answer.get_json() == {
             "user": user,
             "deleted": {"generations": 2, "events": 1, "recents": 2},
-            "pending": ["files"],
+            "pending": ["files", "sessions"],
         }
         there.tail.poll()
         assert [api.get(path, headers=headers).get_json()["source"] for api in apis] == [

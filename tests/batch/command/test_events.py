@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
@@ -130,6 +131,18 @@ def test_status_and_tail_say_what_there_is(
     found = json.loads(larder(capsys, "events", "status", "--json"))
     assert (found["length"], found["pending"]) == (3, 0)
     assert rows(tmp_path / "events") == ["e1", "e2", "e3", "e4"]
+
+
+def test_a_server_that_may_throw_events_away_is_told_of(
+    capsys: Any, caplog: Any, own_server: Server, where: Streams, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(own_server.url) as client:
+        client.config_set("maxmemory", "1gb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    for command in (["export", str(tmp_path / "events")], ["status"]):
+        caplog.clear()
+        larder(capsys, "events", *command, "--events-url", own_server.url)
+        assert "throw away events" in caplog.text and "allkeys-lru" in caplog.text
 
 
 def test_tail_goes_on_with_what_comes(client: Any, where: Streams) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.contracts.events import Actor, Streams
+from app.contracts.events import Actor, Streams, digest
 from app.contracts.recommendations import (
     Namespace,
     decode_sample,
@@ -17,8 +17,10 @@ from app.contracts.recommendations import (
     nobody,
     without,
 )
+from app.events import deletion as api
+from app.events.deletion import Forgotten
 from batch.errors import BadSettings, Locked
-from batch.events.deletion import digest
+from batch.events.deletion import done, wanted
 from batch.events.export import delete_user, export
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
@@ -90,14 +92,14 @@ def test_the_command_deletes_a_user_and_leaves_no_trace(
         client.xdel(keys.events, client.xrevrange(keys.events, count=1)[0][0])  # an item of that id
         assert user.encode() in everything(client)
 
-        done = servers.run(
+        shown = servers.run(
             *("users", "delete", user, "--events", str(folder), "--json"),
             *("--cache-url", own_server.url, "--namespace", "shop"),
         )
 
-        assert done.returncode == 0, done.stderr
+        assert shown.returncode == 0, shown.stderr
         counts = {"generations": 2, "events": 1, "recents": 3, "files": 1}
-        assert json.loads(done.stdout) == {"user": user, "deleted": counts, "pending": []}
+        assert json.loads(shown.stdout) == {"user": user, "deleted": counts, "pending": []}
         assert_no_trace(client, tmp_path, user)
         assert rows(folder) == ["e2"] and client.exists(keys.recent(Actor.user("u1")))
         assert client.xrevrange(keys.events, count=1)[0][1] == {b"clear": b"1"}
@@ -117,10 +119,64 @@ def test_files_that_are_not_named_lose_the_user_at_the_next_export(
     write(client, keys, [event(3, USER)])
     done = delete_user(client, keys, USER, None)
     assert (done.events, done.files, done.pending) == (1, 0, True)
-    assert client.smembers(keys.deleted) == {digest(USER).encode()}
+    assert list(client.hgetall(keys.deleted)) == [digest(USER).encode()]
     assert delete_user(client, keys, USER, None).events == 0
     assert export(client, keys.name, tmp_path).deleted == 1
     assert rows(tmp_path) == ["e2"] and not client.exists(keys.deleted)
+
+
+def test_what_a_user_does_after_the_deletion_stays(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    broken = {**event(1, USER).encode(), "value": "much"}
+    write(client, keys, [event(1, USER), event(2)], LONG_AGO)
+    client.xadd(keys.events, broken, id=f"{LONG_AGO + 5000}-0")
+    export(client, keys.name, tmp_path)
+    assert api.forget(client, keys, USER) == Forgotten(0, 0, True)
+    client.xadd(keys.events, broken)
+    write(client, keys, [event(3, USER)])
+    assert export(client, keys.name, tmp_path).deleted == 1
+    assert rows(tmp_path) == ["e2", "e3"]
+    old, new = sorted((tmp_path / "_rejects").iterdir())
+    assert not old.read_text() and USER in new.read_text()
+
+    delete_user(client, keys, USER, None)
+    write(client, keys, [event(4, USER)])
+    delete_user(client, keys, "another", tmp_path)
+    assert export(client, keys.name, tmp_path).deleted == 1
+    assert rows(tmp_path) == ["e2", "e4"]
+
+
+def test_who_is_deleted_again_while_an_export_runs_is_not_forgotten_to_be(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    write(client, keys, [event(1, USER)], LONG_AGO)
+    export(client, keys.name, tmp_path)
+    delete_user(client, keys, USER, None)
+    before = wanted(client, keys)
+    write(client, keys, [event(2, USER)])
+    delete_user(client, keys, USER, None)
+    done(client, keys, before)
+    assert list(wanted(client, keys)) == list(before)
+    done(client, keys, wanted(client, keys))
+    assert not client.exists(keys.deleted)
+
+
+def test_sessions_that_only_the_files_know_are_forgotten_by_the_export(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    write(client, keys, [event(1, USER, session="s1"), event(2, session="s2")], LONG_AGO)
+    export(client, keys.name, tmp_path)
+    mine, other = (keys.recent(Actor.session(name)) for name in ("s1", "s2"))
+    for key in (mine, other):
+        client.zadd(key, {"click:i1": 5})
+    assert api.forget(client, keys, USER) == Forgotten(0, 0, True)
+    export(client, keys.name, tmp_path)
+    assert not client.exists(mine) and client.exists(other)
+    assert [told for _, told in client.xrange(keys.events)] == [{b"clear": b"1"}]
 
 
 def test_another_folder_than_the_one_that_is_exported_into_leaves_it_to_be_done(
@@ -141,7 +197,9 @@ def test_where_nothing_was_ever_exported_nothing_is_left_to_do(
     client: Any, namespace: Namespace
 ) -> None:
     keys = Streams(namespace.name)
+    write(client, keys, [event(1, USER)])
     assert not delete_user(client, keys, USER, None).pending
+    assert api.forget(client, keys, USER) == Forgotten(0, 0, False)
     assert not client.exists(keys.deleted)
 
 

@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 import redis
 
-from app.contracts.events import Event, Streams
+from app.contracts.events import Event, Streams, digest
 from app.contracts.recommendations import Namespace
 from batch.errors import BadSettings, DiskUnavailable, Locked, LostLock
 from batch.events import columns
 from batch.events import export as exporter
 from batch.events import folder as folders
-from batch.events.deletion import digest
 from batch.events.export import Events, Exported, alone, export
 from batch.events.inputs import MARK
 from batch.generations.connect import connect
@@ -250,10 +249,53 @@ def test_a_second_folder_has_to_take_over(client: Any, keys: Streams, tmp_path: 
     write(client, keys, [event(1)])
     with pytest.raises(BadSettings, match="--take-over"):
         export(client, keys.name, tmp_path / "two")
+    assert not (tmp_path / "two").exists()
     assert export(client, keys.name, tmp_path / "two", take_over=True).events == 1
     assert export(client, keys.name, tmp_path / "two").events == 0
     with pytest.raises(BadSettings, match="--take-over"):
         export(client, keys.name, tmp_path / "one")
+
+
+def test_a_server_that_lost_its_data_is_read_from_the_start(
+    client: Any, keys: Streams, tmp_path: Path
+) -> None:
+    write(client, keys, [event(1)], LONG_AGO + DAY)
+    export(client, keys.name, tmp_path)
+    client.delete(keys.events, keys.exported)
+    write(client, keys, [event(2)], LONG_AGO)
+    write(client, keys, [event(3)], LONG_AGO + 2 * DAY)
+    assert export(client, keys.name, tmp_path).events == 2
+    assert rows(tmp_path) == ["e2", "e1", "e3"] and left(client, keys) == []
+    assert export(client, keys.name, tmp_path).events == 0
+
+
+def test_a_stream_that_ends_before_the_files_do_keeps_its_entries(
+    client: Any, keys: Streams, tmp_path: Path
+) -> None:
+    write(client, keys, [event(1)], LONG_AGO + DAY)
+    export(client, keys.name, tmp_path / "old")
+    client.delete(keys.events)
+    write(client, keys, [event(2)], LONG_AGO)
+    for is_known in (True, False):
+        if not is_known:
+            client.delete(keys.exported)
+        with pytest.raises(BadSettings, match="before the files .* do, .*--take-over"):
+            export(client, keys.name, tmp_path / "old")
+        assert len(left(client, keys)) == 1
+    assert export(client, keys.name, tmp_path / "new", take_over=True).events == 1
+    assert rows(tmp_path / "new") == ["e2"]
+
+
+def test_who_writes_a_file_does_not_rename_what_another_is_writing(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+
+    def slowly(beside: Path) -> None:
+        folders.write_text(beside, "one")
+        folders.replace(file, lambda other: folders.write_text(other, "another"))
+        assert file.read_text() == "another"
+
+    folders.replace(file, slowly)
+    assert file.read_text() == "one" and list(tmp_path.iterdir()) == [file]
 
 
 def test_a_full_disk_is_told_as_such_and_loses_nothing(
@@ -308,7 +350,7 @@ def test_users_who_were_deleted_go_from_old_files_and_into_no_new_one(
     client.xadd(keys.events, {**NO_EVENT, "user": "gone"}, id=f"{LONG_AGO + 9000}-0")
     export(client, keys.name, tmp_path)
     write(client, keys, [event(4, user="gone"), event(5)], LONG_AGO + DAY)
-    client.sadd(keys.deleted, digest("gone"))
+    client.hset(keys.deleted, digest("gone"), left(client, keys)[-1])
 
     done = export(client, keys.name, tmp_path)
 

@@ -91,6 +91,14 @@ def test_what_was_sent_twice_counts_once(client: Any, keys: Streams, tmp_path: P
     assert pairs(loaded(folder, str(tmp_path / "other"))) == {("u1", "i1"): 2.0}
 
 
+def test_two_who_use_the_same_id_are_both_counted(
+    client: Any, keys: Streams, tmp_path: Path
+) -> None:
+    events = [event(1), event(1, user="u2"), event(1, session="s1"), event(1, session="s1")]
+    folder = exported(client, keys, tmp_path / "events", *events)
+    assert pairs(loaded(folder)) == {("u1", "i1"): 2.0, ("u2", "i1"): 1.0}
+
+
 def test_a_weight_halves_with_each_half_life_before_the_newest_event(
     client: Any, keys: Streams, tmp_path: Path
 ) -> None:
