@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from app.contracts import environment, keys
 from app.contracts.cache_url import CacheURL
-from app.contracts.events import is_type
+from app.contracts.events import IMPRESSION, is_type
 from app.contracts.recommendations import Namespace
 from app.errors import BadSettings
 
@@ -131,6 +131,11 @@ class Settings:
         except ValueError as error:
             raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
         for type in sorted(self.excluding):
+            if type == IMPRESSION:
+                raise BadSettings(
+                    "LARDER_EVENTS_EXCLUDE names impression, but what was only shown never leaves "
+                    "a list: take it out"
+                )
             if not is_type(type):
                 raise BadSettings(
                     f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"

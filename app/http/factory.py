@@ -132,6 +132,11 @@ def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
         )
     if settings.max_age_seconds:
         log.warning("LARDER_MAX_AGE_SECONDS lets clients keep lists that events have changed")
+    if settings.auth == keys.ON and settings.url_of_events == settings.cache_url:
+        log.warning(
+            "events share the cache's server, and who has a key of a web page can fill it with "
+            "events of made-up users: name another server as LARDER_EVENTS_URL"
+        )
     return tail
 
 

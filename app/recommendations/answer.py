@@ -113,7 +113,8 @@ def of_items(
     if source == "none":
         raise UnknownUser(f"nothing follows from these items: {', '.join(items)[:200]}")
     who = b'"items":[%s]' % b",".join(map(quoted, items))
-    return _answer(generation, who, source, remembered, n, False), generation.etag
+    etag = f"{generation.etag}-{'re-ranking' if generation.model else 'exclusion'}"
+    return _answer(generation, who, source, remembered, n, False), etag
 
 
 def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:

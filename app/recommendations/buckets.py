@@ -1,6 +1,6 @@
 """What buckets hold, of many in one round trip; one that is gone is told from one without a field.
 
-It sends the commands itself: the client's pipeline spends several times as long on each.
+It sends the commands without the client's pipeline, which spends several times as long on each.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 import redis
 
 from app.cache.connect import CACHE_ERRORS, Client
+from app.cache.pipeline import Command, receive, send
 
-Command = tuple[str | bytes, ...]
 Commands = Sequence[Command]
 Answers = list[Any]
 Values = list[bytes | None]
@@ -77,7 +77,7 @@ def _begin(client: Client | None, commands: Commands) -> Callable[[], Answers] |
     if not isinstance(client, redis.Redis):
         return partial(_at_nodes, client, commands)
     try:
-        return partial(_receive, client, _send(client, commands), commands)
+        return partial(receive, client, send(client, commands), _answer, len(commands))
     except CACHE_ERRORS as error:
         return error
 
@@ -93,7 +93,7 @@ def _end(waiting: Callable[[], Answers] | Exception) -> Answers | Exception:
 
 def _ask(client: Client, commands: Commands) -> Answers:
     if isinstance(client, redis.Redis):
-        return _receive(client, _send(client, commands), commands)
+        return receive(client, send(client, commands), _answer, len(commands))
     return _at_nodes(client, commands)
 
 
@@ -108,30 +108,8 @@ def _at_nodes(client: Any, commands: Commands) -> Answers:
     return answers
 
 
-def _send(client: Any, commands: Commands) -> Any:
-    """The connection on which the answers will come; it is lent until ``_receive``."""
-    connection: Any = client.connection_pool.get_connection()
-    try:
-        connection.send_packed_command(connection.pack_commands(commands))
-    except BaseException:
-        connection.disconnect()
-        client.connection_pool.release(connection)
-        raise
-    return connection
-
-
-def _receive(client: Any, connection: Any, commands: Commands) -> Answers:
-    """Each answer; an error of the server stands in its place."""
-    try:
-        return [_answer(connection) for _ in commands]
-    except BaseException:
-        connection.disconnect()  # or the next to use it would read the answers left in it
-        raise
-    finally:
-        client.connection_pool.release(connection)
-
-
 def _answer(connection: Any) -> Any:
+    """An error of the server stands in the answer's place."""
     try:
         return connection.read_response()
     except redis.ResponseError as error:

@@ -54,9 +54,9 @@ def _known(
     k = generation.manifest.k
     if own:
         source = "personal" if own[:k] == entries[:k] else "personal+recent"
-        return Remembered(b"", recents=recents, own=own[:k], source=source)
+        return Remembered(b"", own=own[:k], source=source, version=recents.version)
     popular = _without(generation.popular.record, gone, k)
-    return Remembered(b"", recents=recents, own=popular, source="popular")
+    return Remembered(b"", own=popular, source="popular", version=recents.version)
 
 
 def _newcomer(
@@ -77,9 +77,9 @@ def _first(
 ) -> Remembered:
     k = generation.manifest.k
     if generation.model and wanted and (own := generation.model.first(wanted, gone, k)):
-        return Remembered(b"", True, recents=recents, own=own, source="recent")
+        return Remembered(b"", True, own=own, source="recent", version=recents.version)
     popular = _without(record or generation.popular.record, gone, k)
-    return Remembered(b"", True, recents=recents, own=popular, source="popular")
+    return Remembered(b"", True, own=popular, source="popular", version=recents.version)
 
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """What is asked in a request where what users do changes their lists: still one round trip."""
 
 import logging
+import zlib
 from collections.abc import Collection, Iterator, Sequence, Set
 
 from app.cache.connect import CACHE_ERRORS, Client, is_away
@@ -32,9 +33,13 @@ class LiveLookup(Lookup):
         self._tail = tail
         self._excluding = excluding
         self._streams = Streams(watcher.namespace.name)
+        named = ",".join(sorted(excluding)).encode()
+        self._rules = zlib.crc32(named), zlib.crc32(named + b"+model")
 
     def etag(self, generation: Generation, found: Remembered | None) -> str:
-        return f"{generation.etag}-{found.recents.version if found else 0:x}"
+        """It tells whom nobody knows from who did nothing: a user may have been deleted."""
+        rules = self._rules[generation.model is not None]
+        return f"{generation.etag}-{rules:x}-{f'{found.version:x}' if found else 'unknown'}"
 
     def users(
         self, generation: Generation, users: Sequence[str]

@@ -7,7 +7,6 @@ from threading import Lock
 from cachetools import LRUCache
 
 from app.contracts.events import Actor
-from app.recommendations.recent import NOTHING, Recents
 
 Entries = list[tuple[int, float]]
 Who = str | Actor
@@ -21,18 +20,16 @@ class Remembered:
     """A record and what was last rendered of it: how many entries, and their JSON.
 
     popular: the record is what is popular, for a user of whom the model knows nothing.
-    vector: what the record of a live generation has behind it.
-    recents: what the user did lately; own: the list that follows from it, in place of the record,
-    and what its source is called.
+    own: the list that follows from what the user did lately, in place of the record, and what its
+    source is called; version: that of what they did, which changes when they do more.
     """
 
     record: bytes
     popular: bool = False
     rendered: tuple[int, bytes] = (0, b"")
-    vector: bytes = b""
-    recents: Recents = NOTHING
     own: Entries | None = None
     source: str = "personal"
+    version: int = 0
 
 
 class NearCache:

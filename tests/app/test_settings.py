@@ -185,3 +185,5 @@ def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
     assert Settings(events_exclude="").excluding == frozenset()
     with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE must be types such as click,hide"):
         Settings(events_exclude="click;hide")
+    with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE names impression"):
+        Settings(events_exclude="click,impression")

@@ -281,7 +281,8 @@ def happens(url: str, key: str) -> None:
     body = json.dumps({"events": [event], "key": key})
     assert send(url, "POST", "/events", body, JSON).status == 202
     assert first(url, key) != event["item"]
-    body = json.dumps({"events": [{**event, "value": -1}], "key": key})
+    later = [{**event, "value": -1}, {**event, "type": "click"}]
+    body = json.dumps({"events": later, "key": key})
     assert send(url, "POST", "/events", body, JSON).status == 202
 
 
@@ -289,7 +290,7 @@ def is_deleted(url: str, admin: str) -> None:
     """The user of ``happens``: who has a list, an event and recents."""
     brought = {"X-API-Key": admin}
     deleted = send(url, "DELETE", "/users/u1", None, brought).json()["deleted"]
-    assert deleted == {"generations": 1, "events": 1, "recents": 1}
+    assert deleted == {"generations": 1, "events": 3, "recents": 1}
     assert get(url, "/recommendations/u1", **brought).json()["source"] == "popular"
 
 
@@ -312,13 +313,13 @@ BGSAVE, SHUTDOWN NOSAVE, REPLICAOF 127.0.0.1 1, GET other:key"""
 FORBIDDEN_BY_SELECTORS = """SET larder:1:{default}:live other, UNLINK larder:1:{default}:live,
 UNLINK larder:1:default:x:popular, UNLINK larder:1:{default}:events,
 HSET larder:1:{default}:generations a b, HSET larder:1:{default}:keys a b,
-HDEL larder:1:{default}:keys a, SADD larder:1:{default}:recent:user:u1 a"""
+HDEL larder:1:{default}:keys a, HSET larder:1:{default}:recent:user:u1 a 1"""
 """To the API's user, which Redis 6 cannot refuse while it may delete a user."""
 FORBIDDEN = {
     "api": """DEL larder:1:{default}:live, XTRIM larder:1:{default}:events MAXLEN 0,
         SET larder:1:{other}:live other, UNLINK larder:1:{other}:live,
         HSET larder:1:{other}:generations a b, XDEL larder:1:{other}:events 1-1,
-        SADD larder:1:{other}:deleted a, HVALS larder:1:{other}:generations,
+        HSET larder:1:{other}:deleted a 1, HVALS larder:1:{other}:generations,
         SET larder:1:other:x:sample a, HDEL larder:1:other:x:user:0 u1, SET other:key value,
         XADD larder:1:{other}:events * a b, ZADD larder:1:{other}:recent:user:u1 1 a,
         XREAD STREAMS larder:1:{other}:events 0, EXPIRE larder:1:{other}:live 1,

@@ -1,5 +1,6 @@
 """What a user did is gone from their next list: at once here, at the next look everywhere else."""
 
+import pickle
 import sys
 import threading
 from dataclasses import replace
@@ -12,6 +13,7 @@ import redis
 from app.contracts.events import MAX_RECENT, Actor, Streams
 from app.contracts.recommendations import Namespace
 from app.recommendations import tail
+from app.recommendations.deletion import delete
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
@@ -177,6 +179,37 @@ def test_an_etag_lasts_until_the_user_does_something(
         assert again.status_code == 304
 
 
+def test_an_etag_does_not_outlive_its_user_nor_the_settings(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        api = worker.app.test_client()
+        before, other = (api.get(f"/recommendations/{u}").headers["ETag"] for u in ("u1", "u2"))
+        delete(client, namespace, "u1")
+        worker.tail.clear()
+        answer = api.get(U1, headers={"If-None-Match": before})
+        assert (answer.status_code, answer.get_json()["source"]) == (200, "popular")
+    with following(server, namespace, events_exclude="hide") as worker:
+        api = worker.app.test_client()
+        assert api.get("/recommendations/u2", headers={"If-None-Match": other}).status_code == 200
+
+
+def test_what_is_near_does_not_grow_with_what_a_user_did(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with following(server, namespace) as worker:
+        sizes = []
+        for count in (1, MAX_RECENT):
+            _did_many(worker, "click", count)
+            worker.get(U1)
+            near = worker.watcher.near()
+            assert near is not None
+            sizes.append(len(pickle.dumps(near.get("u1"))))
+        assert sizes[1] < sizes[0] + 100
+
+
 def test_a_session_has_a_list_of_its_own(server: Server, client: Any, namespace: Namespace) -> None:
     publish_by_hand(client, namespace)
     with following(server, namespace) as here, following(server, namespace) as there:
@@ -204,6 +237,19 @@ class TestLive:
                 listed = worker.items(U1)
                 assert set(listed) <= {f"i{n}" for n in range(number - 2, 7)}
                 assert len(listed) == 3
+
+    def test_a_list_lasts_as_long_as_what_is_stored(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            lengths = [len(worker.items(U1))]
+            for number in range(1, 7):
+                worker.did("purchase", f"i{number}", "u1")
+                lengths.append(len(worker.items(f"{U1}?fallback=none")))
+            assert lengths == [3, 3, 3, 3, 2, 1, 0]
+            assert worker.get(f"{U1}?fallback=none")["source"] == "exhausted"
+            assert worker.get(U1)["source"] == "popular"
 
     def test_a_list_is_put_in_order_anew_by_what_came_after_training(
         self, server: Server, client: Any, namespace: Namespace
@@ -258,6 +304,20 @@ class TestLive:
             assert worker.get("/recommendations/newcomer")["source"] == "popular"
             worker.did("my.own", "i5", "newcomer")
             assert worker.get("/recommendations/newcomer")["source"] == "recent"
+
+    def test_an_etag_tells_whether_lists_are_put_in_order_anew(
+        self, server: Server, client: Any, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish_live(client, namespace)
+        with following(server, namespace) as worker:
+            api = worker.app.test_client()
+            paths = (U1, "/recommendations?items=i5")
+            tags = {path: api.get(path).headers["ETag"] for path in paths}
+        monkeypatch.setitem(sys.modules, "numpy", None)
+        with following(server, namespace) as worker:
+            api = worker.app.test_client()
+            for path, tag in tags.items():
+                assert api.get(path, headers={"If-None-Match": tag}).status_code == 200
 
     def test_items_that_nobody_knows_are_no_reason_for_a_list(
         self, server: Server, client: Any, namespace: Namespace
