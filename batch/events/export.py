@@ -103,7 +103,8 @@ class Exporter:
                 f"{self._path} (its id is {noted}): name that one, "
                 "or let this one get what comes from now on with --take-over"
             )
-        self._expect_later(there.until() if there else "")
+        if there is not None:
+            self._expect_later(there.until())
         ours = folder.make(self._path, self._namespace)
         ours.clean()
         until = self.note(ours)
