@@ -12,7 +12,7 @@ Scores = dict[bytes, float | None]
 def commands(
     streams: Streams, events: Sequence[Event], now_ms: int, seconds: int
 ) -> Iterator[Command]:
-    """What the events change, in their order; all keys of who did something live on."""
+    """What the events change, in their order."""
     changed: dict[Actor, tuple[Scores, Scores]] = {}
     for place, event in enumerate(events):
         score = None if event.takes_back else now_ms + place / len(events)
@@ -20,10 +20,13 @@ def commands(
             latest, lasting = changed.setdefault(actor, ({}, {}))
             (lasting if event.type in LASTING else latest)[event.recent] = score
     for actor, (latest, lasting) in changed.items():
-        yield from _changes(streams.recent(actor), latest, MAX_RECENT)
-        yield from _changes(streams.lasting(actor), lasting, MAX_LASTING)
-        for key in streams.keys_of(actor):
-            yield ("EXPIRE", key, seconds)
+        recent_key, lasting_key = streams.keys_of(actor)
+        if latest:
+            yield from _changes(recent_key, latest, MAX_RECENT)
+            yield ("EXPIRE", recent_key, seconds)
+        if lasting:
+            yield from _changes(lasting_key, lasting, MAX_LASTING)
+            yield ("EXPIRE", lasting_key, seconds)
 
 
 def _changes(key: bytes, scores: Scores, most: int) -> Iterator[Command]:
