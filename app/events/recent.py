@@ -20,18 +20,16 @@ def commands(
             latest, lasting = changed.setdefault(actor, ({}, {}))
             (lasting if event.type in LASTING else latest)[event.recent] = score
     for actor, (latest, lasting) in changed.items():
-        recent_key, lasting_key = streams.keys_of(actor)
         if latest:
-            yield from _changes(recent_key, latest, MAX_RECENT)
-            yield ("EXPIRE", recent_key, seconds)
+            yield from _changes(streams.recent(actor), latest, MAX_RECENT, seconds)
         if lasting:
-            yield from _changes(lasting_key, lasting, MAX_LASTING)
-            yield ("EXPIRE", lasting_key, seconds)
+            yield from _changes(streams.lasting(actor), lasting, MAX_LASTING, seconds)
 
 
-def _changes(key: bytes, scores: Scores, most: int) -> Iterator[Command]:
+def _changes(key: bytes, scores: Scores, most: int, seconds: int) -> Iterator[Command]:
     if gone := [member for member, score in scores.items() if score is None]:
         yield ("ZREM", key, *gone)
     if kept := [(score, member) for member, score in scores.items() if score is not None]:
         yield ("ZADD", key, *chain.from_iterable(kept))
         yield ("ZREMRANGEBYRANK", key, 0, -most - 1)
+        yield ("EXPIRE", key, seconds)
