@@ -95,7 +95,7 @@ class Settings:
     )
     recent_seconds: int = _setting(
         2_592_000,
-        "How long the recent events of a user or a session count who does nothing more.",
+        "How long a user's or session's recent events count after the last; purchases and hides apart.",
         60,
         31_536_000,
     )

@@ -12,7 +12,7 @@ Scores = dict[bytes, float | None]
 def commands(
     streams: Streams, events: Sequence[Event], now_ms: int, seconds: int
 ) -> Iterator[Command]:
-    """What the events change, in their order; all keys of who did something live on."""
+    """What the events change, in their order."""
     changed: dict[Actor, tuple[Scores, Scores]] = {}
     for place, event in enumerate(events):
         score = None if event.takes_back else now_ms + place / len(events)
@@ -20,15 +20,16 @@ def commands(
             latest, lasting = changed.setdefault(actor, ({}, {}))
             (lasting if event.type in LASTING else latest)[event.recent] = score
     for actor, (latest, lasting) in changed.items():
-        yield from _changes(streams.recent(actor), latest, MAX_RECENT)
-        yield from _changes(streams.lasting(actor), lasting, MAX_LASTING)
-        for key in streams.keys_of(actor):
-            yield ("EXPIRE", key, seconds)
+        if latest:
+            yield from _changes(streams.recent(actor), latest, MAX_RECENT, seconds)
+        if lasting:
+            yield from _changes(streams.lasting(actor), lasting, MAX_LASTING, seconds)
 
 
-def _changes(key: bytes, scores: Scores, most: int) -> Iterator[Command]:
+def _changes(key: bytes, scores: Scores, most: int, seconds: int) -> Iterator[Command]:
     if gone := [member for member, score in scores.items() if score is None]:
         yield ("ZREM", key, *gone)
     if kept := [(score, member) for member, score in scores.items() if score is not None]:
         yield ("ZADD", key, *chain.from_iterable(kept))
         yield ("ZREMRANGEBYRANK", key, 0, -most - 1)
+        yield ("EXPIRE", key, seconds)
