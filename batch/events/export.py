@@ -103,8 +103,7 @@ class Exporter:
                 f"{self._path} (its id is {noted}): name that one, "
                 "or let this one get what comes from now on with --take-over"
             )
-        if there is not None:
-            self._expect_later(there.until())
+        self._expect_later(there.until() if there else "")
         ours = folder.make(self._path, self._namespace)
         ours.clean()
         until = self.note(ours)
