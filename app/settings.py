@@ -95,7 +95,8 @@ class Settings:
     )
     recent_seconds: int = _setting(
         2_592_000,
-        "How long a user's or session's recent events count after the last; purchases and hides apart.",
+        "How long a user's or session's recent events count after the last; purchases and hides "
+        "apart.",
         60,
         31_536_000,
     )
