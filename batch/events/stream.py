@@ -2,14 +2,11 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import redis
-
 from app.contracts.events import Streams
-from app.contracts.generations import BrokenRecord
-from batch.generations.connect import Client, cache_errors
+from batch.generations.connect import Client, errors_of_keys
 from batch.generations.server import if_allowed
 
 AT_A_TIME = 5_000
@@ -108,18 +105,8 @@ class Stream:
     def _count(self, after: str, last: str = "+") -> int:
         return sum(map(len, self.between(after, last)))
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with cache_errors("the events' server"):
-            try:
-                yield
-            except redis.ResponseError as error:
-                if "WRONGTYPE" not in str(error):
-                    raise
-                raise BrokenRecord(
-                    f"{self.keys.events} or {self.keys.exported} is of another type; delete that "
-                    "key, or use another --namespace"
-                ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        return errors_of_keys("the events' server", self.keys.events, self.keys.exported)
 
 
 def _id(entries: list[Entry]) -> str:

@@ -121,13 +121,20 @@ def cache_errors(where: str = "the cache") -> Iterator[None]:
 @contextmanager
 def control_errors(space: Space[Any]) -> Iterator[None]:
     """The same for the control keys. Raises BrokenRecord when one is of another type."""
-    with cache_errors():
+    with errors_of_keys("the cache", space.live, space.generations, space.lock):
+        yield
+
+
+@contextmanager
+def errors_of_keys(where: str, *keys: str) -> Iterator[None]:
+    """As ``cache_errors``; raises BrokenRecord when one of the keys is of another type."""
+    with cache_errors(where):
         try:
             yield
         except redis.ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
             raise BrokenRecord(
-                f"{space.live}, {space.generations} or {space.lock} is of another type; "
+                f"{', '.join(keys[:-1])} or {keys[-1]} is of another type; "
                 f"delete that key, or use another --namespace"
             ) from error
