@@ -59,6 +59,10 @@ _TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
 _NUMBERS = {"time": int, "value": float, "position": int}
 
 
+Entry = tuple[bytes, Mapping[bytes, bytes]]
+"""An entry of the stream as a client gives it: its id, and its fields."""
+
+
 @dataclass(frozen=True, slots=True)
 class Streams:
     """The key names of one tenant's events; ``name`` is that of a ``Namespace``."""

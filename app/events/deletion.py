@@ -4,16 +4,14 @@ Files that were exported are beyond the API. The next export takes the user out 
 last entry of the stream at the time of the deletion.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from app.cache.connect import Client
-from app.contracts.events import Actor, Streams, digest, order
+from app.contracts.events import Actor, Entry, Streams, digest, order
 
 _ENTRIES_AT_A_TIME = 1000
-
-Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import redis
 from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
 from app.cache.link import Link
 from app.cache.resolver import Resolver
-from app.contracts.events import LASTING, Actor, Event, Streams
+from app.contracts.events import LASTING, Actor, Entry, Event, Streams
 from app.recommendations.near_cache import NearCache, Who
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
@@ -27,7 +27,6 @@ _PATIENCE_WITH_NAMES_SECONDS = 1.0
 log = logging.getLogger("larder.events")
 
 Id = tuple[int, int]
-Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 
 class Tail:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from app.contracts.events import Event, Streams
+from app.contracts.events import Entry, Event, Streams
 from app.contracts.generations import BrokenRecord
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.events.export import Exported
 from batch.events.export import export as run
-from batch.events.stream import Entry, Stream
+from batch.events.stream import Stream
 from batch.generations.connect import Client, connect
 from batch.generations.server import warn_of_eviction
 

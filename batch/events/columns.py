@@ -19,13 +19,13 @@ from app.contracts.events import (
     MAX_PROPERTIES_BYTES,
     MAX_TEXT_BYTES,
     MAX_VALUE,
+    Entry,
     Event,
     is_type,
     ms_of,
 )
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES
-from batch.events.stream import Entry
 
 CLEAR = b"clear"
 """The field of an entry that tells workers of the API something; it is no event."""

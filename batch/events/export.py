@@ -16,13 +16,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
-from app.contracts.events import Actor, Streams, digest, ms_of, order
+from app.contracts.events import Actor, Entry, Streams, digest, ms_of, order
 from app.contracts.generations import Manifest, Space
 from batch.errors import BadSettings, LostLock
 from batch.events import columns, deletion, folder
 from batch.events.deletion import Deleted, Gone
 from batch.events.folder import Folder
-from batch.events.stream import Entry, Stream
+from batch.events.stream import Stream
 from batch.generations.connect import Client, cache_errors
 from batch.generations.lock import Lease, hold
 from batch.interactions.table import database

@@ -1,11 +1,11 @@
 """The stream of events as batch sees it: read on from an entry, look at its ends, trim it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from app.contracts.events import Streams
+from app.contracts.events import Entry, Streams
 from batch.generations.connect import Client, errors_of_keys
 from batch.generations.server import if_allowed
 
@@ -13,9 +13,6 @@ AT_A_TIME = 5_000
 """Entries of one answer of the server, which does nothing else meanwhile."""
 RATED_SECONDS = 60
 _BLOCK_MS = 1_000
-
-Entry = tuple[bytes, Mapping[bytes, bytes]]
-"""The id of an entry, and its fields."""
 
 
 @dataclass(frozen=True, slots=True)
