@@ -8,8 +8,8 @@ from flask import current_app
 
 from app.events.stream import Stream
 from app.recommendations.answer import Answers, LiveAnswers
+from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup
-from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 
 

@@ -13,7 +13,7 @@ from app.contracts.recommendations import SAMPLE_SIZE
 from app.errors import CacheUnavailable, DeletionForbidden, SampleForbidden
 from app.events.deletion import forget, tell
 from app.recommendations.deletion import delete
-from app.recommendations.tail import Tail
+from app.recommendations.live.tail import Tail
 
 bp = Blueprint("users", __name__)
 

@@ -30,9 +30,9 @@ from app.http.keys.limits import Limits
 from app.http.workers import Worker, this_worker
 from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.factors import can_lay_out
-from app.recommendations.live_lookup import LiveLookup
+from app.recommendations.live.lookup import LiveLookup
+from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup
-from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable, UnknownUser
-from app.recommendations.following import from_items
 from app.recommendations.generation import Generation, quoted
-from app.recommendations.live_lookup import LiveLookup
+from app.recommendations.live.following import from_items
+from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
 from app.recommendations.near_cache import Remembered
 from app.recommendations.watcher import Listener

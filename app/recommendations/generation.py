@@ -30,7 +30,7 @@ def quoted(text: str) -> bytes:
 
 
 class Model(Protocol):
-    """Knows how far items are to the taste of who did something; ``live.Model`` is one."""
+    """Knows how far items are to the taste of who did something; ``model.Model`` is one."""
 
     def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
         """These items in the order of a known user's vector after events of those weights."""

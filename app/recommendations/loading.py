@@ -92,9 +92,9 @@ class Loader:
         if factors is None or not self._events:
             return None
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # requests have threads of their own
-        from app.recommendations import live  # here, so that numpy is loaded only when in use
+        from app.recommendations import model  # here, so that numpy is loaded only when in use
 
-        return live.Model(factors)
+        return model.Model(factors)
 
     def _head(self, client: Client, name: str) -> tuple[Manifest, bytes]:
         pipeline = client.pipeline(transaction=False)

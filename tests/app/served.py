@@ -9,7 +9,7 @@ from flask import Flask
 
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
-from app.recommendations.tail import Tail
+from app.recommendations.live.tail import Tail
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from tests.servers import Server

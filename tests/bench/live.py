@@ -23,11 +23,11 @@ from scipy.sparse import csr_matrix
 from app.contracts.events import MAX_RECENT, Recent
 from app.contracts.recommendations import MODEL, Namespace, decode_record
 from app.recommendations.factors import Factors, laid_out
-from app.recommendations.following import remember
 from app.recommendations.generation import Generation
-from app.recommendations.live import Model
+from app.recommendations.live.following import remember
+from app.recommendations.live.recent import NOTHING, Recents
+from app.recommendations.model import Model
 from app.recommendations.near_cache import Entries, NearCache, Remembered
-from app.recommendations.recent import NOTHING, Recents
 from batch.command.table import table
 from batch.datasets import movielens
 from batch.generations.lock import hold

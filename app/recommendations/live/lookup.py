@@ -9,14 +9,14 @@ from app.cache.link import Link
 from app.contracts.events import Actor, Streams
 from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable
-from app.recommendations import recent
 from app.recommendations.buckets import Answers, Asked, Found, ask_both, questions, read
-from app.recommendations.following import remember
 from app.recommendations.generation import Generation
+from app.recommendations.live import recent
+from app.recommendations.live.following import remember
+from app.recommendations.live.recent import NOTHING, Recents
+from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup, by_bucket, records_of
 from app.recommendations.near_cache import Remembered
-from app.recommendations.recent import NOTHING, Recents
-from app.recommendations.tail import Tail
 from app.recommendations.watcher import Watcher
 
 log = logging.getLogger("larder.events")

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from app.contracts.events import ms_of
 from app.contracts.recommendations import decode_record, split_value, unmark
 from app.recommendations.generation import Generation
+from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.near_cache import Entries, Remembered
-from app.recommendations.recent import NOTHING, Recents
 
 MOST_ITEMS = 20
 """So many of the latest items move a list; all of them leave it."""

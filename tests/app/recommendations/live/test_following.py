@@ -12,8 +12,8 @@ import redis
 
 from app.contracts.events import MAX_RECENT, Actor, Streams
 from app.contracts.recommendations import Namespace
-from app.recommendations import tail
 from app.recommendations.deletion import delete
+from app.recommendations.live import tail
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations

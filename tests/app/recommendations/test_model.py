@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.contracts.recommendations import rows_of_chunk
 from app.recommendations.factors import Factors, laid_out
-from app.recommendations.live import Model
+from app.recommendations.model import Model
 from tests.generations import MANIFEST
 
 Doubles = NDArray[np.float64]
