@@ -39,10 +39,26 @@ LOGGING: dict[str, Any] = {"handlers": {}, "loggers": {"_granian": {}}}
 log = logging.getLogger("larder.granian")
 
 
+class Worker(mp.WorkerProcess):
+    """Of two threads that wait for a process Python tells the later one that it lives on.
+
+    granian has two such threads, and would kill what has ended, and say that it refused to.
+    """
+
+    def is_alive(self) -> bool:
+        """Whether the kernel still has it."""
+        try:
+            os.kill(self.inner.pid, 0)
+        except ProcessLookupError:
+            return False
+        return bool(super().is_alive())
+
+
 def serve(settings: Settings, address: Path | tuple[str, int]) -> int:
     """Run at the address that was found listenable until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     logging.getLogger("_granian").addFilter(_is_news)
+    vars(mp)["WorkerProcess"] = Worker
     folder = Folder.make_if_possible(log.error)
     try:
         server = Granian(
