@@ -45,8 +45,11 @@ def refresh(
     spark: SparkOptions | None,
     cache: CacheOptions,
     events_url: str = "",
-) -> None:
-    """Export events where there are any to train on; judge, train and publish."""
+) -> str:
+    """Export events where there are any to train on; judge, train and publish.
+
+    Returns the name of the generation.
+    """
     if terms.stored and model.feedback == "explicit":
         raise BadSettings(
             "--live follows what users choose, and --feedback explicit learns how they rate it: "
@@ -82,6 +85,7 @@ def refresh(
         f"documents{' and factors' * bool(manifest.factors)} take "
         f"{manifest.machine_bytes / 1e6:,.1f} MB on each machine of the API"
     )
+    return manifest.generation
 
 
 def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import pytest
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
+from app.contracts.refreshes import refreshes_key
 from app.http.factory import create_app
 from app.http.keys.scopes import scope_of
 from app.settings import Settings, variable
@@ -100,6 +101,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.generations,
         space.lock,
         keys_key("shop"),
+        refreshes_key("shop"),
         streams.events,
         Events("shop").lock,
         streams.exported,
