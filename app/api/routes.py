@@ -22,4 +22,11 @@ def route_of(path: str) -> str:
         return "similar"
     if path.startswith("/users/") and path not in ROUTES:
         return "user"
+    if is_explorer(path):
+        return "explorer"
     return ROUTES.get(path, "other")
+
+
+def is_explorer(path: str) -> bool:
+    """Whether a page of the explorer, or what belongs to one, is asked for."""
+    return path == "/explorer" or path.startswith("/explorer/")

@@ -5,10 +5,11 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 
+from app.api.routes import is_explorer
 from app.contracts.generations import BrokenRecord
 from app.errors import ServingError
 
@@ -52,6 +53,8 @@ def _detail(error: HTTPException) -> str:
         return error.description or error.name
     if request.path == "/metrics":
         return "this deployment has no metrics: set LARDER_METRICS=true to have them"
+    if is_explorer(request.path) and not current_app.config["LARDER"].explorer:
+        return "this deployment has no explorer: set LARDER_EXPLORER=true to have it"
     return "nothing is at this path: GET / lists all that can be asked"
 
 

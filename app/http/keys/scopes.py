@@ -1,5 +1,6 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
+from app.api.routes import is_explorer
 from app.contracts.keys import ADMIN, EVENTS, READ
 
 _OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js")
@@ -15,6 +16,8 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if takes_events(path):
         return EVENTS
+    if is_explorer(path):
+        return ADMIN
     return READ if method in ("GET", "HEAD", "POST") else ADMIN
 
 
