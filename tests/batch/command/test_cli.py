@@ -386,6 +386,7 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "k": 3,
         "stored": 0,
         "similar": False,
+        "follows": "exclusion",
         "engine": "implicit",
         "forced": False,
     }
