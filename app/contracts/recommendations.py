@@ -41,6 +41,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import secrets
 import struct
 import zlib
@@ -67,6 +68,8 @@ EMPTY_BUCKET = {b"": b""}
 POPULAR_BIT = 1 << 31
 
 POPULAR, SAMPLE, MODEL = "popular", "sample", "model"
+
+RERANKING, NEIGHBOURS, EXCLUSION = "re-ranking", "neighbours", "exclusion"
 
 
 def user_part(bucket: int) -> str:
@@ -202,6 +205,14 @@ def split_value(value: bytes, factors: int) -> tuple[bytes, bytes]:
     return (value[:end], value[end:]) if end >= 0 else (value, b"")
 
 
+def follows(factors: int, similar_buckets: int) -> str:
+    """How a generation follows users: RERANKING by factors, else by NEIGHBOURS of what they did.
+
+    Where it has neither, EXCLUSION of what they did from their lists is all.
+    """
+    return RERANKING if factors else NEIGHBOURS if similar_buckets else EXCLUSION
+
+
 def rows_of_chunk(factors: int) -> int:
     """How many items' factors a chunk holds."""
     return max(1, FACTOR_CHUNK_BYTES // (2 * factors))
@@ -234,21 +245,25 @@ def nobody() -> bytes:
     return b"\xfe" + secrets.token_bytes(8)
 
 
-def without(sample: bytes, user: str) -> bytes:
-    """The sample as long as before but without that user. Raises BrokenRecord."""
-    kept = [each for each in decode_sample(sample) if each != user]
-    return json.dumps(kept).encode().ljust(len(sample))
+def blank(sample: bytes, user: str) -> tuple[int, bytes] | None:
+    """Where a user stands in a sample, and what to write there in place; None for who does not.
+
+    The sample keeps its length, and who are deleted at the same time do not undo each other.
+    """
+    text = json.dumps(user).encode()
+    found = re.search(rb"(?<=[\[ ])" + re.escape(text), sample)
+    return (found.start(), b'""'.ljust(len(text))) if found else None
 
 
 def decode_sample(sample: bytes) -> list[str]:
-    """The users of a sample. Raises BrokenRecord."""
+    """The users of a sample but for those that are blank. Raises BrokenRecord."""
     try:
         users = json.loads(sample)
     except (ValueError, RecursionError) as error:
         raise BrokenRecord(f"a sample is not JSON: {error}") from error
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise BrokenRecord("a sample is not a JSON array of texts")
-    return users
+    return [user for user in users if user]
 
 
 def chunk_count(items: int) -> int:
@@ -312,6 +327,7 @@ class Manifest(generations.Manifest):
     ``similar_buckets`` is 0 in a generation that was published without similar items.
     ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
     entries a user's record has (as far as there are items), and ``factors`` how long a vector is.
+    ``follows``: see ``follows``; empty in a generation from before that was said.
     """
 
     generation: str
@@ -336,6 +352,7 @@ class Manifest(generations.Manifest):
     stored: int = 0
     factors: int = 0
     events_until: str = ""
+    follows: str = ""
     schema: int = SCHEMA
 
     @property

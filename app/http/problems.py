@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from app.api.routes import is_explorer
 from app.contracts.generations import BrokenRecord
@@ -20,6 +25,7 @@ log = logging.getLogger("larder.api")
 
 
 TOO_SLOW = "the head and the body of a request must each be there within {:g} seconds"
+TOO_LARGE = "the body must be at most {} bytes (LARDER_MAX_BODY_BYTES): send less at a time"
 CUT_SHORT = "the request ended before all of it was there"
 
 
@@ -49,6 +55,8 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _detail(error: HTTPException) -> str:
+    if isinstance(error, RequestEntityTooLarge):
+        return TOO_LARGE.format(current_app.config["MAX_CONTENT_LENGTH"])
     if not isinstance(error, NotFound):
         return error.description or error.name
     if request.path == "/metrics":
