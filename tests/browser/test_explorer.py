@@ -1,0 +1,191 @@
+"""The explorer in a real Chromium, on real films: by keyboard and mouse, light and dark, small.
+
+Screenshots of all pages stay in ``browser-report``; ``make picture`` makes the README's of one.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+
+from app.contracts.recommendations import Namespace
+from batch.datasets.movielens import SMALL
+from tests.app.wire import get
+from tests.servers import Api, Server, run_here, wait_until
+
+SPACE = Namespace("explored")
+REPORT = Path(__file__).parents[2] / "browser-report"
+USER = "15"
+FILM = ("1", "Toy Story (1995)")
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1100, "height": 800}
+PAGES = {
+    "home": "",
+    "users": "users?q=1",
+    "user": f"user?id={USER}",
+    "items": "items?q=toy",
+    "item": f"item?id={FILM[0]}",
+    "generations": "generations",
+    "events": "events",
+    "problem": "item?id=none",
+}
+
+
+@pytest.fixture(scope="module")
+def api(server: Server) -> Iterator[Api]:
+    """Two generations of films, of which the second knows less; a third run failed."""
+    variables = {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": SPACE.name}
+    films = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
+    films += ["--preset", "ml-latest", "--live", "--iterations", "4", "--max-drop", "1"]
+    for factors in ("32", "8"):
+        done = run_here("refresh", *films, "--factors", factors, variables=variables)
+        assert done.returncode == 0, done.stderr
+    assert run_here("refresh", "nothing.csv", variables=variables).returncode == 2
+    settings = {"events": "true", "explorer": "true", "workers": "2"}
+    with Api(server.url, SPACE.name, **settings) as started:
+        wait_until(lambda: get(started.url, "/health/ready").status == 200)
+        yield started
+
+
+class Watched:
+    """What must never happen on a page: an error, or a request that leaves this machine."""
+
+    def __init__(self, page: Page) -> None:
+        self.said: list[str] = []
+        page.on("console", lambda told: self.said.append(told.text) if told.type == "error" else 0)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if urlsplit(request.url).hostname != "127.0.0.1":
+            self.said.append(f"a request to {request.url}")
+
+    def found(self) -> list[str]:
+        """Without what the browser says of an answer that is an error, which the page shows."""
+        return [each for each in self.said if "Failed to load resource" not in each]
+
+
+@pytest.fixture
+def visitor(chromium: Any, api: Api) -> Iterator[BrowserContext]:
+    context = chromium.new_context(viewport=DESK, base_url=f"{api.url}/explorer/")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(visitor: BrowserContext) -> Iterator[Page]:
+    page = visitor.new_page()
+    watched = Watched(page)
+    yield page
+    assert watched.found() == []
+
+
+def live(api: Api) -> str:
+    return str(get(api.url, "/generation").json()["generation"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_no_barrier_and_fits_a_phone(page: Page, name: str, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    for width, size in (("desk", DESK), ("phone", PHONE)):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.goto(PAGES[name])
+        found = Axe().run(page)
+        assert not found.response["violations"], found.generate_report()
+        wide, shown = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= shown, f"{name} scrolls sideways: {wide} of {shown}"
+        REPORT.mkdir(exist_ok=True)
+        page.screenshot(path=REPORT / f"{name}-{scheme}-{width}.png", full_page=True)
+
+
+def test_users_are_found_while_somebody_types(page: Page) -> None:
+    page.goto("users")
+    expect(page.locator("#found")).to_contain_text("671 of the 671")
+    page.get_by_label("A user id, or a part of one").press_sequentially("66")
+    expect(page.locator("#found")).to_contain_text("16 of the 671")
+    assert page.url.endswith("/users"), "nothing was loaded but a part of the page"
+    page.get_by_role("link", name="661", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("User 661")
+    expect(page.locator(".card")).to_have_count(10)
+
+
+def test_it_works_without_a_script(chromium: Any, api: Api) -> None:
+    context = chromium.new_context(java_script_enabled=False, base_url=f"{api.url}/explorer/")
+    page = context.new_page()
+    page.goto("items")
+    page.get_by_label("An id, or a word of what is known of the item").fill("toy story")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name=FILM[1]).click()
+    assert page.get_by_role("heading", level=1).text_content() == FILM[1]
+    assert page.locator(".card").count() == 10
+    assert "users of the sample" in str(page.locator("main").text_content())
+    context.close()
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    page.goto("user?id=15")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator(".card a").first).to_be_focused()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.locator("summary:focus").count():
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Delete 15 for good")).to_be_visible()
+
+
+def test_two_generations_are_compared(page: Page) -> None:
+    page.goto("generations")
+    expect(page.get_by_role("img", name="nDCG by generation")).to_be_visible()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("main")).to_contain_text("of a list stayed")
+    expect(page.get_by_role("heading", name="Entered most lists")).to_be_visible()
+    assert re.search(r"On the mean, [1-9]", str(page.locator("main").text_content()))
+    page.screenshot(path=REPORT / "compare.png", full_page=True)
+
+
+def test_somebody_rolls_back_and_forward_again(page: Page, api: Api) -> None:
+    before = live(api)
+    page.goto("generations")
+    for _ in range(2):
+        page.locator(".danger summary").first.click()
+        page.get_by_role("button", name="Make ").first.click()
+        expect(page.get_by_role("status")).to_contain_text("It is live again")
+    wait_until(lambda: live(api) == before)
+    page.goto("")
+    expect(page.locator("tbody tr").first).to_contain_text("rollback")
+
+
+def test_somebody_is_deleted(page: Page, api: Api) -> None:
+    page.goto("user?id=100")
+    expect(page.locator("main")).to_contain_text("The list is personal")
+    page.locator("summary", has_text="Delete this user").click()
+    page.get_by_role("button", name="Delete 100 for good").click()
+    expect(page.get_by_role("status")).to_contain_text("deleted")
+    expect(page.locator("main")).to_contain_text("The list is popular")
+    wait_until(lambda: get(api.url, "/recommendations/100").json()["source"] == "popular")
+
+
+def test_another_site_changes_nothing(chromium: Any, api: Api) -> None:
+    before = live(api)
+    page = chromium.new_page()
+    page.set_content(
+        f'<form method="post" action="{api.url}/explorer/rollback">'
+        '<input name="generation" value="x"><button>Win</button></form>'
+    )
+    with page.expect_response(f"{api.url}/explorer/rollback") as answered:
+        page.get_by_role("button").click()
+    assert answered.value.status == 403
+    assert live(api) == before
+    page.close()
