@@ -1,8 +1,9 @@
 """The explorer in a real Chromium, on real films: by keyboard and mouse, light and dark, small.
 
-Screenshots of all pages stay in ``browser-report``; ``make picture`` makes the README's of one.
+Screenshots of all pages stay in ``browser-report``; ``make picture`` puts one of them into the README.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,14 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from app.contracts.recommendations import Namespace
 from batch.datasets.movielens import SMALL
-from tests.app.wire import get
+from tests.app.wire import get, send
 from tests.servers import Api, Server, run_here, wait_until
 
 SPACE = Namespace("explored")
 REPORT = Path(__file__).parents[2] / "browser-report"
 USER = "15"
 FILM = ("1", "Toy Story (1995)")
+JSON = {"Content-Type": "application/json"}
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1100, "height": 800}
 PAGES = {
@@ -102,8 +104,17 @@ def test_a_page_has_no_barrier_and_fits_a_phone(page: Page, name: str, scheme: A
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert wide <= shown, f"{name} scrolls sideways: {wide} of {shown}"
-        REPORT.mkdir(exist_ok=True)
         page.screenshot(path=REPORT / f"{name}-{scheme}-{width}.png", full_page=True)
+
+
+def test_the_picture_of_the_readme_is_made(page: Page, api: Api) -> None:
+    clicked = {"type": "click", "user": USER, "item": FILM[0]}
+    assert send(api.url, "POST", "/events", json.dumps(clicked), JSON).status == 202
+    page.set_viewport_size({"width": 960, "height": 640})
+    page.goto(PAGES["user"])
+    expect(page.locator("main")).to_contain_text("personal+recent")
+    page.screenshot(path=REPORT / "picture.png")
+    assert (REPORT / "picture.png").stat().st_size < 150_000
 
 
 def test_users_are_found_while_somebody_types(page: Page) -> None:
