@@ -1,6 +1,6 @@
 """The explorer in a real Chromium, on real films: by keyboard and mouse, light and dark, small.
 
-Screenshots of all pages stay in ``browser-report``; ``make picture`` puts one of them into the README.
+Screenshots of all pages stay in ``browser-report``; ``make picture`` puts one into the README.
 """
 
 import json
