@@ -21,7 +21,8 @@ def remember(
     """
     if value is None:
         return _newcomer(generation, b"", recents, excluding) if recents.told else None
-    record, vector = split_value(value, generation.manifest.factors)
+    manifest = generation.manifest
+    record, vector, _ = split_value(value, manifest.factors, manifest.history)
     remembered = Remembered(*unmark(record))
     if not recents.told:
         return remembered
