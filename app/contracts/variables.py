@@ -50,6 +50,7 @@ BATCH = frozenset(
         "LARDER_EXPIRES",
         "LARDER_FACTORS",
         "LARDER_FEEDBACK",
+        "LARDER_FILTER_COLUMNS",
         "LARDER_FOLDER",
         "LARDER_FORCE",
         "LARDER_HALF_LIFE",

@@ -75,7 +75,7 @@ class Watcher:
         self._wake = Event()
         self._has_looked = Event()
         self._resolver = Resolver(told=self._wake.set)
-        self._loader = Loader(settings, self._open, settings.events)
+        self._loader = Loader(settings, self._open)
         self._thread: Thread | None = None
 
     def start(self) -> None:

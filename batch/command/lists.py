@@ -24,6 +24,7 @@ from batch.generations.connect import Client, connect
 from batch.generations.publish import turn
 from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
+from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
 from batch.recommendations import pipeline
@@ -67,7 +68,9 @@ def refresh(
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
-        documents = _fitting(client, found, _documents(found.items, described), terms)
+        plain = _documents(found.items, described)
+        columns = _columns(found.items, described)
+        documents = _fitting(client, found, plain, terms, columns)
         manifest = pipeline.refresh(
             ours,
             found,
@@ -75,6 +78,7 @@ def refresh(
             terms,
             progress,
             lambda quality: click.echo(report.quality(quality)),
+            columns,
         )
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
@@ -95,6 +99,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
+    _columns(found.items, described)
     if as_json:
         click.echo(json.dumps(report.check_json(found, described), ensure_ascii=False))
 
@@ -161,6 +166,7 @@ def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None)
         layout,
         items.document_columns,
         types=items.document_types,
+        filters=items.filter_columns,
         rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )
@@ -177,8 +183,17 @@ def _documents(
     return map(encode_document, known, described.json_objects(known))
 
 
+def _columns(known: Sequence[str], described: Items | None) -> Packed:
+    """What requests may filter by. Raises BadInteractions."""
+    return Packed() if described is None else Packed.of(described.columns, known)
+
+
 def _fitting(
-    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], terms: Terms
+    client: Client,
+    found: pipeline.Candidate,
+    documents: Iterable[bytes],
+    terms: Terms,
+    columns: Packed,
 ) -> Iterable[bytes]:
     """The documents again. Raises CacheUnavailable when the lists will surely not fit."""
     remaining = iter(documents)
@@ -190,7 +205,7 @@ def _fitting(
             items=len(found.items),
             k=min(terms.k, len(found.items)),
             id_bytes=mean(ids),
-            document_bytes=mean(map(len, some)),
+            document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
             factors=found.settings["factors"] if terms.stored else 0,
