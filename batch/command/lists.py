@@ -27,6 +27,7 @@ from batch.generations.connect import Client, connect
 from batch.generations.publish import Turn, turn
 from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
+from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
 from batch.progress import Progress
@@ -80,9 +81,11 @@ def refresh(
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
-        documents = _fitting(client, found, _documents(found.items, described), terms)
+        plain = _documents(found.items, described)
+        columns = _columns(found.items, described)
+        documents = _fitting(client, found, plain, terms, columns)
         was_live = ours.generations.live_manifest()
-        manifest = _published(ours, found, documents, terms, progress, page)
+        manifest = _published(ours, found, documents, terms, progress, page, columns)
     if page:
         page.published(manifest)
     click.echo(
@@ -105,6 +108,7 @@ def _published(
     terms: Terms,
     progress: Progress,
     page: Page | None,
+    columns: Packed,
 ) -> Manifest:
     def judged(quality: pipeline.Quality) -> None:
         click.echo(report.quality(quality))
@@ -114,7 +118,7 @@ def _published(
     if page:
         page.before = ours.generations.published()
     try:
-        return pipeline.refresh(ours, found, documents, terms, progress, judged)
+        return pipeline.refresh(ours, found, documents, terms, progress, judged, columns)
     except NotGoodEnough as error:
         if page:
             page.refused(error)
@@ -132,6 +136,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
+    _columns(found.items, described)
     if as_json:
         click.echo(json.dumps(report.check_json(found, described), ensure_ascii=False))
 
@@ -198,6 +203,7 @@ def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None)
         layout,
         items.document_columns,
         types=items.document_types,
+        filters=items.filter_columns,
         rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )
@@ -214,8 +220,17 @@ def _documents(
     return map(encode_document, known, described.json_objects(known))
 
 
+def _columns(known: Sequence[str], described: Items | None) -> Packed:
+    """What requests may filter by. Raises BadInteractions."""
+    return Packed() if described is None else Packed.of(described.columns, known)
+
+
 def _fitting(
-    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], terms: Terms
+    client: Client,
+    found: pipeline.Candidate,
+    documents: Iterable[bytes],
+    terms: Terms,
+    columns: Packed,
 ) -> Iterable[bytes]:
     """The documents again. Raises CacheUnavailable when the lists will surely not fit."""
     remaining = iter(documents)
@@ -227,7 +242,7 @@ def _fitting(
             items=len(found.items),
             k=min(terms.k, len(found.items)),
             id_bytes=mean(ids),
-            document_bytes=mean(map(len, some)),
+            document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
             factors=found.settings["factors"] if terms.stored else 0,

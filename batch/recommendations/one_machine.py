@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from app.contracts.recommendations import Namespace
 from batch.events.inputs import Inputs, Weighed
 from batch.events.load import exported_until, load_all, load_both
+from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
@@ -106,6 +107,7 @@ class LocalCandidate:
         k: int,
         progress: Progress,
         stored: int = 0,
+        columns: Packed = Packed(),
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
         factors = _fit(self.model, seen, "train on all", progress)
@@ -125,6 +127,7 @@ class LocalCandidate:
             popular=popular_list(crowd.share, popular_entries(k, stored)),
             documents=documents,
             live=Live.of(factors) if stored else None,
+            columns=columns,
         )
 
 

@@ -73,7 +73,8 @@ def _lists(
             pipeline.hget(*manifest.user_place(namespace, user))
         for user, value in zip(some, pipeline.execute(), strict=True):
             if value is not None:  # else deleted meanwhile
-                record, is_popular = unmark(split_value(value, manifest.factors)[0])
+                stored, *_ = split_value(value, manifest.factors, manifest.history)
+                record, is_popular = unmark(stored)
                 yield UserList(user, not is_popular, decode_record(record)[: manifest.k])
 
 
