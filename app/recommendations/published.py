@@ -80,12 +80,15 @@ def lists(
     asked = by_bucket(places.values())
     records = records_of(asked, fetch(client, asked))
     return {
-        user: decode_record(unmark(split_value(records[place], manifest.factors)[0])[0])[
-            : manifest.k
-        ]
+        user: _entries(manifest, records[place])
         for user, place in places.items()
         if place in records
     }
+
+
+def _entries(manifest: Manifest, value: bytes) -> Entries:
+    record, *_ = split_value(value, manifest.factors, manifest.history)
+    return decode_record(unmark(record)[0])[: manifest.k]
 
 
 def documents(
