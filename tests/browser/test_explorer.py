@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from app.contracts.recommendations import Namespace
 from batch.datasets.movielens import SMALL
@@ -59,9 +59,13 @@ class Watched:
 
     def __init__(self, page: Page) -> None:
         self.said: list[str] = []
-        page.on("console", lambda told: self.said.append(told.text) if told.type == "error" else 0)
+        page.on("console", self._told)
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", self._asked)
+
+    def _told(self, told: ConsoleMessage) -> None:
+        if told.type == "error":
+            self.said.append(told.text)
 
     def _asked(self, request: Any) -> None:
         if urlsplit(request.url).hostname != "127.0.0.1":
