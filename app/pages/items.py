@@ -43,7 +43,7 @@ def _search(generation: Generation, part: str) -> list[dict[str, Any]]:
 def item() -> Response:
     """An item, what is similar to it, and how many of the sample get it."""
     name, generation = asked("id"), sources().watcher.live()
-    index = generation.find(name) if generation.find else None
+    index = generation.find(name)
     if index is None:
         raise UnknownItem(f"the live generation does not hold item {name!r}")
     told = {

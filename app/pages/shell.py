@@ -113,7 +113,7 @@ def events_now() -> dict[str, Any] | None:
 
 def document_of(generation: Generation, item: str) -> dict[str, Any]:
     """What is known of an item; its id alone where the generation does not hold it."""
-    index = generation.find(item) if generation.find else None
+    index = generation.find(item)
     return {"item": item} if index is None else document_at(generation, index)
 
 
