@@ -40,6 +40,11 @@ class File:
     last: str
 
     @property
+    def rows(self) -> str:
+        """SQL for its events."""
+        return f"read_parquet({literal(str(self.path))}, hive_partitioning = false)"
+
+    @property
     def rejects(self) -> Path:
         """Where the entries that are no events are, if there are any."""
         return self.path.parent.parent / REJECTS / f"{self.first}.jsonl"
