@@ -12,7 +12,7 @@ from statistics import mean
 
 import click
 
-from app.contracts.recommendations import encode_document
+from app.contracts.recommendations import encode_document, usual_history
 from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
@@ -57,7 +57,7 @@ def refresh(
     rejects = reading.rejects_file
     _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
-    platform = _platform(model, spark, terms.stored)
+    platform = _platform(model, spark, terms.stored, terms.history)
     progress = for_this_terminal()
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
@@ -132,7 +132,9 @@ def _to_people(as_json: bool) -> Callable[[str], None]:
     return partial(click.echo, err=as_json)
 
 
-def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipeline.Platform:
+def _platform(
+    model: Model, spark: SparkOptions | None, stored: int = 0, history: int = 0
+) -> pipeline.Platform:
     if model.engine == "implicit":
         return OneMachine(_engine(model, spark), model.repeat)
     from batch.spark import java
@@ -140,7 +142,7 @@ def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipe
     java.require()
     from batch.recommendations.cluster.platform import Cluster
 
-    return Cluster(model, spark or SparkOptions(), stored)
+    return Cluster(model, spark or SparkOptions(), stored, history)
 
 
 def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
@@ -209,6 +211,7 @@ def _fitting(
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
             factors=found.settings["factors"] if terms.stored else 0,
+            history=usual_history(terms.history, found.interactions, found.users),
         ),
         free_bytes(client),
     )
