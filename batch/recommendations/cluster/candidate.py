@@ -124,6 +124,7 @@ class ClusterCandidate:
         progress: Progress,
         stored: int = 0,
         columns: Packed = Packed(),
+        history: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.learner, view, "train on all", progress, self.stack)
@@ -140,6 +141,7 @@ class ClusterCandidate:
             stored,
             self.hidden,
             columns,
+            history,
         )
 
 
