@@ -43,7 +43,8 @@ class Model(Protocol):
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model: None where nothing follows what users do.
+    find: see ``Documents``. model: None where nothing follows what users do. deletion: a text that
+    changes when a user is taken out of it, which is the one way in which lists change.
     """
 
     manifest: Manifest
@@ -52,11 +53,12 @@ class Generation:
     near: NearCache
     find: Finding | None = None
     model: Model | None = None
+    deletion: str = ""
 
     @property
     def etag(self) -> str:
-        """Within a generation and a version of the rendering, the answer of a URL never changes."""
-        return f"{self.manifest.generation}-{RENDERING}"
+        """While it and the version of the rendering stay, so does the answer of a URL."""
+        return f"{self.manifest.generation}-{RENDERING}{self.deletion}"
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -56,7 +56,7 @@ def what_was_bought_does_not_come_back(cluster: Cluster) -> str:
 
 def _line(said: str, words: str) -> str:
     """The line that holds them. Raises Failed."""
-    found = [line.strip() for line in said.splitlines() if words in line]
+    found = [line.strip(" -") for line in said.splitlines() if words in line]
     expect(found, f"nothing is said of {words}: {said[-1500:]}")
     return found[0]
 
