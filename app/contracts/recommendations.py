@@ -70,6 +70,8 @@ POPULAR_BIT = 1 << 31
 
 POPULAR, SAMPLE, MODEL = "popular", "sample", "model"
 
+RERANKING, NEIGHBOURS, EXCLUSION = "re-ranking", "neighbours", "exclusion"
+
 
 def user_part(bucket: int) -> str:
     return f"user:{bucket}"
@@ -208,6 +210,14 @@ def split_value(value: bytes, factors: int) -> tuple[bytes, bytes]:
     return (value[:end], value[end:]) if end >= 0 else (value, b"")
 
 
+def follows(factors: int, similar_buckets: int) -> str:
+    """How a generation follows users: RERANKING by factors, else by NEIGHBOURS of what they did.
+
+    Where it has neither, EXCLUSION of what they did from their lists is all.
+    """
+    return RERANKING if factors else NEIGHBOURS if similar_buckets else EXCLUSION
+
+
 def rows_of_chunk(factors: int) -> int:
     """How many items' factors a chunk holds."""
     return max(1, FACTOR_CHUNK_BYTES // (2 * factors))
@@ -322,6 +332,7 @@ class Manifest(generations.Manifest):
     ``similar_buckets`` is 0 in a generation that was published without similar items.
     ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
     entries a user's record has (as far as there are items), and ``factors`` how long a vector is.
+    ``follows``: see ``follows``; empty in a generation from before that was said.
     """
 
     generation: str
@@ -346,6 +357,7 @@ class Manifest(generations.Manifest):
     stored: int = 0
     factors: int = 0
     events_until: str = ""
+    follows: str = ""
     schema: int = SCHEMA
 
     @property

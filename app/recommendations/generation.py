@@ -10,7 +10,7 @@ from json import JSONEncoder
 from typing import Protocol
 
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import Manifest, decode_record
+from app.contracts.recommendations import Manifest, decode_record, follows
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
 
@@ -43,7 +43,7 @@ class Model(Protocol):
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model: None where nothing follows what users do. deletion: a text that
+    find: see ``Documents``. model: None where what users do moves no vectors. deletion: a text that
     changes when a user is taken out of it, which is the one way in which lists change.
     """
 
@@ -59,6 +59,12 @@ class Generation:
     def etag(self) -> str:
         """While it and the version of the rendering stay, so does the answer of a URL."""
         return f"{self.manifest.generation}-{RENDERING}{self.deletion}"
+
+    @property
+    def follows(self) -> str:
+        """How this worker follows users, which may be less than what the manifest says."""
+        factors = self.manifest.factors if self.model else 0
+        return follows(factors, self.manifest.similar_buckets)
 
     @property
     def weights(self) -> Mapping[str, float]:
