@@ -100,6 +100,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.live,
         space.generations,
         space.lock,
+        space.deletion,
         keys_key("shop"),
         streams.events,
         Events("shop").lock,
