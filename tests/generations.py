@@ -162,16 +162,17 @@ def read_back(
     """Read all that is published of these users and items; what is not there raises."""
     name = manifest.generation
 
-    def record(key: str, member: bytes, factors: int = 0) -> Entries:
+    def record(key: str, member: bytes, factors: int = 0, history: int = 0) -> Entries:
         stored = client.hget(key, member)
         assert stored is not None, f"{member!r} is not in {key}"
-        listed, _ = split_value(stored, factors)
+        listed, *_ = split_value(stored, factors, history)
         return decode_record(listed)
 
     chunks = [client.get(namespace.chunk(name, number)) for number in range(manifest.chunks)]
     return Found(
         users={
-            user: record(*manifest.user_place(namespace, user), manifest.factors) for user in users
+            user: record(*manifest.user_place(namespace, user), manifest.factors, manifest.history)
+            for user in users
         },
         similar={item: record(*manifest.item_place(namespace, item)) for item in items},
         popular=decode_record(client.get(namespace.popular(name))),

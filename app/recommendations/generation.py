@@ -7,12 +7,15 @@ as the bytes that go on the wire, and the popular list.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONEncoder
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record, follows
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
+
+if TYPE_CHECKING:  # it imports numpy, which need not be there
+    from app.recommendations.columns import Columns
 
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
@@ -43,16 +46,18 @@ class Model(Protocol):
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model: None where what users do moves no vectors. deletion: a text that
-    changes when a user is taken out of it, which is the one way in which lists change.
+    find: see ``Documents``. model: None where what users do moves no vectors, columns: where nobody
+    can filter: the generation has none, or numpy is not installed. deletion: a text that changes
+    when a user is taken out of it, which is the one way in which lists change.
     """
 
     manifest: Manifest
     opening: Opening
     popular: Remembered
     near: NearCache
-    find: Finding | None = None
+    find: Finding
     model: Model | None = None
+    columns: "Columns | None" = None
     deletion: str = ""
 
     @property

@@ -48,7 +48,7 @@ def show(client: Client, namespace: Namespace, user: str, n: int | None = None) 
     with cache_errors():
         record: bytes | None = client.hget(*place)
         if record is not None:
-            record, _ = split_value(record, manifest.factors)
+            record, *_ = split_value(record, manifest.factors, manifest.history)
         source = "popular" if record is None else "personal" if record else "exhausted"
         if record is None:
             record = client.get(namespace.popular(name))

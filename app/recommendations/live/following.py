@@ -24,9 +24,10 @@ def near_to(generation: Generation, value: bytes | None, recents: Recents) -> di
     """
     if generation.follows != NEIGHBOURS or not recents.told:
         return {}
-    record, _ = split_value(value or b"", generation.manifest.factors)
+    manifest = generation.manifest
+    record, *_ = split_value(value or b"", manifest.factors, manifest.history)
     is_new = value is None or unmark(record)[1]
-    since = 0 if is_new else ms_of(generation.manifest.events_until)
+    since = 0 if is_new else ms_of(manifest.events_until)
     wanted = recents.weights(generation.weights, since, MOST_ITEMS)
     return _latest(_indices(generation, wanted))
 
@@ -50,7 +51,8 @@ def remember(
     """
     if value is None:
         return _newcomer(generation, b"", recents, excluding, similar) if recents.told else None
-    record, vector = split_value(value, generation.manifest.factors)
+    manifest = generation.manifest
+    record, vector, _ = split_value(value, manifest.factors, manifest.history)
     remembered = Remembered(*unmark(record))
     if not recents.told:
         return remembered
@@ -59,9 +61,7 @@ def remember(
     return _known(generation, remembered.record, vector, recents, excluding, similar)
 
 
-def from_items(
-    generation: Generation, items: Collection[str], similar: Lists = NONE
-) -> Remembered:
+def from_items(generation: Generation, items: Collection[str], similar: Lists = NONE) -> Remembered:
     """What to answer from for somebody of whom only these items are known."""
     found = _indices(generation, items)
     wanted = dict.fromkeys(found.values(), 1.0)
@@ -127,8 +127,6 @@ def _first(
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:
     """Those of the items that the generation holds; the next one may hold more."""
-    if generation.find is None:
-        return {}
     found = {item: generation.find(item) for item in items}
     return {item: index for item, index in found.items() if index is not None}
 

@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import Namespace
 from batch.events.inputs import Weighed
+from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
 from batch.recommendations.cluster.blocks import (
@@ -134,6 +135,8 @@ class ClusterCandidate:
         k: int,
         progress: Progress,
         stored: int = 0,
+        columns: Packed = Packed(),
+        history: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.learner, view, "train on all", progress, self.stack)
@@ -149,6 +152,8 @@ class ClusterCandidate:
             self.stack,
             stored,
             self.hidden,
+            columns,
+            history,
         )
 
 
@@ -249,7 +254,8 @@ def _tallied(
     def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
         for ((seen, wanted), users), hid in found:
             rng = np.random.default_rng(block)
-            yield tally(partial(make, seen, hid, users), wanted, k, times, rng)
+            had = np.diff(seen.indptr)
+            yield tally(partial(make, seen, hid, users), wanted, had, k, times, rng)
 
     return some
 

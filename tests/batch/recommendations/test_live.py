@@ -15,9 +15,11 @@ from app.contracts.recommendations import (
     Manifest,
     Namespace,
     bucket_size,
+    decode_history,
     decode_record,
     encode_document,
     factors_part,
+    history_bytes,
     split_value,
     vector_bytes,
 )
@@ -90,7 +92,8 @@ def published(client: Any, namespace: Namespace, engine: Any, **chosen: Any) -> 
 def values(client: Any, namespace: Namespace, manifest: Manifest) -> dict[str, tuple[bytes, bytes]]:
     """The record and the vector of each user."""
     found = {user: client.hget(*manifest.user_place(namespace, user)) for user in TASTES.users}
-    return {user: split_value(value, manifest.factors) for user, value in found.items()}
+    width = manifest.factors
+    return {user: split_value(value, width, 0)[:2] for user, value in found.items()}
 
 
 def vectors(found: dict[str, tuple[bytes, bytes]]) -> NDArray[np.float32]:
@@ -153,7 +156,7 @@ def test_who_has_no_list_of_their_own_has_a_vector_of_nothing(
     engine = Told(Factors(users, items, Scale(1, 1)))
     manifest = refresh(client, namespace, made, engine, k=2, stored=3, **UNJUDGED)
     value = client.hget(*manifest.user_place(namespace, user))
-    record, vector = split_value(value, WIDTH)
+    record, vector, _ = split_value(value, WIDTH, 0)
     assert len(record) == 6 * length
     assert (vector == bytes(vector_bytes(WIDTH))) == (source != "personal")
     assert show(client, namespace, user).source == source
@@ -201,6 +204,28 @@ def test_no_penalty_and_no_inverse_are_solved_all_the_same() -> None:
     (_, model), *_ = Live(np.ones((3, 2), np.float32), np.zeros(2), Scale(1, 0)).parts()
     solved = np.frombuffer(model, "<f4", 4).reshape(2, 2)
     assert solved == pytest.approx(np.full((2, 2), 1 / 12), rel=1e-5)
+
+
+def test_a_history_stands_behind_each_vector(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    plain = published(client, namespace, told(), stored=STORED)
+    without = values(client, namespace, plain)
+    manifest = published(client, namespace, told(), stored=STORED, history=12)
+    assert (plain.history, manifest.history) == (0, 12)
+    assert manifest.longest_value == plain.longest_value + history_bytes(12, 150)
+    seen = TASTES.matrix()
+    for number, user in enumerate(TASTES.users):
+        value = client.hget(*manifest.user_place(namespace, user))
+        record, vector, history = split_value(value, WIDTH, 12)
+        assert (record, vector) == without[user]
+        own = [item for item, _ in decode_history(history)]
+        assert own == sorted(own) and len(own) == min(12, seen[number].nnz)
+        assert {*own} <= {*seen[number].indices.tolist()}
+        assert show(client, namespace, user).entries
+    with answering(server, namespace, events=True) as app, app.test_client() as api:
+        answer = api.get("/recommendations/u0").get_json()
+    assert len(answer["recommendations"]) == K
 
 
 @pytest.mark.parametrize("similar", [True, False])

@@ -108,7 +108,9 @@ def test_what_is_no_key_lets_nobody_in(
 ) -> None:
     made("admin")
     detail = refused(guarded(watcher).get("/recommendations/u1", headers=headers), 401)
-    assert detail.startswith("what was sent is no key" if any(headers.values()) else "this needs a key")
+    assert detail.startswith(
+        "what was sent is no key" if any(headers.values()) else "this needs a key"
+    )
 
 
 def test_a_wrong_secret_is_told_like_a_revoked_key(watcher: Watcher, made: Made) -> None:
