@@ -24,7 +24,7 @@ test: $(VENV)/.test  ## everything but Spark and containers, against real server
 test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 	@$(BIN)/python -m tests.busy $(MAKE) test
 
-fuzz: $(VENV)/.test  ## attack a running stack for two minutes: raw HTTP, slow connections, garbage, odd files, openapi.yaml; SECONDS=, SEED=, SERVER=
+fuzz: $(VENV)/.test  ## attack a running stack for some minutes: raw HTTP, slow connections, garbage, odd files, openapi.yaml; SECONDS=, SEED=, SERVER=
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) $(FUZZ_ARGS)
 
 test-browser: $(VENV)/.test-browser  ## larder.js and /docs in a real Chromium, which it fetches (400 MB)
