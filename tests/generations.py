@@ -122,16 +122,21 @@ def publish_by_hand(
     users: list[str] | None = None,
     items: list[str] | None = None,
     k: int = 3,
+    **told: Any,
 ) -> Manifest:
-    """Publish such a generation; by default users u0-u99 and items i0-i9."""
+    """Publish such a generation; by default users u0-u99 and items i0-i9.
+
+    told: what its manifest says in place of what it would.
+    """
     manifest, made = contents(
         namespace,
         users if users is not None else [f"u{n}" for n in range(100)],
         items if items is not None else [f"i{n}" for n in range(10)],
         k,
     )
+    manifest = replace(manifest, generation=generation, **told)
     with hold(client, namespace) as lease:
-        return publish(client, namespace, replace(manifest, generation=generation), made, lease)
+        return publish(client, namespace, manifest, made, lease)
 
 
 Entries = list[tuple[int, float]]
@@ -157,16 +162,17 @@ def read_back(
     """Read all that is published of these users and items; what is not there raises."""
     name = manifest.generation
 
-    def record(key: str, member: bytes, factors: int = 0) -> Entries:
+    def record(key: str, member: bytes, factors: int = 0, history: int = 0) -> Entries:
         stored = client.hget(key, member)
         assert stored is not None, f"{member!r} is not in {key}"
-        listed, _ = split_value(stored, factors)
+        listed, *_ = split_value(stored, factors, history)
         return decode_record(listed)
 
     chunks = [client.get(namespace.chunk(name, number)) for number in range(manifest.chunks)]
     return Found(
         users={
-            user: record(*manifest.user_place(namespace, user), manifest.factors) for user in users
+            user: record(*manifest.user_place(namespace, user), manifest.factors, manifest.history)
+            for user in users
         },
         similar={item: record(*manifest.item_place(namespace, item)) for item in items},
         popular=decode_record(client.get(namespace.popular(name))),

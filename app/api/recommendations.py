@@ -8,7 +8,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from app.api import freshness, sources
 from app.api.parameters import choice, identifier, length, only, path_identifier
 from app.errors import BadParameter, EventsOff
-from app.recommendations.answer import FALLBACKS, LiveAnswers, of_items
+from app.recommendations.answer import FALLBACKS, LiveAnswers
 
 MAX_USERS = 100
 MAX_ENTRIES = 10_000
@@ -60,7 +60,7 @@ def visitor() -> Response:
     named = [identifier("items", item) for item in items.split(",")]
     if len(named) > MAX_ITEMS:
         raise BadParameter(f"items must be 1 to {MAX_ITEMS} ids, not {len(named)}")
-    return freshness.answer(*of_items(generation, named, n, fallback))
+    return freshness.answer(*answers.items(generation, named, n, fallback))
 
 
 @bp.post("/recommendations")

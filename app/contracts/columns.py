@@ -47,7 +47,8 @@ class Column:
     def read(cls, entry: Any) -> Self:
         """An entry of a manifest. Raises BrokenRecord."""
         name, kind, size = entry if isinstance(entry, list) and len(entry) == 3 else (0, 0, 0)
-        if not isinstance(name, str) or kind not in TYPES or type(size) is not int or size % 8:
+        is_size = type(size) is int and size >= 0 and size % 8 == 0
+        if not isinstance(name, str) or kind not in TYPES or not is_size:
             raise BrokenRecord(f"expected a column's name, type and size, found {entry!r:.80}")
         return cls(name, kind, size)
 

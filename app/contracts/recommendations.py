@@ -12,8 +12,10 @@ Of the generations of a namespace (``generations``) these are the keys of this k
     larder:1:shop:<generation>:sample            string  up to 1,000 user ids (JSON array)
     larder:1:shop:<generation>:model             string  how to follow what users do, see below
     larder:1:shop:<generation>:factors:<chunk>   string  factors of items: f16, the longest first
+    larder:1:shop:<generation>:columns:<n>       string  what requests filter by, see ``columns``
 
-The last two are of a *live* generation only, whose manifest says how many ``factors`` there are.
+Model and factors are of a *live* generation only, whose manifest says how many ``factors`` there
+are; columns are there when the manifest names any.
 
 A *record* is k entries of six bytes, best first: item index (u32) and score (IEEE 754 half), both
 little-endian. Ten entries are 60 bytes: under the 64 at which a server stops packing a hash. The
@@ -33,6 +35,12 @@ M = (Y'Y + penalty I)^-1 (factors x factors), the mean of users' factors, c, whe
 the confidence in an event of weight w, and the penalty; then the item index (u32) of each row of
 the factors. All is little-endian, and the factors are in chunks of FACTOR_CHUNK_BYTES at most.
 
+Where the manifest has a ``history``, a user's own items of training follow, so many at most: for
+each, in the order of the indices, how much further on it is than the one before (from 0 on; groups
+of seven bits, the lowest first, and a set eighth bit before another group) and a byte for its
+weight w: 0 where the user hid the item, else 1 + 16 * (11 + log2(log(1 + w))), rounded and kept
+within 1..255. How many bytes that takes (u16) ends the value.
+
 A *chunk* holds the JSON documents of 256 consecutive items behind a table of 257 offsets (u32), so
 that a reader finds one document without parsing the others.
 """
@@ -41,6 +49,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import secrets
 import struct
 import zlib
@@ -49,6 +58,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from app.contracts import generations
+from app.contracts.columns import Column, column_part, column_parts
 from app.contracts.generations import SCHEMA, BrokenRecord, Parts, Space
 
 BUCKET_SIZE = 80
@@ -58,15 +68,26 @@ MAX_K = 1000
 SAMPLE_SIZE = 1000
 FACTOR_CHUNK_BYTES = 1 << 20
 LIVE_BUCKET_BYTES = 16_384
+INDEX_BYTES = 12
+"""What a machine's file needs to find an item by its id."""
+
+MAX_HISTORY = 10_000
+"""So that the bytes of so many items can be counted in a u16, however far they are apart."""
 
 _ENTRY = struct.Struct("<Ie")
 ENTRY_BYTES = _ENTRY.size
 PLAIN_ID_BYTES = 16
 
+_LENGTH = struct.Struct("<H")
+_MOST_STRENGTH, _STEPS, _FAINTEST = 255, 16, 11
+_WEIGHTS = (0.0, *(math.expm1(2 ** (step / _STEPS - _FAINTEST)) for step in range(_MOST_STRENGTH)))
+
 EMPTY_BUCKET = {b"": b""}
 POPULAR_BIT = 1 << 31
 
 POPULAR, SAMPLE, MODEL = "popular", "sample", "model"
+
+RERANKING, NEIGHBOURS, EXCLUSION = "re-ranking", "neighbours", "exclusion"
 
 
 def user_part(bucket: int) -> str:
@@ -130,13 +151,19 @@ def bucket_count(members: int, size: int = BUCKET_SIZE) -> int:
     return max(1, math.ceil(members / size))
 
 
-def bucket_size(stored: int, items: int, factors: int) -> int:
+def bucket_size(stored: int, items: int, factors: int, history: int = 0) -> int:
     """About how many users share a bucket: fewer where their values are long.
 
-    stored: how many entries a live generation stores of a user; 0 for a plain one.
+    stored: how many entries a live generation stores of a user; 0 for a plain one. history: see
+    ``usual_history``.
     """
-    longest = value_bytes(min(stored, items), factors)
-    return max(1, min(BUCKET_SIZE, LIVE_BUCKET_BYTES // longest)) if stored else BUCKET_SIZE
+    length = value_bytes(min(stored, items), factors) + history_bytes(history, items)
+    return max(1, min(BUCKET_SIZE, LIVE_BUCKET_BYTES // length)) if stored else BUCKET_SIZE
+
+
+def usual_history(history: int, interactions: int, users: int) -> int:
+    """How many items of their own are stored of a user on average, when it is so many at most."""
+    return min(history, math.ceil(interactions / max(users, 1)))
 
 
 def bucket_of(name: bytes, buckets: int) -> int:
@@ -189,17 +216,84 @@ def vector_bytes(factors: int) -> int:
 
 
 def value_bytes(entries: int, factors: int) -> int:
-    """How long a user's value is: a record of so many entries, and the vector."""
+    """How long a user's value is without a history: a record of so many entries, and the vector."""
     return ENTRY_BYTES * entries + vector_bytes(factors)
 
 
-def split_value(value: bytes, factors: int) -> tuple[bytes, bytes]:
-    """The record that a user's value begins with, and the vector behind it.
+def history_bytes(count: int, items: int) -> int:
+    """How long a history of so many of the items is at most; 0 for none."""
+    count = min(count, items)
+    steps = sum(min(count, items >> bits) for bits in range(0, 32, 7))
+    return _LENGTH.size + count + steps if count else 0
 
-    A value that is too short for a vector is a record alone, which its reader will find broken.
+
+def encode_history(weights: Iterable[tuple[int, float]]) -> bytes:
+    """Pack (item index, weight) pairs, the indices rising; a weight of 0 is of what was hidden.
+
+    Raises BrokenRecord for what does not fit. It says what a history is, as ``encode_record`` does
+    of a record.
     """
-    end = len(value) - vector_bytes(factors)
-    return (value[:end], value[end:]) if end >= 0 else (value, b"")
+    packed, before = bytearray(), 0
+    for item, weight in weights:
+        step, before = item - before, item
+        if step < 0 or not weight >= 0 or item >= 2**32:
+            raise BrokenRecord(f"item {item} of weight {weight} cannot be in a history")
+        while step >= 128:
+            packed.append(step & 127 | 128)
+            step >>= 7
+        packed += bytes((step, _strength(weight)))
+    return bytes(packed)
+
+
+def _strength(weight: float) -> int:
+    if not weight:
+        return 0
+    steps = _STEPS * (_FAINTEST + math.log2(math.log1p(weight)))
+    return round(min(max(1 + steps, 1), _MOST_STRENGTH))
+
+
+def decode_history(history: bytes) -> list[tuple[int, float]]:
+    """What ``encode_history`` has packed; log(1 + weight) is within 2.2 %. Raises BrokenRecord."""
+    found, item, bits = [], 0, 0
+    numbers = iter(history)
+    for number in numbers:
+        item += (number & 127) << bits
+        bits += 7
+        if number < 128 and (strength := next(numbers, None)) is not None:
+            found.append((item, _WEIGHTS[strength]))
+            bits = 0
+    if bits or item >= 2**32:
+        raise BrokenRecord(f"a history of {len(history)} bytes ends within an item")
+    return found
+
+
+def encode_value(record: bytes, vector: bytes, history: bytes) -> bytes:
+    """A user's value in a generation that has a history."""
+    return record + vector + history + _LENGTH.pack(len(history))
+
+
+def split_value(value: bytes, factors: int, history: int) -> tuple[bytes, bytes, bytes]:
+    """The record that a user's value begins with, the vector behind it, and the history.
+
+    factors, history: those of the manifest. A value that is too short for what should be behind
+    the record is a record alone, which its reader will find broken.
+    """
+    end = len(value)
+    if history:
+        length = int.from_bytes(value[-_LENGTH.size :], "little")
+        end -= _LENGTH.size + length
+    start = end - vector_bytes(factors)
+    if start < 0:
+        return value, b"", b""
+    return value[:start], value[start:end], value[end : end + length] if history else b""
+
+
+def follows(factors: int, similar_buckets: int) -> str:
+    """How a generation follows users: RERANKING by factors, else by NEIGHBOURS of what they did.
+
+    Where it has neither, EXCLUSION of what they did from their lists is all.
+    """
+    return RERANKING if factors else NEIGHBOURS if similar_buckets else EXCLUSION
 
 
 def rows_of_chunk(factors: int) -> int:
@@ -215,9 +309,9 @@ def factor_chunks(items: int, factors: int) -> int:
 def factors_overhead(factors: int) -> int:
     """What an item's factors cost in a machine's file beside what the cache holds, in bytes.
 
-    They are f32 there; norm, row and hash of the item stand beside them.
+    They are f32 there; norm and row of the item stand beside them.
     """
-    return 2 * factors + 4 + 4 + 12 if factors else 0
+    return 2 * factors + 4 + 4 if factors else 0
 
 
 def encode_sample(users: Sequence[str]) -> bytes:
@@ -234,21 +328,25 @@ def nobody() -> bytes:
     return b"\xfe" + secrets.token_bytes(8)
 
 
-def without(sample: bytes, user: str) -> bytes:
-    """The sample as long as before but without that user. Raises BrokenRecord."""
-    kept = [each for each in decode_sample(sample) if each != user]
-    return json.dumps(kept).encode().ljust(len(sample))
+def blank(sample: bytes, user: str) -> tuple[int, bytes] | None:
+    """Where a user stands in a sample, and what to write there in place; None for who does not.
+
+    The sample keeps its length, and who are deleted at the same time do not undo each other.
+    """
+    text = json.dumps(user).encode()
+    found = re.search(rb"(?<=[\[ ])" + re.escape(text), sample)
+    return (found.start(), b'""'.ljust(len(text))) if found else None
 
 
 def decode_sample(sample: bytes) -> list[str]:
-    """The users of a sample. Raises BrokenRecord."""
+    """The users of a sample but for those that are blank. Raises BrokenRecord."""
     try:
         users = json.loads(sample)
     except (ValueError, RecursionError) as error:
         raise BrokenRecord(f"a sample is not JSON: {error}") from error
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise BrokenRecord("a sample is not a JSON array of texts")
-    return users
+    return [user for user in users if user]
 
 
 def chunk_count(items: int) -> int:
@@ -311,7 +409,10 @@ class Manifest(generations.Manifest):
 
     ``similar_buckets`` is 0 in a generation that was published without similar items.
     ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
-    entries a user's record has (as far as there are items), and ``factors`` how long a vector is.
+    entries a user's record has (as far as there are items), ``factors`` how long a vector is, and
+    ``history`` how many items of their own stand behind it at most. ``columns`` are what requests
+    may filter by, see ``app.contracts.columns``.
+    ``follows``: see ``follows``; empty in a generation from before that was said.
     """
 
     generation: str
@@ -336,12 +437,16 @@ class Manifest(generations.Manifest):
     stored: int = 0
     factors: int = 0
     events_until: str = ""
+    history: int = 0
+    columns: list[Any] = dataclasses.field(default_factory=list)
+    follows: str = ""
     schema: int = SCHEMA
 
     @property
     def longest_value(self) -> int:
         """How long a user's value is at most, in bytes."""
-        return value_bytes(self.stored or self.k, self.factors)
+        own = history_bytes(self.history, self.items)
+        return value_bytes(self.stored or self.k, self.factors) + own
 
     @property
     def machine_bytes(self) -> int:
@@ -349,13 +454,30 @@ class Manifest(generations.Manifest):
 
         They hold that twice while they change to the next generation.
         """
-        return self.document_bytes + self.items * factors_overhead(self.factors)
+        each = INDEX_BYTES + factors_overhead(self.factors)
+        return self.document_bytes + self.items * each
+
+    @property
+    def filter_columns(self) -> tuple[Column, ...]:
+        """What requests may filter by. Raises BrokenRecord."""
+        return tuple(map(Column.read, self.columns))
+
+    @property
+    def column_bytes(self) -> int:
+        """What all columns take. Raises BrokenRecord."""
+        return sum(column.size for column in self.filter_columns)
+
+    def _check(self) -> None:
+        generations.Manifest._check(self)
+        if len({column.name for column in self.filter_columns}) < len(self.columns):
+            raise BrokenRecord("a manifest names a column twice")
 
     def parts(self) -> Iterator[Parts]:
         strings = [POPULAR, SAMPLE, *map(chunk_part, range(self.chunks))]
         if self.factors:
             chunks = range(factor_chunks(self.items, self.factors))
             strings += [MODEL, *map(factors_part, chunks)]
+        strings += map(column_part, range(column_parts(self.column_bytes)))
         yield Parts("string", strings, self.document_bytes or None)
         similar = range(self.similar_buckets)
         yield Parts("hash", map(similar_part, similar), self.items if similar else 0)

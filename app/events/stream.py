@@ -37,7 +37,7 @@ class Taken(Protocol):
 class Stream:
     """The stream of one namespace, as a worker writes to it; requests may share it."""
 
-    def __init__(self, settings: Settings, listener: Taken | None = None) -> None:
+    def __init__(self, settings: Settings, listener: Taken) -> None:
         self._settings = settings
         self._listener = listener
         self._streams = Streams(settings.namespace)
@@ -60,8 +60,7 @@ class Stream:
         """Write events that were taken now. Raises EventsUnavailable; then none is acknowledged."""
         self._expect_room(len(events))
         self._ask([*self._commands(events, now_ms), ("XLEN", self._key)])
-        if self._listener:
-            self._listener.taken(events)
+        self._listener.taken(events)
 
     def _expect_room(self, more: int) -> None:
         """The length is that of the last answer, so it is asked again only when it is too much."""
@@ -70,8 +69,8 @@ class Stream:
             self._ask([("XLEN", self._key)])
         if self._length + more > most:
             raise EventsUnavailable(
-                f"the stream holds {self._length} events of at most {most}: run "
-                f"'larder events export', then send these again"
+                f"the stream holds {self._length} events of at most {most}: run 'larder events "
+                f"export', which clears what is over a minute old, then send these again"
             )
 
     def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
@@ -83,7 +82,7 @@ class Stream:
             yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
 
     def _counts(self, type: str) -> bool:
-        return type != IMPRESSION and (self._listener is None or self._listener.counts(type))
+        return type != IMPRESSION and self._listener.counts(type)
 
     def _ask(self, commands: Sequence[Command]) -> None:
         """Send commands, the last of them for the length.
@@ -125,9 +124,10 @@ class Stream:
 
         No connection is closed here, for other requests may wait for answers on theirs.
         """
-        problem = f"the server of the events did not take these ({type(error).__name__})"
+        what = f"the server of the events did not take these ({type(error).__name__})"
+        problem = f"{what}: see that it runs and has room, then send these again"
         if problem != self._problem:
-            log.warning("%s: %s", problem, error)
+            log.warning("%s: %s", what, error)
         self._problem = problem
         self._resolver.ask_again()
         if isinstance(self._client, RedisCluster):

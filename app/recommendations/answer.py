@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
-from app.recommendations.live.following import from_items
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
 from app.recommendations.near_cache import Remembered
@@ -104,17 +103,19 @@ class LiveAnswers(Answers):
         body = _answer(generation, who, source, remembered, n, degraded)
         return body, None if degraded else self._live.etag(generation, found)
 
-
-def of_items(
-    generation: Generation, items: Sequence[str], n: int, fallback: str
-) -> tuple[bytes, str]:
-    """As ``Answers.one``, for somebody of whom only these items are known."""
-    source, remembered = _choose(generation, from_items(generation, items), fallback)
-    if source == "none":
-        raise UnknownUser(f"nothing follows from these items: {', '.join(items)[:200]}")
-    who = b'"items":[%s]' % b",".join(map(quoted, items))
-    etag = f"{generation.etag}-{'re-ranking' if generation.model else 'exclusion'}"
-    return _answer(generation, who, source, remembered, n, False), etag
+    def items(
+        self, generation: Generation, items: Sequence[str], n: int, fallback: str
+    ) -> tuple[bytes, str | None]:
+        """As ``one``, for somebody of whom only these items are known."""
+        found, degraded = self._live.items(generation, items)
+        if degraded:
+            self._tell()
+        source, remembered = _choose(generation, found, fallback)
+        if source == "none":
+            raise _nobody("items", ",".join(items)[:200], degraded)
+        who = b'"items":[%s]' % b",".join(map(quoted, items))
+        etag = None if degraded else f"{generation.etag}-{generation.follows}"
+        return _answer(generation, who, source, remembered, n, degraded), etag
 
 
 def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:

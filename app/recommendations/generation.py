@@ -7,12 +7,15 @@ as the bytes that go on the wire, and the popular list.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONEncoder
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import Manifest, decode_record
+from app.contracts.recommendations import Manifest, decode_record, follows
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
+
+if TYPE_CHECKING:  # it imports numpy, which need not be there
+    from app.recommendations.columns import Columns
 
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
@@ -43,20 +46,28 @@ class Model(Protocol):
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model: None where nothing follows what users do.
+    find: see ``Documents``. model: None where what users do moves no vectors, columns: where nobody
+    can filter: the generation has none, or numpy is not installed.
     """
 
     manifest: Manifest
     opening: Opening
     popular: Remembered
     near: NearCache
-    find: Finding | None = None
+    find: Finding
     model: Model | None = None
+    columns: "Columns | None" = None
 
     @property
     def etag(self) -> str:
         """Within a generation and a version of the rendering, the answer of a URL never changes."""
         return f"{self.manifest.generation}-{RENDERING}"
+
+    @property
+    def follows(self) -> str:
+        """How this worker follows users, which may be less than what the manifest says."""
+        factors = self.manifest.factors if self.model else 0
+        return follows(factors, self.manifest.similar_buckets)
 
     @property
     def weights(self) -> Mapping[str, float]:

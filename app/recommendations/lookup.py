@@ -71,11 +71,12 @@ class Lookup:
         self, generation: Generation, users: Sequence[str], found: dict[str, Remembered | None]
     ) -> set[str]:
         """Add the lists that the cache holds; returns the users of whom it can not tell."""
-        places = {user: generation.manifest.user_place(self._namespace, user) for user in users}
+        manifest = generation.manifest
+        places = {user: manifest.user_place(self._namespace, user) for user in users}
         records, lost = self._ask(list(places.values()))
         for user, place in places.items():
             if (value := records.get(place)) is not None:
-                record, _ = split_value(value, generation.manifest.factors)
+                record, *_ = split_value(value, manifest.factors, manifest.history)
                 found[user] = remembered = Remembered(*unmark(record))
                 generation.near.put(user, remembered, generation.near.ticket())
         return {user for user, place in places.items() if place[0] in lost} if lost else set()

@@ -14,6 +14,7 @@ from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.events.export import Exported
 from batch.events.export import export as run
+from batch.events.folder import text
 from batch.events.stream import Stream
 from batch.generations.connect import Client, connect
 from batch.generations.server import warn_of_eviction
@@ -49,8 +50,9 @@ def _exported(folder: Path, client: Client, cache: CacheOptions, take_over: bool
 def _told(folder: Path, done: Exported) -> str:
     text = f"exported {done.events:,} events to {folder}"
     if done.files:
-        each = done.bytes / max(1, done.events)
-        text += f" in {done.files:,} file(s), {each:.1f} bytes an event"
+        text += f" in {done.files:,} file(s)"
+    if done.events:
+        text += f", {done.bytes / done.events:.1f} bytes an event"
     if done.rejects:
         text += f"; {done.rejects:,} entries are no events: {folder}/_rejects has them"
     if done.deleted:
@@ -77,8 +79,7 @@ def _line(entry: Entry) -> str:
         event = Event.decode(told)
         said = {**event.encode(), **({"items": event.items} if event.items else {})}
     except BrokenRecord:
-        shown = {name: value.decode(errors="backslashreplace") for name, value in told.items()}
-        said = {name.decode(errors="backslashreplace"): text for name, text in shown.items()}
+        said = {text(name): text(value) for name, value in told.items()}
     return json.dumps({"stream_id": stream_id.decode(), **said}, ensure_ascii=False)
 
 
@@ -91,7 +92,8 @@ def status(cache: CacheOptions, url: str, as_json: bool) -> None:
         click.echo(json.dumps(asdict(found)))
         return
     click.echo(
-        f"{found.length:,} events in the stream, {found.pending:,} of them in no file yet; "
+        f"{found.length:,} events in the stream of namespace {cache.namespace.name!r}, "
+        f"{found.pending:,} of them in no file yet; "
         f"{found.rate:,.1f} a second over the last minute\n"
         f"oldest {found.oldest or '-'}, newest {found.newest or '-'}, "
         f"in files up to {found.until or '-'}"

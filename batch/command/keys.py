@@ -43,7 +43,7 @@ def add(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None
         fields = {MARK: "", id_of(text): record}
         client.hset(keys_key(cache.namespace.name), mapping=fields)
     holds = f"until {_moment(until)}" if until else "until it is revoked"
-    what = f"key {id_of(text)} of {cache.namespace.name!r} may {', '.join(scopes)}, {holds}"
+    what = f"key {id_of(text)} of {cache.namespace.name!r} has scope {', '.join(scopes)}, {holds}"
     click.echo(f"{what}. It is shown this once:", err=True)
     click.echo(text)
 
@@ -69,8 +69,6 @@ def revoke(name: str, cache: CacheOptions) -> None:
     client = connect(cache.url)
     with cache_errors():
         revoked = client.hdel(keys_key(cache.namespace.name), name)
-        if revoked:
-            client.hset(keys_key(cache.namespace.name), MARK, "")  # older versions wrote none
     if not revoked:
         raise UnknownKey(f"namespace {cache.namespace.name!r} holds no key {name}")
     click.echo(f"revoked {name}; the API follows within its LARDER_WATCH_INTERVAL_MS")

@@ -1,6 +1,7 @@
 """The subcommands that make lists: they load data, train and publish."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -12,25 +13,31 @@ from statistics import mean
 
 import click
 
-from app.contracts.recommendations import encode_document
+from app.contracts.recommendations import Manifest, encode_document
 from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
+from batch.command.page import Page
+from batch.command.page import check as check_page
 from batch.command.size import Deployment, check_room
-from batch.errors import BadSettings
+from batch.errors import BadSettings, NotGoodEnough
 from batch.events.inputs import Inputs
 from batch.events.load import load_all
 from batch.generations.connect import Client, connect
-from batch.generations.publish import turn
+from batch.generations.publish import Turn, turn
 from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
+from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
+from batch.progress import Progress
 from batch.recommendations import pipeline
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import OneMachine
 from batch.recommendations.terms import Model, Terms
 from batch.spark.options import SparkOptions
+
+log = logging.getLogger("larder")
 
 _SAMPLED = 1000
 """Ids and documents whose mean length stands for that of all."""
@@ -45,6 +52,7 @@ def refresh(
     spark: SparkOptions | None,
     cache: CacheOptions,
     events_url: str = "",
+    page_path: Path | None = None,
 ) -> None:
     """Export events where there are any to train on; judge, train and publish."""
     if terms.stored and model.feedback == "explicit":
@@ -54,10 +62,16 @@ def refresh(
         )
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
-    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
+    outputs = [("--rejects", rejects), ("--report", page_path)]
+    _keep_inputs(inputs.others(), items, outputs, rejects)
+    if page_path is not None:
+        check_page(page_path)
     client = connect(cache.url)
+    page = None if page_path is None else Page(page_path, client, cache.namespace)
     platform = _platform(model, spark, terms.stored)
     progress = for_this_terminal()
+    if inputs.weighing.half_life and not inputs.of_events():
+        log.warning("--half-life changes nothing: no input is a folder of events")
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
         described = _load_items(items, reading, rejects)
@@ -67,21 +81,48 @@ def refresh(
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
-        documents = _fitting(client, found, _documents(found.items, described), terms)
-        manifest = pipeline.refresh(
-            ours,
-            found,
-            documents,
-            terms,
-            progress,
-            lambda quality: click.echo(report.quality(quality)),
-        )
+        plain = _documents(found.items, described)
+        columns = _columns(found.items, described)
+        documents = _fitting(client, found, plain, terms, columns)
+        was_live = ours.generations.live_manifest()
+        manifest = _published(ours, found, documents, terms, progress, page, columns)
+    if page:
+        page.published(manifest)
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
         f"{manifest.items:,} items, top {manifest.k}, in namespace {cache.namespace.name}; "
         f"documents{' and factors' * bool(manifest.factors)} take "
         f"{manifest.machine_bytes / 1e6:,.1f} MB on each machine of the API"
     )
+    if was_live and was_live.factors and not manifest.factors:
+        log.warning(
+            "the lists until now followed what users do; these only lose items, and a newcomer has "
+            "none: refresh with --live, or 'larder rollback'"
+        )
+
+
+def _published(
+    ours: Turn[Manifest],
+    found: pipeline.Candidate,
+    documents: Iterable[bytes],
+    terms: Terms,
+    progress: Progress,
+    page: Page | None,
+    columns: Packed,
+) -> Manifest:
+    def judged(quality: pipeline.Quality) -> None:
+        click.echo(report.quality(quality))
+        if page:
+            page.quality = quality
+
+    if page:
+        page.before = ours.generations.published()
+    try:
+        return pipeline.refresh(ours, found, documents, terms, progress, judged, columns)
+    except NotGoodEnough as error:
+        if page:
+            page.refused(error)
+        raise
 
 
 def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:
@@ -95,6 +136,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
+    _columns(found.items, described)
     if as_json:
         click.echo(json.dumps(report.check_json(found, described), ensure_ascii=False))
 
@@ -161,6 +203,7 @@ def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None)
         layout,
         items.document_columns,
         types=items.document_types,
+        filters=items.filter_columns,
         rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )
@@ -177,8 +220,17 @@ def _documents(
     return map(encode_document, known, described.json_objects(known))
 
 
+def _columns(known: Sequence[str], described: Items | None) -> Packed:
+    """What requests may filter by. Raises BadInteractions."""
+    return Packed() if described is None else Packed.of(described.columns, known)
+
+
 def _fitting(
-    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], terms: Terms
+    client: Client,
+    found: pipeline.Candidate,
+    documents: Iterable[bytes],
+    terms: Terms,
+    columns: Packed,
 ) -> Iterable[bytes]:
     """The documents again. Raises CacheUnavailable when the lists will surely not fit."""
     remaining = iter(documents)
@@ -190,7 +242,7 @@ def _fitting(
             items=len(found.items),
             k=min(terms.k, len(found.items)),
             id_bytes=mean(ids),
-            document_bytes=mean(map(len, some)),
+            document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
             factors=found.settings["factors"] if terms.stored else 0,

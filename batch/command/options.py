@@ -15,6 +15,13 @@ from typing import Any, TypeVar
 import click
 
 from app.contracts import environment, keys
+from app.contracts.columns import (
+    AVAILABLE_FROM,
+    AVAILABLE_UNTIL,
+    MAX_COLUMNS,
+    TYPES,
+    Type,
+)
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import MAX_K, Namespace
 from batch.command.size import Deployment
@@ -135,8 +142,12 @@ def _items(
     items_encoding: str | None,
     document_columns: str | None,
     document_types: str | None,
+    filter_columns: str | None,
 ) -> ItemsFile | None:
+    filters = _filters(filter_columns or "")
     if items is None:
+        if filters:
+            raise BadSettings("--filter-columns names columns of the items: add --items FILE")
         return None
     columns = [name.strip() for name in document_columns.split(",")] if document_columns else None
     return ItemsFile(
@@ -146,6 +157,7 @@ def _items(
         items_encoding,
         None if columns is None else tuple(columns),
         _types(document_types or ""),
+        filters,
     )
 
 
@@ -158,6 +170,29 @@ def _types(text: str) -> dict[str, str]:
             f"price=number,on_sale=boolean, not {text!r}"
         )
     return types
+
+
+def _filters(text: str) -> dict[str, Type | None]:
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    filters = dict(map(_filter, names))
+    if len(filters) < len(names) or len(names) > MAX_COLUMNS:
+        raise BadSettings(
+            f"--filter-columns must name {MAX_COLUMNS} columns at most, each once, not {text!r}"
+        )
+    return filters
+
+
+def _filter(text: str) -> tuple[str, Type | None]:
+    name, _, kind = text.partition(":")
+    found = next((each for each in TYPES if each == kind), None)
+    if not name or name.startswith("-") or found is None and kind:
+        raise BadSettings(
+            "--filter-columns takes names of columns, which may have a type behind a colon "
+            f"({', '.join(TYPES)}), such as genre,price:number, not {text!r}"
+        )
+    if name in (AVAILABLE_FROM, AVAILABLE_UNTIL) and found not in (None, "date"):
+        raise BadSettings(f"--filter-columns: {name} says when items are shown, it must be a date")
+    return name, found
 
 
 def _weighing(event_weights: str | None, half_life: str | None) -> Weighing:
@@ -305,6 +340,11 @@ items_options = group(
         "--document-types",
         help="Columns of texts that hold numbers or booleans, such as price=number,sold=boolean.",
     ),
+    option(
+        "--filter-columns",
+        help="What requests may filter by, such as genre,price,in_stock:flag; the types (number, "
+        "flag, date, category) are found where they are not said.",
+    ),
 )
 
 model_options = group(
@@ -406,6 +446,10 @@ events_url_option = option(
     default="",
     show_default=False,
     help="The server that has the events.  [default: the cache's]",
+)
+
+report_option = option(
+    "--report", type=PATH, help="Write what was found into a page of HTML: report.html."
 )
 
 cache_options = group(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.contracts.recommendations import (
+    INDEX_BYTES,
     PLAIN_ID_BYTES,
     factors_overhead,
     field,
@@ -40,7 +41,7 @@ COLD_CPU_US = 200.0
 """Processor time of the API for a request with one round trip (make bench-serving, CPU us)."""
 UTILIZATION = 0.5
 """Of a core, so that a burst or a lost instance does not queue."""
-OFFSET_BYTES = 8
+FILE_BYTES = 8 + INDEX_BYTES
 """What a document costs beside its own in the file that workers share."""
 WORKER_MB = 45.0
 """Resident memory of an API worker without documents."""
@@ -194,10 +195,10 @@ def _of_the_api(needed: Deployment) -> Iterator[Figure]:
     more = needed.factor_bytes + factors_overhead(needed.factors)
     yield Figure(
         "documents on each machine",
-        2 * needed.items * (needed.document_bytes + OFFSET_BYTES + more) / 1e6,
+        2 * needed.items * (needed.document_bytes + FILE_BYTES + more) / 1e6,
         "MB",
         f"2 (old and new while changing) x {needed.items:,} items x "
-        f"({needed.document_bytes:.0f} + {OFFSET_BYTES}{f' + {more}' * bool(more)}) B, "
+        f"({needed.document_bytes:.0f} + {FILE_BYTES}{f' + {more}' * bool(more)}) B, "
         f"mapped by all its workers",
     )
 

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from app.contracts.recommendations import Namespace
 from batch.events.inputs import Inputs, Weighed
 from batch.events.load import exported_until, load_all, load_both
+from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
@@ -106,6 +107,7 @@ class LocalCandidate:
         k: int,
         progress: Progress,
         stored: int = 0,
+        columns: Packed = Packed(),
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
         factors = _fit(self.model, seen, "train on all", progress)
@@ -125,6 +127,7 @@ class LocalCandidate:
             popular=popular_list(crowd.share, popular_entries(k, stored)),
             documents=documents,
             live=Live.of(factors) if stored else None,
+            columns=columns,
         )
 
 
@@ -173,7 +176,7 @@ class LocalTrial:
             ),
             ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
         ]
-        judged = int(np.count_nonzero(np.diff(wanted.indptr)))
+        judged, had = int(np.count_nonzero(np.diff(wanted.indptr))), np.diff(seen.indptr)
         for name, make in makers:
             with progress.step(name, judged, "users") as advance:
 
@@ -181,7 +184,7 @@ class LocalTrial:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, share, k))
+                measured.append(evaluate(lists_of, wanted, share, k, had))
         model, popular = measured
         return Quality(model, popular)
 

@@ -1,6 +1,8 @@
 """The door is frozen: these literals are what published caches already hold."""
 
+import itertools
 import json
+import math
 import random
 from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -8,29 +10,39 @@ from typing import Any
 
 import pytest
 
+from app.contracts.columns import Column
 from app.contracts.generations import SCHEMA, BrokenRecord, generation_name
 from app.contracts.recommendations import (
     BUCKET_SIZE,
     CHUNK_SIZE,
+    MAX_HISTORY,
     MAX_ID_BYTES,
     MAX_K,
     Manifest,
     Namespace,
+    blank,
     bucket_count,
     bucket_of,
+    bucket_size,
     chunk_count,
+    decode_history,
     decode_record,
     decode_sample,
     document,
     encode_chunk,
     encode_document,
+    encode_history,
     encode_record,
     encode_sample,
+    encode_value,
     field,
+    follows,
+    history_bytes,
     mark_popular,
     nobody,
+    split_value,
     unmark,
-    without,
+    usual_history,
 )
 
 NAME = "20260131T235959.000Z-ab12"
@@ -55,6 +67,7 @@ MANIFEST = Manifest(
     published_at="2026-01-31T23:59:59+00:00",
     checksum="deadbeef",
     document_bytes=31,
+    follows="neighbours",
 )
 
 MANIFEST_TEXT = (
@@ -63,10 +76,15 @@ MANIFEST_TEXT = (
     '"engine":"implicit","settings":{"factors":64,"alpha":2.0},"metrics":{"model":{"ndcg":0.48}},'
     '"fingerprint":"0f","forced":false,"code_version":"0.1.0",'
     '"started_at":"2026-01-31T23:50:00+00:00","published_at":"2026-01-31T23:59:59+00:00",'
-    '"checksum":"deadbeef","document_bytes":31,"stored":0,"factors":0,"events_until":"","schema":1}'
+    '"checksum":"deadbeef","document_bytes":31,"stored":0,"factors":0,"events_until":"",'
+    '"history":0,"columns":[],"follows":"neighbours","schema":1}'
 )
 
 RECORD = b"\x01\x00\x00\x00\x00<\x02\x00\x00\x00\x008\xff\xff\xff\xff\x00\xb0"
+
+OWN = [(0, 0.0), (3, 1.0), (130, 3.5), (258, 1e12), (2**20, 0.001)]
+HISTORY = b"\x00\x00\x03\xa9\x7f\xba\x80\x01\xfe\xfe\xfd\x3f\x12"
+VECTOR = b"\x00\x00\x80\x3f\x01\xff"
 
 DOCUMENTS = [b'{"item":"1","title":"Zo\xc3\xab"}', b'{"item":"a\\"b"}']
 CHUNK = b"\x0c\x00\x00\x00\x27\x00\x00\x00\x36\x00\x00\x00" + b"".join(DOCUMENTS)
@@ -269,6 +287,54 @@ class TestRecords:
         assert min(outcomes.values()) > 500
 
 
+class TestHistories:
+    def test_bytes_are_frozen(self) -> None:
+        assert encode_history(OWN) == HISTORY
+        value = encode_value(RECORD, VECTOR, HISTORY)
+        assert value == RECORD + VECTOR + HISTORY + b"\x0d\x00"
+        assert split_value(value, len(VECTOR) - 4, 7) == (RECORD, VECTOR, HISTORY)
+        assert split_value(RECORD + VECTOR, len(VECTOR) - 4, 0) == (RECORD, VECTOR, b"")
+        assert split_value(RECORD, 0, 0) == (RECORD, b"", b"")
+
+    def test_weights_come_back_nearly_as_they_were(self) -> None:
+        found = decode_history(HISTORY)
+        assert [item for item, _ in found] == [item for item, _ in OWN]
+        for (_, weight), (_, given) in zip(found, OWN, strict=True):
+            assert math.log1p(weight) == pytest.approx(math.log1p(given), rel=0.022)
+
+    @pytest.mark.parametrize(("weight", "byte"), [(0, 0), (1e-9, 1), (1e12, 254), (1e300, 255)])
+    def test_what_no_byte_can_say_is_the_nearest(self, weight: float, byte: int) -> None:
+        assert encode_history([(0, weight)]) == bytes((0, byte))
+
+    @pytest.mark.parametrize("own", [[(5, 1.0), (4, 1.0)], [(2**32, 1.0)], [(1, -1.0)], [(-1, 1)]])
+    def test_what_does_not_fit_is_refused(self, own: list[tuple[int, float]]) -> None:
+        with pytest.raises(BrokenRecord):
+            encode_history(own)
+
+    @pytest.mark.parametrize("value", [b"", b"\x01", RECORD, b"\xff" * 40])
+    def test_a_value_that_is_too_short_is_a_record_alone(self, value: bytes) -> None:
+        assert split_value(value, 128, 7) == (value, b"", b"")
+
+    def test_none_is_longer_than_is_reckoned_and_the_longest_can_be_counted(self) -> None:
+        for items in (1, 127, 128, 129, 5000, 2**31):
+            for count in (1, 2, 40, MAX_HISTORY):
+                step = max(items // count, 1)
+                spread = [(n, 1.0) for n in range(step - 1, min(count * step, items), step)]
+                longest = history_bytes(count, items)
+                assert len(spread) <= len(encode_history(spread)) + 2 <= longest < 2**16
+        assert history_bytes(0, 100) == 0
+        assert usual_history(1000, 501, 100) == 6 and usual_history(5, 501, 100) == 5
+        assert bucket_size(50, 10**6, 128, 100) < bucket_size(50, 10**6, 128) == 37
+
+    def test_random_bytes_are_a_history_or_broken_and_nothing_else(self) -> None:
+        chance = random.Random(6)
+        outcomes = {True: 0, False: 0}
+        for _ in range(5_000):
+            raw = chance.randbytes(chance.randrange(12))
+            outcomes[_reads(lambda raw=raw: decode_history(raw))] += 1
+        assert min(outcomes.values()) > 500
+
+
 class TestChunks:
     def test_bytes_are_frozen(self) -> None:
         made = [encode_document("1", '{"title":"Zoë"}'), encode_document('a"b')]
@@ -329,18 +395,33 @@ class TestChunks:
         assert min(outcomes.values()) > 500
 
 
+@pytest.mark.parametrize(
+    ("factors", "similar", "way"),
+    [(128, 4, "re-ranking"), (128, 0, "re-ranking"), (0, 4, "neighbours"), (0, 0, "exclusion")],
+)
+def test_a_generation_follows_by_the_best_that_it_holds(
+    factors: int, similar: int, way: str
+) -> None:
+    assert follows(factors, similar) == way
+
+
 class TestManifests:
     def test_the_text_is_frozen(self) -> None:
         assert MANIFEST.to_json() == MANIFEST_TEXT
         assert Manifest.from_json(MANIFEST_TEXT) == MANIFEST
         assert Manifest.from_json(MANIFEST_TEXT.encode()) == MANIFEST
 
+    def test_a_manifest_from_before_it_said_so_does_not_say_how_it_follows(self) -> None:
+        before = MANIFEST_TEXT.replace(',"follows":"neighbours"', "")
+        assert Manifest.from_json(before) == replace(MANIFEST, follows="")
+
     def test_a_field_of_a_later_version_is_ignored(self) -> None:
         text = _changed(bandit={"arms": 3})
         assert Manifest.from_json(text) == MANIFEST
 
     @pytest.mark.parametrize(
-        "name", [each.name for each in fields(Manifest) if each.default is MISSING]
+        "name",
+        [each.name for each in fields(Manifest) if each.default is each.default_factory is MISSING],
     )
     def test_a_missing_field_is_named(self, name: str) -> None:
         raw = json.loads(MANIFEST_TEXT)
@@ -361,6 +442,36 @@ class TestManifests:
         else:
             with pytest.raises(BrokenRecord, match=name):
                 Manifest.from_json(_changed(**{name: value}))
+
+    def test_one_from_before_there_were_columns_and_histories_is_read(self) -> None:
+        old = MANIFEST_TEXT.replace('"history":0,"columns":[],', "")
+        assert old != MANIFEST_TEXT and Manifest.from_json(old) == MANIFEST
+
+    def test_columns_are_frozen(self) -> None:
+        entries = [["genre", "category", 2**20], ["price", "number", 8]]
+        found = Manifest.from_json(_changed(columns=entries))
+        genre = Column("genre", "category", 2**20)
+        assert found.filter_columns == (genre, Column("price", "number", 8))
+        assert genre.entry() == entries[0]
+        parts = [key.rpartition(f"{NAME}:")[2] for key in found.keys(Namespace("shop"))]
+        assert [part for part in parts if part.startswith("columns")] == ["columns:0", "columns:1"]
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            ["genre"],
+            [["genre", "category"]],
+            [["genre", "text", 8]],
+            [[1, "flag", 8]],
+            [["genre", "flag", 7]],
+            [["genre", "flag", -8]],
+            [["genre", "flag", 8.0]],
+            [["genre", "flag", 8], ["genre", "date", 8]],
+        ],
+    )
+    def test_columns_that_are_none_are_broken(self, entries: Any) -> None:
+        with pytest.raises(BrokenRecord, match="column"):
+            Manifest.from_json(_changed(columns=entries))
 
     def test_a_generation_has_at_least_one_bucket(self) -> None:
         with pytest.raises(BrokenRecord, match="user_buckets of a manifest cannot be 0"):
@@ -436,10 +547,13 @@ def test_who_takes_a_deleted_users_place_is_nobody(identifier: str) -> None:
     assert nobody() != nobody()
 
 
-def test_a_sample_without_a_user_is_as_long_as_before() -> None:
-    sample = encode_sample(["a", "Zoë", 'q"', "Zoë2"])
-    thinner = without(sample, "Zoë")
-    assert decode_sample(thinner) == ["a", 'q"', "Zoë2"]
-    assert len(thinner) == len(sample)
-    assert without(sample, "nobody") == sample
-    assert decode_sample(without(encode_sample(["a"]), "a")) == []
+def test_deleted_users_leave_a_sample_of_the_same_length_whatever_their_order() -> None:
+    users = ["a", "Zoë", 'b"a', "Zoë2", ' "a', "\\"]
+    sample = encode_sample(users)
+    for gone in itertools.permutations(users, 3):
+        left = bytearray(sample)
+        for place, text in filter(None, [blank(sample, user) for user in gone]):
+            left[place : place + len(text)] = text
+        assert decode_sample(bytes(left)) == [user for user in users if user not in gone]
+        assert len(left) == len(sample)
+    assert blank(sample, "nobody") is None is blank(b"", "a")

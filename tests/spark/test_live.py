@@ -30,7 +30,7 @@ def live_parts(client: Any, space: Namespace, manifest: Manifest) -> tuple[list[
 
 
 def vector(client: Any, space: Namespace, manifest: Manifest, user: str) -> bytes:
-    return split_value(client.hget(*manifest.user_place(space, user)), manifest.factors)[1]
+    return split_value(client.hget(*manifest.user_place(space, user)), manifest.factors, 0)[1]
 
 
 def test_both_publish_the_same_live_generation(

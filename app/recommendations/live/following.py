@@ -1,39 +1,71 @@
 """How what somebody did lately changes the list that they get."""
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 
 from app.contracts.events import ms_of
-from app.contracts.recommendations import decode_record, split_value, unmark
+from app.contracts.recommendations import NEIGHBOURS, decode_record, split_value, unmark
 from app.recommendations.generation import Generation
+from app.recommendations.live import neighbours
+from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.near_cache import Entries, Remembered
 
 MOST_ITEMS = 20
 """So many of the latest items move a list; all of them leave it."""
 
+NONE: Lists = {}
+
+
+def near_to(generation: Generation, value: bytes | None, recents: Recents) -> dict[str, int]:
+    """The items whose similar items ``remember`` wants to know, and their indices.
+
+    None where a model says more, or nothing that weighs was done since training.
+    """
+    if generation.follows != NEIGHBOURS or not recents.told:
+        return {}
+    manifest = generation.manifest
+    record, *_ = split_value(value or b"", manifest.factors, manifest.history)
+    is_new = value is None or unmark(record)[1]
+    since = 0 if is_new else ms_of(manifest.events_until)
+    wanted = recents.weights(generation.weights, since, MOST_ITEMS)
+    return _latest(_indices(generation, wanted))
+
+
+def near_to_items(generation: Generation, items: Collection[str]) -> dict[str, int]:
+    """The same for ``from_items``."""
+    return _latest(_indices(generation, items)) if generation.follows == NEIGHBOURS else {}
+
 
 def remember(
-    generation: Generation, value: bytes | None, recents: Recents, excluding: Collection[str]
+    generation: Generation,
+    value: bytes | None,
+    recents: Recents,
+    excluding: Collection[str],
+    similar: Lists = NONE,
 ) -> Remembered | None:
     """What to answer from for a user, of whom this is stored; None for a stranger.
 
-    excluding: types of events whose items the list must not show. Raises BrokenRecord.
+    excluding: types of events whose items the list must not show. similar: see ``near_to``.
+    Raises BrokenRecord.
     """
     if value is None:
-        return _newcomer(generation, b"", recents, excluding) if recents.told else None
-    record, vector = split_value(value, generation.manifest.factors)
+        return _newcomer(generation, b"", recents, excluding, similar) if recents.told else None
+    manifest = generation.manifest
+    record, vector, _ = split_value(value, manifest.factors, manifest.history)
     remembered = Remembered(*unmark(record))
     if not recents.told:
         return remembered
     if remembered.popular:
-        return _newcomer(generation, remembered.record, recents, excluding)
-    return _known(generation, remembered.record, vector, recents, excluding)
+        return _newcomer(generation, remembered.record, recents, excluding, similar)
+    return _known(generation, remembered.record, vector, recents, excluding, similar)
 
 
-def from_items(generation: Generation, items: Collection[str]) -> Remembered:
+def from_items(generation: Generation, items: Collection[str], similar: Lists = NONE) -> Remembered:
     """What to answer from for somebody of whom only these items are known."""
     found = _indices(generation, items)
-    return _first(generation, b"", NOTHING, dict.fromkeys(found.values(), 1.0), found.values())
+    wanted = dict.fromkeys(found.values(), 1.0)
+    return _first(generation, b"", NOTHING, wanted, found.values(), similar)
 
 
 def _known(
@@ -42,8 +74,9 @@ def _known(
     vector: bytes,
     recents: Recents,
     excluding: Collection[str],
+    similar: Lists,
 ) -> Remembered:
-    """Whose list loses what it must not show, and is put in order anew when there is a model."""
+    """Whose list loses what it must not show, and is put in order anew by what they wanted."""
     found = _indices(generation, recents.items())
     gone = _gone(recents, excluding, found)
     entries = decode_record(record)
@@ -51,6 +84,8 @@ def _known(
     wanted = _wanted(generation, recents, found, ms_of(generation.manifest.events_until))
     if generation.model and wanted and own:
         own = generation.model.again(vector, [item for item, _ in own], wanted)
+    elif similar:
+        own = neighbours.again(own, neighbours.nearness(similar, wanted))
     k = generation.manifest.k
     if own:
         source = "personal" if own[:k] == entries[:k] else "personal+recent"
@@ -60,12 +95,16 @@ def _known(
 
 
 def _newcomer(
-    generation: Generation, record: bytes, recents: Recents, excluding: Collection[str]
+    generation: Generation,
+    record: bytes,
+    recents: Recents,
+    excluding: Collection[str],
+    similar: Lists,
 ) -> Remembered:
     """Of whom training knew nothing: so all counts that they did, however long ago."""
     found = _indices(generation, recents.items())
     wanted = _wanted(generation, recents, found, 0)
-    return _first(generation, record, recents, wanted, _gone(recents, excluding, found))
+    return _first(generation, record, recents, wanted, _gone(recents, excluding, found), similar)
 
 
 def _first(
@@ -74,20 +113,26 @@ def _first(
     recents: Recents,
     wanted: Mapping[int, float],
     gone: Collection[int],
+    similar: Lists,
 ) -> Remembered:
     k = generation.manifest.k
     if generation.model and wanted and (own := generation.model.first(wanted, gone, k)):
         return Remembered(b"", True, own=own, source="recent", version=recents.version)
-    popular = _without(record or generation.popular.record, gone, k)
-    return Remembered(b"", True, own=popular, source="popular", version=recents.version)
+    popular = decode_record(record or generation.popular.record)
+    near = neighbours.nearness(similar, wanted)
+    own = neighbours.first(popular, near, gone)[:k]
+    source = "recent" if near.keys() - gone else "popular"
+    return Remembered(b"", True, own=own, source=source, version=recents.version)
 
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:
     """Those of the items that the generation holds; the next one may hold more."""
-    if generation.find is None:
-        return {}
     found = {item: generation.find(item) for item in items}
     return {item: index for item, index in found.items() if index is not None}
+
+
+def _latest(found: Mapping[str, int]) -> dict[str, int]:
+    return dict(islice(found.items(), neighbours.MOST_ITEMS))
 
 
 def _gone(recents: Recents, excluding: Collection[str], found: Mapping[str, int]) -> set[int]:
@@ -97,8 +142,6 @@ def _gone(recents: Recents, excluding: Collection[str], found: Mapping[str, int]
 def _wanted(
     generation: Generation, recents: Recents, found: Mapping[str, int], since: int
 ) -> dict[int, float]:
-    if generation.model is None:
-        return {}
     wanted = recents.weights(generation.weights, since, MOST_ITEMS)
     return {found[item]: weight for item, weight in wanted.items() if item in found}
 

@@ -24,6 +24,7 @@ from batch.errors import LostLock
 from batch.generations.connect import Client, cache_errors, connect
 from batch.generations.parts import SAMPLE, Hashes, Strings, expect
 from batch.generations.registry import Generations, unlink
+from batch.interactions.filters import Packed
 from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, cpus
 from batch.recommendations.cluster.ids import Indexed
@@ -34,7 +35,7 @@ from batch.recommendations.lists import (
     warn_of_loose_buckets,
     write_buckets,
     write_common,
-    write_live,
+    write_parts,
     write_similar,
 )
 from batch.recommendations.live import Live
@@ -165,13 +166,15 @@ class ClusterContents:
     stack: ExitStack
     stored: int = 0
     hidden: "RDD[csr_matrix] | None" = None
+    columns: Packed = Packed()
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
         popular = popular_list(self.crowd.share, popular_entries(self.k, self.stored))
         write_common(client, space, name, popular, self._sample(), self.documents, common)
+        write_parts(client, space, name, self.columns.parts(), common)
         if self.stored:
-            write_live(client, space, name, self._live(), common)
+            write_parts(client, space, name, self._live().parts(), common)
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
         sides = [self._similar(target)] if manifest.similar_buckets else []

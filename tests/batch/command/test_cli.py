@@ -221,6 +221,11 @@ def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, .
         (("--items", "x", "--document-types", "price:number"), "such as price=number,"),
         (("--items", "x", "--document-types", "price=float"), "such as price=number,"),
         (("--items", "x", "--document-types", "a=number,a=boolean"), "each column once"),
+        (("--filter-columns", "genre"), "add --items FILE"),
+        (("--items", "x", "--filter-columns", "genre:text"), "such as genre,price:number"),
+        (("--items", "x", "--filter-columns", "-genre"), "such as genre,price:number"),
+        (("--items", "x", "--filter-columns", "a,a:flag"), "32 columns at most, each once"),
+        (("--items", "x", "--filter-columns", "available_from:flag"), "it must be a date"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_is_read(
@@ -351,6 +356,10 @@ def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str
     (told,) = one_object(larder("generations", "--json", **where))["generations"]
     assert (told["stored"], told["k"]) == (80, 40)
 
+    plain = larder("refresh", board, "--half-life", "30d", **where)
+    assert plain.returncode == 0 and "the lists until now followed what users do" in plain.stderr
+    assert "--half-life changes nothing" in plain.stderr and "--half-life" not in done.stderr
+
 
 @pytest.mark.parametrize(
     "arguments, sentence",
@@ -386,6 +395,7 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "k": 3,
         "stored": 0,
         "similar": False,
+        "follows": "exclusion",
         "engine": "implicit",
         "forced": False,
     }
@@ -568,6 +578,7 @@ def test_items_that_nobody_has_touched_are_counted(
         "untouched": 2,
         "replaced": 0,
         "rejected": {},
+        "columns": {},
     }
 
 

@@ -90,7 +90,8 @@ def published(client: Any, namespace: Namespace, engine: Any, **chosen: Any) -> 
 def values(client: Any, namespace: Namespace, manifest: Manifest) -> dict[str, tuple[bytes, bytes]]:
     """The record and the vector of each user."""
     found = {user: client.hget(*manifest.user_place(namespace, user)) for user in TASTES.users}
-    return {user: split_value(value, manifest.factors) for user, value in found.items()}
+    width = manifest.factors
+    return {user: split_value(value, width, 0)[:2] for user, value in found.items()}
 
 
 def vectors(found: dict[str, tuple[bytes, bytes]]) -> NDArray[np.float32]:
@@ -153,7 +154,7 @@ def test_who_has_no_list_of_their_own_has_a_vector_of_nothing(
     engine = Told(Factors(users, items, Scale(1, 1)))
     manifest = refresh(client, namespace, made, engine, k=2, stored=3, **UNJUDGED)
     value = client.hget(*manifest.user_place(namespace, user))
-    record, vector = split_value(value, WIDTH)
+    record, vector, _ = split_value(value, WIDTH, 0)
     assert len(record) == 6 * length
     assert (vector == bytes(vector_bytes(WIDTH))) == (source != "personal")
     assert show(client, namespace, user).source == source
