@@ -117,7 +117,7 @@ def create_app(
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
-        metrics.register(app)
+        metrics.register(app, sources.stream)
     return app
 
 

@@ -47,7 +47,8 @@ class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
     find: see ``Documents``. model: None where what users do moves no vectors, columns: where nobody
-    can filter: the generation has none, or numpy is not installed.
+    can filter: the generation has none, or numpy is not installed. deletion: a text that changes
+    when a user is taken out of it, which is the one way in which lists change.
     """
 
     manifest: Manifest
@@ -57,11 +58,12 @@ class Generation:
     find: Finding
     model: Model | None = None
     columns: "Columns | None" = None
+    deletion: str = ""
 
     @property
     def etag(self) -> str:
-        """Within a generation and a version of the rendering, the answer of a URL never changes."""
-        return f"{self.manifest.generation}-{RENDERING}"
+        """While it and the version of the rendering stay, so does the answer of a URL."""
+        return f"{self.manifest.generation}-{RENDERING}{self.deletion}"
 
     @property
     def follows(self) -> str:

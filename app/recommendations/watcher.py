@@ -4,8 +4,10 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Protocol
+from zlib import crc32
 
 from app.cache.connect import CACHE_ERRORS, connect
 from app.cache.link import Connect, Link
@@ -150,7 +152,9 @@ class Watcher(Link):
     def _follow(self) -> None:
         self._is_waiting = False
         client = self.opened()
-        found: bytes | None = client.get(self.namespace.live)
+        pipeline = client.pipeline(transaction=False)
+        pipeline.get(self.namespace.live).get(self.namespace.deletion)
+        found, deletion = pipeline.execute()
         name = None if found is None else found.decode(errors="replace")
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
@@ -159,7 +163,14 @@ class Watcher(Link):
         if name is not None and self._is_due(name):
             self._live = self._loader.load(client, name)
             log.info("serving generation %s", self._name_of_live())
+        self._forget(f"-{crc32(deletion):08x}" if deletion else "")
         self.answered()
+
+    def _forget(self, deletion: str) -> None:
+        """Begin with an empty near cache, and another ETag, when a user was deleted meanwhile."""
+        if self._live and self._live.deletion != deletion:
+            near = NearCache(self._settings.near_cache_users)
+            self._live = replace(self._live, near=near, deletion=deletion)
 
     def _is_due(self, name: str) -> bool:
         """Whether to load it now: not all together, but at once when there is nothing to serve.

@@ -13,7 +13,7 @@ from statistics import mean
 
 import click
 
-from app.contracts.recommendations import Manifest, encode_document
+from app.contracts.recommendations import Manifest, encode_document, usual_history
 from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
@@ -68,7 +68,7 @@ def refresh(
         check_page(page_path)
     client = connect(cache.url)
     page = None if page_path is None else Page(page_path, client, cache.namespace)
-    platform = _platform(model, spark, terms.stored)
+    platform = _platform(model, spark, terms.stored, terms.history)
     progress = for_this_terminal()
     if inputs.weighing.half_life and not inputs.of_events():
         log.warning("--half-life changes nothing: no input is a folder of events")
@@ -169,7 +169,9 @@ def _to_people(as_json: bool) -> Callable[[str], None]:
     return partial(click.echo, err=as_json)
 
 
-def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipeline.Platform:
+def _platform(
+    model: Model, spark: SparkOptions | None, stored: int = 0, history: int = 0
+) -> pipeline.Platform:
     if model.engine == "implicit":
         return OneMachine(_engine(model, spark), model.repeat)
     from batch.spark import java
@@ -177,7 +179,7 @@ def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipe
     java.require()
     from batch.recommendations.cluster.platform import Cluster
 
-    return Cluster(model, spark or SparkOptions(), stored)
+    return Cluster(model, spark or SparkOptions(), stored, history)
 
 
 def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
@@ -246,6 +248,7 @@ def _fitting(
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
             factors=found.settings["factors"] if terms.stored else 0,
+            history=usual_history(terms.history, found.interactions, found.users),
         ),
         free_bytes(client),
     )

@@ -23,7 +23,7 @@ from app.contracts.columns import (
     Type,
 )
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import MAX_K, Namespace
+from app.contracts.recommendations import MAX_HISTORY, MAX_K, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.events.inputs import Weighing
@@ -31,6 +31,7 @@ from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import (
     DEFAULTS,
+    HISTORY,
     MAX_STORED,
     RULES,
     Gate,
@@ -213,6 +214,7 @@ def _terms(
     similar: bool,
     live: bool,
     stored: int | None,
+    history: int | None,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
     gate = Gate(min_ndcg, max_drop, force, max_shrink)
@@ -220,8 +222,11 @@ def _terms(
         raise BadSettings(
             "--stored needs --live: a plain generation stores the --k items it serves"
         )
+    if history and not live:
+        raise BadSettings("--history needs --live: a plain generation stores lists alone")
     kept = (stored or stored_of(k)) if live else 0
-    return Terms(k, held_out, gate, keep, wait_replicas, similar, kept)
+    own = (HISTORY if history is None else history) if live else 0
+    return Terms(k, held_out, gate, keep, wait_replicas, similar, kept, own)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -246,6 +251,7 @@ def _plan(
     live: bool,
     stored: int | None,
     factors: int,
+    history: int,
     k: int,
     **counts: int,
 ) -> Deployment:
@@ -255,6 +261,7 @@ def _plan(
         similar=similar,
         stored=(stored or stored_of(k)) if live else 0,
         factors=factors if live else 0,
+        history=history if live else 0,
         requests_per_second=rps,
         id_bytes=id_bytes,
         document_bytes=document_bytes,
@@ -538,6 +545,12 @@ terms_options = group(
         help="How many items a list of a live generation stores, of which --k are served.  "
         "[default: 50, or twice --k]",
     ),
+    option(
+        "--history",
+        type=click.IntRange(0, MAX_HISTORY),
+        help="How many items of their own a live generation stores of each user, the strongest: "
+        f"for filtered lists without them, and for why.  [default: {HISTORY}]",
+    ),
 )
 
 
@@ -592,5 +605,11 @@ size_options = group(
         type=click.IntRange(1, 4096),
         default=DEFAULTS.factors,
         help="Of a live generation, of each user and item.",
+    ),
+    size_option(
+        "--history",
+        type=click.IntRange(0, MAX_HISTORY),
+        default=20,
+        help="Items of a user's own in a live generation, on average.",
     ),
 )

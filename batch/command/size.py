@@ -15,6 +15,7 @@ from app.contracts.recommendations import (
     PLAIN_ID_BYTES,
     factors_overhead,
     field,
+    history_bytes,
     value_bytes,
 )
 from batch.errors import CacheUnavailable
@@ -64,8 +65,8 @@ class Deployment:
 
     generations: kept at once, the one being written included; copies: of the cache's data, replicas
     included; near_users: kept in each worker's near cache; similar: whether each item has a list;
-    stored, factors: of a live generation, how many items a user's list stores, and how long a
-    vector is; 0 for a plain one.
+    stored, factors, history: of a live generation, how many items a user's list stores, how long a
+    vector is, and how many items of their own are stored of a user on average; 0 for a plain one.
     """
 
     users: int
@@ -80,11 +81,13 @@ class Deployment:
     similar: bool = True
     stored: int = 0
     factors: int = 0
+    history: int = 0
 
     @property
     def user_bytes(self) -> float:
         """Memory of a user in the cache."""
-        return member_bytes(self.id_bytes, self.stored or self.k, self.factors)
+        own = history_bytes(self.history, self.items)
+        return member_bytes(self.id_bytes, self.stored or self.k, self.factors, own)
 
     @property
     def item_bytes(self) -> float:
@@ -108,13 +111,13 @@ class Figure:
     formula: str
 
 
-def member_bytes(id_bytes: float, k: int, factors: int = 0) -> float:
+def member_bytes(id_bytes: float, k: int, factors: int = 0, own: int = 0) -> float:
     """Memory of one list of k in the cache, in bytes, under a server's default settings.
 
-    factors: how long the vector behind the list is.
+    factors: how long the vector behind the list is; own: the bytes of the history behind that.
     """
     name = id_bytes if id_bytes <= PLAIN_ID_BYTES else DIGEST_BYTES
-    value = value_bytes(k, factors)
+    value = value_bytes(k, factors) + own
     return name + value + (PACKED_OVERHEAD if value <= PACKED_LIMIT else LOOSE_OVERHEAD)
 
 
@@ -211,7 +214,8 @@ def _of_the_network(needed: Deployment) -> Iterator[Figure]:
         "Mbit/s",
         f"{needed.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
     )
-    trip = value_bytes(needed.stored or needed.k, needed.factors) + ROUND_TRIP_BYTES
+    own = history_bytes(needed.history, needed.items)
+    trip = value_bytes(needed.stored or needed.k, needed.factors) + own + ROUND_TRIP_BYTES
     yield Figure(
         "network to the cache",
         needed.requests_per_second * trip * 8 / 1e6,

@@ -22,6 +22,7 @@ from app.contracts.recommendations import (
     bucket_of,
     encode_chunk,
     encode_sample,
+    encode_value,
     field,
 )
 from batch.generations.connect import Client
@@ -223,7 +224,7 @@ def write_similar(
 
 
 def encode_lists(lists: Lists) -> list[bytes]:
-    """Each list as a record of the contract, with its vector behind it if it has one.
+    """Each list as a record of the contract, with vector and history behind it if it has them.
 
     Scores beyond a half float's range are capped.
     """
@@ -239,7 +240,10 @@ def encode_lists(lists: Lists) -> list[bytes]:
     records = [packed[start:end] for start, end in bounds]
     if lists.vectors is None:
         return records
-    return list(map(operator.add, records, encode_vectors(lists.vectors)))
+    vectors = encode_vectors(lists.vectors)
+    if lists.histories is None:
+        return list(map(operator.add, records, vectors))
+    return list(map(encode_value, records, vectors, lists.histories))
 
 
 def warn_of_loose_buckets(

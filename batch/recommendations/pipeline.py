@@ -14,6 +14,7 @@ from app.contracts.recommendations import (
     bucket_size,
     chunk_count,
     follows,
+    usual_history,
 )
 from batch.errors import NotGoodEnough
 from batch.events.inputs import Inputs, Weighed
@@ -89,11 +90,12 @@ class Candidate(Protocol):
         progress: Progress,
         stored: int = 0,
         columns: Packed = Packed(),
+        history: int = 0,
     ) -> Contents[Manifest]:
         """Train on everything; what comes back makes the lists when it writes them.
 
-        documents: one JSON object per item, in order; stored: see ``Terms``; columns: what requests
-        may filter by.
+        documents: one JSON object per item, in order; stored, history: see ``Terms``; columns: what
+        requests may filter by.
         """
 
 
@@ -155,8 +157,15 @@ def refresh(
         report(quality)
     reasons = _reasons(quality, terms, live, _settings(candidate, terms))
     forced = _is_forced(terms.gate, reasons) or quality is None or shrunk
-    space, stored = Namespace(ours.space.name), terms.stored
-    contents = candidate.train(space, documents, terms.k, progress, stored, columns)
+    contents = candidate.train(
+        Namespace(ours.space.name),
+        documents,
+        terms.k,
+        progress,
+        terms.stored,
+        columns,
+        terms.history,
+    )
     manifest = _manifest(ours, candidate, terms, quality, forced, columns)
     lists = manifest.users + (manifest.items if terms.similar else 0)
     with progress.step("publish", lists, "lists") as advance:
@@ -180,6 +189,8 @@ def _manifest(
     items = len(candidate.items)
     factors = candidate.settings["factors"] if terms.stored else 0
     similar_buckets = bucket_count(items) if terms.similar else 0
+    own = usual_history(terms.history, candidate.interactions, candidate.users)
+    size = bucket_size(terms.stored, items, factors, own)
     return Manifest(
         generation=ours.generations.next_name(ours.started),
         state="writing",
@@ -187,7 +198,7 @@ def _manifest(
         items=items,
         interactions=candidate.interactions,
         k=terms.k,
-        user_buckets=bucket_count(candidate.users, bucket_size(terms.stored, items, factors)),
+        user_buckets=bucket_count(candidate.users, size),
         similar_buckets=similar_buckets,
         chunks=chunk_count(items),
         engine=candidate.engine,
@@ -201,6 +212,7 @@ def _manifest(
         factors=factors,
         events_until=candidate.events.until,
         follows=follows(factors, similar_buckets),
+        history=terms.history,
         columns=[column.entry() for column in columns.columns],
     )
 

@@ -26,9 +26,10 @@ from batch.generations.parts import SAMPLE, Hashes, Strings, expect
 from batch.generations.registry import Generations, unlink
 from batch.interactions.filters import Packed
 from batch.progress import Advance
-from batch.recommendations.cluster.blocks import Learned, cpus
+from batch.recommendations.cluster.blocks import Learned, beside, cpus
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.engines.engine import Factors
+from batch.recommendations.histories import histories
 from batch.recommendations.lists import (
     ListsOf,
     Shelves,
@@ -151,8 +152,8 @@ class ClusterContents:
     """A ``publish.Contents`` whose lists executors make and write.
 
     seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; stack: what
-    is sent to executors is deleted when it closes; stored: see ``terms.Terms``; hidden: as seen is,
-    what users hid.
+    is sent to executors is deleted when it closes; stored, history: see ``terms.Terms``; hidden: as
+    seen is, what users hid; columns: what requests may filter by.
     """
 
     namespace: Namespace
@@ -167,6 +168,7 @@ class ClusterContents:
     stored: int = 0
     hidden: "RDD[csr_matrix] | None" = None
     columns: Packed = Packed()
+    history: int = 0
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
@@ -195,7 +197,8 @@ class ClusterContents:
             rows = np.arange(min(each, len(users)))
             return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hidden).personal
 
-        kept = np.concatenate(self._known().zip(self.model.users).map(personal).collect())
+        known = beside(self.seen, self.hidden)
+        kept = np.concatenate(known.zip(self.model.users).map(personal).collect())
         some = self.indexed.users.where(F.col("row") < each).select("user", "block", "row")
         table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
         return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
@@ -235,6 +238,7 @@ class ClusterContents:
     def _users(self, target: Target) -> "RDD[Shelf]":
         """The lists of the users, a block a task."""
         sent, k, stored = self._send((self.model.items, self.crowd)), self.k, self.stored
+        history = self.history
         ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
 
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
@@ -248,18 +252,18 @@ class ClusterContents:
                 def lists_of(rows: NDArray[np.int64]) -> Lists:
                     long = stored or k
                     lists = recommend(factors, crowd, seen, rows, long, threads, hidden)
-                    return with_vectors(lists, users[rows]) if stored else lists
+                    if not stored:
+                        return lists
+                    lists = with_vectors(lists, users[rows])
+                    return replace(lists, histories=own_of(rows)) if history else lists
+
+                def own_of(rows: NDArray[np.int64]) -> list[bytes]:
+                    return histories(seen[rows], None if hidden is None else hidden[rows], history)
 
                 yield target.write(Whose.USERS, buckets, shelves, lists_of)
 
-        known = self._known().zip(self.model.users)
+        known = beside(self.seen, self.hidden).zip(self.model.users)
         return known.zip(self._names()).mapPartitionsWithIndex(write)
-
-    def _known(self) -> "RDD[tuple[csr_matrix, csr_matrix | None]]":
-        """What the users of each block have seen, and what they hid."""
-        if self.hidden is None:
-            return self.seen.map(lambda seen: (seen, None))
-        return self.seen.zip(self.hidden)
 
     def _names(self) -> "RDD[tuple[NDArray[np.object_], NDArray[np.int32]]]":
         """The names of each block's users, and the bucket of each, in order."""

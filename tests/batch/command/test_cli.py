@@ -221,6 +221,7 @@ def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, .
         (("--items", "x", "--document-types", "price:number"), "such as price=number,"),
         (("--items", "x", "--document-types", "price=float"), "such as price=number,"),
         (("--items", "x", "--document-types", "a=number,a=boolean"), "each column once"),
+        (("--history", "5"), "--history needs --live"),
         (("--filter-columns", "genre"), "add --items FILE"),
         (("--items", "x", "--filter-columns", "genre:text"), "such as genre,price:number"),
         (("--items", "x", "--filter-columns", "-genre"), "such as genre,price:number"),
