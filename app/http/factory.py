@@ -15,6 +15,7 @@ from app.api import (
     health,
     index,
     items,
+    openapi,
     recommendations,
     tracker,
     users,
@@ -182,6 +183,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.url_map.merge_slashes = False
     for module in (index, recommendations, items, users, generation, health, events, tracker):
         app.register_blueprint(module.bp)
+    app.register_blueprint(openapi.bp)
     problems.register(app)
     return app
 
