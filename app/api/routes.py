@@ -11,6 +11,8 @@ ROUTES = {
     "/generation": "generation",
     "/health/live": "health",
     "/health/ready": "health",
+    "/openapi.yaml": "index",
+    "/docs": "index",
 }
 
 
@@ -22,6 +24,8 @@ def route_of(path: str) -> str:
         return "similar"
     if path.startswith("/users/") and path not in ROUTES:
         return "user"
+    if path.startswith(("/docs/", "/problems/")):
+        return "index"
     if is_explorer(path):
         return "explorer"
     return ROUTES.get(path, "other")

@@ -16,6 +16,7 @@ from app.api import (
     health,
     index,
     items,
+    openapi,
     recommendations,
     tracker,
     users,
@@ -188,6 +189,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.url_map.merge_slashes = False
     for module in (index, recommendations, items, users, generation, health, events, tracker):
         app.register_blueprint(module.bp)
+    app.register_blueprint(openapi.bp)
     if settings.explorer:
         from app.pages import explorer  # here, so that templates are loaded only when on
 

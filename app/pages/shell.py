@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as Answer
 
-from app.api import sources
+from app.api import freshness, sources
 from app.api.parameters import identifier
 from app.cache.connect import CACHE_ERRORS, Client, no_answer
 from app.contracts import keys
@@ -193,12 +192,7 @@ def finish(response: Response) -> Response:
 @bp.get("/assets/<name>")
 def asset(name: str) -> Response:
     """A script or a style of the explorer."""
-    body, kind = _asset(name)
-    response = Response(body, content_type=kind)
-    response.set_etag(sha256(body).hexdigest()[:16])
-    response.headers["Cache-Control"] = "private, max-age=0, must-revalidate"
-    response.make_conditional(request)
-    return response
+    return freshness.packaged(*_asset(name))
 
 
 @cache
