@@ -51,7 +51,7 @@ class Worker(mp.WorkerProcess):
             os.kill(self.inner.pid, 0)
         except ProcessLookupError:
             return False
-        return bool(super().is_alive())
+        return bool(self.inner.is_alive())
 
 
 def serve(settings: Settings, address: Path | tuple[str, int]) -> int:
