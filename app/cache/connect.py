@@ -111,6 +111,6 @@ def is_away(client: Client, error: Exception) -> bool:
     return not isinstance(error, redis.ResponseError)
 
 
-def no_answer(error: Exception) -> str:
+def no_answer(error: Exception, server: str = "the cache") -> str:
     """The error for callers, who get no more than its kind."""
-    return f"the cache does not answer ({type(error).__name__})"
+    return f"{server} does not answer ({type(error).__name__})"

@@ -5,19 +5,31 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisClusterException
 
-from app.cache.connect import Client
+from app.cache.connect import CACHE_ERRORS, Client, connect, host_of, no_answer, nodes_of
+from app.cache.resolver import Resolver
 from app.errors import CacheUnavailable
+
+_PATIENCE_WITH_NAMES_SECONDS = 1.0
+
+Connect = Callable[[str, int, Resolver], Client]
 
 log = logging.getLogger("larder.cache")
 
 
 class Link:
-    """``open`` makes its client, ``wake`` asks the watching thread to look now."""
+    """name: what messages call the server; look: asks the watching thread to look now."""
 
-    def __init__(self, name: str, open: Callable[[], Client], wake: Callable[[], None]) -> None:
-        self._name = name
-        self._open = open
-        self._wake = wake
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        timeout_ms: int,
+        look: Callable[[], None],
+        connect: Connect = connect,
+    ) -> None:
+        self._name, self._url, self._timeout_ms = name, url, timeout_ms
+        self._ask_to_look, self._connect = look, connect
+        self._resolver = Resolver(told=look)
         self._client: Client | None = None
         self._problem = f"{name} was not reached yet"
 
@@ -36,13 +48,19 @@ class Link:
     def lost(self, error: Exception) -> None:
         """Take it from a request that nobody answers: no other asks until the watcher does."""
         self.failed(error)
-        self._wake()
+        self._ask_to_look()
+
+    def open(self, timeout_ms: int) -> Client:
+        """Another client, with a time-out of its own."""
+        if host := host_of(self._url):
+            self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
+        return self._connect(self._url, timeout_ms, self._resolver)
 
     def opened(self) -> Client:
         """For the thread that watches: the client, whether or not it was answered last."""
-        if self._client is None:
-            self._client = self._open()
-        return self._client
+        self._client = client = self._client or self.open(self._timeout_ms)
+        self._resolver.expect(nodes_of(client))
+        return client
 
     def answered(self) -> None:
         """It has answered the thread that watches."""
@@ -51,13 +69,21 @@ class Link:
         self._problem = ""
 
     def failed(self, error: Exception) -> None:
-        """It has not answered."""
-        problem = f"{self._name} does not answer ({type(error).__name__})"
-        if problem != self._problem:
-            log.warning("%s: %s", problem, error)
-        self._problem = problem
+        """It has not answered, or what nobody expected; callers learn no more than the kind."""
+        problem = no_answer(error, self._name)
+        if problem != self._problem and not isinstance(error, CACHE_ERRORS):
+            log.error("%s answered what nobody expected", self._name, exc_info=error)
+        self.is_of_no_use(problem, error)
+        self._resolver.ask_again()  # somebody else may have the address now
         if isinstance(error, RedisClusterException):
             self._client = None  # at no address that it knows is a node: the URL may lead to others
+
+    def is_of_no_use(self, problem: str, cause: Exception | None = None) -> None:
+        """The cause, such as a certificate that nobody trusts, is for the log alone."""
+        if problem != self._problem:
+            more = f": {cause}" if cause else ""
+            log.warning("%s; answering without it until it is back%s", problem, more)
+        self._problem = problem
 
     def close(self) -> None:
         """End the connections."""

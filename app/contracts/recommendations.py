@@ -49,6 +49,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import secrets
 import struct
 import zlib
@@ -317,21 +318,25 @@ def nobody() -> bytes:
     return b"\xfe" + secrets.token_bytes(8)
 
 
-def without(sample: bytes, user: str) -> bytes:
-    """The sample as long as before but without that user. Raises BrokenRecord."""
-    kept = [each for each in decode_sample(sample) if each != user]
-    return json.dumps(kept).encode().ljust(len(sample))
+def blank(sample: bytes, user: str) -> tuple[int, bytes] | None:
+    """Where a user stands in a sample, and what to write there in place; None for who does not.
+
+    The sample keeps its length, and who are deleted at the same time do not undo each other.
+    """
+    text = json.dumps(user).encode()
+    found = re.search(rb"(?<=[\[ ])" + re.escape(text), sample)
+    return (found.start(), b'""'.ljust(len(text))) if found else None
 
 
 def decode_sample(sample: bytes) -> list[str]:
-    """The users of a sample. Raises BrokenRecord."""
+    """The users of a sample but for those that are blank. Raises BrokenRecord."""
     try:
         users = json.loads(sample)
     except (ValueError, RecursionError) as error:
         raise BrokenRecord(f"a sample is not JSON: {error}") from error
     if not isinstance(users, list) or not all(isinstance(user, str) for user in users):
         raise BrokenRecord("a sample is not a JSON array of texts")
-    return users
+    return [user for user in users if user]
 
 
 def chunk_count(items: int) -> int:

@@ -1,13 +1,9 @@
 """A user is taken out of every generation that is kept, the one that is served included."""
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 from app.cache.connect import Client
-from app.contracts.recommendations import Manifest, Namespace, nobody, without
-
-log = logging.getLogger("larder.cache")
+from app.contracts.recommendations import Manifest, Namespace, blank, nobody
 
 
 def delete(client: Client, namespace: Namespace, user: str) -> int:
@@ -16,30 +12,18 @@ def delete(client: Client, namespace: Namespace, user: str) -> int:
     The rest of a generation stays as it is and verifies as before. A run that writes one now may
     know the user still. Raises BrokenRecord and what the client raises.
     """
-    return sum(_delete(client, namespace, each, user) for each in _kept(client, namespace))
-
-
-def _kept(client: Any, namespace: Namespace) -> Iterator[Manifest]:
-    for text in client.hvals(namespace.generations):
-        yield Manifest.from_json(text)
+    server: Any = client
+    kept = map(Manifest.from_json, server.hvals(namespace.generations))
+    return sum([_delete(server, namespace, manifest, user) for manifest in kept])
 
 
 def _delete(client: Any, namespace: Namespace, manifest: Manifest, user: str) -> bool:
     bucket, name = manifest.user_place(namespace, user)
-
-    def replace(pipeline: Any) -> bool:
-        had = bool(pipeline.hexists(bucket, name))
-        pipeline.multi()
-        if had:
-            pipeline.hset(bucket, nobody(), b"")
-            pipeline.hdel(bucket, name)
-        return had
-
-    def thin(pipeline: Any) -> None:
-        sample = pipeline.get(namespace.sample(manifest.generation))
-        pipeline.multi()
-        if sample is not None and (kept := without(sample, user)) != sample:
-            pipeline.set(namespace.sample(manifest.generation), kept)
-
-    client.transaction(thin, namespace.sample(manifest.generation))
-    return bool(client.transaction(replace, bucket, value_from_callable=True))
+    sample = namespace.sample(manifest.generation)
+    if place := blank(client.get(sample) or b"", user):
+        client.setrange(sample, *place)
+    if not client.hexists(bucket, name):
+        return False
+    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
+    client.hdel(bucket, name)
+    return True

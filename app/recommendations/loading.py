@@ -36,17 +36,12 @@ log = logging.getLogger("larder.cache")
 
 
 class Loader:
-    """Loads the generations of one namespace; ``open`` gives a client with a time-out in ms.
+    """Loads the generations of one namespace; ``open`` gives a client with a time-out in ms."""
 
-    events: whether users' events are followed, so that items have to be found by their ids.
-    """
-
-    def __init__(
-        self, settings: Settings, open: Callable[[int], Client], events: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, open: Callable[[int], Client]) -> None:
         self._namespace = Namespace(settings.namespace)
         self._near_cache_users = settings.near_cache_users
-        self._open, self._events = open, events
+        self._open, self._events = open, settings.events
         self._shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
 
     def load(self, client: Client, name: str) -> Generation:

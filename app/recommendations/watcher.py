@@ -3,21 +3,12 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from threading import Event, Thread
 from typing import Protocol
 
-import redis
-
-from app.cache.connect import (
-    CACHE_ERRORS,
-    Client,
-    connect,
-    host_of,
-    no_answer,
-    nodes_of,
-)
-from app.cache.resolver import Resolver
+from app.cache.connect import CACHE_ERRORS, connect
+from app.cache.link import Connect, Link
 from app.contracts.events import WEIGHTS
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Namespace
@@ -31,8 +22,6 @@ from app.settings import Settings
 _SOON_SECONDS = 0.1
 _FIRST_LOOK_SECONDS = 10.0
 """A server takes a worker for dead that is not up within 30."""
-
-_PATIENCE_WITH_NAMES_SECONDS = 1.0
 
 SPREAD_SECONDS = 1.0
 """Workers that have a generation load the next one within this time, by chance."""
@@ -50,32 +39,30 @@ class Listener(Protocol):
         """An answer was made without the cache."""
 
 
-class Watcher:
-    """Follows the pointer of one namespace, and holds the connection that requests share."""
+class Watcher(Link):
+    """The link to the cache that requests share; it follows the pointer of one namespace."""
 
     def __init__(
         self,
         settings: Settings,
         listener: Listener | None = None,
-        connect: Callable[[str, int, Resolver], Client] = connect,
+        connect: Connect = connect,
         spread_seconds: float = SPREAD_SECONDS,
     ) -> None:
+        self._wake = Event()
+        super().__init__(
+            "the cache", settings.cache_url, settings.cache_timeout_ms, self._wake.set, connect
+        )
         self.namespace = Namespace(settings.namespace)
         self._settings = settings
         self._listener = listener
-        self._connect = connect
         self._spread_seconds = spread_seconds
-        self._client: Client | None = None
         self._live: Generation | None = None
-        self._problem = "the cache was not reached yet"
-        self._unread = self._untold = ""
-        self._next = ""
+        self._unread = self._untold = self._next = ""
         self._due_seconds = 0.0
         self._is_waiting = self._ended = False
-        self._wake = Event()
         self._has_looked = Event()
-        self._resolver = Resolver(told=self._wake.set)
-        self._loader = Loader(settings, self._open, settings.events)
+        self._loader = Loader(settings, self.open)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -90,13 +77,7 @@ class Watcher:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
-        if self._client is not None:
-            self._client.close()
-
-    @property
-    def reachable(self) -> bool:
-        """Whether the cache answered when it was last asked."""
-        return not self._problem
+        self.close()
 
     def live(self) -> Generation:
         """The generation that this worker serves.
@@ -126,25 +107,12 @@ class Watcher:
         """When what this worker serves was published; None while it serves nothing."""
         return self._live.manifest.published_at if self._live else None
 
-    def client(self) -> Client:
-        """The client of a cache that answers. Raises CacheUnavailable while none does."""
-        problem, client = self._problem, self._client  # in this order: no problem means a client
-        if problem or client is None:
-            raise CacheUnavailable(problem)
-        return client
-
-    def lost(self, error: Exception) -> None:
-        """Take it from a request that nobody answers: no other asks until this got through."""
-        self._set_unreachable(no_answer(error))
-        self._wake.set()
-
     def poll(self) -> None:
         """Ask which generation is live and load it when it is another one."""
         try:
             self._follow()
         except CACHE_ERRORS as error:
-            self._resolver.ask_again()  # somebody else may have the address now
-            self._set_unreachable(no_answer(error), error)
+            self.failed(error)
             self._serve_what_is_left()
         except BrokenRecord as error:
             self._unreadable(error)
@@ -170,9 +138,7 @@ class Watcher:
         try:
             self.poll()
         except Exception as error:
-            if self._problem != no_answer(error):
-                log.error("the cache answered what nobody expected", exc_info=error)
-            self._set_unreachable(no_answer(error))
+            self.failed(error)
         try:
             if self._listener:
                 self._listener.looked(self.reachable, self.published_at())
@@ -182,25 +148,18 @@ class Watcher:
             self._untold = str(error)
 
     def _follow(self) -> None:
-        name: bytes | None
         self._is_waiting = False
-        if self._client is None:
-            self._client = self._open(self._settings.cache_timeout_ms)
-        try:
-            name = self._client.get(self.namespace.live)
-        except redis.exceptions.RedisClusterException:
-            # At no address that the client knows is a node: the URL may lead to others.
-            self._client = self._open(self._settings.cache_timeout_ms)
-            name = self._client.get(self.namespace.live)
-        self._resolver.expect(nodes_of(self._client))
+        client = self.opened()
+        found: bytes | None = client.get(self.namespace.live)
+        name = None if found is None else found.decode(errors="replace")
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
-            self._set_unreachable("the cache lost its data: run 'larder refresh' again")
+            self.is_of_no_use("the cache lost its data: run 'larder refresh' again")
             return
-        if name is not None and self._is_due(name.decode(errors="replace")):
-            self._live = self._loader.load(self._client, name.decode(errors="replace"))
+        if name is not None and self._is_due(name):
+            self._live = self._loader.load(client, name)
             log.info("serving generation %s", self._name_of_live())
-        self._set_reachable()
+        self.answered()
 
     def _is_due(self, name: str) -> bool:
         """Whether to load it now: not all together, but at once when there is nothing to serve.
@@ -215,12 +174,6 @@ class Watcher:
         nothing_to_serve = self._live is None or not self.reachable
         return nothing_to_serve or time.monotonic() >= self._due_seconds
 
-    def _open(self, timeout_ms: int) -> Client:
-        url = self._settings.cache_url
-        if host := host_of(url):
-            self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
-        return self._connect(url, timeout_ms, self._resolver)
-
     def _name_of_live(self) -> str | None:
         return self._live.manifest.generation if self._live else None
 
@@ -234,27 +187,15 @@ class Watcher:
         self._due_seconds = time.monotonic() + _SOON_SECONDS
         self._is_waiting = True
         if self._live is None:
-            self._set_reachable()
+            self.answered()
 
     def _unreadable(self, error: BrokenRecord) -> None:
         """Another version's generation is live; the one in memory, if any, stays in use."""
         problem = f"the live generation cannot be read: {error}"
         if self._live is None:
-            self._set_unreachable(problem)
+            self.is_of_no_use(problem)
             return
         if problem != self._unread:
             log.error("%s; serving %s instead", problem, self._name_of_live())
         self._unread = problem
-        self._set_reachable()
-
-    def _set_reachable(self) -> None:
-        if self._problem:
-            log.info("the cache is reachable")
-        self._problem = ""
-
-    def _set_unreachable(self, problem: str, cause: Exception | None = None) -> None:
-        """The cause, such as a certificate that nobody trusts, is for the log; callers get less."""
-        if problem != self._problem:
-            more = f": {cause}" if cause else ""
-            log.warning("%s; serving what is in memory until it is back%s", problem, more)
-        self._problem = problem
+        self.answered()

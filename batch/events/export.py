@@ -16,6 +16,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
+import duckdb
+
 from app.contracts.events import Actor, Entry, Streams, digest, ms_of, order
 from app.contracts.generations import Manifest, Space
 from batch.errors import BadSettings, LostLock
@@ -76,17 +78,21 @@ def alone(client: Client, namespace: str) -> Iterator[Lease]:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
 class Exporter:
     """An export of one namespace into one folder, for the holder of the lock."""
 
-    def __init__(self, client: Client, namespace: str, path: Path, lease: Lease) -> None:
-        self.stream = Stream(client, Streams(namespace))
-        self._client, self._namespace, self._path, self._lease = (
-            client,
-            namespace,
-            path,
-            lease,
-        )
+    client: Client
+    namespace: str
+    path: Path
+    lease: Lease
+    connection: duckdb.DuckDBPyConnection
+    now: Callable[[], float]
+
+    @property
+    def stream(self) -> Stream:
+        """The stream that is exported."""
+        return Stream(self.client, Streams(self.namespace))
 
     def claim(self, take_over: bool) -> tuple[Folder, str]:
         """Make the folder, and note it as the one that these events go to.
@@ -94,17 +100,17 @@ class Exporter:
         Returns it, and the id behind which it goes on. Raises BadSettings for a folder of other
         events, when another one is noted, or when the stream ends before the folder does.
         """
-        there = folder.find(self._path, self._namespace)
-        noted = noted_folder(self._client, self.stream.keys)
+        there = folder.find(self.path, self.namespace)
+        noted = noted_folder(self.client, self.stream.keys)
         is_noted = there is not None and there.id == noted
         if noted and not (is_noted or take_over):
             raise BadSettings(
-                f"the events of namespace {self._namespace!r} go to another folder than "
-                f"{self._path} (its id is {noted}): name that one, "
+                f"the events of namespace {self.namespace!r} go to another folder than "
+                f"{self.path} (its id is {noted}): name that one, "
                 "or let this one get what comes from now on with --take-over"
             )
         self._expect_later(there.until() if there else "")
-        ours = folder.make(self._path, self._namespace)
+        ours = folder.make(self.path, self.namespace)
         ours.clean()
         until = self.note(ours)
         return ours, until if is_noted else ""
@@ -114,8 +120,8 @@ class Exporter:
         last = self.stream.last()
         if last and order(last) < order(until):
             raise BadSettings(
-                f"the stream of namespace {self._namespace!r} ends at {last}, before the files of "
-                f"{self._path} do, at {until}: its server was restored, or its clock is behind; "
+                f"the stream of namespace {self.namespace!r} ends at {last}, before the files of "
+                f"{self.path} do, at {until}: its server was restored, or its clock is behind; "
                 "set the clock, or export into a new folder with --take-over and refresh from both"
             )
 
@@ -124,13 +130,32 @@ class Exporter:
         until = ours.until()
         values = ["folder", ours.id, *(["until", until] if until else [])]
         with cache_errors():
-            self._client.eval(_NOTE, 1, self.stream.keys.exported, *values)
+            self.client.eval(_NOTE, 1, self.stream.keys.exported, *values)
         return until
 
-    def prove(self) -> None:
-        """Raise LostLock when another run has taken the lock."""
-        if not self._lease.held():
+    def forget(self, ours: Folder, gone: Gone) -> int:
+        """Take users out of the files, and what their sessions did lately out of the server."""
+        known = map(Actor.session, deletion.sessions(self.connection, ours, gone))
+        recents = deletion.unlink(self.client, self.stream.keys, known)
+        deletion.rewrite(self.connection, ours, gone)
+        return recents
+
+    def move(self, ours: Folder, piece: list[Entry], gone: Gone) -> tuple[int, int, int]:
+        """Put a piece of the stream into a file; returns its events, its rejects and its bytes."""
+        first, last = piece[0][0].decode(), piece[-1][0].decode()
+        rejects = columns.lay(self.connection, _without(piece, gone))
+        if not self.lease.held():
             raise LostLock("another run has taken the lock")
+        size = ours.write(self.connection, first, last, rejects)
+        self.note(ours)
+        self.trim(last)
+        (events,) = self.connection.execute("SELECT count(*) FROM entries").fetchall()[0]
+        return events, len(rejects), size
+
+    def trim(self, until: str) -> None:
+        """Drop what is in files from the stream, but not what is still read."""
+        if until:
+            self.stream.trim(until, int(self.now() * 1000) - _UNREAD_MS)
 
 
 def export(
@@ -147,39 +172,24 @@ def export(
     Users whose deletion was asked for are taken out of all files first. Raises BadSettings for a
     folder that is not for these events, DiskUnavailable, CacheUnavailable, Locked or LostLock.
     """
+    moved: list[tuple[int, int, int]] = []
     with alone(client, namespace) as lease, database() as (connection, _), _no_collection():
-        run = Exporter(client, namespace, path, lease)
+        run = Exporter(client, namespace, path, lease, connection, now)
         ours, position = run.claim(take_over)
-        stream = run.stream
-        gone = deletion.wanted(client, stream.keys)
-        known = map(Actor.session, deletion.sessions(connection, ours, gone))
-        recents = deletion.unlink(client, stream.keys, known)
-        deletion.rewrite(connection, ours, gone)
-        newest = stream.newest()
-        events = rejects = written = size = 0
-        for piece in _pieces(stream, position, newest[-1][0].decode() if newest else ""):
-            kept = _without(piece, gone)
-            wrong = columns.lay(connection, kept)
-            run.prove()
-            size += ours.write(connection, piece[0][0].decode(), piece[-1][0].decode(), wrong)
-            run.note(ours)
-            position = piece[-1][0].decode()
-            stream.trim(position, int(now() * 1000) - _UNREAD_MS)
-            events += connection.execute("SELECT count(*) FROM entries").fetchall()[0][0]
-            rejects, written = rejects + len(wrong), written + 1
+        run.trim(position)
+        gone = deletion.wanted(client, run.stream.keys)
+        recents = run.forget(ours, gone)
+        for piece in _pieces(run.stream, position):
+            moved.append(run.move(ours, piece, gone))
             advance(len(piece))
-        if position:
-            stream.trim(position, int(now() * 1000) - _UNREAD_MS)
         if recents:
-            deletion.tell(client, stream.keys)
-        deletion.done(client, stream.keys, gone)
+            deletion.tell(client, run.stream.keys)
+        deletion.done(client, run.stream.keys, gone)
+    events, rejects, size = map(sum, zip((0, 0, 0), *moved, strict=True))
     if rejects:
-        log.warning(
-            "%s entries of the stream are no events: see %s",
-            rejects,
-            path / folder.REJECTS,
-        )
-    return Exported(events, rejects, written, size, ours.until(), len(gone))
+        where = path / folder.REJECTS
+        log.warning("%s entries of the stream are no events: see %s", rejects, where)
+    return Exported(events, rejects, len(moved), size, ours.until(), len(gone))
 
 
 @contextmanager
@@ -194,11 +204,11 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _pieces(stream: Stream, after: str, last: str) -> Iterator[list[Entry]]:
-    """What is behind an id, up to the last one, cut into pieces of one day each."""
+def _pieces(stream: Stream, after: str) -> Iterator[list[Entry]]:
+    """What is behind an id, up to the last one of now, cut into pieces of one day each."""
     piece: list[Entry] = []
-    size = 0
-    for batch in stream.between(after, last) if last else ():
+    size, last = 0, stream.newest()
+    for batch in stream.between(after, last[0][0].decode()) if last else ():
         for some in _by_day(batch):
             if piece and (
                 len(piece) >= PIECE or size >= PIECE_BYTES or _day(piece[0]) != _day(some[0])

@@ -1,31 +1,29 @@
 """Take one user out of everything that is published, so that every generation stays whole."""
 
-from app.contracts.recommendations import Manifest, Namespace, nobody, without
+from app.contracts.recommendations import Manifest, Namespace, blank, nobody
 from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
 
 def forget(client: Client, namespace: Namespace, user: str) -> int:
-    """Take a user out of the lists and the sample of each generation; return how many had them.
+    """Take a user out of the lists and the sample of each generation; return how many had a list.
 
     A field that is nobody's stands in, so that a generation still holds as many as its manifest
     says, and can be rolled back to. Only for the holder of the lock: a refresh would write the user
     anew. Raises CacheUnavailable, or UnicodeEncodeError for a user that is no text.
     """
     found = Generations(client, namespace).all()
-    return sum([_forget(client, namespace, manifest, user) for manifest in found])
+    with cache_errors():
+        return sum([_forget(client, namespace, manifest, user) for manifest in found])
 
 
 def _forget(client: Client, namespace: Namespace, manifest: Manifest, user: str) -> bool:
     bucket, name = manifest.user_place(namespace, user)
-    key = namespace.sample(manifest.generation)
-    with cache_errors():
-        had = bool(client.hexists(bucket, name))
-        if had:  # in this order a bucket is never too small, nor empty and so gone
-            client.hset(bucket, nobody(), b"")
-            client.hdel(bucket, name)
-        sample: bytes = client.get(key) or b""
-        left = without(sample, user) if sample else sample
-        if left != sample:
-            client.set(key, left)
-    return had or left != sample
+    sample = namespace.sample(manifest.generation)
+    if place := blank(client.get(sample) or b"", user):
+        client.setrange(sample, *place)
+    if not client.hexists(bucket, name):
+        return False
+    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
+    client.hdel(bucket, name)
+    return True

@@ -33,7 +33,8 @@ class Likeness:
     """The items of each user's events."""
 
     def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        handler = type("Handler", (_Handler,), {"likeness": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
@@ -98,91 +99,101 @@ class Likeness:
         return len(events)
 
 
-def _handler(likeness: Likeness) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    likeness: Likeness
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            likeness.seen.append(self.path)
-            likeness.keys.add(self.headers["Authorization"])
-            live = likeness.generation
-            n = int(parse_qs(parts.query).get("n", [str(K)])[0])
-            match [unquote(part) for part in parts.path.split("/")[1:]]:
-                case ["generation"] if likeness.fault == "empty":
-                    self._problem(503)
-                case ["generation"]:
-                    self._say(200, {"generation": live, "k": K, "following": "re-ranking"})
-                case ["users", "sample"]:
-                    self._sample()
-                case ["recommendations", user]:
-                    self._list(likeness.answer(user, n, live))
-                case ["items", item, "similar"]:
-                    neighbours = [{"item": f"near {place}", "score": 0.5} for place in range(n)]
-                    body = {"item": item, "generation": live, "similar": neighbours}
-                    self._list(body)
-                case _:
-                    self._problem(404)
+    def do_GET(self) -> None:
+        self._note()
+        parts = urlsplit(self.path)
+        n = int(parse_qs(parts.query).get("n", [str(K)])[0])
+        match [unquote(part) for part in parts.path.split("/")[1:]]:
+            case ["generation"]:
+                self._generation()
+            case ["users", "sample"]:
+                self._sample()
+            case ["recommendations", user]:
+                self._list(self.likeness.answer(user, n, self.likeness.generation))
+            case ["items", item, "similar"]:
+                self._similar(item, n)
+            case _:
+                self._problem(404)
 
-        def do_POST(self) -> None:
-            likeness.keys.add(self.headers["Authorization"])
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            likeness.seen.append(self.path)
-            if self.path == "/events":
-                return self._take(asked)
-            live = likeness.generation
-            answers = [likeness.answer(user, asked["n"], live) for user in asked["users"]]
-            if likeness.fault == "generations":
-                answers[-1]["generation"] = "20260101T000000Z-0002"
-            time.sleep(likeness.sleep_seconds)
-            self._say(200, {"generation": live, "answers": answers})
+    def do_POST(self) -> None:
+        self._note()
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/events":
+            self._take(asked)
+        else:
+            self._lists(asked)
 
-        def _take(self, told: Any) -> None:
-            if likeness.fault == "no events":
-                return self._problem(404)
-            if likeness.fault == "full":
-                return self._problem(503)
-            count = likeness.take(told)
-            answer = {"accepted": count, "rejected": []}
-            self._say(202, answer) if count else self._problem(400)
+    def _note(self) -> None:
+        self.likeness.seen.append(self.path)
+        self.likeness.keys.add(self.headers["Authorization"])
 
-        def _sample(self) -> None:
-            if not likeness.gives_sample:
-                return self._problem(404)
-            self._say(200, {"generation": likeness.generation, "users": likeness.users})
+    def _generation(self) -> None:
+        if self.likeness.fault == "empty":
+            return self._problem(503)
+        live = self.likeness.generation
+        self._say(200, {"generation": live, "k": K, "following": "re-ranking"})
 
-        def _list(self, answer: dict[str, Any]) -> None:
-            time.sleep(likeness.sleep_seconds)
-            if self.headers["If-None-Match"] == f'"{likeness.etag(answer)}"':
-                likeness.seen.append("304")
-                return self._send(304, b"", likeness.etag(answer))
-            if likeness.fault == "500":
-                return self._problem(500)
-            if likeness.fault == "html":
-                return self._send(200, b"<html>", "")
-            self._say(200, answer)
+    def _similar(self, item: str, n: int) -> None:
+        neighbours = [{"item": f"near {place}", "score": 0.5} for place in range(n)]
+        live = self.likeness.generation
+        self._list({"item": item, "generation": live, "similar": neighbours})
 
-        def _problem(self, status: int) -> None:
-            self._say(status, {"title": "Wrong", "status": status, "detail": "as the test asks"})
+    def _lists(self, asked: Any) -> None:
+        live = self.likeness.generation
+        answers = [self.likeness.answer(user, asked["n"], live) for user in asked["users"]]
+        if self.likeness.fault == "generations":
+            answers[-1]["generation"] = "20260101T000000Z-0002"
+        time.sleep(self.likeness.sleep_seconds)
+        self._say(200, {"generation": live, "answers": answers})
 
-        def _say(self, status: int, answer: dict[str, Any]) -> None:
-            self._send(status, json.dumps(answer).encode(), likeness.etag(answer))
+    def _take(self, told: Any) -> None:
+        if self.likeness.fault == "no events":
+            return self._problem(404)
+        if self.likeness.fault == "full":
+            return self._problem(503)
+        count = self.likeness.take(told)
+        answer = {"accepted": count, "rejected": []}
+        self._say(202, answer) if count else self._problem(400)
 
-        def _send(self, status: int, body: bytes, etag: str) -> None:
-            if likeness.fault == "dead":
-                self.close_connection = True
-                return
-            moved = likeness.fault == "moved" and self.path.startswith("/recommendations")
-            self.send_response(302 if moved else status)
-            if moved:
-                self.send_header("Location", "/elsewhere")
-            self.send_header("ETag", f'"{etag}"')
-            self.send_header("Content-Length", str(len(body)))
-            self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
-            self.flush_headers()
+    def _sample(self) -> None:
+        if not self.likeness.gives_sample:
+            return self._problem(404)
+        self._say(200, {"generation": self.likeness.generation, "users": self.likeness.users})
 
-        def log_message(self, *said: Any) -> None:
-            pass
+    def _list(self, answer: dict[str, Any]) -> None:
+        time.sleep(self.likeness.sleep_seconds)
+        if self.headers["If-None-Match"] == f'"{self.likeness.etag(answer)}"':
+            self.likeness.seen.append("304")
+            return self._send(304, b"", self.likeness.etag(answer))
+        if self.likeness.fault == "500":
+            return self._problem(500)
+        if self.likeness.fault == "html":
+            return self._send(200, b"<html>", "")
+        self._say(200, answer)
 
-    return Handler
+    def _problem(self, status: int) -> None:
+        self._say(status, {"title": "Wrong", "status": status, "detail": "as the test asks"})
+
+    def _say(self, status: int, answer: dict[str, Any]) -> None:
+        self._send(status, json.dumps(answer).encode(), self.likeness.etag(answer))
+
+    def _send(self, status: int, body: bytes, etag: str) -> None:
+        if self.likeness.fault == "dead":
+            self.close_connection = True
+            return
+        moved = self.likeness.fault == "moved" and self.path.startswith("/recommendations")
+        self.send_response(302 if moved else status)
+        if moved:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("ETag", f'"{etag}"')
+        self.send_header("Content-Length", str(len(body)))
+        self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]
+        self.flush_headers()
+
+    def log_message(self, *said: Any) -> None:
+        pass

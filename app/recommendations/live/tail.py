@@ -4,15 +4,13 @@ The worker that took an event forgets at once. All others find it here,
 a few times a second.
 """
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import redis
 
-from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
+from app.cache.connect import Client
 from app.cache.link import Link
-from app.cache.resolver import Resolver
 from app.contracts.events import LASTING, Actor, Entry, Event, Streams
 from app.recommendations.near_cache import NearCache, Who
 from app.recommendations.watcher import Watcher
@@ -22,9 +20,6 @@ MOST_ENTRIES = 10_000
 """Where there are more new ones, all is forgotten: that takes less time than to read them."""
 
 _ENTRIES_AT_A_TIME = 1000
-_PATIENCE_WITH_NAMES_SECONDS = 1.0
-
-log = logging.getLogger("larder.events")
 
 Id = tuple[int, int]
 
@@ -35,23 +30,16 @@ class Tail:
     Not in that of the watcher, which is busy for seconds while it loads a generation.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        watcher: Watcher,
-        connect: Callable[[str, int, Resolver], Client] = connect,
-    ) -> None:
+    def __init__(self, settings: Settings, watcher: Watcher) -> None:
         self._key = Streams(settings.namespace).events
         self._settings = settings
         self._watcher = watcher
-        self._connect = connect
-        self._resolver = Resolver(told=self._wake_up)
-        self._link = Link("the server of the events", self._open, self._wake_up)
-        is_apart = settings.url_of_events != settings.cache_url
-        self.server: Watcher | Link = self._link if is_apart else watcher
+        self._wake = threading.Event()
+        name, url = "the server of the events", settings.url_of_events
+        self._link = Link(name, url, settings.cache_timeout_ms, self._wake.set)
+        self.server: Link = watcher if url == settings.cache_url else self._link
         """Whom a request asks for recents."""
         self._position: Id | None = None
-        self._wake = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._follow, name="larder-tail", daemon=True)
 
@@ -89,36 +77,21 @@ class Tail:
             near.clear()
 
     def poll(self) -> None:
-        """Forget the lists of who did something since the last time."""
+        """Forget the lists of who did something since the last time.
+
+        Never raises: without its tail a worker would answer what was true once.
+        """
         try:
             self._read(self._link.opened())
             self._link.answered()
-        except CACHE_ERRORS as error:
-            self._resolver.ask_again()
+        except Exception as error:
             self._link.failed(error)
 
     def _follow(self) -> None:
         while not self._ended:
             self._wake.wait(self._settings.watch_interval_ms / 1000)
             self._wake.clear()
-            self._look()
-
-    def _look(self) -> None:
-        """Poll. Never raises: without its tail a worker would answer what was true once."""
-        try:
             self.poll()
-        except Exception as error:
-            log.error("the server of the events answered what nobody expected", exc_info=error)
-            self._link.failed(error)
-
-    def _wake_up(self) -> None:
-        self._wake.set()
-
-    def _open(self) -> Client:
-        url = self._settings.url_of_events
-        if host := host_of(url):
-            self._resolver.wait(host, _PATIENCE_WITH_NAMES_SECONDS)
-        return self._connect(url, self._settings.cache_timeout_ms, self._resolver)
 
     def _read(self, client: Client) -> None:
         """Where nobody can say who did something, all is forgotten. Raises as the client does."""

@@ -272,7 +272,7 @@ class TestFollowing:
         with watching(server, namespace) as watcher:
             client.set(namespace.live, "broken")
             watcher.poll()
-            watcher._set_unreachable("a hiccup")
+            watcher.is_of_no_use("a hiccup")
             assert not watcher.reachable
             _still_serves_the_first(watcher)
 

@@ -9,14 +9,7 @@ import pytest
 import redis
 
 from app.contracts.events import Actor, Streams, digest
-from app.contracts.recommendations import (
-    Namespace,
-    decode_sample,
-    encode_sample,
-    field,
-    nobody,
-    without,
-)
+from app.contracts.recommendations import Namespace, field
 from app.events import deletion as api
 from app.events.deletion import Forgotten
 from batch.errors import BadSettings, Locked
@@ -227,11 +220,3 @@ def test_a_deleted_user_is_missed_by_no_one_else(client: Any, namespace: Namespa
     assert forget(client, namespace, "a stranger") == 0
     assert read_back(client, namespace, manifest, OTHERS[1:], ITEMS) == before
     assert not client.hexists(*manifest.user_place(namespace, OTHERS[0]))
-
-
-def test_a_sample_keeps_its_length_and_a_field_is_nobodys() -> None:
-    sample = encode_sample(["a", "ü", "b"])
-    left = without(sample, "ü")
-    assert decode_sample(left) == ["a", "b"] and len(left) == len(sample)
-    assert without(sample, "c") == sample
-    assert nobody() != nobody() and nobody()[:1] == b"\xfe" and len(nobody()) == 9
