@@ -14,6 +14,10 @@
     |-- TooLarge           413
     |-- TooManyRequests    429
     |-- DeletionForbidden  403
+    |-- RulesForbidden     403
+    |-- UnknownVersion     404
+    |-- RulesTaken         409
+    |-- RulesChanged       412
     |-- NothingPublished   503
     |-- CacheUnavailable   503
     |-- EventsUnavailable  503
@@ -121,6 +125,34 @@ class DeletionForbidden(ServingError):
 
     status = 403
     title = "No deletion"
+
+
+class RulesForbidden(ServingError):
+    """This deployment changes no rules over HTTP."""
+
+    status = 403
+    title = "No change of rules"
+
+
+class UnknownVersion(ServingError):
+    """There is no such version of the rules, or it is not kept any more."""
+
+    status = 404
+    title = "Unknown version"
+
+
+class RulesTaken(ServingError):
+    """Another writer put rules in force at the same moment."""
+
+    status = 409
+    title = "Rules taken"
+
+
+class RulesChanged(ServingError):
+    """The rules in force are not those that the caller has seen."""
+
+    status = 412
+    title = "Rules changed"
 
 
 class NothingPublished(ServingError):

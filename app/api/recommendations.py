@@ -6,9 +6,17 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import freshness, sources
-from app.api.parameters import choice, identifier, length, only, path_identifier
+from app.api.parameters import (
+    FILTER,
+    choice,
+    clauses,
+    identifier,
+    length,
+    only,
+    path_identifier,
+)
 from app.errors import BadParameter, EventsOff
-from app.recommendations.answer import FALLBACKS, LiveAnswers, of_items
+from app.recommendations.answer import FALLBACKS, LiveAnswers, of_items, tagged
 
 MAX_USERS = 100
 MAX_ENTRIES = 10_000
@@ -17,7 +25,7 @@ MAX_ENTRIES = 10_000
 MAX_ITEMS = 20
 """Of somebody of whom nothing else is known."""
 
-PARAMETERS = ("n", "fallback")
+PARAMETERS = ("n", "fallback", FILTER)
 
 bp = Blueprint("recommendations", __name__)
 
@@ -31,10 +39,13 @@ def one(user: str) -> Response:
     only(asked, PARAMETERS)
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
+    wanted = clauses(generation, request.args.getlist(FILTER)) if asked else ()
     answers = sources().answers
-    if fallback == "popular" and answers.are_constant and freshness.matches(generation.etag):
-        return freshness.not_modified(generation.etag)
-    return freshness.answer(*answers.one(generation, user, n, fallback))
+    if fallback == "popular" and answers.are_constant:
+        etag = tagged(generation.etag, generation.order(answers.now(), wanted))
+        if freshness.matches(etag):
+            return freshness.not_modified(etag)
+    return freshness.answer(*answers.one(generation, user, n, fallback, wanted))
 
 
 @bp.get("/recommendations")
@@ -50,17 +61,19 @@ def visitor() -> Response:
             "name a user, as in GET /recommendations/<user>: lists of sessions and items need "
             "LARDER_EVENTS=true"
         )
+    wanted = clauses(generation, request.args.getlist(FILTER))
     session, items = request.args.get("session"), request.args.get("items")
     if (session is None) == (items is None):
         raise BadParameter("give either session or items, or a user in the path")
     if items is None:
         return freshness.answer(
-            *answers.session(generation, identifier("session", session), n, fallback)
+            *answers.session(generation, identifier("session", session), n, fallback, wanted)
         )
     named = [identifier("items", item) for item in items.split(",")]
     if len(named) > MAX_ITEMS:
         raise BadParameter(f"items must be 1 to {MAX_ITEMS} ids, not {len(named)}")
-    return freshness.answer(*of_items(generation, named, n, fallback))
+    order = generation.order(answers.now(), wanted)
+    return freshness.answer(*of_items(generation, named, n, fallback, order))
 
 
 @bp.post("/recommendations")
@@ -72,6 +85,7 @@ def many() -> Response:
     only(asked, ("users", *PARAMETERS), "member")
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
+    wanted = clauses(generation, asked.get(FILTER))
     users = asked.get("users")
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
         raise BadParameter(f"users must be a list of 1 to {MAX_USERS} user ids")
@@ -81,7 +95,7 @@ def many() -> Response:
             f"users x n must be at most {MAX_ENTRIES}, not {len(users)} x {n}: ask for fewer users "
             f"or a smaller n"
         )
-    answers = sources().answers.many(generation, users, n, fallback)
+    answers = sources().answers.many(generation, users, n, fallback, wanted)
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),
         b",".join(answers),

@@ -9,6 +9,10 @@ ROUTES = {
     "/larder.js": "tracker",
     "/users/sample": "sample",
     "/generation": "generation",
+    "/rules": "rules",
+    "/rules/history": "rules",
+    "/rules/check": "rules",
+    "/rules/rollback": "rules",
     "/health/live": "health",
     "/health/ready": "health",
 }

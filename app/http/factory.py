@@ -16,6 +16,7 @@ from app.api import (
     index,
     items,
     recommendations,
+    rules,
     tracker,
     users,
 )
@@ -180,7 +181,17 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health, events, tracker):
+    for module in (
+        index,
+        recommendations,
+        items,
+        users,
+        generation,
+        health,
+        events,
+        rules,
+        tracker,
+    ):
         app.register_blueprint(module.bp)
     problems.register(app)
     return app

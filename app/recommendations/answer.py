@@ -1,15 +1,21 @@
 """Which list a user gets, decided here for every way of asking."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import decode_record
 from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
 from app.recommendations.live.following import from_items
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
 from app.recommendations.near_cache import Remembered
+from app.recommendations.ruled import ruled
+from app.recommendations.rules.in_force import Clauses
+from app.recommendations.rules.ranking import Order
 from app.recommendations.watcher import Listener
 
 FALLBACKS = ("popular", "none")
@@ -27,14 +33,28 @@ class Answers:
 
     are_constant = True
 
-    def __init__(self, lookup: Lookup, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        listener: Listener | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._lookup = lookup
         self._listener = listener
+        self.now = now
+        """Seconds since 1970."""
 
     def one(
-        self, generation: Generation, user: str, n: int | None = None, fallback: str = FALLBACKS[0]
+        self,
+        generation: Generation,
+        user: str,
+        n: int | None = None,
+        fallback: str = FALLBACKS[0],
+        asked: Clauses = (),
     ) -> tuple[bytes, str | None]:
         """The answer of n items, or of the whole list, and its ETag; None when it is degraded.
+
+        asked: a filter that has been checked against the generation.
 
         Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell,
         BrokenRecord.
@@ -46,34 +66,49 @@ class Answers:
         source, remembered = _choose(generation, found, fallback)
         if source == "none":
             raise _nobody("user", user, degraded)
-        n = n or generation.manifest.k
-        body = _answer(generation, _user(user), source, remembered, n, degraded)
-        return body, None if degraded else self._lookup.etag(generation, found)
+        chosen = _Chosen(generation, source, remembered, n or generation.manifest.k, fallback)
+        order = generation.order(self.now(), asked)
+        body = _answer(chosen, _user(user), degraded, order)
+        return body, None if degraded else tagged(self._lookup.etag(generation, found), order)
 
     def many(
-        self, generation: Generation, users: Sequence[str], n: int, fallback: str
+        self,
+        generation: Generation,
+        users: Sequence[str],
+        n: int,
+        fallback: str,
+        asked: Clauses = (),
     ) -> list[bytes]:
         """Each user's answer; that of a stranger without fallback has an empty list.
 
         A record that is broken spoils the answer of no other user.
         """
         lists, degraded = self._lookup.users(generation, users)
+        order = generation.order(self.now(), asked)
         broken: dict[str, str] = {}
         answers = []
         for user, found in zip(users, lists, strict=True):
-            source, remembered = _choose(generation, found, fallback)
+            chosen = _Chosen(generation, *_choose(generation, found, fallback), n, fallback)
             try:
-                answer = _answer(generation, _user(user), source, remembered, n, user in degraded)
+                answer = _answer(chosen, _user(user), user in degraded, order)
             except BrokenRecord as error:
                 broken[user] = str(error)
-                source, remembered = _choose(generation, None, fallback)
-                answer = _answer(generation, _user(user), source, remembered, n, True)
+                chosen = _Chosen(generation, *_choose(generation, None, fallback), n, fallback)
+                answer = _answer(chosen, _user(user), True, order)
             answers.append(answer)
         for user, problem in broken.items():
             log.error("broken record of user %r: %s", user, problem)
         if broken or degraded:
             self._tell()
         return answers
+
+    def items(self, generation: Generation, users: Sequence[str]) -> list[list[int]]:
+        """Each user's list, under the rules of this generation. Raises BrokenRecord."""
+        order = generation.order(self.now())
+        found, _ = self._lookup.users(generation, users)
+        k = generation.manifest.k
+        chosen = (_Chosen(generation, *_choose(generation, each, "popular"), k) for each in found)
+        return [each.under(order)[0].items() if order else each.items() for each in chosen]
 
     def _tell(self) -> None:
         """One more answer, or batch of answers, was made without the cache."""
@@ -86,12 +121,17 @@ class LiveAnswers(Answers):
 
     are_constant = False
 
-    def __init__(self, lookup: LiveLookup, listener: Listener | None = None) -> None:
-        super().__init__(lookup, listener)
+    def __init__(
+        self,
+        lookup: LiveLookup,
+        listener: Listener | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(lookup, listener, now)
         self._live = lookup
 
     def session(
-        self, generation: Generation, session: str, n: int, fallback: str
+        self, generation: Generation, session: str, n: int, fallback: str, asked: Clauses = ()
     ) -> tuple[bytes, str | None]:
         """As ``one``, for a visitor of whom only the session is known."""
         found, degraded = self._live.session(generation, session)
@@ -101,12 +141,14 @@ class LiveAnswers(Answers):
         if source == "none":
             raise _nobody("session", session, degraded)
         who = b'"session":' + quoted(session)
-        body = _answer(generation, who, source, remembered, n, degraded)
-        return body, None if degraded else self._live.etag(generation, found)
+        chosen = _Chosen(generation, source, remembered, n, fallback)
+        order = generation.order(self.now(), asked)
+        body = _answer(chosen, who, degraded, order)
+        return body, None if degraded else tagged(self._live.etag(generation, found), order)
 
 
 def of_items(
-    generation: Generation, items: Sequence[str], n: int, fallback: str
+    generation: Generation, items: Sequence[str], n: int, fallback: str, order: Order | None
 ) -> tuple[bytes, str]:
     """As ``Answers.one``, for somebody of whom only these items are known."""
     source, remembered = _choose(generation, from_items(generation, items), fallback)
@@ -114,7 +156,13 @@ def of_items(
         raise UnknownUser(f"nothing follows from these items: {', '.join(items)[:200]}")
     who = b'"items":[%s]' % b",".join(map(quoted, items))
     etag = f"{generation.etag}-{'re-ranking' if generation.model else 'exclusion'}"
-    return _answer(generation, who, source, remembered, n, False), etag
+    chosen = _Chosen(generation, source, remembered, n, fallback)
+    return _answer(chosen, who, False, order), tagged(etag, order)
+
+
+def tagged(etag: str, order: Order | None) -> str:
+    """The tag of an answer to which rules or a filter were applied."""
+    return etag if order is None else f"{etag}-{order.tag}"
 
 
 def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
@@ -151,18 +199,43 @@ def _user(user: str) -> bytes:
     return b'"user":' + quoted(user)
 
 
-def _answer(
-    generation: Generation,
-    who: bytes,
-    source: str,
-    remembered: Remembered | None,
-    n: int,
-    degraded: bool,
-) -> bytes:
-    return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What an answer is made from, and how it was asked for."""
+
+    generation: Generation
+    source: str
+    remembered: Remembered | None
+    n: int
+    fallback: str = FALLBACKS[0]
+
+    def items(self) -> list[int]:
+        """The indices of the items. Raises BrokenRecord."""
+        found = self.remembered
+        if found is None:
+            return []
+        entries = decode_record(found.record) if found.own is None else found.own
+        return [item for item, _ in entries[: self.n]]
+
+    def under(self, order: Order) -> "tuple[_Chosen, bool]":
+        """The same as rules and filter have it, and whether it is as long as was asked for."""
+        if self.remembered is None:
+            return self, True
+        listed = ruled(self.generation, order, self.remembered, self.source, self.fallback)
+        is_complete = len(listed.own or ()) >= self.n
+        return replace(self, source=listed.source, remembered=listed), is_complete
+
+
+def _answer(chosen: _Chosen, who: bytes, degraded: bool, order: Order | None) -> bytes:
+    is_complete = True
+    if order is not None:
+        chosen, is_complete = chosen.under(order)
+    generation, remembered = chosen.generation, chosen.remembered
+    return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s%s}' % (
         who,
         generation.manifest.generation.encode(),
-        source.encode(),
-        b"[]" if remembered is None else generation.render(remembered, n),
+        chosen.source.encode(),
+        b"[]" if remembered is None else generation.render(remembered, chosen.n),
+        b"" if is_complete else b',"complete":false',
         b',"degraded":true' if degraded else b"",
     )

@@ -4,15 +4,22 @@ A user's record comes from the cache, one round trip each. All else is here: the
 as the bytes that go on the wire, and the popular list.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import JSONEncoder
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record
+from app.contracts.rules import Version
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
+from app.recommendations.rules.in_force import Clauses, InForce
+from app.recommendations.rules.ranking import Order
+
+if TYPE_CHECKING:
+    from app.recommendations.columns import Columns
 
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
@@ -38,12 +45,26 @@ class Model(Protocol):
     def first(self, weights: Mapping[int, float], without: Collection[int], n: int) -> Entries:
         """The best n of all items for a newcomer of whom only events of those weights are known."""
 
+    def over(
+        self,
+        vector: bytes,
+        weights: Mapping[int, float],
+        allowed: bytes | None,
+        without: Collection[int],
+        n: int,
+    ) -> Entries:
+        """The best n of the items that are allowed, see ``model.Model``."""
+
+    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
+        """The best n by their scores (strength 0), by variety (1), or by both."""
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model: None where nothing follows what users do.
+    find: see ``Documents``. model, columns: None where they or numpy are missing. rules: those of
+    the namespace; None before they are known.
     """
 
     manifest: Manifest
@@ -52,6 +73,23 @@ class Generation:
     near: NearCache
     find: Finding | None = None
     model: Model | None = None
+    columns: "Columns | None" = None
+    rules: InForce | None = None
+
+    def under(self, version: Version) -> "Generation":
+        """The same under that version of the rules."""
+        items = self.manifest.items
+        return replace(self, rules=InForce(version, items, self.find, self.columns, self.model))
+
+    def order(self, now: float, asked: Clauses = ()) -> Order | None:
+        """What is in force at a moment (seconds since 1970) for who asks for such a filter."""
+        if self.rules is None or not (asked or self.rules.acts):
+            return None
+        return self.rules.at(now, asked)
+
+    def id_of(self, item: int) -> str:
+        """The id of the item of an index. Raises BrokenRecord."""
+        return str(json.loads(self.opening(item) + b"}")["item"])
 
     @property
     def etag(self) -> str:

@@ -21,6 +21,9 @@ Floats = NDArray[np.float32]
 
 _FIRST_BLOCK = 512
 _ROUNDING = 1 + 1e-5
+_FEW = 0.05
+"""Of the items: so few rows are gathered sooner than all are scanned in the order of norms."""
+_TINY = 1e-9
 _SCALE = struct.Struct("<f")
 
 
@@ -40,8 +43,7 @@ class Model:
 
     def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
         """These items in the order of the user's vector as events of those weights move it."""
-        (scale,) = _SCALE.unpack_from(vector)
-        start = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
+        start = self._start(vector)
         at = np.array(items, np.int64)
         scores = self._rows[self._places[at]] @ self._moved(start, weights)
         order = np.argsort(-scores, kind="stable")
@@ -52,6 +54,60 @@ class Model:
         vector = self._moved(self._newcomer, weights)
         rows, scores = self._best(vector, self._places[list(without)], n)
         return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
+
+    def over(
+        self,
+        vector: bytes,
+        weights: Mapping[int, float],
+        allowed: bytes | None,
+        without: Collection[int],
+        n: int,
+    ) -> Entries:
+        """The best n of the items that are allowed, for a user whose vector those events move.
+
+        vector: empty for whom nobody knows. allowed: a byte an item, 0 or 1; None for all.
+        """
+        start = self._start(vector) if vector else self._newcomer
+        moved = self._moved(start, weights) if weights else start
+        gone = self._places[list(without)]
+        if allowed is None:
+            rows, scores = self._best(moved, gone, n)
+        elif allowed.count(1) < _FEW * len(allowed):
+            there = self._places[np.flatnonzero(np.frombuffer(allowed, np.bool_))]
+            there = there[~np.isin(there, gone)]
+            rows, scores = _first(there.astype(np.int64), self._rows[there] @ moved, n)
+        else:
+            rows, scores = self._best(moved, gone, n, np.frombuffer(allowed, np.bool_))
+        return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
+
+    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
+        """The best n by maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+
+        strength: 0 by the scores alone, of which the lowest counts as 0 and the highest as 1; 1 by
+        the cosine to the nearest of those before alone.
+        """
+        if len(entries) < 2:
+            return entries
+        items, given = zip(*entries, strict=True)
+        scores = np.array(given, np.float32)
+        scores = (scores - scores.min()) / max(float(np.ptp(scores)), _TINY)
+        rows = self._rows[self._places[list(items)]]
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY)
+        nearest = np.zeros(len(rows), np.float32)
+        chosen: list[int] = []
+        for _ in range(min(n, len(rows))):
+            worth = (1 - strength) * scores - strength * nearest
+            worth[chosen] = -np.inf
+            best = int(worth.argmax())
+            cosines = rows @ rows[best]
+            nearest = np.maximum(nearest, cosines) if chosen else cosines
+            chosen.append(best)
+        return [entries[each] for each in chosen]
+
+    def _start(self, vector: bytes) -> Floats:
+        (scale,) = _SCALE.unpack_from(vector)
+        start: Floats = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
+        return start
 
     def _moved(self, start: Floats, weights: Mapping[int, float]) -> Floats:
         factors = self._rows[self._places[list(weights)]]
@@ -66,7 +122,11 @@ class Model:
         return result
 
     def _best(
-        self, vector: Floats, without: NDArray[np.uint32], n: int
+        self,
+        vector: Floats,
+        without: NDArray[np.uint32],
+        n: int,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
         """The rows of the n highest scores, which end where no later norm allows a higher one."""
         length = float(np.sqrt(vector @ vector)) * _ROUNDING
@@ -76,6 +136,8 @@ class Model:
             block = self._rows[start : start + size] @ vector
             inside = without[(without >= start) & (without < start + len(block))]
             block[inside - start] = -np.inf
+            if allowed is not None:
+                block[~allowed[self._items[start : start + size]]] = -np.inf
             found = np.flatnonzero(block > least)
             rows = np.concatenate((rows, found + start))
             scores = np.concatenate((scores, block[found]))
@@ -85,5 +147,9 @@ class Model:
             if len(rows) >= n:
                 least = scores.min()
             start, size = start + size, 2 * size
-        order: Any = np.argsort(-scores, kind="stable")
-        return rows[order], scores[order]
+        return _first(rows, scores, n)
+
+
+def _first(rows: NDArray[np.int64], scores: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
+    order: Any = np.argsort(-scores, kind="stable")[:n]
+    return rows[order], scores[order]

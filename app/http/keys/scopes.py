@@ -1,6 +1,6 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
-from app.contracts.keys import ADMIN, EVENTS, READ
+from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
 _OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js")
 """For probes, for Prometheus (a setting of its own), and for pages that load the tracker."""
@@ -15,6 +15,8 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if takes_events(path):
         return EVENTS
+    if path == "/rules" or path.startswith("/rules/"):
+        return RULES
     return READ if method in ("GET", "HEAD", "POST") else ADMIN
 
 
