@@ -122,16 +122,21 @@ def publish_by_hand(
     users: list[str] | None = None,
     items: list[str] | None = None,
     k: int = 3,
+    **told: Any,
 ) -> Manifest:
-    """Publish such a generation; by default users u0-u99 and items i0-i9."""
+    """Publish such a generation; by default users u0-u99 and items i0-i9.
+
+    told: what its manifest says in place of what it would.
+    """
     manifest, made = contents(
         namespace,
         users if users is not None else [f"u{n}" for n in range(100)],
         items if items is not None else [f"i{n}" for n in range(10)],
         k,
     )
+    manifest = replace(manifest, generation=generation, **told)
     with hold(client, namespace) as lease:
-        return publish(client, namespace, replace(manifest, generation=generation), made, lease)
+        return publish(client, namespace, manifest, made, lease)
 
 
 Entries = list[tuple[int, float]]

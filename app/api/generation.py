@@ -11,8 +11,8 @@ bp = Blueprint("generation", __name__)
 def live() -> Response:
     """The manifest of the generation that this worker serves.
 
-    Where events are taken it also says what they do: put lists in order anew, or no more than take
-    items away, because the generation is not live or numpy is not installed.
+    Where events are taken it also says how this worker follows them, see ``follows``: by less than
+    the manifest says where numpy is not installed.
     """
     watcher = sources().watcher
     generation = watcher.live()
@@ -20,6 +20,5 @@ def live() -> Response:
         return freshness.not_modified(generation.etag)
     text = generation.manifest.to_json()
     if not sources().answers.are_constant:
-        following = "exclusion" if generation.model is None else "re-ranking"
-        text = f'{text[:-1]},"following":"{following}"}}'
+        text = f'{text[:-1]},"following":"{generation.follows}"}}'
     return freshness.answer(text.encode(), generation.etag if watcher.reachable else None)

@@ -16,7 +16,7 @@ from app.api.parameters import (
     path_identifier,
 )
 from app.errors import BadParameter, EventsOff
-from app.recommendations.answer import FALLBACKS, LiveAnswers, of_items, tagged
+from app.recommendations.answer import FALLBACKS, LiveAnswers, tagged
 
 MAX_USERS = 100
 MAX_ENTRIES = 10_000
@@ -72,8 +72,7 @@ def visitor() -> Response:
     named = [identifier("items", item) for item in items.split(",")]
     if len(named) > MAX_ITEMS:
         raise BadParameter(f"items must be 1 to {MAX_ITEMS} ids, not {len(named)}")
-    order = generation.order(answers.now(), wanted)
-    return freshness.answer(*of_items(generation, named, n, fallback, order))
+    return freshness.answer(*answers.items(generation, named, n, fallback, wanted))
 
 
 @bp.post("/recommendations")

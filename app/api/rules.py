@@ -65,7 +65,7 @@ def check() -> Response:
     known = lookup.sample(generation)
     users = known[:: -(-len(known) // MAX_CHECKED) or 1]
     tried = generation.under(version)
-    lists = zip(users, answers.items(generation, users), answers.items(tried, users), strict=True)
+    lists = zip(users, answers.lists(generation, users), answers.lists(tried, users), strict=True)
     changed = [each for each in lists if each[1] != each[2]]
     examples = [_example(generation, *each) for each in changed[:MAX_EXAMPLES]]
     told = {"users": len(users), "changed": len(changed), "examples": examples}

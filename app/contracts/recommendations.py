@@ -87,6 +87,8 @@ POPULAR_BIT = 1 << 31
 
 POPULAR, SAMPLE, MODEL = "popular", "sample", "model"
 
+RERANKING, NEIGHBOURS, EXCLUSION = "re-ranking", "neighbours", "exclusion"
+
 
 def user_part(bucket: int) -> str:
     return f"user:{bucket}"
@@ -286,6 +288,14 @@ def split_value(value: bytes, factors: int, history: int) -> tuple[bytes, bytes,
     return value[:start], value[start:end], value[end : end + length] if history else b""
 
 
+def follows(factors: int, similar_buckets: int) -> str:
+    """How a generation follows users: RERANKING by factors, else by NEIGHBOURS of what they did.
+
+    Where it has neither, EXCLUSION of what they did from their lists is all.
+    """
+    return RERANKING if factors else NEIGHBOURS if similar_buckets else EXCLUSION
+
+
 def rows_of_chunk(factors: int) -> int:
     """How many items' factors a chunk holds."""
     return max(1, FACTOR_CHUNK_BYTES // (2 * factors))
@@ -401,7 +411,8 @@ class Manifest(generations.Manifest):
     ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
     entries a user's record has (as far as there are items), ``factors`` how long a vector is, and
     ``history`` how many items of their own stand behind it at most. ``columns`` are what requests
-    may filter by, see ``app.contracts.columns``.
+    may filter by, see ``app.contracts.columns``. ``follows``: see ``follows``; empty in a
+    generation from before that was said.
     """
 
     generation: str
@@ -426,6 +437,7 @@ class Manifest(generations.Manifest):
     stored: int = 0
     factors: int = 0
     events_until: str = ""
+    follows: str = ""
     history: int = 0
     columns: list[Any] = dataclasses.field(default_factory=list)
     schema: int = SCHEMA

@@ -70,8 +70,8 @@ class Stream:
             self._ask([("XLEN", self._key)])
         if self._length + more > most:
             raise EventsUnavailable(
-                f"the stream holds {self._length} events of at most {most}: run "
-                f"'larder events export', then send these again"
+                f"the stream holds {self._length} events of at most {most}: run 'larder events "
+                f"export', which clears what is over a minute old, then send these again"
             )
 
     def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
@@ -125,9 +125,10 @@ class Stream:
 
         No connection is closed here, for other requests may wait for answers on theirs.
         """
-        problem = f"the server of the events did not take these ({type(error).__name__})"
+        what = f"the server of the events did not take these ({type(error).__name__})"
+        problem = f"{what}: see that it runs and has room, then send these again"
         if problem != self._problem:
-            log.warning("%s: %s", problem, error)
+            log.warning("%s: %s", what, error)
         self._problem = problem
         self._resolver.ask_again()
         if isinstance(self._client, RedisCluster):

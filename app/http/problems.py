@@ -5,9 +5,14 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from app.contracts.generations import BrokenRecord
 from app.errors import ServingError
@@ -19,6 +24,7 @@ log = logging.getLogger("larder.api")
 
 
 TOO_SLOW = "the head and the body of a request must each be there within {:g} seconds"
+TOO_LARGE = "the body must be at most {} bytes (LARDER_MAX_BODY_BYTES): send less at a time"
 CUT_SHORT = "the request ended before all of it was there"
 
 
@@ -48,6 +54,8 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _detail(error: HTTPException) -> str:
+    if isinstance(error, RequestEntityTooLarge):
+        return TOO_LARGE.format(current_app.config["MAX_CONTENT_LENGTH"])
     if not isinstance(error, NotFound):
         return error.description or error.name
     if request.path == "/metrics":

@@ -9,7 +9,6 @@ from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import decode_record
 from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
-from app.recommendations.live.following import from_items
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
 from app.recommendations.near_cache import Remembered
@@ -102,7 +101,7 @@ class Answers:
             self._tell()
         return answers
 
-    def items(self, generation: Generation, users: Sequence[str]) -> list[list[int]]:
+    def lists(self, generation: Generation, users: Sequence[str]) -> list[list[int]]:
         """Each user's list, under the rules of this generation. Raises BrokenRecord."""
         order = generation.order(self.now())
         found, _ = self._lookup.users(generation, users)
@@ -146,18 +145,26 @@ class LiveAnswers(Answers):
         body = _answer(chosen, who, degraded, order)
         return body, None if degraded else tagged(self._live.etag(generation, found), order)
 
-
-def of_items(
-    generation: Generation, items: Sequence[str], n: int, fallback: str, order: Order | None
-) -> tuple[bytes, str]:
-    """As ``Answers.one``, for somebody of whom only these items are known."""
-    source, remembered = _choose(generation, from_items(generation, items), fallback)
-    if source == "none":
-        raise UnknownUser(f"nothing follows from these items: {', '.join(items)[:200]}")
-    who = b'"items":[%s]' % b",".join(map(quoted, items))
-    etag = f"{generation.etag}-{'re-ranking' if generation.model else 'exclusion'}"
-    chosen = _Chosen(generation, source, remembered, n, fallback)
-    return _answer(chosen, who, False, order), tagged(etag, order)
+    def items(
+        self,
+        generation: Generation,
+        items: Sequence[str],
+        n: int,
+        fallback: str,
+        asked: Clauses = (),
+    ) -> tuple[bytes, str | None]:
+        """As ``one``, for somebody of whom only these items are known."""
+        found, degraded = self._live.items(generation, items)
+        if degraded:
+            self._tell()
+        source, remembered = _choose(generation, found, fallback)
+        if source == "none":
+            raise _nobody("items", ",".join(items)[:200], degraded)
+        who = b'"items":[%s]' % b",".join(map(quoted, items))
+        chosen = _Chosen(generation, source, remembered, n, fallback)
+        order = generation.order(self.now(), asked)
+        etag = f"{generation.etag}-{generation.follows}"
+        return _answer(chosen, who, degraded, order), None if degraded else tagged(etag, order)
 
 
 def tagged(etag: str, order: Order | None) -> str:

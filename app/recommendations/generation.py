@@ -11,7 +11,7 @@ from json import JSONEncoder
 from typing import TYPE_CHECKING, Protocol
 
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import Manifest, decode_record
+from app.contracts.recommendations import Manifest, decode_record, follows
 from app.contracts.rules import Version
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
@@ -95,6 +95,12 @@ class Generation:
     def etag(self) -> str:
         """Within a generation and a version of the rendering, the answer of a URL never changes."""
         return f"{self.manifest.generation}-{RENDERING}"
+
+    @property
+    def follows(self) -> str:
+        """How this worker follows users, which may be less than what the manifest says."""
+        factors = self.manifest.factors if self.model else 0
+        return follows(factors, self.manifest.similar_buckets)
 
     @property
     def weights(self) -> Mapping[str, float]:

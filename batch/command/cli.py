@@ -165,7 +165,7 @@ def evaluate(
 @option("--n", type=click.IntRange(1, MAX_K), help="How many items.  [default: the whole list]")
 @json_option
 def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
-    """Print USER's list as the API would answer it now."""
+    """Print USER's list as it was published, without what USER did since."""
     from batch.command import published
     from batch.generations.connect import connect
     from batch.recommendations.show import show as find

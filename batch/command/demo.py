@@ -19,7 +19,7 @@ from pathlib import Path
 
 from app.contracts.recommendations import Namespace
 from batch.command.options import CacheOptions
-from batch.command.up import Stack, check_port, get, post, run, stay
+from batch.command.up import Stack, check_port, get, post, run, stay, where
 from batch.datasets.movielens import SMALL
 from batch.errors import LarderError, Transient
 
@@ -85,6 +85,8 @@ def _show(stack: Stack) -> None:
     print(f"  curl '{stack.url}/items/1/similar'")
     print(f"  curl '{stack.url}/generation'")
     print(f"  {_curl(stack, _click(CLICKING, '1'))}")
+    print(f"  {sys.executable} -m batch events tail {where(stack.cache)}")
+    print("Other commands of larder take the same two options.")
     stay(stack)
 
 

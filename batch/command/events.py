@@ -49,8 +49,9 @@ def _exported(folder: Path, client: Client, cache: CacheOptions, take_over: bool
 def _told(folder: Path, done: Exported) -> str:
     text = f"exported {done.events:,} events to {folder}"
     if done.files:
-        each = done.bytes / max(1, done.events)
-        text += f" in {done.files:,} file(s), {each:.1f} bytes an event"
+        text += f" in {done.files:,} file(s)"
+    if done.events:
+        text += f", {done.bytes / done.events:.1f} bytes an event"
     if done.rejects:
         text += f"; {done.rejects:,} entries are no events: {folder}/_rejects has them"
     if done.deleted:
@@ -91,7 +92,8 @@ def status(cache: CacheOptions, url: str, as_json: bool) -> None:
         click.echo(json.dumps(asdict(found)))
         return
     click.echo(
-        f"{found.length:,} events in the stream, {found.pending:,} of them in no file yet; "
+        f"{found.length:,} events in the stream of namespace {cache.namespace.name!r}, "
+        f"{found.pending:,} of them in no file yet; "
         f"{found.rate:,.1f} a second over the last minute\n"
         f"oldest {found.oldest or '-'}, newest {found.newest or '-'}, "
         f"in files up to {found.until or '-'}"

@@ -43,7 +43,7 @@ def add(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None
         fields = {MARK: "", id_of(text): record}
         client.hset(keys_key(cache.namespace.name), mapping=fields)
     holds = f"until {_moment(until)}" if until else "until it is revoked"
-    what = f"key {id_of(text)} of {cache.namespace.name!r} may {', '.join(scopes)}, {holds}"
+    what = f"key {id_of(text)} of {cache.namespace.name!r} has scope {', '.join(scopes)}, {holds}"
     click.echo(f"{what}. It is shown this once:", err=True)
     click.echo(text)
 

@@ -1,6 +1,7 @@
 """The subcommands that make lists: they load data, train and publish."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from batch.recommendations.one_machine import OneMachine
 from batch.recommendations.terms import Model, Terms
 from batch.spark.options import SparkOptions
 
+log = logging.getLogger("larder")
+
 _SAMPLED = 1000
 """Ids and documents whose mean length stands for that of all."""
 
@@ -58,6 +61,8 @@ def refresh(
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored)
     progress = for_this_terminal()
+    if inputs.weighing.half_life and not inputs.of_events():
+        log.warning("--half-life changes nothing: no input is a folder of events")
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
         described = _load_items(items, reading, rejects)
@@ -68,6 +73,7 @@ def refresh(
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
         documents = _fitting(client, found, _documents(found.items, described), terms)
+        was_live = ours.generations.live_manifest()
         manifest = pipeline.refresh(
             ours,
             found,
@@ -82,6 +88,11 @@ def refresh(
         f"documents{' and factors' * bool(manifest.factors)} take "
         f"{manifest.machine_bytes / 1e6:,.1f} MB on each machine of the API"
     )
+    if was_live and was_live.factors and not manifest.factors:
+        log.warning(
+            "the lists until now followed what users do; these only lose items, and a newcomer has "
+            "none: refresh with --live, or 'larder rollback'"
+        )
 
 
 def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:

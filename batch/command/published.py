@@ -43,6 +43,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
         "k": manifest.k,
         "stored": manifest.stored,
         "similar": manifest.similar_buckets > 0,
+        "follows": manifest.follows,
         "engine": manifest.engine,
         "ndcg": manifest.measured("ndcg"),
         "forced": manifest.forced,

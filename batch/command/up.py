@@ -76,10 +76,14 @@ def _told(stack: Stack) -> None:
     click.echo(
         f"\nThe API answers on {url} until you press Ctrl-C: curl {url}/recommendations/<user>\n"
         f"It takes what users do at {url}/events, unless LARDER_EVENTS is false.\n"
-        f"Other commands of larder find these lists with --cache-url {cache.url} "
-        f"--namespace {cache.namespace.name}"
+        f"Other commands of larder find these lists with {where(cache)}"
     )
     stay(stack)
+
+
+def where(cache: CacheOptions) -> str:
+    """The options by which other commands find the lists."""
+    return f"--cache-url {cache.url} --namespace {cache.namespace.name}"
 
 
 def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> None:

@@ -13,6 +13,7 @@ from app.contracts.recommendations import (
     bucket_count,
     bucket_size,
     chunk_count,
+    follows,
 )
 from batch.errors import NotGoodEnough
 from batch.events.inputs import Inputs, Weighed
@@ -173,6 +174,7 @@ def _manifest(
 ) -> Manifest:
     items = len(candidate.items)
     factors = candidate.settings["factors"] if terms.stored else 0
+    similar_buckets = bucket_count(items) if terms.similar else 0
     return Manifest(
         generation=ours.generations.next_name(ours.started),
         state="writing",
@@ -181,7 +183,7 @@ def _manifest(
         interactions=candidate.interactions,
         k=terms.k,
         user_buckets=bucket_count(candidate.users, bucket_size(terms.stored, items, factors)),
-        similar_buckets=bucket_count(items) if terms.similar else 0,
+        similar_buckets=similar_buckets,
         chunks=chunk_count(items),
         engine=candidate.engine,
         settings=_settings(candidate, terms),
@@ -193,6 +195,7 @@ def _manifest(
         stored=terms.stored,
         factors=factors,
         events_until=candidate.events.until,
+        follows=follows(factors, similar_buckets),
     )
 
 

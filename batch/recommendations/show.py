@@ -1,4 +1,4 @@
-"""Read one user's list back from the cache, through the contract, as the API would."""
+"""Read one user's list back from the cache, through the contract, as it was published."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from batch.generations.registry import Generations
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A list as the API would answer it.
+    """A list as the API would answer it, had the user done nothing since.
 
     source: "personal", "popular" or "exhausted"; entries: the JSON of each item's document and
     its score, best first.

@@ -36,6 +36,7 @@ from app.contracts.recommendations import (
     encode_sample,
     encode_value,
     field,
+    follows,
     history_bytes,
     mark_popular,
     nobody,
@@ -66,6 +67,7 @@ MANIFEST = Manifest(
     published_at="2026-01-31T23:59:59+00:00",
     checksum="deadbeef",
     document_bytes=31,
+    follows="neighbours",
 )
 
 MANIFEST_TEXT = (
@@ -75,7 +77,7 @@ MANIFEST_TEXT = (
     '"fingerprint":"0f","forced":false,"code_version":"0.1.0",'
     '"started_at":"2026-01-31T23:50:00+00:00","published_at":"2026-01-31T23:59:59+00:00",'
     '"checksum":"deadbeef","document_bytes":31,"stored":0,"factors":0,"events_until":"",'
-    '"history":0,"columns":[],"schema":1}'
+    '"follows":"neighbours","history":0,"columns":[],"schema":1}'
 )
 
 RECORD = b"\x01\x00\x00\x00\x00<\x02\x00\x00\x00\x008\xff\xff\xff\xff\x00\xb0"
@@ -393,11 +395,25 @@ class TestChunks:
         assert min(outcomes.values()) > 500
 
 
+@pytest.mark.parametrize(
+    ("factors", "similar", "way"),
+    [(128, 4, "re-ranking"), (128, 0, "re-ranking"), (0, 4, "neighbours"), (0, 0, "exclusion")],
+)
+def test_a_generation_follows_by_the_best_that_it_holds(
+    factors: int, similar: int, way: str
+) -> None:
+    assert follows(factors, similar) == way
+
+
 class TestManifests:
     def test_the_text_is_frozen(self) -> None:
         assert MANIFEST.to_json() == MANIFEST_TEXT
         assert Manifest.from_json(MANIFEST_TEXT) == MANIFEST
         assert Manifest.from_json(MANIFEST_TEXT.encode()) == MANIFEST
+
+    def test_a_manifest_from_before_it_said_so_does_not_say_how_it_follows(self) -> None:
+        before = MANIFEST_TEXT.replace(',"follows":"neighbours"', "")
+        assert Manifest.from_json(before) == replace(MANIFEST, follows="")
 
     def test_a_field_of_a_later_version_is_ignored(self) -> None:
         text = _changed(bandit={"arms": 3})

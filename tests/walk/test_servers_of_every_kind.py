@@ -280,7 +280,7 @@ def test_what_a_user_did_is_followed_and_forgotten(
             here.did("purchase", "i2", "u1", session="s1")
             there.tail.poll()
             for worker in (here, there):
-                assert worker.items("/recommendations/u1") == ["i1", "i3"]
+                assert worker.items("/recommendations/u1") == ["i3", "i1"]  # i3 is near to i2
             client = here.watcher.client()
             assert forget(client, Streams(namespace.name), "u1") == Forgotten(1, 2, False)
             assert delete(client, namespace, "u1") == 1

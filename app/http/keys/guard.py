@@ -63,13 +63,17 @@ class Guard:
                 checked = self._checked(presented)
                 if holds(body, presented[1]):
                     return checked
-        raise KeyNeeded(f"this needs a key: {_HOW}")
+        is_sent = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY")
+        what = "what was sent is no key, or not a whole one" if is_sent else "this needs a key"
+        raise KeyNeeded(f"{what}: {_HOW}")
 
     def _checked(self, presented: Presented) -> tuple[str, Key]:
         name, text = presented
         key = self._keys.find(name)
         if key is None or not key.is_of(text):
-            raise KeyNeeded("nobody here knows this key: it is wrong, or was revoked")
+            raise KeyNeeded(
+                "nobody here knows this key: it is wrong, was revoked, or is of another namespace"
+            )
         if key.has_expired(time.time()):
             raise KeyNeeded("this key has expired: ask for another")
         return name, key

@@ -76,4 +76,5 @@ class KnownKeys:
             except (BrokenRecord, UnicodeDecodeError) as error:
                 log.error("a key is left out: %s", error)
         self._keys, self._records = keys, records
-        log.info("%d keys are known", len(keys))
+        hint = "" if keys else ": nobody gets in before 'larder key add' has made one"
+        log.info("%d keys are known%s", len(keys), hint)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.contracts.keys import id_of
 from app.errors import TooLarge
+from app.http.problems import TOO_LARGE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -80,11 +81,11 @@ def read(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
     """The body, which the application finds as it was. Raises TooLarge."""
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > max_bytes:
-        raise TooLarge(f"the body must be at most {max_bytes} bytes")
+        raise TooLarge(TOO_LARGE.format(max_bytes))
     is_chunked = "wsgi.input_terminated" in environ
     asked = max_bytes + 1 if is_chunked else int(length) if length.isdigit() else 0
     body: bytes = environ["wsgi.input"].read(asked)
     if len(body) > max_bytes:
-        raise TooLarge(f"the body must be at most {max_bytes} bytes")
+        raise TooLarge(TOO_LARGE.format(max_bytes))
     environ["wsgi.input"] = BytesIO(body)
     return body

@@ -1,86 +1,139 @@
 """How what somebody did lately changes the list that they get."""
 
+from array import array
 from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import islice
 
 from app.contracts.events import ms_of
-from app.contracts.recommendations import decode_record, split_value, unmark
+from app.contracts.recommendations import NEIGHBOURS, decode_record
 from app.recommendations.generation import Generation
+from app.recommendations.live import neighbours
+from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
+from app.recommendations.lookup import stored
 from app.recommendations.near_cache import Entries, Remembered
 
 MOST_ITEMS = 20
 """So many of the latest items move a list; all of them leave it."""
 
+NONE: Lists = {}
+NOBODY = Remembered(b"")
+
+
+def near_to(generation: Generation, value: bytes | None, recents: Recents) -> dict[str, int]:
+    """The items whose similar items ``remember`` wants to know, and their indices.
+
+    None where a model says more, or nothing that weighs was done since training.
+    """
+    if generation.follows != NEIGHBOURS or not recents.told:
+        return {}
+    is_new = value is None or stored(generation.manifest, value).popular
+    since = 0 if is_new else ms_of(generation.manifest.events_until)
+    wanted = recents.weights(generation.weights, since, MOST_ITEMS)
+    return _latest(_indices(generation, wanted))
+
+
+def near_to_items(generation: Generation, items: Collection[str]) -> dict[str, int]:
+    """The same for ``from_items``."""
+    return _latest(_indices(generation, items)) if generation.follows == NEIGHBOURS else {}
+
 
 def remember(
-    generation: Generation, value: bytes | None, recents: Recents, excluding: Collection[str]
+    generation: Generation,
+    value: bytes | None,
+    recents: Recents,
+    excluding: Collection[str],
+    similar: Lists = NONE,
 ) -> Remembered | None:
     """What to answer from for a user, of whom this is stored; None for a stranger.
 
-    excluding: types of events whose items the list must not show. Raises BrokenRecord.
+    excluding: types of events whose items the list must not show. similar: see ``near_to``.
+    Raises BrokenRecord.
     """
     if value is None:
-        return _newcomer(generation, b"", recents, excluding) if recents.told else None
-    manifest = generation.manifest
-    record, vector, _ = split_value(value, manifest.factors, manifest.history)
-    remembered = Remembered(*unmark(record))
+        return _newcomer(generation, NOBODY, recents, excluding, similar) if recents.told else None
+    stays = stored(generation.manifest, value)
     if not recents.told:
-        return remembered
-    if remembered.popular:
-        return _newcomer(generation, remembered.record, recents, excluding)
-    return _known(generation, remembered.record, vector, recents, excluding)
+        return stays
+    if stays.popular:
+        return _newcomer(generation, stays, recents, excluding, similar)
+    return _known(generation, stays, recents, excluding, similar)
 
 
-def from_items(generation: Generation, items: Collection[str]) -> Remembered:
+def from_items(generation: Generation, items: Collection[str], similar: Lists = NONE) -> Remembered:
     """What to answer from for somebody of whom only these items are known."""
     found = _indices(generation, items)
-    return _first(generation, b"", NOTHING, dict.fromkeys(found.values(), 1.0), found.values())
+    wanted = dict.fromkeys(found.values(), 1.0)
+    return _first(generation, NOBODY, NOTHING, wanted, found.values(), similar)
 
 
 def _known(
     generation: Generation,
-    record: bytes,
-    vector: bytes,
+    stays: Remembered,
     recents: Recents,
     excluding: Collection[str],
+    similar: Lists,
 ) -> Remembered:
-    """Whose list loses what it must not show, and is put in order anew when there is a model."""
+    """Whose list loses what it must not show, and is put in order anew by what they wanted."""
     found = _indices(generation, recents.items())
     gone = _gone(recents, excluding, found)
-    entries = decode_record(record)
+    entries = decode_record(stays.record)
     own = [entry for entry in entries if entry[0] not in gone]
     wanted = _wanted(generation, recents, found, ms_of(generation.manifest.events_until))
     if generation.model and wanted and own:
-        own = generation.model.again(vector, [item for item, _ in own], wanted)
+        own = generation.model.again(stays.vector, [item for item, _ in own], wanted)
+    elif similar:
+        own = neighbours.again(own, neighbours.nearness(similar, wanted))
     k = generation.manifest.k
+    moved = replace(stays, record=b"", version=recents.version, wanted=wanted, gone=_packed(gone))
     if own:
         source = "personal" if own[:k] == entries[:k] else "personal+recent"
-        return Remembered(b"", own=own[:k], source=source, version=recents.version)
+        return replace(moved, own=own[: _kept(generation)], source=source)
     popular = _without(generation.popular.record, gone, k)
-    return Remembered(b"", own=popular, source="popular", version=recents.version)
+    return replace(moved, own=popular, source="popular", vector=b"", wanted={})
 
 
 def _newcomer(
-    generation: Generation, record: bytes, recents: Recents, excluding: Collection[str]
+    generation: Generation,
+    stays: Remembered,
+    recents: Recents,
+    excluding: Collection[str],
+    similar: Lists,
 ) -> Remembered:
     """Of whom training knew nothing: so all counts that they did, however long ago."""
     found = _indices(generation, recents.items())
     wanted = _wanted(generation, recents, found, 0)
-    return _first(generation, record, recents, wanted, _gone(recents, excluding, found))
+    return _first(generation, stays, recents, wanted, _gone(recents, excluding, found), similar)
 
 
 def _first(
     generation: Generation,
-    record: bytes,
+    stays: Remembered,
     recents: Recents,
     wanted: Mapping[int, float],
     gone: Collection[int],
+    similar: Lists,
 ) -> Remembered:
     k = generation.manifest.k
+    moved = Remembered(b"", True, version=recents.version, history=stays.history)
+    moved = replace(moved, wanted=wanted, gone=_packed(gone))
     if generation.model and wanted and (own := generation.model.first(wanted, gone, k)):
-        return Remembered(b"", True, own=own, source="recent", version=recents.version)
-    popular = _without(record or generation.popular.record, gone, k)
-    return Remembered(b"", True, own=popular, source="popular", version=recents.version)
+        return replace(moved, own=own, source="recent")
+    popular = decode_record(stays.record or generation.popular.record)
+    near = neighbours.nearness(similar, wanted)
+    own = neighbours.first(popular, near, gone)[: _kept(generation)]
+    return replace(moved, own=own, source="recent" if near.keys() - gone else "popular")
+
+
+def _packed(gone: Collection[int]) -> "array[int]":
+    """A user may have bought hundreds, and what is near is to stay small."""
+    return array("I", sorted(gone))
+
+
+def _kept(generation: Generation) -> int | None:
+    """Rules choose from more than is served."""
+    return None if generation.rules and generation.rules.acts else generation.manifest.k
 
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:
@@ -91,6 +144,10 @@ def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:
     return {item: index for item, index in found.items() if index is not None}
 
 
+def _latest(found: Mapping[str, int]) -> dict[str, int]:
+    return dict(islice(found.items(), neighbours.MOST_ITEMS))
+
+
 def _gone(recents: Recents, excluding: Collection[str], found: Mapping[str, int]) -> set[int]:
     return {found[item] for item in recents.items(excluding) if item in found}
 
@@ -98,8 +155,6 @@ def _gone(recents: Recents, excluding: Collection[str], found: Mapping[str, int]
 def _wanted(
     generation: Generation, recents: Recents, found: Mapping[str, int], since: int
 ) -> dict[int, float]:
-    if generation.model is None:
-        return {}
     wanted = recents.weights(generation.weights, since, MOST_ITEMS)
     return {found[item]: weight for item, weight in wanted.items() if item in found}
 

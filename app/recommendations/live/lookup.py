@@ -2,21 +2,24 @@
 
 import logging
 import zlib
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from functools import partial
 
 from app.cache.connect import CACHE_ERRORS, Client, is_away
 from app.cache.link import Link
 from app.contracts.events import Actor, Streams
 from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import decode_record
 from app.errors import CacheUnavailable
 from app.recommendations.buckets import Answers, Asked, Found, ask_both, questions, read
 from app.recommendations.generation import Generation
 from app.recommendations.live import recent
-from app.recommendations.live.following import remember
+from app.recommendations.live.following import from_items, near_to, near_to_items, remember
+from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup, by_bucket, records_of
-from app.recommendations.near_cache import Remembered
+from app.recommendations.near_cache import Entries, Remembered
 from app.recommendations.watcher import Watcher
 
 log = logging.getLogger("larder.events")
@@ -34,12 +37,12 @@ class LiveLookup(Lookup):
         self._excluding = excluding
         self._streams = Streams(watcher.namespace.name)
         named = ",".join(sorted(excluding)).encode()
-        self._rules = zlib.crc32(named), zlib.crc32(named + b"+model")
+        self._rules = zlib.crc32(named)
 
     def etag(self, generation: Generation, found: Remembered | None) -> str:
         """It tells whom nobody knows from who did nothing: a user may have been deleted."""
-        rules = self._rules[generation.model is not None]
-        return f"{generation.etag}-{rules:x}-{f'{found.version:x}' if found else 'unknown'}"
+        rules = f"{self._rules:x}-{generation.follows}"
+        return f"{generation.etag}-{rules}-{f'{found.version:x}' if found else 'unknown'}"
 
     def users(
         self, generation: Generation, users: Sequence[str]
@@ -58,10 +61,21 @@ class LiveLookup(Lookup):
             return near, not self._tail.reachable
         _, answers = self._ask_both({}, [who])
         (recents,) = _decoded([who], answers)
-        found = remember(generation, None, recents or NOTHING, self._excluding)
-        if found is not None:
+        is_degraded = recents is None or not self._tail.reachable
+        recents = recents or NOTHING
+        items = near_to(generation, None, recents)
+        similar = self._similar(generation, items)
+        found = remember(generation, None, recents, self._excluding, similar)
+        is_degraded |= len(similar) < len(items)
+        if found is not None and not is_degraded:
             generation.near.put(who, found, ticket)
-        return found, recents is None or not self._tail.reachable
+        return found, is_degraded
+
+    def items(self, generation: Generation, items: Sequence[str]) -> tuple[Remembered, bool]:
+        """What the list of somebody with these items is made from, and whether it is degraded."""
+        known = near_to_items(generation, items)
+        similar = self._similar(generation, known)
+        return from_items(generation, items, similar), len(similar) < len(known)
 
     def _look_up(
         self, generation: Generation, users: Sequence[str], found: dict[str, Remembered | None]
@@ -73,20 +87,47 @@ class LiveLookup(Lookup):
         asked = by_bucket(places.values())
         buckets, answers = self._ask_both(asked, actors)
         records, degraded = records_of(asked, buckets), set()
-        for (user, place), recents in zip(places.items(), _decoded(actors, answers), strict=True):
-            remembered = self._remember(generation, records.get(place), recents or NOTHING)
+        told = dict(zip(users, _decoded(actors, answers), strict=True))
+        near = {
+            user: near_to(generation, records.get(places[user]), recents or NOTHING)
+            for user, recents in told.items()
+        }
+        wanted = {item: index for items in near.values() for item, index in items.items()}
+        similar = self._similar(generation, wanted)
+        for user, recents in told.items():
+            place, items = places[user], near[user].values()
+            lists = {item: similar[item] for item in items if item in similar}
+            remembered = self._remember(generation, records.get(place), recents or NOTHING, lists)
             found[user] = remembered
-            if recents is None or buckets.get(place[0]) is None:
+            if recents is None or buckets.get(place[0]) is None or len(lists) < len(items):
                 degraded.add(user)
             elif remembered is not None:
                 generation.near.put(user, remembered, ticket)
         return degraded
 
+    def _similar(self, generation: Generation, items: Mapping[str, int]) -> dict[int, Entries]:
+        """The similar items of these, in a round trip; without those of which nobody can tell."""
+        if not items:
+            return {}
+        place_of = partial(generation.manifest.item_place, self._namespace)
+        places = {index: place_of(item) for item, index in items.items()}
+        found: dict[int, Entries] = {}
+        try:
+            records, lost = self._ask(list(places.values()))
+            for index, place in places.items():
+                if place[0] not in lost:
+                    found[index] = decode_record(records.get(place, b""))
+        except CacheUnavailable:
+            pass
+        except BrokenRecord as error:
+            log.error("similar items cannot be read: %s", error)
+        return found
+
     def _remember(
-        self, generation: Generation, value: bytes | None, recents: Recents
+        self, generation: Generation, value: bytes | None, recents: Recents, similar: Lists
     ) -> Remembered | None:
         try:
-            return remember(generation, value, recents, self._excluding)
+            return remember(generation, value, recents, self._excluding, similar)
         except BrokenRecord:  # whoever renders it finds that out for this user alone
             return remember(generation, value, NOTHING, ())
 

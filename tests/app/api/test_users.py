@@ -21,7 +21,9 @@ def test_no_trace_of_a_user_is_left(
     server: Server, client: Any, namespace: Namespace, user: str
 ) -> None:
     for name in GENERATIONS:
-        manifest = publish_by_hand(client, namespace, name, users=[user, *OTHERS])
+        manifest = publish_by_hand(
+            client, namespace, name, users=[user, *OTHERS], similar_buckets=0
+        )
     headers = {"X-API-Key": _key(client, namespace, "admin")}
     with following(server, namespace, auth="on") as here, following(server, namespace) as there:
         path = f"/recommendations/{user}"

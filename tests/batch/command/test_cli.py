@@ -351,6 +351,10 @@ def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str
     (told,) = one_object(larder("generations", "--json", **where))["generations"]
     assert (told["stored"], told["k"]) == (80, 40)
 
+    plain = larder("refresh", board, "--half-life", "30d", **where)
+    assert plain.returncode == 0 and "the lists until now followed what users do" in plain.stderr
+    assert "--half-life changes nothing" in plain.stderr and "--half-life" not in done.stderr
+
 
 @pytest.mark.parametrize(
     "arguments, sentence",
@@ -386,6 +390,7 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "k": 3,
         "stored": 0,
         "similar": False,
+        "follows": "exclusion",
         "engine": "implicit",
         "forced": False,
     }

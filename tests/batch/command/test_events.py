@@ -113,7 +113,8 @@ def test_a_model_is_evaluated_on_events(
 def test_status_and_tail_say_what_there_is(
     capsys: Any, client: Any, where: Streams, tmp_path: Path
 ) -> None:
-    assert "0 events in the stream" in larder(capsys, "events", "status")
+    told = larder(capsys, "events", "status")
+    assert f"0 events in the stream of namespace {where.name!r}" in told
     write(client, where, [event(1), event(2)], 1_700_000_000_000)
     assert "exported 2 events" in larder(capsys, "events", "export", tmp_path / "events")
     assert "in 1 file(s)" not in larder(capsys, "events", "export", tmp_path / "events")
@@ -130,6 +131,9 @@ def test_status_and_tail_say_what_there_is(
     assert larder(capsys, "events", "export", tmp_path / "events").startswith("exported 2 events")
     found = json.loads(larder(capsys, "events", "status", "--json"))
     assert (found["length"], found["pending"]) == (3, 0)
+    client.xadd(where.events, {"clear": "1"})
+    told = larder(capsys, "events", "export", tmp_path / "events")
+    assert told == f"exported 0 events to {tmp_path / 'events'} in 1 file(s)\n"
     assert rows(tmp_path / "events") == ["e1", "e2", "e3", "e4"]
 
 

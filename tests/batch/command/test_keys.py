@@ -32,7 +32,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(
     assert made.returncode == 0 and re.fullmatch(KEY, made.stdout)
     key = made.stdout.strip()
     name_of = str(id_of(key))
-    assert key not in made.stderr and "may read, events, until 20" in made.stderr
+    assert key not in made.stderr and "has scope read, events, until 20" in made.stderr
 
     kept_of = client.hgetall(keys_key(namespace.name))
     assert kept_of.pop(MARK) == b""

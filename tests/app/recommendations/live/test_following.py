@@ -4,6 +4,7 @@ import pickle
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import redis
 from app.contracts.events import MAX_RECENT, Actor, Streams
 from app.contracts.recommendations import Namespace
 from app.recommendations.deletion import delete
-from app.recommendations.live import tail
+from app.recommendations.live import neighbours, tail
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
@@ -25,11 +26,14 @@ FIRST = "20260101T000000Z-0001"
 SECOND = "20260101T000001Z-0002"
 U1 = "/recommendations/u1"
 
+publish_plain = partial(publish_by_hand, similar_buckets=0)
+"""Of a generation that only takes items away."""
+
 
 def test_it_is_gone_at_once_here_and_at_the_next_look_there(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as here, following(server, namespace) as there:
         assert here.items(U1) == there.items(U1) == ["i1", "i2", "i3"]
         here.did("purchase", "i2", "u1")
@@ -44,7 +48,7 @@ def test_it_is_gone_at_once_here_and_at_the_next_look_there(
 def test_only_the_types_that_are_named_take_an_item_away(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace, events_exclude="hide,my.own") as worker:
         for type, item in [("purchase", "i1"), ("my.own", "i2"), ("impression", "i3")]:
             worker.did(type, item, "u1")
@@ -56,7 +60,7 @@ def test_only_the_types_that_are_named_take_an_item_away(
 def test_no_number_of_other_events_brings_a_purchase_back(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         worker.did("purchase", "i1", "u1")
         worker.did("click", "i2", "u1")
@@ -73,7 +77,7 @@ def test_no_number_of_other_events_brings_a_purchase_back(
 
 
 def test_a_return_brings_its_item_back(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         worker.did("purchase", "i1", "u1")
         worker.did("purchase", "i1", "u1", value=-1)
@@ -83,14 +87,14 @@ def test_a_return_brings_its_item_back(server: Server, client: Any, namespace: N
 def test_an_event_that_changes_nothing_leaves_the_source_as_it_was(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         worker.did("click", "i9", "u1")
         assert worker.get(U1)["source"] == "personal"
 
 
 def test_who_had_it_all_is_told_so(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_by_hand(client, namespace, items=["i0", "i1", "i2", "i3"], k=2)
+    publish_plain(client, namespace, items=["i0", "i1", "i2", "i3"], k=2)
     with following(server, namespace) as worker:
         for item in ["i1", "i2"]:
             worker.did("purchase", item, "u1")
@@ -104,7 +108,7 @@ def test_who_had_it_all_is_told_so(server: Server, client: Any, namespace: Names
 def test_a_stranger_gets_what_is_popular_but_for_what_they_had(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         worker.did("click", "i0", "somebody")
         assert worker.items("/recommendations/somebody") == ["i1", "i2"]
@@ -116,7 +120,7 @@ def test_a_stranger_gets_what_is_popular_but_for_what_they_had(
 def test_a_batch_takes_everybodys_recents_into_account_in_one_round_trip(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         worker.did("purchase", "i2", "u1")
         worker.did("purchase", "i0", "somebody")
@@ -133,7 +137,7 @@ def test_a_batch_takes_everybodys_recents_into_account_in_one_round_trip(
 def test_a_cold_request_is_one_round_trip_and_a_warm_one_none(
     server: Server, own_server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     for more in ({}, {"events_url": own_server.url}):
         with following(server, namespace, **more) as worker:
             worker.did("purchase", "i2", "u1")
@@ -146,12 +150,12 @@ def test_a_cold_request_is_one_round_trip_and_a_warm_one_none(
 def test_a_switch_brings_nothing_back_and_loses_nothing(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace, FIRST)
+    publish_plain(client, namespace, FIRST)
     with following(server, namespace) as worker:
         worker.did("purchase", "i2", "u1")
         worker.did("click", "new", "u1")
         assert worker.items(U1) == ["i1", "i3"]
-        publish_by_hand(client, namespace, SECOND, items=["i0", "new", "i2", "i3", "i4"])
+        publish_plain(client, namespace, SECOND, items=["i0", "new", "i2", "i3", "i4"])
         worker.watcher.poll()
         assert worker.get(U1)["generation"] == SECOND
         assert worker.items(U1) == ["i3"]
@@ -164,7 +168,7 @@ def test_a_switch_brings_nothing_back_and_loses_nothing(
 def test_an_etag_lasts_until_the_user_does_something(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         api = worker.app.test_client()
         before = api.get(U1).headers["ETag"]
@@ -182,7 +186,7 @@ def test_an_etag_lasts_until_the_user_does_something(
 def test_an_etag_does_not_outlive_its_user_nor_the_settings(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         api = worker.app.test_client()
         before, other = (api.get(f"/recommendations/{u}").headers["ETag"] for u in ("u1", "u2"))
@@ -198,7 +202,7 @@ def test_an_etag_does_not_outlive_its_user_nor_the_settings(
 def test_what_is_near_does_not_grow_with_what_a_user_did(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         sizes = []
         for count in (1, MAX_RECENT):
@@ -211,7 +215,7 @@ def test_what_is_near_does_not_grow_with_what_a_user_did(
 
 
 def test_a_session_has_a_list_of_its_own(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as here, following(server, namespace) as there:
         path = "/recommendations?session=s1"
         assert here.items(path) == there.items(path) == ["i0", "i1", "i2"]
@@ -336,9 +340,99 @@ class TestLive:
         with following(server, namespace) as worker:
             worker.did("purchase", "i2", "u1")
             worker.did("purchase", "i0", "newcomer")
-            assert worker.items(U1) == ["i1", "i3", "i4"]
+            assert worker.items(U1) == ["i3", "i4", "i1"]  # i3, i4, i5 are near to i2
             assert worker.items("/recommendations/newcomer") == ["i1", "i2", "i3"]
-            assert worker.get("/generation")["following"] == "exclusion"
+            assert worker.get("/generation")["following"] == "neighbours"
+
+
+class TestNeighbours:
+    """Of a generation without factors. The neighbours of i1 are i2, i3, i4: 1, .875, .75 near."""
+
+    def test_a_known_users_list_is_put_in_order_anew_and_nothing_comes_in(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with following(server, namespace) as worker:
+            assert worker.get("/generation")["following"] == "neighbours"
+            worker.did("page_view", "i0", "u1")  # it weighs nothing
+            assert worker.get(U1)["source"] == "personal"
+            worker.did("click", "i2", "u1")
+            answer = worker.get(U1)
+            assert (answer["source"], _scored(answer)) == ("personal+recent", {"i3": 1.5, "i1": 1})
+            worker.did("purchase", "i8", "u1")  # i1 is beside it, in the third place
+            assert _scored(worker.get(U1)) == {"i1": 1.625, "i3": 0.875}
+
+    def test_a_newcomer_gets_what_is_near_beside_what_is_popular(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with following(server, namespace) as worker:
+            worker.did("click", "i1", "newcomer")
+            worker.did("click", "i1", session="s1")
+            paths = ("/recommendations/newcomer?", "/recommendations?session=s1&")
+            for path in (*paths, "/recommendations?items=i1&"):
+                answer = worker.get(f"{path}fallback=none")
+                scored = {"i0": 1, "i2": 1, "i3": 0.2188}
+                assert (answer["source"], _scored(answer)) == ("recent", scored)
+            assert worker.get("/recommendations?items=i99")["source"] == "popular"
+
+    def test_only_the_latest_items_count_and_not_what_training_knew(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        items = [f"i{n}" for n in range(50)]
+        publish_by_hand(client, namespace, items=items, events_until="99999999999999-0")
+        with following(server, namespace) as worker:
+            for item in ("i30", "i0", "i1", "i2"):
+                worker.did("click", item, "newcomer")
+            assert worker.items("/recommendations/newcomer") == ["i3", "i4", "i31"]
+            for number in range(neighbours.MOST_ITEMS - 3):
+                worker.did("click", f"i{40 + number}", "newcomer")
+            assert worker.items("/recommendations/newcomer?n=2") == ["i3", "i42"]
+            worker.did("click", "i0", "u1")
+            assert worker.get(U1)["source"] == "personal"
+
+    def test_only_those_who_did_something_new_cost_a_second_round_trip(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(client, namespace)
+        with following(server, namespace) as worker:
+            worker.did("click", "i2", "u1")
+            worker.did("click", "i2", "newcomer")
+            worker.did("page_view", "i2", "u2")
+            worker.get("/recommendations/u9")
+            for user, reads in (("u1", 2), ("newcomer", 2), ("u2", 1), ("u3", 1), ("nobody", 1)):
+                assert _reads(client, lambda: worker.get(f"/recommendations/{user}")) == reads
+            assert _reads(client, lambda: worker.get(U1)) == 0
+            worker.did("click", "i3", "u1")
+            worker.did("click", "i3", "u4")
+            assert _reads(client, lambda: _batch(worker, ["u1", "u4", "u5"])) == 2
+
+    @pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "broken"])
+    def test_without_the_neighbours_items_still_leave_and_the_answer_is_degraded(
+        self, server: Server, client: Any, namespace: Namespace, is_lost: bool
+    ) -> None:
+        manifest = publish_by_hand(client, namespace)
+        bucket, name = manifest.item_place(namespace, "i2")
+        kept = client.dump(bucket)
+        with following(server, namespace) as worker:
+            worker.did("click", "i2", "u1")
+            client.delete(bucket) if is_lost else client.hset(bucket, name, b"no record")
+            for path in (U1, "/recommendations?items=i2"):
+                assert worker.get(path)["degraded"]
+            assert worker.items(U1) == ["i1", "i3"]
+            client.restore(bucket, 0, kept, replace=True)
+            assert "degraded" not in worker.get(U1)  # it was not kept
+            assert worker.items(U1) == ["i3", "i1"]
+
+    def test_in_a_cluster_it_is_the_same(
+        self, cluster: Cluster, cluster_client: Any, namespace: Namespace
+    ) -> None:
+        publish_by_hand(cluster_client, namespace)
+        with following(cluster, namespace) as worker:
+            worker.did("click", "i2", "u1")
+            worker.did("click", "i1", "newcomer")
+            lists = _batch(worker, ["u1", "newcomer"])["answers"]
+            assert [list(_scored(each)) for each in lists] == [["i3", "i1"], ["i0", "i2", "i3"]]
 
 
 def publish_live(client: Any, namespace: Namespace, generation: str = FIRST, **told: Any) -> None:
@@ -356,7 +450,7 @@ class TestTail:
 
     @pytest.fixture(autouse=True)
     def published(self, client: Any, namespace: Namespace) -> None:
-        publish_by_hand(client, namespace)
+        publish_plain(client, namespace)
 
     def _is_near(self, worker: Worker) -> bool:
         near = worker.watcher.near()
@@ -415,7 +509,7 @@ class TestTail:
 def test_ten_thousand_events_of_one_user_are_as_quick_as_a_hundred(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         api = worker.app.test_client()
         for start in range(0, 10_000, 500):
@@ -431,7 +525,7 @@ def test_ten_thousand_events_of_one_user_are_as_quick_as_a_hundred(
 
 
 def test_a_clients_clock_does_not_matter(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_by_hand(client, namespace)
+    publish_plain(client, namespace)
     with following(server, namespace) as worker:
         for item, time in [("i1", 0), ("i2", "2126-01-01T00:00:00Z"), ("i3", "1999-01-01")]:
             worker.did("purchase", item, "u1", time=time)
@@ -444,7 +538,7 @@ class TestOutages:
     def test_the_events_server_is_killed_and_comes_back(
         self, server: Server, client: Any, namespace: Namespace, tmp_path: Path, is_kept: bool
     ) -> None:
-        publish_by_hand(client, namespace)
+        publish_plain(client, namespace)
         kept = {"appendonly": "yes", "appendfsync": "always"} if is_kept else {}
         with Server(tmp_path if is_kept else None, **kept) as events:
             with following(server, namespace, events_url=events.url) as worker:
@@ -469,7 +563,7 @@ class TestOutages:
         self, server: Server, own_server: Server, client: Any, namespace: Namespace
     ) -> None:
         with redis.Redis.from_url(own_server.url) as own:
-            publish_by_hand(own, namespace)
+            publish_plain(own, namespace)
         with following(own_server, namespace, events_url=server.url) as worker:
             worker.get(U1)
             own_server.kill()
@@ -483,7 +577,7 @@ class TestOutages:
     def test_recents_that_cannot_be_read_degrade_nobody_else(
         self, server: Server, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace)
+        publish_plain(client, namespace)
         keys = [Streams(namespace.name).recent(Actor.user(user)) for user in ("u1", "u2")]
         client.set(keys[0], "no set")
         client.zadd(keys[1], {b"\xff": 1})
@@ -499,7 +593,7 @@ def test_nothing_comes_back_while_events_pour_in_and_generations_are_published(
 ) -> None:
     """Two workers with threads of their own: one takes the events, both are asked."""
     items = [f"i{n}" for n in range(200)]
-    publish_by_hand(client, namespace, FIRST, items=items, k=150)
+    publish_plain(client, namespace, FIRST, items=items, k=150)
     settings = {"watch_interval_ms": 50}
     with (
         following(server, namespace, **settings) as here,
@@ -518,7 +612,7 @@ def test_nothing_comes_back_while_events_pour_in_and_generations_are_published(
         asking.start()
         for number in range(1, 91):
             if number % 30 == 0:
-                publish_by_hand(client, namespace, f"{FIRST}-{number}", items=items, k=150)
+                publish_plain(client, namespace, f"{FIRST}-{number}", items=items, k=150)
             here.did("purchase", f"i{number}", "u1")
             bought = {f"i{n}" for n in range(1, number + 1)}
             wrong += bought & set(here.items(U1))
@@ -534,7 +628,7 @@ def test_nothing_comes_back_while_events_pour_in_and_generations_are_published(
 def test_a_cluster_answers_the_same(
     cluster: Cluster, cluster_client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(cluster_client, namespace)
+    publish_plain(cluster_client, namespace)
     with following(cluster, namespace) as worker:
         worker.did("purchase", "i2", "u1")
         worker.did("click", "i0", session="s1")
@@ -548,6 +642,10 @@ def test_a_cluster_answers_the_same(
 def _batch(worker: Worker, users: list[str], **more: Any) -> Any:
     answer = worker.app.test_client().post("/recommendations", json={"users": users, **more})
     return answer.get_json()
+
+
+def _scored(answer: Any) -> dict[str, float]:
+    return {each["item"]: each["score"] for each in answer["recommendations"]}
 
 
 def _did_many(worker: Worker, type: str, count: int) -> None:

@@ -100,7 +100,7 @@ def lets_through(clause: Clause, item: str) -> bool:
     values = {str(each) for each in GENRES[item]}
     if clause.column == "price":
         ((low, high),) = clause.bounds("number")
-        return (low <= np.float32(PRICES[item]) <= high) != clause.is_negated
+        return bool(low <= np.float32(PRICES[item]) <= high) != clause.is_negated
     return bool(values & {*clause.values}) != clause.is_negated
 
 
@@ -194,9 +194,7 @@ def test_a_pin_and_a_date_hold_to_the_second() -> None:
     made = generation({"pin": [{"item": "i7", "position": 1, **window}]}, with_dates=True)
     user = User(4)
     for now in (NOON - 1, NOON, NOON + 4.9, NOON + 5, NOON + 9.9, NOON + 10, NOON + 20, 10**10):
-        shown = [
-            FROM.get(item, 0) <= int(now) < UNTIL.get(item, 2**60) for item in IDS
-        ]
+        shown = [FROM.get(item, 0) <= int(now) < UNTIL.get(item, 2**60) for item in IDS]
         wanted = user.best(shown)
         if NOON + 10 <= now < NOON + 20:
             wanted = [7, *[item for item in wanted if item != 7]][:K]
@@ -270,7 +268,7 @@ def test_rules_that_the_generation_cannot_follow_are_left_out_one_by_one() -> No
     assert set(made.rules.named) == {"a"}
     assert len(made.rules.ignored) == 21 and made.rules.ignored[-1].startswith("and ")
     order = made.rules.at(NOON)
-    assert order.boosts is order.cap is None and not order.pins
+    assert (order.boosts, order.cap, order.pins) == (None, None, ())
     assert [bool(each) for each in order.mask or b""] == [
         item != "i1" and PRICES[item] <= 50 for item in IDS
     ]
