@@ -6,12 +6,12 @@ It is made once from the parts that the cache holds, and read by every worker of
     documents of all items, one behind the other
     offsets   where each document begins, and where the last one ends (u64 of this machine)
     index     hashes of all item ids, in order (u64), then the index of the item of each (u32)
+    columns   what requests may filter by, as ``app.contracts.columns`` has them
     factors   see ``factors``
     manifest  JSON
     popular   record
 
-The index is there when events may name items, the factors when a live generation met numpy; where
-one is not, the head has a 0.
+The factors are there when a live generation met numpy; where they are not, the head has a 0.
 """
 
 import struct
@@ -28,11 +28,11 @@ from mmap import mmap
 from typing import BinaryIO
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import Manifest, decode_chunk
+from app.contracts.recommendations import INDEX_BYTES, Manifest, decode_chunk
 from app.recommendations.factors import ALIGNMENT, Factors, section_bytes
 
-_NAME = b"larder machine 2"
-_HEAD = struct.Struct("=16sI4x5Q")
+_NAME = b"larder machine 3"
+_HEAD = struct.Struct("=16sI4x6Q")
 _UNCHECKED = 20
 """The bytes at the front that the checksum is not of."""
 _BLOCK = 1 << 20
@@ -54,30 +54,33 @@ _ENCODER, _DECODER = JSONEncoder(ensure_ascii=False), JSONDecoder()
 class Documents:
     """A generation but for its lists, which stay in the cache.
 
-    find, factors: None where the file was made without.
+    columns: the bytes of all; factors: None where the file was made without.
     """
 
     manifest: Manifest
     popular: bytes
     opening: Opening
-    find: Finding | None = None
+    find: Finding
+    columns: memoryview
     factors: Factors | None = None
 
     @classmethod
     def of(cls, data: bytes | mmap) -> "Documents":
         """Read what ``write`` has written, which is taken on trust: see ``is_whole``."""
-        _, _, offsets_at, index_at, factors_at, manifest_at, popular_at = _HEAD.unpack_from(data)
+        _, _, *places = _HEAD.unpack_from(data)
+        offsets_at, index_at, columns_at, factors_at, manifest_at, popular_at = places
         manifest = Manifest.from_json(data[manifest_at:popular_at])
         view, items = memoryview(data), manifest.items
         offsets = view[offsets_at : offsets_at + 8 * (items + 1)].cast("Q")
         opening = _openings(data, offsets)
-        index = view[index_at : index_at + 12 * items] if index_at else None
+        index = view[index_at : index_at + INDEX_BYTES * items]
         end = factors_at + section_bytes(items, manifest.factors)
         return cls(
             manifest,
             data[popular_at:],
             opening,
-            None if index is None else _findings(index, items, opening),
+            _findings(index, items, opening),
+            view[columns_at : columns_at + manifest.column_bytes],
             Factors.of(view[factors_at:end], manifest) if factors_at else None,
         )
 
@@ -136,26 +139,27 @@ def write(
     manifest: Manifest,
     popular: bytes,
     chunks: Iterable[bytes],
-    with_index: bool = False,
+    columns: Iterable[bytes] = (),
     factors: Iterable[bytes] = (),
 ) -> None:
     """Lay out a generation in an empty file; factors: see ``factors.laid_out``.
 
-    Raises BrokenRecord when the chunks are not those, OSError when the file cannot be written.
+    Raises BrokenRecord when chunks or columns are not those, OSError when the file cannot be
+    written.
     """
     output, offsets, hashes = _Output(file), array("Q", [_HEAD.size]), array("Q")
     for chunk in chunks:
         documents, start = decode_chunk(chunk), offsets[-1]
         offsets.extend(start + end for end in accumulate(map(len, documents)))
         output.write(b"".join(documents))
-        if with_index:
-            hashes.extend(map(_hash_of, documents))
+        hashes.extend(map(_hash_of, documents))
     if len(offsets) != manifest.items + 1:
         raise BrokenRecord(f"{len(offsets) - 1} documents were found of {manifest.items} items")
     places = [output.align(8)]
     output.write(offsets.tobytes())
-    places.append(output.at if with_index else 0)
+    places.append(output.at)
     _write_index(output, hashes)
+    places.append(_write_columns(output, columns, manifest))
     places.append(_write_factors(output, factors))
     places.append(output.at)
     output.write(manifest.to_json().encode())
@@ -178,6 +182,15 @@ def _write_index(output: _Output, hashes: "array[int]") -> None:
     order = array("I", sorted(range(len(hashes)), key=hashes.__getitem__))
     output.write(array("Q", [hashes[item] for item in order]).tobytes())
     output.write(order.tobytes())
+
+
+def _write_columns(output: _Output, parts: Iterable[bytes], manifest: Manifest) -> int:
+    start = output.align(8)
+    for part in parts:
+        output.write(part)
+    if output.at - start != manifest.column_bytes:
+        raise BrokenRecord(f"{output.at - start} bytes of columns were found")
+    return start
 
 
 def _write_factors(output: _Output, parts: Iterable[bytes]) -> int:

@@ -18,7 +18,7 @@ from app.recommendations.near_cache import Entries, NearCache, Remembered
 from app.recommendations.rules.in_force import Clauses, InForce
 from app.recommendations.rules.ranking import Order
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it imports numpy, which need not be there
     from app.recommendations.columns import Columns
 
 MAX_REMEMBERED_BYTES = 8192
@@ -71,7 +71,7 @@ class Generation:
     opening: Opening
     popular: Remembered
     near: NearCache
-    find: Finding | None = None
+    find: Finding
     model: Model | None = None
     columns: "Columns | None" = None
     rules: InForce | None = None

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
 from itertools import islice
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import redis
 
 from app.cache.connect import Client
+from app.contracts.columns import column_part, column_parts
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import (
     MODEL,
@@ -27,6 +28,9 @@ from app.recommendations.near_cache import NearCache, Remembered
 from app.recommendations.shelf import Shelf
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from app.recommendations.columns import Columns
+
 TIMEOUT_MS = 20_000
 """In place of ``cache_timeout_ms`` for a load, which no request waits for: see ``connect``."""
 
@@ -41,7 +45,7 @@ class Loader:
     def __init__(self, settings: Settings, open: Callable[[int], Client]) -> None:
         self._namespace = Namespace(settings.namespace)
         self._near_cache_users = settings.near_cache_users
-        self._open, self._events = open, settings.events
+        self._open = open
         self._shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
 
     def load(self, client: Client, name: str) -> Generation:
@@ -51,16 +55,17 @@ class Loader:
         """
         manifest, popular = self._head(client, name)
         with_factors = manifest.factors > 0 and can_lay_out()
-        with_index = self._events or manifest.factors > 0
 
         def fill(file: BinaryIO) -> None:
             with closing(self._open(TIMEOUT_MS)) as patient:
                 chunks = self._strings(patient, manifest, map(chunk_part, range(manifest.chunks)))
+                columns = map(column_part, range(column_parts(manifest.column_bytes)))
                 factors = self._factors(patient, manifest) if with_factors else ()
-                write(file, manifest, popular, chunks, with_index, factors)
+                parts = self._strings(patient, manifest, columns)
+                write(file, manifest, popular, chunks, parts, factors)
 
         try:
-            kind = f"{with_index} {with_factors}"
+            kind = str(with_factors)
             return self._generation(self._shelf.documents(manifest, fill, kind))
         except OSError as error:
             log.warning("no file of documents (%s): this worker has them in its memory", error)
@@ -78,18 +83,11 @@ class Loader:
             manifest=documents.manifest,
             opening=documents.opening,
             find=documents.find,
-            model=self._model(documents.factors),
+            model=_model(documents.factors),
+            columns=_columns(documents),
             popular=Remembered(documents.popular),
             near=NearCache(self._near_cache_users),
         )
-
-    def _model(self, factors: Factors | None) -> Model | None:
-        if factors is None or not self._events:
-            return None
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # requests have threads of their own
-        from app.recommendations import model  # here, so that numpy is loaded only when in use
-
-        return model.Model(factors)
 
     def _head(self, client: Client, name: str) -> tuple[Manifest, bytes]:
         pipeline = client.pipeline(transaction=False)
@@ -121,3 +119,28 @@ class Loader:
             if None in found:
                 raise BrokenRecord(f"generation {manifest.generation} has lost its documents")
             yield from found
+
+
+def _model(factors: Factors | None) -> Model | None:
+    if factors is None:
+        return None
+    _before_numpy()
+    from app.recommendations import model
+
+    return model.Model(factors)
+
+
+def _columns(documents: Documents) -> "Columns | None":
+    """What requests may filter by. Raises BrokenRecord."""
+    manifest = documents.manifest
+    if not manifest.columns or not can_lay_out():
+        return None
+    _before_numpy()
+    from app.recommendations import columns
+
+    return columns.Columns(manifest.filter_columns, manifest.items, documents.columns)
+
+
+def _before_numpy() -> None:
+    """It is loaded only where it is used, and requests have threads of their own."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

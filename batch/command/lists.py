@@ -13,7 +13,7 @@ from statistics import mean
 
 import click
 
-from app.contracts.recommendations import encode_document
+from app.contracts.recommendations import encode_document, usual_history
 from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
@@ -25,6 +25,7 @@ from batch.generations.connect import Client, connect
 from batch.generations.publish import turn
 from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
+from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
 from batch.recommendations import pipeline
@@ -59,7 +60,7 @@ def refresh(
     rejects = reading.rejects_file
     _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     client = connect(cache.url)
-    platform = _platform(model, spark, terms.stored)
+    platform = _platform(model, spark, terms.stored, terms.history)
     progress = for_this_terminal()
     if inputs.weighing.half_life and not inputs.of_events():
         log.warning("--half-life changes nothing: no input is a folder of events")
@@ -72,7 +73,9 @@ def refresh(
         found = stack.enter_context(candidate)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
-        documents = _fitting(client, found, _documents(found.items, described), terms)
+        plain = _documents(found.items, described)
+        columns = _columns(found.items, described)
+        documents = _fitting(client, found, plain, terms, columns)
         was_live = ours.generations.live_manifest()
         manifest = pipeline.refresh(
             ours,
@@ -81,6 +84,7 @@ def refresh(
             terms,
             progress,
             lambda quality: click.echo(report.quality(quality)),
+            columns,
         )
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
@@ -106,6 +110,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     say(report.values(found))
     described = _load_items(items, reading, rejects)
     _documents(found.items, described, say)
+    _columns(found.items, described)
     if as_json:
         click.echo(json.dumps(report.check_json(found, described), ensure_ascii=False))
 
@@ -138,7 +143,9 @@ def _to_people(as_json: bool) -> Callable[[str], None]:
     return partial(click.echo, err=as_json)
 
 
-def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipeline.Platform:
+def _platform(
+    model: Model, spark: SparkOptions | None, stored: int = 0, history: int = 0
+) -> pipeline.Platform:
     if model.engine == "implicit":
         return OneMachine(_engine(model, spark), model.repeat)
     from batch.spark import java
@@ -146,7 +153,7 @@ def _platform(model: Model, spark: SparkOptions | None, stored: int = 0) -> pipe
     java.require()
     from batch.recommendations.cluster.platform import Cluster
 
-    return Cluster(model, spark or SparkOptions(), stored)
+    return Cluster(model, spark or SparkOptions(), stored, history)
 
 
 def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
@@ -172,6 +179,7 @@ def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None)
         layout,
         items.document_columns,
         types=items.document_types,
+        filters=items.filter_columns,
         rejects=None if rejects is None else beside(rejects, "items"),
         max_rejects=reading.max_rejects,
     )
@@ -188,8 +196,17 @@ def _documents(
     return map(encode_document, known, described.json_objects(known))
 
 
+def _columns(known: Sequence[str], described: Items | None) -> Packed:
+    """What requests may filter by. Raises BadInteractions."""
+    return Packed() if described is None else Packed.of(described.columns, known)
+
+
 def _fitting(
-    client: Client, found: pipeline.Candidate, documents: Iterable[bytes], terms: Terms
+    client: Client,
+    found: pipeline.Candidate,
+    documents: Iterable[bytes],
+    terms: Terms,
+    columns: Packed,
 ) -> Iterable[bytes]:
     """The documents again. Raises CacheUnavailable when the lists will surely not fit."""
     remaining = iter(documents)
@@ -201,10 +218,11 @@ def _fitting(
             items=len(found.items),
             k=min(terms.k, len(found.items)),
             id_bytes=mean(ids),
-            document_bytes=mean(map(len, some)),
+            document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
             factors=found.settings["factors"] if terms.stored else 0,
+            history=usual_history(terms.history, found.interactions, found.users),
         ),
         free_bytes(client),
     )

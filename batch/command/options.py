@@ -15,8 +15,15 @@ from typing import Any, TypeVar
 import click
 
 from app.contracts import environment, keys
+from app.contracts.columns import (
+    AVAILABLE_FROM,
+    AVAILABLE_UNTIL,
+    MAX_COLUMNS,
+    TYPES,
+    Type,
+)
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import MAX_K, Namespace
+from app.contracts.recommendations import MAX_HISTORY, MAX_K, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.events.inputs import Weighing
@@ -24,6 +31,7 @@ from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import (
     DEFAULTS,
+    HISTORY,
     MAX_STORED,
     RULES,
     Gate,
@@ -135,8 +143,12 @@ def _items(
     items_encoding: str | None,
     document_columns: str | None,
     document_types: str | None,
+    filter_columns: str | None,
 ) -> ItemsFile | None:
+    filters = _filters(filter_columns or "")
     if items is None:
+        if filters:
+            raise BadSettings("--filter-columns names columns of the items: add --items FILE")
         return None
     columns = [name.strip() for name in document_columns.split(",")] if document_columns else None
     return ItemsFile(
@@ -146,6 +158,7 @@ def _items(
         items_encoding,
         None if columns is None else tuple(columns),
         _types(document_types or ""),
+        filters,
     )
 
 
@@ -158,6 +171,29 @@ def _types(text: str) -> dict[str, str]:
             f"price=number,on_sale=boolean, not {text!r}"
         )
     return types
+
+
+def _filters(text: str) -> dict[str, Type | None]:
+    names = [each.strip() for each in text.split(",") if each.strip()]
+    filters = dict(map(_filter, names))
+    if len(filters) < len(names) or len(names) > MAX_COLUMNS:
+        raise BadSettings(
+            f"--filter-columns must name {MAX_COLUMNS} columns at most, each once, not {text!r}"
+        )
+    return filters
+
+
+def _filter(text: str) -> tuple[str, Type | None]:
+    name, _, kind = text.partition(":")
+    found = next((each for each in TYPES if each == kind), None)
+    if not name or name.startswith("-") or found is None and kind:
+        raise BadSettings(
+            "--filter-columns takes names of columns, which may have a type behind a colon "
+            f"({', '.join(TYPES)}), such as genre,price:number, not {text!r}"
+        )
+    if name in (AVAILABLE_FROM, AVAILABLE_UNTIL) and found not in (None, "date"):
+        raise BadSettings(f"--filter-columns: {name} says when items are shown, it must be a date")
+    return name, found
 
 
 def _weighing(event_weights: str | None, half_life: str | None) -> Weighing:
@@ -178,6 +214,7 @@ def _terms(
     similar: bool,
     live: bool,
     stored: int | None,
+    history: int | None,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
     gate = Gate(min_ndcg, max_drop, force, max_shrink)
@@ -185,8 +222,11 @@ def _terms(
         raise BadSettings(
             "--stored needs --live: a plain generation stores the --k items it serves"
         )
+    if history and not live:
+        raise BadSettings("--history needs --live: a plain generation stores lists alone")
     kept = (stored or stored_of(k)) if live else 0
-    return Terms(k, held_out, gate, keep, wait_replicas, similar, kept)
+    own = (HISTORY if history is None else history) if live else 0
+    return Terms(k, held_out, gate, keep, wait_replicas, similar, kept, own)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -211,6 +251,7 @@ def _plan(
     live: bool,
     stored: int | None,
     factors: int,
+    history: int,
     k: int,
     **counts: int,
 ) -> Deployment:
@@ -220,6 +261,7 @@ def _plan(
         similar=similar,
         stored=(stored or stored_of(k)) if live else 0,
         factors=factors if live else 0,
+        history=history if live else 0,
         requests_per_second=rps,
         id_bytes=id_bytes,
         document_bytes=document_bytes,
@@ -304,6 +346,11 @@ items_options = group(
     option(
         "--document-types",
         help="Columns of texts that hold numbers or booleans, such as price=number,sold=boolean.",
+    ),
+    option(
+        "--filter-columns",
+        help="What requests may filter by, such as genre,price,in_stock:flag; the types (number, "
+        "flag, date, category) are found where they are not said.",
     ),
 )
 
@@ -494,6 +541,12 @@ terms_options = group(
         help="How many items a list of a live generation stores, of which --k are served.  "
         "[default: 50, or twice --k]",
     ),
+    option(
+        "--history",
+        type=click.IntRange(0, MAX_HISTORY),
+        help="How many items of their own a live generation stores of each user, the strongest: "
+        f"for filtered lists without them, and for why.  [default: {HISTORY}]",
+    ),
 )
 
 
@@ -548,5 +601,11 @@ size_options = group(
         type=click.IntRange(1, 4096),
         default=DEFAULTS.factors,
         help="Of a live generation, of each user and item.",
+    ),
+    size_option(
+        "--history",
+        type=click.IntRange(0, MAX_HISTORY),
+        default=20,
+        help="Items of a user's own in a live generation, on average.",
     ),
 )

@@ -91,7 +91,9 @@ def items(loaded: Items, known: Sequence[str]) -> str:
         f"{_rejected(counts.rejected)}"
     )
     untouched = len(loaded.texts) - described
-    return told + f"\n{untouched:,} items of the file that nobody has touched" * (untouched > 0)
+    told += f"\n{untouched:,} items of the file that nobody has touched" * (untouched > 0)
+    filters = [f"{each.name} ({each.type} of {len(each.values):,})" for each in loaded.columns]
+    return told + f"\nrequests may filter by: {', '.join(filters)}" * bool(filters)
 
 
 def _described(loaded: Items, known: Sequence[str]) -> int:
@@ -134,4 +136,5 @@ def _items_json(loaded: Items, known: Sequence[str]) -> dict[str, Any]:
         "untouched": len(loaded.texts) - described,
         "replaced": counts.replaced,
         "rejected": dict(counts.rejected),
+        "columns": {each.name: each.type for each in loaded.columns},
     }

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.contracts.recommendations import (
+    INDEX_BYTES,
     PLAIN_ID_BYTES,
     factors_overhead,
     field,
+    history_bytes,
     value_bytes,
 )
 from batch.errors import CacheUnavailable
@@ -40,7 +42,7 @@ COLD_CPU_US = 200.0
 """Processor time of the API for a request with one round trip (make bench-serving, CPU us)."""
 UTILIZATION = 0.5
 """Of a core, so that a burst or a lost instance does not queue."""
-OFFSET_BYTES = 8
+FILE_BYTES = 8 + INDEX_BYTES
 """What a document costs beside its own in the file that workers share."""
 WORKER_MB = 45.0
 """Resident memory of an API worker without documents."""
@@ -63,8 +65,8 @@ class Deployment:
 
     generations: kept at once, the one being written included; copies: of the cache's data, replicas
     included; near_users: kept in each worker's near cache; similar: whether each item has a list;
-    stored, factors: of a live generation, how many items a user's list stores, and how long a
-    vector is; 0 for a plain one.
+    stored, factors, history: of a live generation, how many items a user's list stores, how long a
+    vector is, and how many items of their own are stored of a user on average; 0 for a plain one.
     """
 
     users: int
@@ -79,11 +81,13 @@ class Deployment:
     similar: bool = True
     stored: int = 0
     factors: int = 0
+    history: int = 0
 
     @property
     def user_bytes(self) -> float:
         """Memory of a user in the cache."""
-        return member_bytes(self.id_bytes, self.stored or self.k, self.factors)
+        own = history_bytes(self.history, self.items)
+        return member_bytes(self.id_bytes, self.stored or self.k, self.factors, own)
 
     @property
     def item_bytes(self) -> float:
@@ -107,13 +111,13 @@ class Figure:
     formula: str
 
 
-def member_bytes(id_bytes: float, k: int, factors: int = 0) -> float:
+def member_bytes(id_bytes: float, k: int, factors: int = 0, own: int = 0) -> float:
     """Memory of one list of k in the cache, in bytes, under a server's default settings.
 
-    factors: how long the vector behind the list is.
+    factors: how long the vector behind the list is; own: the bytes of the history behind that.
     """
     name = id_bytes if id_bytes <= PLAIN_ID_BYTES else DIGEST_BYTES
-    value = value_bytes(k, factors)
+    value = value_bytes(k, factors) + own
     return name + value + (PACKED_OVERHEAD if value <= PACKED_LIMIT else LOOSE_OVERHEAD)
 
 
@@ -194,10 +198,10 @@ def _of_the_api(needed: Deployment) -> Iterator[Figure]:
     more = needed.factor_bytes + factors_overhead(needed.factors)
     yield Figure(
         "documents on each machine",
-        2 * needed.items * (needed.document_bytes + OFFSET_BYTES + more) / 1e6,
+        2 * needed.items * (needed.document_bytes + FILE_BYTES + more) / 1e6,
         "MB",
         f"2 (old and new while changing) x {needed.items:,} items x "
-        f"({needed.document_bytes:.0f} + {OFFSET_BYTES}{f' + {more}' * bool(more)}) B, "
+        f"({needed.document_bytes:.0f} + {FILE_BYTES}{f' + {more}' * bool(more)}) B, "
         f"mapped by all its workers",
     )
 
@@ -210,7 +214,8 @@ def _of_the_network(needed: Deployment) -> Iterator[Figure]:
         "Mbit/s",
         f"{needed.requests_per_second:,.0f} x ({answer:,.0f} + {HEADER_BYTES:.0f}) B",
     )
-    trip = value_bytes(needed.stored or needed.k, needed.factors) + ROUND_TRIP_BYTES
+    own = history_bytes(needed.history, needed.items)
+    trip = value_bytes(needed.stored or needed.k, needed.factors) + own + ROUND_TRIP_BYTES
     yield Figure(
         "network to the cache",
         needed.requests_per_second * trip * 8 / 1e6,

@@ -70,7 +70,7 @@ class Checks:
         name_it, numbered = f"name it with {option}", "--user-column 1 --item-column 2"
         if is_id and (preset := preset_with(found)):
             return f"use --preset {preset}{_leaving_out(layout, preset)}"
-        if option in ("--document-columns", "--document-types"):
+        if option in ("--document-columns", "--document-types", "--filter-columns"):
             return f"correct {option}"
         if not self.table.is_text:
             return name_it
@@ -112,7 +112,7 @@ class Checks:
         self.add(f"{text} IS NULL OR {text} = ''", missing)
         self.add(f"strlen({text}) > {MAX_ID_BYTES}", "id too long", column)
         self.add(f"contains({text}, chr(0))", "NUL byte in id", column)
-        self.add(_broken(text), "line break in id", column)
+        self.add(broken(text), "line break in id", column)
         return text
 
     def typed(self, column: str, kind: str) -> str:
@@ -125,9 +125,24 @@ class Checks:
         is_right = CELL_TYPES[kind].format(sql)
         is_wrong = f"{sql} != '' AND NOT {is_right}"
         if self.table.is_text:
-            self.add(f"{is_wrong} AND {_broken(sql)}", "broken quotes")
+            self.add(f"{is_wrong} AND {broken(sql)}", "broken quotes")
         self.add(is_wrong, f"not a {kind}", column)
         return f"CASE WHEN {is_right} THEN lower({sql})::JSON END"
+
+    def seconds(self, column: str) -> str:
+        """Return SQL for a column of times as seconds since 1970, null where a cell is no time."""
+        sql = self.table.identifier(column)
+        kind = self.kind(column, "VARCHAR", *TIMES, *INTEGERS, *FRACTIONS)
+        if kind.startswith(TIMES):
+            return f"epoch({sql})"
+        if kind == "VARCHAR":
+            moment = f"epoch(CASE WHEN {sql} NOT ILIKE '%epoch%' THEN {sql}::TIMESTAMPTZ END)"
+            number = f"TRY_CAST({sql} AS DOUBLE)"
+            is_day = f"{number} BETWEEN 19700101 AND 20991231 AND strlen({sql}) = 8"
+            return _day_or(sql, is_day, f"coalesce({_seconds(number)}, TRY({moment}))")
+        is_day = f"{sql} BETWEEN 19700101 AND 20991231 AND {sql} % 1 = 0"
+        text = f"TRY_CAST({sql} AS BIGINT)::VARCHAR"
+        return _day_or(text, is_day, _seconds(f"{sql}::DOUBLE"))
 
 
 class Columns:
@@ -169,9 +184,9 @@ class Columns:
     def _weight(self, column: str, zero: float) -> str:
         sql, checks = self.checks.table.identifier(column), self.checks
         kind = checks.kind(column, "VARCHAR", "BOOLEAN", *INTEGERS, *FRACTIONS)
-        number = _number(sql) if kind == "VARCHAR" else f"{sql}::DOUBLE"
+        number = number_of(sql) if kind == "VARCHAR" else f"{sql}::DOUBLE"
         if checks.table.is_text:
-            checks.add(f"{number} IS NULL AND {_broken(sql)}", "broken quotes")
+            checks.add(f"{number} IS NULL AND {broken(sql)}", "broken quotes")
         if kind == "VARCHAR":
             checks.add(
                 f"{number} IS NULL AND regexp_full_match({sql}, '[-+]?[0-9]+,[0-9]+')",
@@ -187,22 +202,11 @@ class Columns:
         return f"CASE WHEN {number} = 0 THEN {zero!r}::DOUBLE ELSE {number} END"
 
     def _timestamp(self, column: str) -> str:
-        sql = self.checks.table.identifier(column)
-        kind = self.checks.kind(column, "VARCHAR", *TIMES, *INTEGERS, *FRACTIONS)
-        if kind.startswith(TIMES):
-            seconds = f"epoch({sql})"
-        elif kind == "VARCHAR":
-            moment = f"epoch(CASE WHEN {sql} NOT ILIKE '%epoch%' THEN {sql}::TIMESTAMPTZ END)"
-            number = f"TRY_CAST({sql} AS DOUBLE)"
-            is_day = f"{number} BETWEEN 19700101 AND 20991231 AND strlen({sql}) = 8"
-            seconds = _day_or(sql, is_day, f"coalesce({_seconds(number)}, TRY({moment}))")
-        else:
-            is_day = f"{sql} BETWEEN 19700101 AND 20991231 AND {sql} % 1 = 0"
-            text = f"TRY_CAST({sql} AS BIGINT)::VARCHAR"
-            seconds = _day_or(text, is_day, _seconds(f"{sql}::DOUBLE"))
+        seconds = self.checks.seconds(column)
         is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
         if self.checks.table.is_text:
-            self.checks.add(f"{is_bad} AND {_broken(sql)}", "broken quotes")
+            sql = self.checks.table.identifier(column)
+            self.checks.add(f"{is_bad} AND {broken(sql)}", "broken quotes")
         self.checks.add(is_bad, "bad timestamp", column)
         return seconds
 
@@ -225,12 +229,12 @@ def _delimiter(columns: tuple[str, ...]) -> str | None:
     return next((mark for mark in (";", "\t", "|", ",") if text.count(mark) >= len(columns)), None)
 
 
-def _broken(text: str) -> str:
+def broken(text: str) -> str:
     """Say whether a text has a line break, as values have behind a quote that was not closed."""
     return f"(contains({text}, chr(10)) OR contains({text}, chr(13)))"
 
 
-def _number(text: str) -> str:
+def number_of(text: str) -> str:
     """Read a text as a number; DuckDB alone would take 1_000 for one."""
     return f"TRY_CAST(CASE WHEN NOT contains({text}, '_') THEN {text} END AS DOUBLE)"
 

@@ -6,6 +6,7 @@ numbers, booleans, nulls, lists and structs stay what they are, dates and times 
 texts, and NaN and infinity, which JSON lacks, become null. The id itself is not in the document.
 
 Several rows with one id: the last one counts, files being read in the order of their names.
+Columns that requests may filter by are read beside the documents, see ``filters``.
 """
 
 import logging
@@ -20,8 +21,10 @@ from typing import Any
 
 import duckdb
 
+from app.contracts.columns import Type
 from batch.errors import BadInteractions
 from batch.interactions.columns import Checks
+from batch.interactions.filters import FilterCells, FilterColumn
 from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.rejects import settle
 from batch.interactions.table import Table, literal, reading
@@ -72,6 +75,8 @@ class Items:
     path: Path
     texts: Mapping[str, str]
     report: ItemsReport
+    columns: tuple[FilterColumn, ...] = ()
+    """What requests may filter by."""
 
     def json_objects(self, ids: Iterable[str]) -> Iterator[str]:
         """Yield the document of each id as JSON text, `{}` where there is none."""
@@ -104,14 +109,16 @@ def load_items(
     columns: Iterable[str] | None = None,
     *,
     types: Mapping[str, str] = MappingProxyType({}),
+    filters: Mapping[str, Type | None] = MappingProxyType({}),
     rejects: Path | None = None,
     max_rejects: float = 0.01,
 ) -> Items:
     """Load the documents of a file or folder: the given columns, or those that the layout says.
 
     The id is in the layout's item column. `types` says which columns of texts hold a `number` or
-    a `boolean`. Rejected rows (no id, an id too long, a cell not of its type, not cut into columns)
-    are treated as those of interactions are.
+    a `boolean`, `filters` what requests may filter by, with its type where it is not to be found.
+    Rejected rows (no id, an id too long, a cell not of its type, not cut into columns) are treated
+    as those of interactions are.
     Raises BadInteractions when the file cannot be read, lacks a column, has too many rejects, or
     has a column that the answer needs for itself.
     """
@@ -121,7 +128,7 @@ def load_items(
         path,
         layout,
         lambda connection, table: _load(
-            connection, table, path, shown, types, rejects, max_rejects
+            connection, table, path, shown, types, filters, rejects, max_rejects
         ),
     )
 
@@ -132,18 +139,21 @@ def _load(
     path: Path,
     shown: tuple[str, ...] | None,
     types: Mapping[str, str],
+    filters: Mapping[str, Type | None],
     rejects: Path | None,
     max_rejects: float,
 ) -> Items:
     checks = Checks(table, path)
     item = checks.id(table.layout.item_column, "--items-id-column", "missing item")
     document = _document(connection, checks, shown, types)
+    cells = FilterCells(checks, filters)
     good, rejected = settle(
         connection,
         checks,
         "items",
         lambda rows: f"CREATE OR REPLACE TEMP TABLE items AS SELECT {item}::VARCHAR AS id, "
-        f"{checks.reason} AS reason, 1 AS n, ({document})::VARCHAR AS text FROM ({rows})",
+        f"{checks.reason} AS reason, 1 AS n, ({document})::VARCHAR AS text{cells.raw} "
+        f"FROM ({rows})",
         rejects,
         max_rejects,
     )
@@ -156,7 +166,7 @@ def _load(
     if not texts:
         raise BadInteractions(f"{path}: expected items, found none in {total} rows")
     report = ItemsReport(len(table.files), total, dict(rejected), good - len(texts))
-    return Items(path, texts, report)
+    return Items(path, texts, report, cells.load(connection, "items"))
 
 
 def _document(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.contracts.columns import Type
 from batch.interactions.layout import PRESETS, Layout
 
 
@@ -43,6 +44,8 @@ class ItemsFile:
     document_columns: tuple[str, ...] | None = None
     document_types: Mapping[str, str] = field(default_factory=dict)
     """Which columns of texts hold a `number` or a `boolean`; the others stay texts."""
+    filter_columns: Mapping[str, Type | None] = field(default_factory=dict)
+    """What requests may filter by; None where the cells say of which type it is."""
 
 
 def beside(rejects: Path, input_name: str) -> Path:

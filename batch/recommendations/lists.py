@@ -22,11 +22,13 @@ from app.contracts.recommendations import (
     bucket_of,
     encode_chunk,
     encode_sample,
+    encode_value,
     field,
 )
 from batch.generations.connect import Client
 from batch.generations.parts import Hashes, Strings
 from batch.generations.server import if_allowed
+from batch.interactions.filters import Packed
 from batch.progress import Advance
 from batch.recommendations.live import Live, encode_vectors
 from batch.recommendations.similar import LISTED
@@ -68,7 +70,7 @@ class LocalContents:
     """A generation whose lists one process makes as it writes them, a block at a time.
 
     users, items: ids; documents: one JSON object per item, in order; live: what a live generation
-    holds beside lists.
+    holds beside lists; columns: what requests may filter by.
     """
 
     namespace: Namespace
@@ -79,13 +81,15 @@ class LocalContents:
     popular: Lists
     documents: Iterable[bytes]
     live: Live | None = None
+    columns: Packed = Packed()
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> WrittenLists:
         name, space, written = manifest.generation, self.namespace, WrittenLists()
         sample = encode_sample(self._sample())
         write_common(client, space, name, self.popular, sample, self.documents, written.strings)
+        write_parts(client, space, name, self.columns.parts(), written.strings)
         if self.live is not None:
-            write_live(client, space, name, self.live, written.strings)
+            write_parts(client, space, name, self.live.parts(), written.strings)
         if count := manifest.similar_buckets:
             keys = [space.similar_bucket(name, bucket) for bucket in range(count)]
             shelves = Shelves.of(self.items, count)
@@ -152,11 +156,14 @@ def write_common(
     strings.write(client, ((namespace.chunk(generation, n), chunk) for n, chunk in chunks))
 
 
-def write_live(
-    client: Client, namespace: Namespace, generation: str, live: Live, strings: Strings
+def write_parts(
+    client: Client,
+    namespace: Namespace,
+    generation: str,
+    parts: Iterable[tuple[str, bytes]],
+    strings: Strings,
 ) -> None:
-    """Write what follows users. Raises CacheUnavailable."""
-    parts = live.parts()
+    """Write strings by the names of their parts. Raises CacheUnavailable."""
     strings.write(client, ((namespace.part(generation, name), part) for name, part in parts))
 
 
@@ -217,7 +224,7 @@ def write_similar(
 
 
 def encode_lists(lists: Lists) -> list[bytes]:
-    """Each list as a record of the contract, with its vector behind it if it has one.
+    """Each list as a record of the contract, with vector and history behind it if it has them.
 
     Scores beyond a half float's range are capped.
     """
@@ -233,7 +240,10 @@ def encode_lists(lists: Lists) -> list[bytes]:
     records = [packed[start:end] for start, end in bounds]
     if lists.vectors is None:
         return records
-    return list(map(operator.add, records, encode_vectors(lists.vectors)))
+    vectors = encode_vectors(lists.vectors)
+    if lists.histories is None:
+        return list(map(operator.add, records, vectors))
+    return list(map(encode_value, records, vectors, lists.histories))
 
 
 def warn_of_loose_buckets(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from scipy.sparse import csr_matrix
 from app.contracts.recommendations import Namespace
 from batch.events.inputs import Inputs, Weighed
 from batch.events.load import exported_until, load_all, load_both
+from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
+from batch.recommendations.histories import histories
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
@@ -106,6 +108,8 @@ class LocalCandidate:
         k: int,
         progress: Progress,
         stored: int = 0,
+        columns: Packed = Packed(),
+        history: int = 0,
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
         factors = _fit(self.model, seen, "train on all", progress)
@@ -114,7 +118,13 @@ class LocalCandidate:
 
         def lists_of(users: NDArray[np.int64]) -> Lists:
             lists = recommend(factors, crowd, seen, users, stored or k, hidden=hidden)
-            return with_vectors(lists, factors.users[users]) if stored else lists
+            if not stored:
+                return lists
+            lists = with_vectors(lists, factors.users[users])
+            return replace(lists, histories=own_of(users)) if history else lists
+
+        def own_of(users: NDArray[np.int64]) -> list[bytes]:
+            return histories(seen[users], None if hidden is None else hidden[users], history)
 
         return LocalContents(
             namespace,
@@ -125,6 +135,7 @@ class LocalCandidate:
             popular=popular_list(crowd.share, popular_entries(k, stored)),
             documents=documents,
             live=Live.of(factors) if stored else None,
+            columns=columns,
         )
 
 

@@ -14,10 +14,12 @@ from app.contracts.recommendations import (
     bucket_size,
     chunk_count,
     follows,
+    usual_history,
 )
 from batch.errors import NotGoodEnough
 from batch.events.inputs import Inputs, Weighed
 from batch.generations.publish import Contents, Turn
+from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
@@ -87,10 +89,13 @@ class Candidate(Protocol):
         k: int,
         progress: Progress,
         stored: int = 0,
+        columns: Packed = Packed(),
+        history: int = 0,
     ) -> Contents[Manifest]:
         """Train on everything; what comes back makes the lists when it writes them.
 
-        documents: one JSON object per item, in order; stored: see ``Terms``.
+        documents: one JSON object per item, in order; stored, history: see ``Terms``; columns: what
+        requests may filter by.
         """
 
 
@@ -137,12 +142,13 @@ def refresh(
     terms: Terms,
     progress: Progress,
     report: Callable[[Quality], None] = lambda quality: None,
+    columns: Packed = Packed(),
 ) -> Manifest:
     """Judge a model on held-out interactions, train it on all of them and publish its lists.
 
     ours: the turn, which began before the candidate was read; documents: one JSON object per item,
-    in order. Raises a Terminal error for bad data or a bad model, a Transient one when the cache
-    cannot take it; nothing is published then.
+    in order; columns: what requests may filter by. Raises a Terminal error for bad data or a bad
+    model, a Transient one when the cache cannot take it; nothing is published then.
     """
     live = ours.generations.live_manifest()
     shrunk = _is_forced(terms.gate, reasons_of_size(candidate, terms.gate, live))
@@ -151,9 +157,16 @@ def refresh(
         report(quality)
     reasons = _reasons(quality, terms, live, _settings(candidate, terms))
     forced = _is_forced(terms.gate, reasons) or quality is None or shrunk
-    space, stored = Namespace(ours.space.name), terms.stored
-    contents = candidate.train(space, documents, terms.k, progress, stored)
-    manifest = _manifest(ours, candidate, terms, quality, forced)
+    contents = candidate.train(
+        Namespace(ours.space.name),
+        documents,
+        terms.k,
+        progress,
+        terms.stored,
+        columns,
+        terms.history,
+    )
+    manifest = _manifest(ours, candidate, terms, quality, forced, columns)
     lists = manifest.users + (manifest.items if terms.similar else 0)
     with progress.step("publish", lists, "lists") as advance:
         return ours.publish(manifest, contents, advance)
@@ -171,10 +184,13 @@ def _manifest(
     terms: Terms,
     quality: Quality | None,
     forced: bool,
+    columns: Packed,
 ) -> Manifest:
     items = len(candidate.items)
     factors = candidate.settings["factors"] if terms.stored else 0
     similar_buckets = bucket_count(items) if terms.similar else 0
+    own = usual_history(terms.history, candidate.interactions, candidate.users)
+    size = bucket_size(terms.stored, items, factors, own)
     return Manifest(
         generation=ours.generations.next_name(ours.started),
         state="writing",
@@ -182,7 +198,7 @@ def _manifest(
         items=items,
         interactions=candidate.interactions,
         k=terms.k,
-        user_buckets=bucket_count(candidate.users, bucket_size(terms.stored, items, factors)),
+        user_buckets=bucket_count(candidate.users, size),
         similar_buckets=similar_buckets,
         chunks=chunk_count(items),
         engine=candidate.engine,
@@ -196,6 +212,8 @@ def _manifest(
         factors=factors,
         events_until=candidate.events.until,
         follows=follows(factors, similar_buckets),
+        history=terms.history,
+        columns=[column.entry() for column in columns.columns],
     )
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.contracts.events import MAX_RECENT
-from app.contracts.recommendations import MAX_K
+from app.contracts.recommendations import MAX_HISTORY, MAX_K
 from batch.errors import BadSettings
 
 MAX_STORED = MAX_K - MAX_RECENT
 """So that what is popular, which is longer, is a record too."""
+
+HISTORY = 1000
+"""How many items of a user's own a live generation stores where nobody says."""
 
 RULES = ("random", "stratified", "chronological")
 
@@ -111,7 +114,8 @@ class Terms:
 
     wait_replicas: how many must have a generation before it is live; None for all.
     similar: whether the neighbours of each item are published too. stored: how many items a user's
-    list has in a live generation, of which k are served; 0 publishes a plain one.
+    list has in a live generation, of which k are served; 0 publishes a plain one. history: how many
+    items of their own are stored of a user there, at most.
     """
 
     k: int = 10
@@ -121,6 +125,7 @@ class Terms:
     wait_replicas: int | None = None
     similar: bool = True
     stored: int = 0
+    history: int = 0
 
     def __post_init__(self) -> None:
         """Raise BadSettings for a k or share that is none, or when nobody would judge."""
@@ -129,6 +134,11 @@ class Terms:
             raise BadSettings(
                 f"a live generation stores --k ({self.k}) to {MAX_STORED} items of a user, "
                 f"not {self.stored} (--stored)"
+            )
+        if not 0 <= self.history <= (MAX_HISTORY if self.stored else 0):
+            raise BadSettings(
+                f"a live generation stores up to {MAX_HISTORY} items of a user's own, not "
+                f"{self.history} (--history)"
             )
         if self.holdout.after is not None:
             return

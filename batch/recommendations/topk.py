@@ -3,6 +3,7 @@
 What is evaluated and what is served both come from ``best_unseen``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ class Lists:
     items: (lists, k) int32 item indices; scores: (lists, k) float32; lengths: (lists,) int32, how
     many entries of each row count. What lies behind a row's length has no meaning. popular:
     (lists,), which of them are what is popular; None for none. vectors: (lists, factors), see
-    ``with_vectors``; None where nobody asked for them.
+    ``with_vectors``; None where nobody asked for them. histories: the bytes of what
+    the user of each has; None where nobody asked.
     """
 
     items: NDArray[np.int32]
@@ -39,6 +41,7 @@ class Lists:
     lengths: NDArray[np.int32]
     popular: NDArray[np.bool_] | None = None
     vectors: NDArray[np.float32] | None = None
+    histories: Sequence[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -159,13 +159,18 @@ class KnownOnCluster:
 
 
 def both_candidates(
-    frame: DataFrame, cache_url: str, stack: ExitStack, rates: bool = False, stored: int = 0
+    frame: DataFrame,
+    cache_url: str,
+    stack: ExitStack,
+    rates: bool = False,
+    stored: int = 0,
+    history: int = 0,
 ) -> tuple[LocalCandidate, ClusterCandidate]:
     """Candidates of one machine and of a cluster: the same pairs, numbers and factors.
 
     frame: user, item (string), weight and, where known, timestamp.
     """
-    indexed = index(frame, stack, stored, WIDTH)
+    indexed = index(frame, stack, stored, WIDTH, history)
     made = gathered(indexed)
     factors = drawn(len(made.users), len(made.items))
     learner = KnownOnCluster(factors, rates)

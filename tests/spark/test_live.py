@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from app.contracts.recommendations import MODEL, Manifest, Namespace, factors_part, split_value
+from app.contracts.recommendations import (
+    MODEL,
+    Manifest,
+    Namespace,
+    decode_history,
+    factors_part,
+    split_value,
+)
+from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.terms import Gate, Holdout, Model, Terms
 from tests.generations import read_back
 from tests.servers import Server
@@ -18,7 +27,7 @@ from tests.spark.frames import both_candidates, frame_of, shop, sparse, view_of
 from tests.spark.test_candidate import _published
 from tests.spark.test_contents import assert_alike
 
-TERMS = Terms(k=4, holdout=Holdout(share=0), gate=Gate(force=True), stored=20)
+TERMS = Terms(k=4, holdout=Holdout(share=0), gate=Gate(force=True), stored=20, history=25)
 
 
 def live_parts(client: Any, space: Namespace, manifest: Manifest) -> tuple[list[float], bytes]:
@@ -29,8 +38,12 @@ def live_parts(client: Any, space: Namespace, manifest: Manifest) -> tuple[list[
     return numbers.tolist(), client.get(space.part(manifest.generation, factors_part(0)))
 
 
-def vector(client: Any, space: Namespace, manifest: Manifest, user: str) -> bytes:
-    return split_value(client.hget(*manifest.user_place(space, user)), manifest.factors, 0)[1]
+def behind(client: Any, space: Namespace, manifest: Manifest, user: str) -> tuple[bytes, bytes]:
+    """The vector and the history behind a user's record."""
+    value = client.hget(*manifest.user_place(space, user))
+    _, vector, history = split_value(value, manifest.factors, manifest.history)
+    assert len(decode_history(history)) <= manifest.history
+    return vector, history
 
 
 def test_both_publish_the_same_live_generation(
@@ -38,7 +51,7 @@ def test_both_publish_the_same_live_generation(
 ) -> None:
     other = Namespace(f"{namespace.name}-spark")
     with ExitStack() as stack:
-        alone, walk = both_candidates(frame_of(spark, shop(200, 300)), server.url, stack, stored=20)
+        alone, walk = _candidates(spark, server.url, stack)
         expected, found = (
             _published(each, client, space, TERMS)
             for each, space in ((alone, namespace), (walk, other))
@@ -47,14 +60,21 @@ def test_both_publish_the_same_live_generation(
     theirs = read_back(client, other, found, users, items)
     assert_alike(theirs, read_back(client, namespace, expected, users, items))
     assert len(theirs.popular) == min(120, len(items))
-    for name in ("stored", "factors", "user_buckets", "k", "document_bytes"):
+    for name in ("stored", "factors", "user_buckets", "k", "document_bytes", "history"):
         assert getattr(found, name) == getattr(expected, name), name
     numbers, factors = live_parts(client, other, found)
     expected_numbers, expected_factors = live_parts(client, namespace, expected)
     assert numbers == pytest.approx(expected_numbers, rel=1e-5)
     assert factors == expected_factors
     for user in users:
-        assert vector(client, other, found, user) == vector(client, namespace, expected, user)
+        assert behind(client, other, found, user) == behind(client, namespace, expected, user)
+
+
+def _candidates(
+    spark: SparkSession, url: str, stack: ExitStack
+) -> tuple[LocalCandidate, ClusterCandidate]:
+    frame = frame_of(spark, shop(200, 300))
+    return both_candidates(frame, url, stack, stored=TERMS.stored, history=TERMS.history)
 
 
 def test_each_way_of_training_says_how_it_weighed(spark: SparkSession) -> None:

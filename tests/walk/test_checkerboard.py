@@ -16,6 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
+from app.contracts.filters import Clause
+from app.contracts.recommendations import Namespace
+from tests.app.served import watching
 from tests.servers import Api, Served, Server, run, run_here, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -85,9 +88,11 @@ def refresh(run: Run, server: Server, files: tuple[Path, Path]) -> str:
     """Refresh and return the generation's name."""
     interactions, items = files
     rejects = str(items.with_name("rejects.csv"))
-    more = ("--document-types", "price=number, sold=boolean", "--rejects", rejects)
+    types = ("--document-types", "price=number, sold=boolean", "--rejects", rejects)
+    more = (*types, "--filter-columns", "price, sold, title:category")
     said = larder(run, server, "refresh", str(interactions), "--items", str(items), *more)
     assert "documents for 30 of 30 items" in said
+    assert "filter by: price (number of 30), sold (flag of 30), title (category of 30)" in said
     return said.split("published generation ")[1].split(":")[0]
 
 
@@ -132,6 +137,21 @@ def test_each_recommendation_comes_with_its_document(api: Api) -> None:
             assert entry["title"] == f'The "{ITEMS[number][:9]}", no. {number}'
             assert (entry["price"], entry["sold"]) == (number, number > 9)
             assert isinstance(entry["price"], int) and isinstance(entry["sold"], bool)
+
+
+def test_requests_may_filter_by_the_columns(server: Server, generation: str) -> None:
+    with watching(server, Namespace("checkerboard")) as watcher:
+        live = watcher.live()
+    assert live.columns is not None
+    numbers = [live.find(item) for item in ITEMS]
+    for text, wanted in {
+        "price:3..11": range(3, 12),
+        "-sold:true": range(10),
+        f'title:The "{ITEMS[4][:9]}", no. 4': {4},
+    }.items():
+        name, _, value = text.partition(":")
+        mask = live.columns.mask(Clause.of(name, [value]))
+        assert [bool(mask[number]) for number in numbers] == [n in wanted for n in range(30)]
 
 
 @pytest.mark.parametrize("item", range(len(ITEMS)), ids=lambda item: f"item {item}")

@@ -138,8 +138,6 @@ def _kept(generation: Generation) -> int | None:
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:
     """Those of the items that the generation holds; the next one may hold more."""
-    if generation.find is None:
-        return {}
     found = {item: generation.find(item) for item in items}
     return {item: index for item, index in found.items() if index is not None}
 

@@ -43,14 +43,14 @@ class Varied(Protocol):
 class InForce:
     """What a version orders of the lists of one generation, at any moment.
 
-    items: how many there are; find: see ``Documents``; columns, model: None where there are none.
+    items: how many there are. find: see ``Documents``. columns, model: None where there are none.
     """
 
     def __init__(
         self,
         version: Version,
         items: int,
-        find: Finding | None = None,
+        find: Finding,
         columns: "Columns | None" = None,
         model: Varied | None = None,
     ) -> None:
@@ -140,10 +140,10 @@ class InForce:
             mask = _both(mask, self._columns.mask(clause).tobytes())
         return mask
 
-    def _found(self, what: str, ids: Iterable[str], find: Finding | None) -> dict[str, int]:
+    def _found(self, what: str, ids: Iterable[str], find: Finding) -> dict[str, int]:
         found = {}
         for item in ids:
-            index = find(item) if find else None
+            index = find(item)
             if index is None:
                 self._ignored.append(f"{what}: the generation does not hold item {item!r:.80}")
             else:

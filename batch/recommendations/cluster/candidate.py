@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import Namespace
 from batch.events.inputs import Weighed
+from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
 from batch.recommendations.cluster.blocks import Learned, Matrix, View, cpus, kept, matrices
@@ -122,6 +123,8 @@ class ClusterCandidate:
         k: int,
         progress: Progress,
         stored: int = 0,
+        columns: Packed = Packed(),
+        history: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.learner, view, "train on all", progress, self.stack)
@@ -137,6 +140,8 @@ class ClusterCandidate:
             self.stack,
             stored,
             self.hidden,
+            columns,
+            history,
         )
 
 

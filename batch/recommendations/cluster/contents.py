@@ -24,17 +24,19 @@ from batch.errors import LostLock
 from batch.generations.connect import Client, cache_errors, connect
 from batch.generations.parts import SAMPLE, Hashes, Strings, expect
 from batch.generations.registry import Generations, unlink
+from batch.interactions.filters import Packed
 from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, cpus
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.engines.engine import Factors
+from batch.recommendations.histories import histories
 from batch.recommendations.lists import (
     ListsOf,
     Shelves,
     warn_of_loose_buckets,
     write_buckets,
     write_common,
-    write_live,
+    write_parts,
     write_similar,
 )
 from batch.recommendations.live import Live
@@ -150,8 +152,8 @@ class ClusterContents:
     """A ``publish.Contents`` whose lists executors make and write.
 
     seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; stack: what
-    is sent to executors is deleted when it closes; stored: see ``terms.Terms``; hidden: as seen is,
-    what users hid.
+    is sent to executors is deleted when it closes; stored, history: see ``terms.Terms``; hidden: as
+    seen is, what users hid; columns: what requests may filter by.
     """
 
     namespace: Namespace
@@ -165,13 +167,16 @@ class ClusterContents:
     stack: ExitStack
     stored: int = 0
     hidden: "RDD[csr_matrix] | None" = None
+    columns: Packed = Packed()
+    history: int = 0
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
         popular = popular_list(self.crowd.share, popular_entries(self.k, self.stored))
         write_common(client, space, name, popular, self._sample(), self.documents, common)
+        write_parts(client, space, name, self.columns.parts(), common)
         if self.stored:
-            write_live(client, space, name, self._live(), common)
+            write_parts(client, space, name, self._live().parts(), common)
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
         sides = [self._similar(target)] if manifest.similar_buckets else []
@@ -232,6 +237,7 @@ class ClusterContents:
     def _users(self, target: Target) -> "RDD[Shelf]":
         """The lists of the users, a block a task."""
         sent, k, stored = self._send((self.model.items, self.crowd)), self.k, self.stored
+        history = self.history
         ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
 
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
@@ -245,7 +251,13 @@ class ClusterContents:
                 def lists_of(rows: NDArray[np.int64]) -> Lists:
                     long = stored or k
                     lists = recommend(factors, crowd, seen, rows, long, threads, hidden)
-                    return with_vectors(lists, users[rows]) if stored else lists
+                    if not stored:
+                        return lists
+                    lists = with_vectors(lists, users[rows])
+                    return replace(lists, histories=own_of(rows)) if history else lists
+
+                def own_of(rows: NDArray[np.int64]) -> list[bytes]:
+                    return histories(seen[rows], None if hidden is None else hidden[rows], history)
 
                 yield target.write(Whose.USERS, buckets, shelves, lists_of)
 

@@ -19,7 +19,13 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
-from app.contracts.recommendations import bucket_count, bucket_of, bucket_size, field
+from app.contracts.recommendations import (
+    bucket_count,
+    bucket_of,
+    bucket_size,
+    field,
+    usual_history,
+)
 from batch.recommendations.cluster.blocks import View, balanced, kept, matrices
 
 PAIRS_PER_BLOCK = 1_000_000
@@ -72,21 +78,28 @@ class Indexed:
         return View.of(frame, self.starts, self.item_starts, stack)
 
 
-def index(frame: DataFrame, stack: ExitStack, stored: int = 0, factors: int = 0) -> Indexed:
+def index(
+    frame: DataFrame, stack: ExitStack, stored: int = 0, factors: int = 0, history: int = 0
+) -> Indexed:
     """Number the users and items of pairs (user, item: string; the other columns stay).
 
-    The numbers are kept until the stack is closed. stored, factors: see ``bucket_size``.
+    The numbers are kept until the stack is closed. stored, factors, history: see ``bucket_size``
+    and ``usual_history``.
     """
     spark = frame.sparkSession
     found = frame.groupBy("item").count().toArrow().sort_by("item")
     counts = found["count"].to_numpy()
-    blocks = block_count(spark, int(counts.sum()))
+    pairs = int(counts.sum())
+    blocks = block_count(spark, pairs)
     item_starts = balanced(counts, blocks)
     number = np.arange(len(counts), dtype=np.int32)
     item_block = np.searchsorted(item_starts, number, side="right").astype(np.int32) - 1
     items = pa.table({"item": found["item"], "number": number, "item_block": item_block})
-    size = bucket_size(stored, len(counts), factors)
-    users, starts = _place(frame.select("user").distinct(), blocks, size)
+    everyone = frame.select("user").distinct().persist(StorageLevel.MEMORY_AND_DISK)
+    count = everyone.count()
+    own = usual_history(history, pairs, count)
+    size = bucket_size(stored, len(counts), factors, own)
+    users, starts = _place(everyone, bucket_count(count, size), blocks)
     first = F.element_at(F.lit(starts[:-1]), F.col("block") + 1)
     codes = users.select("user", "block", (F.col("row") + first).cast("int").alias("number"))
     indexed = (
@@ -131,9 +144,7 @@ def block_count(spark: SparkSession, pairs: int) -> int:
     return tasks * math.ceil(pairs / (PAIRS_PER_BLOCK * threads) / tasks)
 
 
-def _place(users: DataFrame, blocks: int, size: int) -> tuple[DataFrame, NDArray[np.int64]]:
-    users = users.persist(StorageLevel.MEMORY_AND_DISK)
-    buckets = bucket_count(users.count(), size)
+def _place(users: DataFrame, buckets: int, blocks: int) -> tuple[DataFrame, NDArray[np.int64]]:
     schema = "user string, name binary, bucket int, block int"
 
     def place(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -30,12 +30,13 @@ log = logging.getLogger("larder")
 class Cluster:
     """A ``pipeline.Platform``. Call ``batch.spark.java.require`` before this is imported.
 
-    stored: of the generation that a candidate becomes, see ``terms.Terms``.
+    stored, history: of the generation that a candidate becomes, see ``terms.Terms``.
     """
 
     model: Model
     options: SparkOptions
     stored: int = 0
+    history: int = 0
 
     @contextmanager
     def candidate(
@@ -46,7 +47,8 @@ class Cluster:
             reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, inputs, reading, reading.rejects_folder, stack)
             factors = chosen.settings["factors"] if self.stored else 0
-            indexed = _numbered(pairs.frame, [pairs], progress, stack, self.stored, factors)
+            lengths = self.stored, factors, self.history
+            indexed = _numbered(pairs.frame, [pairs], progress, stack, *lengths)
             yield ClusterCandidate(
                 pairs.report,
                 indexed,
@@ -98,11 +100,12 @@ def _numbered(
     stack: ExitStack,
     stored: int = 0,
     factors: int = 0,
+    history: int = 0,
 ) -> Indexed:
     """Number users and items; the ids of the inputs are then let go."""
     total = sum(each.report.pairs for each in inputs)
     with progress.step("number", total, "pairs") as advance:
-        indexed = index(frame, stack, stored, factors)
+        indexed = index(frame, stack, stored, factors, history)
         advance(total)
     for each in inputs:
         each.release()

@@ -85,13 +85,23 @@ def factors() -> tuple[Any, Any, bytes]:
 def live(file: BinaryIO) -> None:
     rows, _, model = factors()
     halves = [rows[:200].tobytes(), rows[200:].tobytes()]
-    write(file, LIVE, b"popular", CHUNKS, True, laid_out(LIVE, model, halves))
+    write(file, LIVE, b"popular", CHUNKS, (), laid_out(LIVE, model, halves))
 
 
 class TestFollowing:
+    def test_columns_lie_as_they_came_and_others_are_no_generation(self, tmp_path: Path) -> None:
+        manifest = replace(FIRST, columns=[["a", "flag", 304], ["b", "number", 1200]])
+        parts = [b"a" * 1000, b"b" * 504]
+        found = shelf(tmp_path).documents(
+            manifest, lambda file: write(file, manifest, b"", CHUNKS, parts)
+        )
+        assert bytes(found.columns) == b"".join(parts)
+        assert np.frombuffer(found.columns, np.uint8).ctypes.data % 8 == 0
+        with pytest.raises(BrokenRecord, match="1000 bytes of columns"):
+            write(BytesIO(), manifest, b"", CHUNKS, parts[:1])
+
     def test_every_item_is_found_by_its_id_and_no_other(self, tmp_path: Path) -> None:
         found = shelf(tmp_path).documents(LIVE, live, "live")
-        assert found.find is not None
         assert [found.find(item) for item in IDS] == list(range(300))
         for other in ("", "i", "i296", "q", 'q"', "I0", "\ud800", 'i1"', "x" * 1023):
             assert found.find(other) is None
@@ -101,7 +111,7 @@ class TestFollowing:
         memory = BytesIO()
         live(memory)
         find = Documents.of(memory.getvalue()).find
-        assert find is not None and [find(item) for item in IDS] == list(range(300))
+        assert [find(item) for item in IDS] == list(range(300))
         assert find("i999") is None
 
     def test_the_factors_lie_as_they_are_multiplied(self, tmp_path: Path) -> None:
@@ -117,9 +127,9 @@ class TestFollowing:
         assert bytes(found.matrix) + bytes(found.mean) == model[: 4 * (WIDTH + 1) * WIDTH]
         assert (found.confidence, found.penalty) == (WIDTH * (WIDTH + 1), WIDTH * (WIDTH + 1) + 1)
 
-    def test_without_either_the_file_has_documents_all_the_same(self, tmp_path: Path) -> None:
+    def test_without_factors_the_file_has_documents_all_the_same(self, tmp_path: Path) -> None:
         plain = shelf(tmp_path).documents(LIVE, lambda file: write(file, LIVE, b"", CHUNKS))
-        assert (plain.find, plain.factors) == (None, None)
+        assert plain.factors is None and plain.find(IDS[299]) == 299
         assert plain.opening(299) + b"}" == DOCUMENTS[299]
 
     @pytest.mark.parametrize("damage", ["short", "long", "model", "twice", "cut"])
@@ -141,7 +151,7 @@ class TestFollowing:
         chunk = encode_chunk([b'{"item":7}'])
         one = replace(FIRST, items=1)
         with pytest.raises(BrokenRecord, match="expected the id of an item"):
-            write(BytesIO(), one, b"", [chunk], True)
+            write(BytesIO(), one, b"", [chunk])
 
 
 class TestTheFile:

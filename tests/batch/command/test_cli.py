@@ -221,6 +221,12 @@ def test_a_wrong_use_is_terminal_and_shows_the_right_one(arguments: tuple[str, .
         (("--items", "x", "--document-types", "price:number"), "such as price=number,"),
         (("--items", "x", "--document-types", "price=float"), "such as price=number,"),
         (("--items", "x", "--document-types", "a=number,a=boolean"), "each column once"),
+        (("--history", "5"), "--history needs --live"),
+        (("--filter-columns", "genre"), "add --items FILE"),
+        (("--items", "x", "--filter-columns", "genre:text"), "such as genre,price:number"),
+        (("--items", "x", "--filter-columns", "-genre"), "such as genre,price:number"),
+        (("--items", "x", "--filter-columns", "a,a:flag"), "32 columns at most, each once"),
+        (("--items", "x", "--filter-columns", "available_from:flag"), "it must be a date"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_is_read(
@@ -573,6 +579,7 @@ def test_items_that_nobody_has_touched_are_counted(
         "untouched": 2,
         "replaced": 0,
         "rejected": {},
+        "columns": {},
     }
 
 

@@ -15,9 +15,11 @@ from app.contracts.recommendations import (
     Manifest,
     Namespace,
     bucket_size,
+    decode_history,
     decode_record,
     encode_document,
     factors_part,
+    history_bytes,
     split_value,
     vector_bytes,
 )
@@ -202,6 +204,28 @@ def test_no_penalty_and_no_inverse_are_solved_all_the_same() -> None:
     (_, model), *_ = Live(np.ones((3, 2), np.float32), np.zeros(2), Scale(1, 0)).parts()
     solved = np.frombuffer(model, "<f4", 4).reshape(2, 2)
     assert solved == pytest.approx(np.full((2, 2), 1 / 12), rel=1e-5)
+
+
+def test_a_history_stands_behind_each_vector(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    plain = published(client, namespace, told(), stored=STORED)
+    without = values(client, namespace, plain)
+    manifest = published(client, namespace, told(), stored=STORED, history=12)
+    assert (plain.history, manifest.history) == (0, 12)
+    assert manifest.longest_value == plain.longest_value + history_bytes(12, 150)
+    seen = TASTES.matrix()
+    for number, user in enumerate(TASTES.users):
+        value = client.hget(*manifest.user_place(namespace, user))
+        record, vector, history = split_value(value, WIDTH, 12)
+        assert (record, vector) == without[user]
+        own = [item for item, _ in decode_history(history)]
+        assert own == sorted(own) and len(own) == min(12, seen[number].nnz)
+        assert {*own} <= {*seen[number].indices.tolist()}
+        assert show(client, namespace, user).entries
+    with answering(server, namespace, events=True) as app, app.test_client() as api:
+        answer = api.get("/recommendations/u0").get_json()
+    assert len(answer["recommendations"]) == K
 
 
 @pytest.mark.parametrize("similar", [True, False])
