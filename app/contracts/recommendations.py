@@ -411,8 +411,8 @@ class Manifest(generations.Manifest):
     ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
     entries a user's record has (as far as there are items), ``factors`` how long a vector is, and
     ``history`` how many items of their own stand behind it at most. ``columns`` are what requests
-    may filter by, see ``app.contracts.columns``. ``follows``: see ``follows``; empty in a
-    generation from before that was said.
+    may filter by, see ``app.contracts.columns``.
+    ``follows``: see ``follows``; empty in a generation from before that was said.
     """
 
     generation: str
@@ -437,9 +437,9 @@ class Manifest(generations.Manifest):
     stored: int = 0
     factors: int = 0
     events_until: str = ""
-    follows: str = ""
     history: int = 0
     columns: list[Any] = dataclasses.field(default_factory=list)
+    follows: str = ""
     schema: int = SCHEMA
 
     @property

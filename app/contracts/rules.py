@@ -83,7 +83,7 @@ class Rules:
     @classmethod
     def of(cls, raw: Any) -> Self:
         """Read a JSON value. Raises BadRules, which names the member."""
-        rules = _object("rules", raw, tuple(_MEMBERS))
+        rules = _object("a set of rules", raw, tuple(_MEMBERS))
         found = {}
         for name, value in rules.items():
             try:
@@ -163,10 +163,10 @@ def loads(text: str | bytes) -> dict[str, Any]:
 def _object(what: str, raw: Any, members: Iterable[str]) -> dict[str, Any]:
     known = tuple(members)
     if not isinstance(raw, dict):
-        raise BadRules(f"{what}: expected an object with {', '.join(known)}, found {raw!r:.80}")
+        raise BadRules(f"{what} is an object with {', '.join(known)}, not {raw!r:.80}")
     for name in raw:
         if name not in known:
-            raise BadRules(f"{what}: unknown member {name!r:.80}, it takes {', '.join(known)}")
+            raise BadRules(f"{what} has {', '.join(known)}, but no {name!r:.80}")
     return raw
 
 
@@ -244,7 +244,7 @@ def _cap(raw: Any) -> Cap:
 
 
 def _diversity(raw: Any) -> float:
-    return _between("diversity", raw, 0, 1)
+    return _between("it", raw, 0, 1)
 
 
 def _filters(raw: Any) -> dict[str, tuple[Clause, ...]]:
@@ -259,7 +259,7 @@ def _filters(raw: Any) -> dict[str, tuple[Clause, ...]]:
 
 
 def _defaults(raw: Any) -> dict[str, Any]:
-    return _object("defaults", raw, ("filter",))
+    return _object("it", raw, ("filter",))
 
 
 _MEMBERS: dict[str, Callable[[Any], Any]] = {

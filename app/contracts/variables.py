@@ -82,6 +82,7 @@ BATCH = frozenset(
         "LARDER_REGULARIZATION",
         "LARDER_REJECTS",
         "LARDER_REPEAT",
+        "LARDER_REPORT",
         "LARDER_SCOPE",
         "LARDER_SEED",
         "LARDER_SERVER",

@@ -128,7 +128,7 @@ def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
     tail.start()
     if not can_lay_out():
         log.warning(
-            "numpy is missing: events only take items away; for more, "
+            "numpy is missing: lists follow events without the factors of a generation; for them, "
             "pip install '.[live]' in Larder's folder"
         )
     if settings.max_age_seconds:

@@ -21,6 +21,8 @@ Floats = NDArray[np.float32]
 
 _FIRST_BLOCK = 512
 _ROUNDING = 1 + 1e-5
+_SHORTEST = 1e-30
+"""The length of a vector without one, so that it divides."""
 _FEW = 0.05
 """Of the items: so few rows are gathered sooner than all are scanned in the order of norms."""
 _TINY = 1e-9
@@ -129,15 +131,15 @@ class Model:
         allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
         """The rows of the n highest scores, which end where no later norm allows a higher one."""
-        length = float(np.sqrt(vector @ vector)) * _ROUNDING
+        length = max(float(np.sqrt(vector @ vector)) * _ROUNDING, _SHORTEST)
         rows, scores = np.empty(0, np.int64), np.empty(0, np.float32)
-        start, size, least = 0, _FIRST_BLOCK, -np.inf
-        while start < len(self._norms) and self._norms[start] * length >= least:
-            block = self._rows[start : start + size] @ vector
+        start, size, least, end = 0, _FIRST_BLOCK, -np.inf, len(self._norms)
+        while start < end:
+            block = self._rows[start : min(start + size, end)] @ vector
             inside = without[(without >= start) & (without < start + len(block))]
             block[inside - start] = -np.inf
             if allowed is not None:
-                block[~allowed[self._items[start : start + size]]] = -np.inf
+                block[~allowed[self._items[start : start + len(block)]]] = -np.inf
             found = np.flatnonzero(block > least)
             rows = np.concatenate((rows, found + start))
             scores = np.concatenate((scores, block[found]))
@@ -146,6 +148,7 @@ class Model:
                 rows, scores = rows[kept], scores[kept]
             if len(rows) >= n:
                 least = scores.min()
+                end = len(self._norms) - int(self._norms[::-1].searchsorted(least / length))
             start, size = start + size, 2 * size
         return _first(rows, scores, n)
 

@@ -38,6 +38,7 @@ from batch.command.options import (
     model_options,
     option,
     reading_options,
+    report_option,
     size_json_option,
     size_options,
     spark_options,
@@ -77,6 +78,7 @@ def cli() -> None:
 @spark_options
 @cache_options
 @events_url_option
+@report_option
 def refresh(
     interactions: tuple[str, ...],
     reading: Reading,
@@ -87,6 +89,7 @@ def refresh(
     spark: SparkOptions | None,
     cache: CacheOptions,
     events_url: str,
+    report: Path | None,
 ) -> None:
     """Judge a model, train it on INTERACTIONS, publish its lists.
 
@@ -108,7 +111,7 @@ def refresh(
     from batch.command import lists
 
     inputs = Inputs(interactions, weighing)
-    lists.refresh(inputs, reading, items, terms, model, spark, cache, events_url)
+    lists.refresh(inputs, reading, items, terms, model, spark, cache, events_url, report)
 
 
 @cli.command(cls=Grouped)
@@ -165,7 +168,7 @@ def evaluate(
 @option("--n", type=click.IntRange(1, MAX_K), help="How many items.  [default: the whole list]")
 @json_option
 def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
-    """Print USER's list as it was published, without what USER did since."""
+    """Print USER's list as the last refresh published it."""
     from batch.command import published
     from batch.generations.connect import connect
     from batch.recommendations.show import show as find

@@ -455,6 +455,10 @@ events_url_option = option(
     help="The server that has the events.  [default: the cache's]",
 )
 
+report_option = option(
+    "--report", type=PATH, help="Write what was found into a page of HTML: report.html."
+)
+
 cache_options = group(
     "cache",
     "Where the lists are",

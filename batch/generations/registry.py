@@ -86,6 +86,10 @@ class Generations(Generic[M]):
                 log.warning("left alone, for it cannot be read: generation %r: %s", name, error)
         return manifests
 
+    def published(self) -> list[M]:
+        """Those that are whole, oldest first."""
+        return [each for each in self.all() if each.state in PUBLISHED]
+
     def find(self, name: str) -> M | None:
         """The manifest of that generation, or None."""
         with control_errors(self._space):
@@ -153,9 +157,10 @@ class Generations(Generic[M]):
         live = pointer.decode(errors="replace")
         target = self._whole_before(live) if name is None else self._whole(name)
         if target is None:
-            published = [each for each in self.all() if each.state in PUBLISHED]
             raise UnknownGeneration(
-                _none_older(published, live) if name is None else _none_named(published, name)
+                _none_older(self.published(), live)
+                if name is None
+                else _none_named(self.published(), name)
             )
         changed = [replace(target, state="complete")]
         left = self.live_manifest()
@@ -209,8 +214,7 @@ class Generations(Generic[M]):
         of what was deleted.
         """
         everything, live = self.all(), self.live()
-        published = [each for each in everything if each.state in PUBLISHED]
-        published.sort(key=_worth)
+        published = sorted((each for each in everything if each.state in PUBLISHED), key=_worth)
         good = [each.generation for each in published if each.state == "complete"]
         older = [name for name in good if live is not None and name < live]
         kept = {*(each.generation for each in published[-keep:]), *older[-1:], spared}

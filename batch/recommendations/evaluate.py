@@ -5,7 +5,7 @@ The lists that are judged come from the code that makes the lists that are serve
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,14 @@ from batch.recommendations.topk import BLOCK, Lists
 Hits = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 PerUser = NDArray[np.float64]
+
+SLICES: dict[str, tuple[int, int]] = {
+    "1-4": (1, 5),
+    "5-19": (5, 20),
+    "20-99": (20, 100),
+    "100+": (100, 2**62),
+}
+"""Users by how many items they had when the model was trained."""
 
 _DRAWS = 10**6
 """How many draws are in memory at a time."""
@@ -61,11 +69,20 @@ PER_USER: dict[str, Callable[[Hits, Counts], PerUser]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """Some of the users: how many were judged, their nDCG@k and its 95 % interval."""
+
+    users: int
+    ndcg: float
+    interval: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """One model's quality at k. ``coverage``: the share of the catalogue that appears in any list.
 
     ``popularity``: the mean share of users who have a recommended item. ``intervals``: metric ->
-    [low, high], the 95 % bootstrap interval over users.
+    [low, high], the 95 % bootstrap interval over users. ``slices``: those of SLICES with users.
     """
 
     ndcg: float
@@ -77,14 +94,15 @@ class Metrics:
     intervals: dict[str, list[float]]
     users: int
     k: int
+    slices: dict[str, Slice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Sums over some users, which add up over all of them, in whatever order.
 
-    sums: (metrics,), those of ``PER_USER``; recommended: (items,), in how many lists each item is;
-    resampled: see ``resample``.
+    sums: (columns,): those of ``PER_USER``, then for each of SLICES its users and their nDCG;
+    recommended: (items,), in how many lists each item is; resampled: see ``resample``.
     """
 
     users: int
@@ -102,8 +120,9 @@ class Tally:
 
     def metrics(self, popularity: NDArray[np.float32], k: int) -> Metrics:
         """What the sums over all users come to; popularity: (items,)."""
-        means = (self.sums / max(self.users, 1)).tolist()
-        ends = intervals(self.resampled).T.tolist()
+        count = len(PER_USER)
+        means = (self.sums[:count] / max(self.users, 1)).tolist()
+        ends = intervals(self.resampled[:, : 1 + count]).T.tolist()
         return Metrics(
             **dict(zip(PER_USER, means, strict=True)),
             coverage=float(np.count_nonzero(self.recommended) / len(popularity)),
@@ -111,7 +130,18 @@ class Tally:
             intervals=dict(zip(PER_USER, ends, strict=True)),
             users=self.users,
             k=k,
+            slices=self._slices(),
         )
+
+    def _slices(self) -> dict[str, Slice]:
+        found = {}
+        for number, name in enumerate(SLICES):
+            at = len(PER_USER) + 2 * number
+            users, ndcg = self.sums[at : at + 2].tolist()
+            if users:
+                ((low, high),) = intervals(self.resampled[:, at + 1 : at + 3]).T.tolist()
+                found[name] = Slice(int(users), ndcg / users, [low, high])
+        return found
 
 
 def relevant(seen: csr_matrix, held_out: csr_matrix) -> csr_matrix:
@@ -131,46 +161,56 @@ def evaluate(
     held_out: csr_matrix,
     popularity: NDArray[np.float32],
     k: int,
+    had: Counts | None = None,
     seed: int = 0,
 ) -> Metrics:
     """Judge the lists that ``recommend`` makes for the users who have something held out.
 
-    recommend: user indices -> Lists; held_out: (users, items); popularity: (items,).
+    recommend: user indices -> Lists; held_out: (users, items); popularity: (items,); had:
+    (users,), how many items the model knew of each, without which there are no slices.
     """
+    had = np.zeros(held_out.shape[0], np.int64) if had is None else had
     times = resamples(int(np.count_nonzero(np.diff(held_out.indptr))))
-    return tally(recommend, held_out, k, times, np.random.default_rng(seed)).metrics(popularity, k)
+    rng = np.random.default_rng(seed)
+    return tally(recommend, held_out, had, k, times, rng).metrics(popularity, k)
 
 
 def tally(
     recommend: Callable[[NDArray[np.int64]], Lists],
     held_out: csr_matrix,
+    had: Counts,
     k: int,
     times: int,
     rng: np.random.Generator,
 ) -> Tally:
     """Sum up, over those of some users who have something held out, how good their lists are.
 
-    recommend, held_out: see ``evaluate``; times: how often to resample.
+    recommend, held_out, had: see ``evaluate``; times: how often to resample.
     """
     users = np.flatnonzero(np.diff(held_out.indptr))
+    columns = len(PER_USER) + 2 * len(SLICES)
     total = Tally(
         0,
-        np.zeros(len(PER_USER)),
+        np.zeros(columns),
         np.zeros(held_out.shape[1], np.int64),
-        np.zeros((times, 1 + len(PER_USER))),
+        np.zeros((times, 1 + columns)),
     )
     for first in range(0, len(users), BLOCK):
         block = users[first : first + BLOCK]
-        total += _tally(recommend(block), held_out[block], k, times, rng)
+        total += _tally(recommend(block), held_out[block], had[block], k, times, rng)
     return total
 
 
 def _tally(
-    lists: Lists, held_out: csr_matrix, k: int, times: int, rng: np.random.Generator
+    lists: Lists, held_out: csr_matrix, had: Counts, k: int, times: int, rng: np.random.Generator
 ) -> Tally:
     relevant = np.diff(held_out.indptr).astype(np.int64)
     hits = _hits(lists, held_out, k)
-    values = np.column_stack([metric(hits, relevant) for metric in PER_USER.values()])
+    columns = [metric(hits, relevant) for metric in PER_USER.values()]
+    for low, high in SLICES.values():
+        inside = ((had >= low) & (had < high)).astype(float)
+        columns += [inside, inside * columns[0]]
+    values = np.column_stack(columns)
     recommended = np.bincount(lists.items[lists.filled], minlength=held_out.shape[1])
     return Tally(len(lists), values.sum(axis=0), recommended, resample(values, times, rng))
 

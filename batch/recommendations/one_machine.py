@@ -184,7 +184,7 @@ class LocalTrial:
             ),
             ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
         ]
-        judged = int(np.count_nonzero(np.diff(wanted.indptr)))
+        judged, had = int(np.count_nonzero(np.diff(wanted.indptr))), np.diff(seen.indptr)
         for name, make in makers:
             with progress.step(name, judged, "users") as advance:
 
@@ -192,7 +192,7 @@ class LocalTrial:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, share, k))
+                measured.append(evaluate(lists_of, wanted, share, k, had))
         model, popular = measured
         return Quality(model, popular)
 

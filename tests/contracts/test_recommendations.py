@@ -77,7 +77,7 @@ MANIFEST_TEXT = (
     '"fingerprint":"0f","forced":false,"code_version":"0.1.0",'
     '"started_at":"2026-01-31T23:50:00+00:00","published_at":"2026-01-31T23:59:59+00:00",'
     '"checksum":"deadbeef","document_bytes":31,"stored":0,"factors":0,"events_until":"",'
-    '"follows":"neighbours","history":0,"columns":[],"schema":1}'
+    '"history":0,"columns":[],"follows":"neighbours","schema":1}'
 )
 
 RECORD = b"\x01\x00\x00\x00\x00<\x02\x00\x00\x00\x008\xff\xff\xff\xff\x00\xb0"

@@ -235,7 +235,8 @@ def _tallied(
     def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
         for (seen, wanted), users in found:
             rng = np.random.default_rng(block)
-            yield tally(partial(make, seen, users), wanted, k, times, rng)
+            had = np.diff(seen.indptr)
+            yield tally(partial(make, seen, users), wanted, had, k, times, rng)
 
     return some
 

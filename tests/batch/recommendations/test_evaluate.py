@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from batch.recommendations import evaluate as judged
 from batch.recommendations.evaluate import (
+    Slice,
     evaluate,
     intervals,
     resample,
@@ -228,16 +229,35 @@ def test_tallies_of_parts_add_up_to_that_of_all() -> None:
     rng = np.random.default_rng(0)
     held_out = csr_matrix(rng.random((60, 9)) < 0.5)
     ranked = lists(*[rng.permutation(9)[:3].tolist() for _ in range(60)])
+    had = rng.integers(0, 30, 60)
 
     def part(rows: slice) -> judged.Tally:
         mine = Lists(ranked.items[rows], ranked.scores[rows], ranked.lengths[rows])
-        return tally(fixed(mine), held_out[rows], 3, 200, rng)
+        return tally(fixed(mine), held_out[rows], had[rows], 3, 200, rng)
 
     whole, parts = part(slice(60)), part(slice(20)) + part(slice(20, 60))
     assert parts.users == whole.users == np.count_nonzero(np.diff(held_out.indptr))
     assert parts.sums == pytest.approx(whole.sums, abs=1e-12)
     assert parts.recommended.tolist() == whole.recommended.tolist()
     assert intervals(parts.resampled) == pytest.approx(intervals(whole.resampled), abs=0.04)
+
+
+def test_users_who_had_little_are_told_from_those_who_had_much() -> None:
+    """The first half of them get what was held out, the others what was not."""
+    held_out = csr_matrix(np.eye(40, dtype=np.float32))
+    had = np.array([0] * 5 + [4] * 15 + [5] * 15 + [100] * 5)
+    found = evaluate(
+        fixed(lists(*[[user if user < 20 else 0] for user in range(40)], k=1)),
+        held_out,
+        np.ones(40, np.float32),
+        k=1,
+        had=had,
+    )
+    assert found.slices == {
+        "1-4": Slice(15, 1.0, [1.0, 1.0]),
+        "5-19": Slice(15, 0.0, [0.0, 0.0]),
+        "100+": Slice(5, 0.0, [0.0, 0.0]),
+    }
 
 
 def test_the_intervals_belong_to_their_metrics() -> None:
