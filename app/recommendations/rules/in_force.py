@@ -3,6 +3,7 @@
 What it cannot follow, such as a filter by a column that is gone, is left out and said.
 """
 
+import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +57,7 @@ class InForce:
     ) -> None:
         self.version, self._items, self._columns = version, items, columns
         self._ignored: list[str] = []
-        self._tag = _digest(version.to_json()) if version.number else ""
+        self._tag = _digest(json.dumps(version.rules)) if version.rules else ""
         rules = Rules.of(version.rules)
         self.named = self._named(rules.filters)
         self._default = tuple(self._followed("defaults", rules.default_filter))
@@ -212,4 +213,4 @@ def _both(one: bytes | None, other: bytes) -> bytes:
 
 
 def _digest(text: str) -> str:
-    return f"{zlib.crc32(text.encode(errors='surrogatepass')):x}"
+    return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}"
