@@ -51,6 +51,9 @@ MAX_RECENT = 100
 MAX_LASTING = 1000
 
 _BOUNDS = {
+    "user": MAX_ID_BYTES,
+    "session": MAX_ID_BYTES,
+    "item": MAX_ID_BYTES,
     "id": MAX_TEXT_BYTES,
     "list": MAX_TEXT_BYTES,
     "properties": MAX_PROPERTIES_BYTES,
@@ -227,8 +230,8 @@ def digest(user: str) -> str:
 
 def problem_of(event: Event) -> str:
     """What is wrong with an event, naming the member; empty when nothing is."""
-    for name in ("user", "session", "item"):
-        if problem := _id_problem(name, getattr(event, name)):
+    for name, most in _BOUNDS.items():
+        if problem := _size_problem(name, getattr(event, name), most):
             return problem
     if not event.user and not event.session:
         return "user must be given, or session for a visitor without an id"
@@ -243,27 +246,20 @@ def problem_of(event: Event) -> str:
     if len(event.items) > MAX_ITEMS:
         return f"items must be at most {MAX_ITEMS}, not {len(event.items)}"
     for item in event.items:
-        if problem := _id_problem("items", item) or ("" if item else "items hold an empty text"):
+        if problem := _size_problem("items", item, MAX_ID_BYTES):
             return problem
+        if not item:
+            return "items hold an empty text"
     if not (math.isfinite(event.value) and abs(event.value) <= MAX_VALUE):
         return f"value must be a number within +-{MAX_VALUE:g}, not {event.value}"
     if not -1 <= event.position <= MAX_POSITION:
         return f"position must be 0 to {MAX_POSITION}, not {event.position}"
-    return _text_problem(event)
-
-
-def _text_problem(event: Event) -> str:
-    for name, most in _BOUNDS.items():
-        if (size := _size(getattr(event, name))) > most:
-            return f"{name} must be at most {most} bytes of UTF-8, not {size}"
     return "" if event.id else "id must be text that is not empty"
 
 
-def _id_problem(name: str, text: str) -> str:
+def _size_problem(name: str, text: str, most: int) -> str:
     size = _size(text)
-    if size > MAX_ID_BYTES:
-        return f"{name} must be at most {MAX_ID_BYTES} bytes of UTF-8, not {size}"
-    return ""
+    return "" if size <= most else f"{name} must be at most {most} bytes of UTF-8, not {size}"
 
 
 def _size(text: str) -> int:

@@ -37,7 +37,7 @@ class Taken(Protocol):
 class Stream:
     """The stream of one namespace, as a worker writes to it; requests may share it."""
 
-    def __init__(self, settings: Settings, listener: Taken | None = None) -> None:
+    def __init__(self, settings: Settings, listener: Taken) -> None:
         self._settings = settings
         self._listener = listener
         self._streams = Streams(settings.namespace)
@@ -60,8 +60,7 @@ class Stream:
         """Write events that were taken now. Raises EventsUnavailable; then none is acknowledged."""
         self._expect_room(len(events))
         self._ask([*self._commands(events, now_ms), ("XLEN", self._key)])
-        if self._listener:
-            self._listener.taken(events)
+        self._listener.taken(events)
 
     def _expect_room(self, more: int) -> None:
         """The length is that of the last answer, so it is asked again only when it is too much."""
@@ -83,7 +82,7 @@ class Stream:
             yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
 
     def _counts(self, type: str) -> bool:
-        return type != IMPRESSION and (self._listener is None or self._listener.counts(type))
+        return type != IMPRESSION and self._listener.counts(type)
 
     def _ask(self, commands: Sequence[Command]) -> None:
         """Send commands, the last of them for the length.

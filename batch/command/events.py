@@ -14,6 +14,7 @@ from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.events.export import Exported
 from batch.events.export import export as run
+from batch.events.folder import text
 from batch.events.stream import Stream
 from batch.generations.connect import Client, connect
 from batch.generations.server import warn_of_eviction
@@ -78,8 +79,7 @@ def _line(entry: Entry) -> str:
         event = Event.decode(told)
         said = {**event.encode(), **({"items": event.items} if event.items else {})}
     except BrokenRecord:
-        shown = {name: value.decode(errors="backslashreplace") for name, value in told.items()}
-        said = {name.decode(errors="backslashreplace"): text for name, text in shown.items()}
+        said = {text(name): text(value) for name, value in told.items()}
     return json.dumps({"stream_id": stream_id.decode(), **said}, ensure_ascii=False)
 
 

@@ -69,8 +69,6 @@ def revoke(name: str, cache: CacheOptions) -> None:
     client = connect(cache.url)
     with cache_errors():
         revoked = client.hdel(keys_key(cache.namespace.name), name)
-        if revoked:
-            client.hset(keys_key(cache.namespace.name), MARK, "")  # older versions wrote none
     if not revoked:
         raise UnknownKey(f"namespace {cache.namespace.name!r} holds no key {name}")
     click.echo(f"revoked {name}; the API follows within its LARDER_WATCH_INTERVAL_MS")

@@ -7,7 +7,6 @@ first looks for entries that are plainly right, and only the others are decoded.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -118,7 +117,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, entries: Sequence[Entry]) -> 
     connection.register(
         "given",
         {
-            "stream_id": _objects([entry[0] for entry in entries]),
+            "stream_id": np.array([entry[0] for entry in entries], np.object_),
             **columns,
             "is_type": np.array([types[kind] for kind in kinds], bool),
             "fields": np.array([*map(len, told)], np.int64),
@@ -147,9 +146,3 @@ def _columns(told: Sequence[Mapping[bytes, bytes]]) -> dict[str, NDArray[np.obje
             if (known := name.decode(errors="replace")) in columns:
                 columns[known][rows] = column
     return columns
-
-
-def _objects(values: list[Any]) -> NDArray[np.object_]:
-    found = np.empty(len(values), np.object_)
-    found[:] = values
-    return found

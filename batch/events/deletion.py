@@ -86,10 +86,9 @@ def rewrite(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -
     theirs, changed = _theirs(gone), 0
     with writing(folder.path):
         for file in folder.files():
-            rows = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
-            found = connection.execute(f"SELECT count(*) FROM {rows} WHERE {theirs}").fetchall()
-            if found[0][0]:
-                kept = f"SELECT * FROM {rows} WHERE NOT {theirs}"
+            one = f"SELECT 1 FROM {file.rows} WHERE {theirs} LIMIT 1"
+            if connection.execute(one).fetchall():
+                kept = f"SELECT * FROM {file.rows} WHERE NOT {theirs}"
                 replace(file.path, lambda beside: copy(connection, kept, beside))
                 changed += 1
             _rewrite_rejects(file.rejects, gone)
@@ -101,10 +100,10 @@ def sessions(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) 
     found: set[str] = set()
     if not gone:
         return found
+    theirs = f"session != '' AND {_theirs(gone)}"
     with writing(folder.path):
         for file in folder.files():
-            rows = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
-            sql = f"SELECT DISTINCT session FROM {rows} WHERE session != '' AND {_theirs(gone)}"
+            sql = f"SELECT DISTINCT session FROM {file.rows} WHERE {theirs}"
             found.update(row[0] for row in connection.execute(sql).fetchall())
     return found
 

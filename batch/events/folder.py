@@ -40,6 +40,11 @@ class File:
     last: str
 
     @property
+    def rows(self) -> str:
+        """SQL for its events."""
+        return f"read_parquet({literal(str(self.path))}, hive_partitioning = false)"
+
+    @property
     def rejects(self) -> Path:
         """Where the entries that are no events are, if there are any."""
         return self.path.parent.parent / REJECTS / f"{self.first}.jsonl"
@@ -117,9 +122,9 @@ def make(path: Path, namespace: str) -> Folder:
     if found is not None:
         return found
     folder = Folder(path, secrets.token_hex(8))
-    text = json.dumps({"namespace": namespace, "folder": folder.id})
+    told = json.dumps({"namespace": namespace, "folder": folder.id})
     with writing(path):
-        replace(path / MARK, lambda beside: write_text(beside, text + "\n"))
+        replace(path / MARK, lambda beside: write_text(beside, told + "\n"))
     return folder
 
 
@@ -198,12 +203,13 @@ def write_text(path: Path, text: str) -> None:
 
 def _line(reject: Reject) -> str:
     stream_id, entry = reject.entry
-    fields = {_text(name): _text(value) for name, value in entry.items()}
+    fields = {text(name): text(value) for name, value in entry.items()}
     return json.dumps(
-        {"stream_id": _text(stream_id), "reason": reject.reason, "entry": fields},
+        {"stream_id": text(stream_id), "reason": reject.reason, "entry": fields},
         ensure_ascii=False,
     )
 
 
-def _text(value: bytes) -> str:
+def text(value: bytes) -> str:
+    """A value of an entry that is perhaps no event."""
     return value.decode(errors="backslashreplace")

@@ -122,12 +122,8 @@ def _weights(text: str) -> Iterator[tuple[str, float]]:
 
 
 def _checked(half_life: str) -> str:
-    if half_life and not (re.fullmatch(r"[0-9]+(\.[0-9]+)?[hdw]", half_life) and _some(half_life)):
+    if half_life and not re.fullmatch(r"(?=.*[1-9])[0-9]+(\.[0-9]+)?[hdw]", half_life):
         raise BadSettings(
             f"--half-life must be hours, days or weeks, such as 12h, 30d or 8w, not {half_life!r}"
         )
     return half_life
-
-
-def _some(half_life: str) -> bool:
-    return float(half_life[:-1]) > 0

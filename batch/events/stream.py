@@ -11,7 +11,7 @@ from batch.generations.server import if_allowed
 
 AT_A_TIME = 5_000
 """Entries of one answer of the server, which does nothing else meanwhile."""
-RATED_SECONDS = 60
+_RATED_SECONDS = 60
 _BLOCK_MS = 1_000
 
 
@@ -64,9 +64,9 @@ class Stream:
                 after = entry[0].decode()
                 yield entry
 
-    def state(self, now: float | None = None) -> State:
-        """What there is; now: seconds since 1970."""
-        since = int(((time.time() if now is None else now) - RATED_SECONDS) * 1000)
+    def state(self) -> State:
+        """What there is."""
+        since = int((time.time() - _RATED_SECONDS) * 1000)
         with self._errors():
             length: int = self.client.xlen(self.keys.events)
             oldest: list[Entry] = self.client.xrange(self.keys.events, count=1)
@@ -78,7 +78,7 @@ class Stream:
             max(0, length - done),
             _id(oldest),
             _id(newest),
-            self._count(f"{since}-0") / RATED_SECONDS,
+            self._count(f"{since}-0") / _RATED_SECONDS,
             until.decode(),
         )
 

@@ -156,8 +156,8 @@ def stored_of(k: int) -> int:
 
 
 def popular_entries(k: int, stored: int) -> int:
-    """How long the popular list is: k, or so long that it stays full without all recent items."""
-    return stored + MAX_RECENT if stored else k
+    """How long the popular list is: so long that it stays full without all that somebody did."""
+    return min((stored or k) + MAX_RECENT, MAX_K)
 
 
 def check_k(k: int) -> None:

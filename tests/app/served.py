@@ -1,12 +1,13 @@
 """The API in this process, over a real server; its threads look when a test says so."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flask import Flask
 
+from app.contracts.events import Event
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
 from app.recommendations.live.tail import Tail
@@ -26,6 +27,17 @@ def patient(server: Address, namespace: Namespace, **settings: Any) -> Settings:
     """Settings for a machine that may be busy, and of a worker that does not spread its loads."""
     slow = {"cache_timeout_ms": 60_000, **settings}
     return Settings(cache_url=server.url, namespace=namespace.name, **slow)
+
+
+class Heedful:
+    """Who listens to a stream, and to whom every event counts."""
+
+    def counts(self, type: str) -> bool:
+        """Whatever it is."""
+        return True
+
+    def taken(self, events: Sequence[Event]) -> None:
+        """It is of no consequence here."""
 
 
 @contextmanager

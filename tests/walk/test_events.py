@@ -23,6 +23,7 @@ from app.contracts.recommendations import Namespace
 from app.errors import EventsUnavailable
 from app.events.stream import Stream
 from app.settings import Settings
+from tests.app.served import Heedful
 from tests.app.wire import Answer, kept_alive, send
 from tests.generations import publish_by_hand
 from tests.servers import SERVERS, Api, Cluster, Server, environment, wait_until
@@ -166,7 +167,7 @@ def test_a_cluster_takes_events_again_when_the_node_of_its_url_has_died() -> Non
     with Cluster(replicas=1, timeout_ms=1000) as cluster:
         first, *others = cluster.nodes
         settings = Settings(cache_url=cluster.url, namespace=name, cache_timeout_ms=4000)
-        with closing(Stream(settings)) as stream:
+        with closing(Stream(settings, Heedful())) as stream:
             stream.add([Event(id="e1", type="click", time=1, user="u", item="i")], 1)
             with redis.Redis(port=first.port) as master:
                 wait_until(lambda: _has_copied(master.info("replication")))

@@ -28,7 +28,7 @@ from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
 from batch.recommendations.topk import Lists
-from tests.app.served import following
+from tests.app.served import Heedful, following
 from tests.batch.events.streams import event, rows, write
 from tests.generations import contents, keys_of, publish_by_hand, read_back
 from tests.servers import Cluster, Server, free_port, run, wait_until
@@ -260,7 +260,7 @@ def test_events_are_taken_with_what_follows_from_them(
     users = [f"u{number}" for number in range(20)]
     events = [Event(id=u, type="click", time=7, user=u, session="s", item="i") for u in users]
     streams = Streams(namespace.name)
-    with closing(Stream(settings)) as stream:
+    with closing(Stream(settings, Heedful())) as stream:
         stream.add(events[:19], 1000)
         stream.add(events[19:], 2000)
     found = [Event.decode(entry) for _, entry in opened.xrange(streams.events)]

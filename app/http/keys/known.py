@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from threading import Thread
 
-from app.cache.connect import CACHE_ERRORS, no_answer
+from app.cache.connect import no_answer
 from app.contracts.generations import BrokenRecord
 from app.contracts.keys import MARK, Key, keys_key
 from app.errors import CacheUnavailable, KeysUnknown
@@ -51,10 +51,8 @@ class KnownKeys:
                 self._take(records)
         except CacheUnavailable as error:
             problem = str(error)
-        except CACHE_ERRORS as error:
-            problem = no_answer(error)
         except Exception as error:
-            problem = f"the keys cannot be read ({type(error).__name__})"
+            problem = no_answer(error)
         if problem and problem != self._problem:
             log.warning("the keys that were known last hold: %s", problem)
         self._problem = problem

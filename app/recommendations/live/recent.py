@@ -54,20 +54,13 @@ def decode(answers: Sequence[object]) -> Recents:
     words = list(chain.from_iterable(map(_words, answers)))
     if not words:
         return NOTHING
-    found = [(_score(score), member) for member, score in zip(words[::2], words[1::2], strict=True)]
+    found = [(float(score), member) for member, score in zip(words[::2], words[1::2], strict=True)]
     found.sort(key=lambda each: each[0], reverse=True)
     told = tuple(Recent.decode(member, score) for score, member in found)
     return Recents(told, zlib.crc32(b"\0".join(words)))
 
 
 def _words(answer: object) -> list[bytes]:
-    if not isinstance(answer, list) or len(answer) % 2:
+    if not isinstance(answer, list):
         raise BrokenRecord(f"expected recent events, found {answer!r:.60}")
     return answer
-
-
-def _score(text: bytes) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise BrokenRecord(f"expected a time, found {text[:60]!r}") from error

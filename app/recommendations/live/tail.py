@@ -69,7 +69,7 @@ class Tail:
     def taken(self, events: Sequence[Event]) -> None:
         """These events have been acknowledged by this worker: it forgets at once."""
         if near := self._watcher.near():
-            near.evict(who for event in events for who in _who_did(event))
+            near.evict(who for event in events for who in _names(event.user, event.session))
 
     def clear(self) -> None:
         """Forget the lists of all users."""
@@ -138,23 +138,23 @@ def _forget(entries: list[Entry], near: NearCache) -> None:
     if any(b"clear" in told for _, told in entries):
         near.clear()
         return
-    near.evict(who for _, told in entries for who in _named_in(told))
+    near.evict(
+        who
+        for _, told in entries  # of which the rest may be of a later version
+        for who in _names(_text(told, b"user"), _text(told, b"session"))
+    )
 
 
-def _who_did(event: Event) -> Iterator[Who]:
-    """Under what names the near cache holds lists that the event changes."""
-    if event.user:
-        yield event.user
-    if event.session:
-        yield Actor.session(event.session)
+def _names(user: str, session: str) -> Iterator[Who]:
+    """Under which the near cache holds lists that an event of theirs changes."""
+    if user:
+        yield user
+    if session:
+        yield Actor.session(session)
 
 
-def _named_in(told: Mapping[bytes, bytes]) -> Iterator[Who]:
-    """As ``_who_did``, without reading all of an entry: it may be of a later version."""
-    if user := told.get(b"user"):
-        yield user.decode(errors="replace")
-    if session := told.get(b"session"):
-        yield Actor.session(session.decode(errors="replace"))
+def _text(told: Mapping[bytes, bytes], name: bytes) -> str:
+    return told.get(name, b"").decode(errors="replace")
 
 
 def _id(text: bytes) -> Id:

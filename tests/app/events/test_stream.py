@@ -13,6 +13,7 @@ from app.contracts.recommendations import Namespace
 from app.errors import EventsUnavailable
 from app.events.stream import Stream
 from app.settings import Settings
+from tests.app.served import Heedful
 from tests.servers import Server, wait_until
 
 NOW = 1_795_000_000_000
@@ -31,7 +32,7 @@ class Writing(Stream):
 
     def __init__(self, url: str, name: str, **settings: Any) -> None:
         patient = {"cache_timeout_ms": 60_000, **settings}
-        super().__init__(Settings(cache_url=url, namespace=name, **patient))
+        super().__init__(Settings(cache_url=url, namespace=name, **patient), Heedful())
 
     def __enter__(self) -> "Writing":
         return self
@@ -126,10 +127,7 @@ def test_whoever_listens_is_told_after_the_server_has_answered(
 ) -> None:
     told: list[tuple[Sequence[Event], int]] = []
 
-    class Listener:
-        def counts(self, type: str) -> bool:
-            return True
-
+    class Listener(Heedful):
         def taken(self, events: Sequence[Event]) -> None:
             told.append((events, len(written(client, namespace.name))))
 
