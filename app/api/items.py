@@ -23,7 +23,7 @@ def similar(item: str) -> Response:
         name = generation.manifest.generation
         raise NoSimilarItems(f"generation {name} was published without similar items")
     wanted = clauses(generation, request.args.getlist(FILTER))
-    order = generation.order(sources().answers.now(), wanted)
+    order = generation.order(sources().answers.now, wanted)
     found = sources().lookup.similar(generation, item)
     if found is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")

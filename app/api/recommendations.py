@@ -42,7 +42,7 @@ def one(user: str) -> Response:
     wanted = clauses(generation, request.args.getlist(FILTER)) if asked else ()
     answers = sources().answers
     if fallback == "popular" and answers.are_constant:
-        etag = tagged(generation.etag, generation.order(answers.now(), wanted))
+        etag = tagged(generation.etag, generation.order(answers.now, wanted))
         if freshness.matches(etag):
             return freshness.not_modified(etag)
     return freshness.answer(*answers.one(generation, user, n, fallback, wanted))

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import decode_record
@@ -65,9 +64,9 @@ class Answers:
         source, remembered = _choose(generation, found, fallback)
         if source == "none":
             raise _nobody("user", user, degraded)
-        chosen = _Chosen(generation, source, remembered, n or generation.manifest.k, fallback)
-        order = generation.order(self.now(), asked)
-        body = _answer(chosen, _user(user), degraded, order)
+        order = generation.order(self.now, asked)
+        n = n or generation.manifest.k
+        body = _answer(generation, _user(user), source, remembered, n, degraded, order, fallback)
         return body, None if degraded else tagged(self._lookup.etag(generation, found), order)
 
     def many(
@@ -83,17 +82,18 @@ class Answers:
         A record that is broken spoils the answer of no other user.
         """
         lists, degraded = self._lookup.users(generation, users)
-        order = generation.order(self.now(), asked)
+        order = generation.order(self.now, asked)
         broken: dict[str, str] = {}
         answers = []
         for user, found in zip(users, lists, strict=True):
-            chosen = _Chosen(generation, *_choose(generation, found, fallback), n, fallback)
+            who, asked_for = _user(user), (order, fallback)
+            chosen = _choose(generation, found, fallback)
             try:
-                answer = _answer(chosen, _user(user), user in degraded, order)
+                answer = _answer(generation, who, *chosen, n, user in degraded, *asked_for)
             except BrokenRecord as error:
                 broken[user] = str(error)
-                chosen = _Chosen(generation, *_choose(generation, None, fallback), n, fallback)
-                answer = _answer(chosen, _user(user), True, order)
+                chosen = _choose(generation, None, fallback)
+                answer = _answer(generation, who, *chosen, n, True, *asked_for)
             answers.append(answer)
         for user, problem in broken.items():
             log.error("broken record of user %r: %s", user, problem)
@@ -103,11 +103,9 @@ class Answers:
 
     def lists(self, generation: Generation, users: Sequence[str]) -> list[list[int]]:
         """Each user's list, under the rules of this generation. Raises BrokenRecord."""
-        order = generation.order(self.now())
+        order = generation.order(self.now)
         found, _ = self._lookup.users(generation, users)
-        k = generation.manifest.k
-        chosen = (_Chosen(generation, *_choose(generation, each, "popular"), k) for each in found)
-        return [each.under(order)[0].items() if order else each.items() for each in chosen]
+        return [_items(generation, *_choose(generation, each, "popular"), order) for each in found]
 
     def _tell(self) -> None:
         """One more answer, or batch of answers, was made without the cache."""
@@ -140,9 +138,8 @@ class LiveAnswers(Answers):
         if source == "none":
             raise _nobody("session", session, degraded)
         who = b'"session":' + quoted(session)
-        chosen = _Chosen(generation, source, remembered, n, fallback)
-        order = generation.order(self.now(), asked)
-        body = _answer(chosen, who, degraded, order)
+        order = generation.order(self.now, asked)
+        body = _answer(generation, who, source, remembered, n, degraded, order, fallback)
         return body, None if degraded else tagged(self._live.etag(generation, found), order)
 
     def items(
@@ -161,10 +158,10 @@ class LiveAnswers(Answers):
         if source == "none":
             raise _nobody("items", ",".join(items)[:200], degraded)
         who = b'"items":[%s]' % b",".join(map(quoted, items))
-        chosen = _Chosen(generation, source, remembered, n, fallback)
-        order = generation.order(self.now(), asked)
+        order = generation.order(self.now, asked)
+        body = _answer(generation, who, source, remembered, n, degraded, order, fallback)
         etag = f"{generation.etag}-{generation.follows}"
-        return _answer(chosen, who, degraded, order), None if degraded else tagged(etag, order)
+        return body, None if degraded else tagged(etag, order)
 
 
 def tagged(etag: str, order: Order | None) -> str:
@@ -206,43 +203,39 @@ def _user(user: str) -> bytes:
     return b'"user":' + quoted(user)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """What an answer is made from, and how it was asked for."""
-
-    generation: Generation
-    source: str
-    remembered: Remembered | None
-    n: int
-    fallback: str = FALLBACKS[0]
-
-    def items(self) -> list[int]:
-        """The indices of the items. Raises BrokenRecord."""
-        found = self.remembered
-        if found is None:
-            return []
-        entries = decode_record(found.record) if found.own is None else found.own
-        return [item for item, _ in entries[: self.n]]
-
-    def under(self, order: Order) -> "tuple[_Chosen, bool]":
-        """The same as rules and filter have it, and whether it is as long as was asked for."""
-        if self.remembered is None:
-            return self, True
-        listed = ruled(self.generation, order, self.remembered, self.source, self.fallback)
-        is_complete = len(listed.own or ()) >= self.n
-        return replace(self, source=listed.source, remembered=listed), is_complete
-
-
-def _answer(chosen: _Chosen, who: bytes, degraded: bool, order: Order | None) -> bytes:
-    is_complete = True
+def _items(
+    generation: Generation, source: str, remembered: Remembered | None, order: Order | None
+) -> list[int]:
+    """The indices of the items of a list. Raises BrokenRecord."""
+    if remembered is None:
+        return []
     if order is not None:
-        chosen, is_complete = chosen.under(order)
-    generation, remembered = chosen.generation, chosen.remembered
-    return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s%s}' % (
+        remembered = ruled(generation, order, remembered, source, "popular")
+    own = remembered.own
+    entries = decode_record(remembered.record) if own is None else own
+    return [item for item, _ in entries[: generation.manifest.k]]
+
+
+def _answer(
+    generation: Generation,
+    who: bytes,
+    source: str,
+    remembered: Remembered | None,
+    n: int,
+    degraded: bool,
+    order: Order | None,
+    fallback: str,
+) -> bytes:
+    end = b',"degraded":true' if degraded else b""
+    if order is not None and remembered is not None:
+        remembered = ruled(generation, order, remembered, source, fallback)
+        source = remembered.source
+        if len(remembered.own or ()) < n:
+            end = b',"complete":false' + end
+    return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
         who,
         generation.manifest.generation.encode(),
-        chosen.source.encode(),
-        b"[]" if remembered is None else generation.render(remembered, chosen.n),
-        b"" if is_complete else b',"complete":false',
-        b',"degraded":true' if degraded else b"",
+        source.encode(),
+        b"[]" if remembered is None else generation.render(remembered, n),
+        end,
     )

@@ -5,7 +5,7 @@ as the bytes that go on the wire, and the popular list.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Protocol
@@ -81,11 +81,12 @@ class Generation:
         items = self.manifest.items
         return replace(self, rules=InForce(version, items, self.find, self.columns, self.model))
 
-    def order(self, now: float, asked: Clauses = ()) -> Order | None:
-        """What is in force at a moment (seconds since 1970) for who asks for such a filter."""
-        if self.rules is None or not (asked or self.rules.acts):
+    def order(self, now: Callable[[], float], asked: Clauses = ()) -> Order | None:
+        """What is in force now (seconds since 1970) for who asks for such a filter."""
+        rules = self.rules
+        if rules is None or not (asked or rules.acts):
             return None
-        return self.rules.at(now, asked)
+        return rules.at(now(), asked)
 
     def id_of(self, item: int) -> str:
         """The id of the item of an index. Raises BrokenRecord."""

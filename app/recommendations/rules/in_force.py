@@ -72,17 +72,15 @@ class InForce:
             if pin.item in pinned
         )
         self._moments = sorted({moment for pin in self._pins for moment in pin[2:]})
+        ordered = self._hidden, self._pins, self._default, self._boosts, self._cap, self._vary
+        dates = {AVAILABLE_FROM, AVAILABLE_UNTIL} & self.types.keys()
+        self.acts = any(ordered) or bool(dates)
+        """Whether lists that nobody filters can differ from those of the generation."""
         self._lock = Lock()
         self._now: tuple[tuple[int, int], Order] | None = None
         self._filtered: LRUCache[Any, Order] = LRUCache(
             max(_KEPT_BYTES, items + 1), getsizeof=lambda order: len(order.mask or b"") + 1
         )
-
-    @property
-    def acts(self) -> bool:
-        """Whether lists that nobody filters can differ from those of the generation."""
-        ordered = self._hidden, self._pins, self._default, self._boosts, self._cap, self._vary
-        return any(ordered) or bool({AVAILABLE_FROM, AVAILABLE_UNTIL} & self.types.keys())
 
     @property
     def types(self) -> Mapping[str, Type]:
