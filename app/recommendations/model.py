@@ -57,6 +57,25 @@ class Model:
         rows, scores = self._best(vector, self._places[list(without)], n)
         return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
 
+    def score(self, vector: bytes, weights: Mapping[int, float], item: int) -> float:
+        """That of one item, for a user as in ``over``."""
+        return float(self._rows[self._places[item]] @ self._taste(vector, weights))
+
+    def why(self, weights: Mapping[int, float], item: int) -> list[tuple[int, float]]:
+        """What each of these items adds to the score of another, the most first.
+
+        For confidences C in the items' factors Y the solution of the equations is x = W Y' C 1, so
+        the score is the sum over items j of c_j y_j' W y, section 5 of the paper. What came of the
+        mean user is in none of them.
+        """
+        if not weights:
+            return []
+        factors = self._rows[self._places[list(weights)]]
+        confidences = self._confidences(weights)
+        seen = self._solved(factors, confidences, self._matrix @ self._rows[self._places[item]])
+        added = (confidences * (factors @ seen)).tolist()
+        return sorted(zip(weights, added, strict=True), key=lambda each: -each[1])
+
     def over(
         self,
         vector: bytes,
@@ -69,8 +88,7 @@ class Model:
 
         vector: empty for whom nobody knows. allowed: a byte an item, 0 or 1; None for all.
         """
-        start = self._start(vector) if vector else self._newcomer
-        moved = self._moved(start, weights) if weights else start
+        moved = self._taste(vector, weights)
         gone = self._places[list(without)]
         if allowed is None:
             rows, scores = self._best(moved, gone, n)
@@ -106,6 +124,10 @@ class Model:
             chosen.append(best)
         return [entries[each] for each in chosen]
 
+    def _taste(self, vector: bytes, weights: Mapping[int, float]) -> Floats:
+        start = self._start(vector) if vector else self._newcomer
+        return self._moved(start, weights) if weights else start
+
     def _start(self, vector: bytes) -> Floats:
         (scale,) = _SCALE.unpack_from(vector)
         start: Floats = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
@@ -113,14 +135,21 @@ class Model:
 
     def _moved(self, start: Floats, weights: Mapping[int, float]) -> Floats:
         factors = self._rows[self._places[list(weights)]]
-        confidences = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
+        confidences = self._confidences(weights)
+        return self._solved(factors, confidences, start + confidences @ factors @ self._matrix)
+
+    def _confidences(self, weights: Mapping[int, float]) -> Floats:
+        found: Floats = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
+        return found
+
+    def _solved(self, factors: Floats, confidences: Floats, vector: Floats) -> Floats:
+        """(M^-1 + V'(C - I)V)^-1 M^-1 of a vector: what it is when confidences count as well."""
         spread = factors @ self._matrix
-        moved = start + confidences @ spread
         system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
-        system.flat[:: len(weights) + 1] += 1
+        system.flat[:: len(factors) + 1] += 1
         # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
-        solved = np.linalg.solve(system, (confidences - 1) * (factors @ moved))
-        result: Floats = moved - solved @ spread
+        solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
+        result: Floats = vector - solved @ spread
         return result
 
     def _best(
