@@ -81,6 +81,13 @@ class NoSimilarItems(ServingError):
     title = "No similar items"
 
 
+class NoReasons(ServingError):
+    """The live generation cannot tell why an item is in a list."""
+
+    status = 404
+    title = "No reasons"
+
+
 class SampleForbidden(ServingError):
     """This deployment gives no user ids away."""
 

@@ -12,11 +12,14 @@ from app.api.parameters import (
     clauses,
     identifier,
     length,
+    number,
     only,
     path_identifier,
 )
-from app.errors import BadParameter, EventsOff
+from app.errors import BadParameter, CacheUnavailable, EventsOff
 from app.recommendations.answer import FALLBACKS, LiveAnswers, tagged
+from app.recommendations.generation import quoted
+from app.recommendations.why import why
 
 MAX_USERS = 100
 MAX_ENTRIES = 10_000
@@ -24,6 +27,9 @@ MAX_ENTRIES = 10_000
 
 MAX_ITEMS = 20
 """Of somebody of whom nothing else is known."""
+
+REASONS, MAX_REASONS = 10, 100
+"""How many of a user's items are named for one in the list."""
 
 PARAMETERS = ("n", "fallback", FILTER)
 
@@ -46,6 +52,38 @@ def one(user: str) -> Response:
         if freshness.matches(etag):
             return freshness.not_modified(etag)
     return freshness.answer(*answers.one(generation, user, n, fallback, wanted))
+
+
+@bp.get("/recommendations/<id:user>/why")
+def because(user: str) -> Response:
+    """What of a user speaks for an item, the strongest first.
+
+    A user's id may end in ``/why`` as well: who asks for a list names no item.
+    """
+    if "item" not in request.args:
+        return one(f"{user}/why")
+    generation = sources().watcher.live()
+    path_identifier("user", user)
+    only(request.args, ("item", "n"))
+    item = identifier("item", request.args["item"])
+    n = number("n", request.args.get("n"), REASONS, 1, MAX_REASONS)
+    (found,), lost = sources().lookup.users(generation, [user])
+    if lost:
+        raise CacheUnavailable(f"nobody can tell now what is known of user {user!r}")
+    reasons = why(generation, found, item)
+    body = b'{"user":%s,"generation":"%s","item":%s,"score":%.4g,"covered":%.4g,"because":[%s]}' % (
+        quoted(user),
+        generation.manifest.generation.encode(),
+        quoted(item),
+        reasons.score,
+        reasons.covered,
+        b",".join(
+            b'%s,"contribution":%.4g,"share":%.4g}'
+            % (generation.opening(each), added, added / reasons.score if reasons.score else 0)
+            for each, added in reasons.because[:n]
+        ),
+    )
+    return freshness.answer(body, None)
 
 
 @bp.get("/recommendations")

@@ -55,6 +55,12 @@ class Model(Protocol):
     ) -> Entries:
         """The best n of the items that are allowed, see ``model.Model``."""
 
+    def score(self, vector: bytes, weights: Mapping[int, float], item: int) -> float:
+        """That of one item, for a user as in ``over``."""
+
+    def why(self, weights: Mapping[int, float], item: int) -> Entries:
+        """What each of these items adds to the score of another, the most first."""
+
     def varied(self, entries: Entries, strength: float, n: int) -> Entries:
         """The best n by their scores (strength 0), by variety (1), or by both."""
 

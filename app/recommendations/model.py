@@ -72,7 +72,8 @@ class Model:
             return []
         factors = self._rows[self._places[list(weights)]]
         confidences = self._confidences(weights)
-        seen = self._solved(factors, confidences, self._matrix @ self._rows[self._places[item]])
+        wanted = self._matrix @ self._rows[self._places[item]]
+        seen = _solved(factors, factors @ self._matrix, confidences, wanted)
         added = (confidences * (factors @ seen)).tolist()
         return sorted(zip(weights, added, strict=True), key=lambda each: -each[1])
 
@@ -136,21 +137,12 @@ class Model:
     def _moved(self, start: Floats, weights: Mapping[int, float]) -> Floats:
         factors = self._rows[self._places[list(weights)]]
         confidences = self._confidences(weights)
-        return self._solved(factors, confidences, start + confidences @ factors @ self._matrix)
+        spread = factors @ self._matrix
+        return _solved(factors, spread, confidences, start + confidences @ spread)
 
     def _confidences(self, weights: Mapping[int, float]) -> Floats:
         found: Floats = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
         return found
-
-    def _solved(self, factors: Floats, confidences: Floats, vector: Floats) -> Floats:
-        """(M^-1 + V'(C - I)V)^-1 M^-1 of a vector: what it is when confidences count as well."""
-        spread = factors @ self._matrix
-        system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
-        system.flat[:: len(factors) + 1] += 1
-        # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
-        solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
-        result: Floats = vector - solved @ spread
-        return result
 
     def _best(
         self,
@@ -185,3 +177,13 @@ class Model:
 def _first(rows: NDArray[np.int64], scores: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
     order: Any = np.argsort(-scores, kind="stable")[:n]
     return rows[order], scores[order]
+
+
+def _solved(factors: Floats, spread: Floats, confidences: Floats, vector: Floats) -> Floats:
+    """(M^-1 + V'(C - I)V)^-1 M^-1 of a vector, where V are factors and spread is V M."""
+    system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
+    system.flat[:: len(factors) + 1] += 1
+    # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
+    solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
+    result: Floats = vector - solved @ spread
+    return result
