@@ -185,5 +185,4 @@ def _solved(factors: Floats, spread: Floats, confidences: Floats, vector: Floats
     system.flat[:: len(factors) + 1] += 1
     # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
     solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
-    result: Floats = vector - solved @ spread
-    return result
+    return np.asarray(vector - solved @ spread, np.float32)

@@ -1,7 +1,6 @@
 """Why an item is in a list: from a real refresh to the answer."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
