@@ -105,16 +105,39 @@ class Model:
         start: Floats = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
         return start
 
+    def why(self, weights: Mapping[int, float], item: int) -> list[tuple[int, float]]:
+        """What each of these items adds to the score of another, the most first.
+
+        For confidences C in the items' factors Y the solution of the equations is x = W Y' C 1, so
+        the score is the sum over items j of c_j y_j' W y, section 5 of the paper. What came of the
+        mean user is in none of them.
+        """
+        if not weights:
+            return []
+        factors = self._rows[self._places[list(weights)]]
+        confidences = self._confidences(weights)
+        seen = self._solved(factors, confidences, self._matrix @ self._rows[self._places[item]])
+        added = (confidences * (factors @ seen)).tolist()
+        return sorted(zip(weights, added, strict=True), key=lambda each: -each[1])
+
     def _moved(self, start: Floats, weights: Mapping[int, float]) -> Floats:
         factors = self._rows[self._places[list(weights)]]
-        confidences = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
+        confidences = self._confidences(weights)
+        vector: Any = start + confidences @ factors @ self._matrix
+        return self._solved(factors, confidences, vector)
+
+    def _confidences(self, weights: Mapping[int, float]) -> Floats:
+        found: Floats = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
+        return found
+
+    def _solved(self, factors: Floats, confidences: Floats, vector: Floats) -> Floats:
+        """(M^-1 + V'(C - I)V)^-1 M^-1 of a vector: what it is when confidences count as well."""
         spread = factors @ self._matrix
-        moved = start + confidences @ spread
         system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
-        system.flat[:: len(weights) + 1] += 1
+        system.flat[:: len(factors) + 1] += 1
         # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
-        solved = np.linalg.solve(system, (confidences - 1) * (factors @ moved))
-        result: Floats = moved - solved @ spread
+        solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
+        result: Floats = vector - solved @ spread
         return result
 
     def _best(

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from app.contracts.columns import column_part
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
@@ -100,6 +101,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.live,
         space.generations,
         space.lock,
+        space.deletion,
         keys_key("shop"),
         rules_key("shop"),
         streams.events,
@@ -115,6 +117,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.sample(generation),
         space.part(generation, MODEL),
         space.part(generation, factors_part(0)),
+        space.part(generation, column_part(0)),
     }
     assert set(re.findall(r"^\| `(larder:[^`]*)`", read("batch/README.md"), re.MULTILINE)) == keys
 

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import rows_of_chunk
 from app.recommendations.factors import Factors, laid_out
@@ -97,3 +100,22 @@ def test_a_list_ends_with_the_items(trained: Trained) -> None:
     assert {item for item, _ in model.first(WEIGHTS, all_but_two, 10)} == {0, 1}
     assert model.first(WEIGHTS, set(range(ITEMS)), 10) == []
     assert len(model.first(WEIGHTS, set(), ITEMS + 1)) == ITEMS
+
+
+def test_why_adds_up_to_the_score_and_is_what_implicit_says(trained: Trained) -> None:
+    """Without the mean user nothing but the items of a user makes their scores."""
+    item, weights = 100, {17: 1.0, 2999: 5.0, 4: 3.5, 8: 1.2}
+    found = trained.model().why(weights, item)
+    score = trained.items[item] @ trained.moved(np.zeros(WIDTH), weights)
+    assert sum(added for _, added in found) == pytest.approx(score, rel=1e-3, abs=1e-5)
+    with threadpool_limits(1, "blas"):  # implicit asks for that
+        als = AlternatingLeastSquares(WIDTH, regularization=PENALTY, alpha=1.0, dtype=np.float64)
+    als.item_factors = trained.items
+    confidences = [CONFIDENCE * np.log1p(weight) for weight in weights.values()]
+    liked = csr_matrix((confidences, ([0] * len(weights), list(weights))), (1, ITEMS))
+    _, theirs, _ = als.explain(0, liked, item)
+    assert [each for each, _ in found] == [each for each, _ in theirs]
+    assert [added for _, added in found] == pytest.approx(
+        [added for _, added in theirs], rel=1e-3, abs=1e-5
+    )
+    assert trained.model().why({}, item) == []
