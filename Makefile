@@ -24,10 +24,10 @@ test: $(VENV)/.test  ## everything but Spark and containers, against real server
 test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 	@$(BIN)/python -m tests.busy $(MAKE) test
 
-fuzz: $(VENV)/.test  ## attack a running stack for two minutes: raw HTTP, slow connections, garbage, odd files; SECONDS=, SEED=, SERVER=
+fuzz: $(VENV)/.test  ## attack a running stack for some minutes: raw HTTP, slow connections, garbage, odd files, openapi.yaml; SECONDS=, SEED=, SERVER=
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) $(FUZZ_ARGS)
 
-test-browser: $(VENV)/.test-browser  ## larder.js in a real Chromium, which it fetches (400 MB)
+test-browser: $(VENV)/.test-browser  ## larder.js and /docs in a real Chromium, which it fetches (400 MB)
 	@$(FETCH) chromium || true
 	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
@@ -115,7 +115,7 @@ promtool: | $(VENV)/bin/python  ## fetch promtool for the tests of the alerts
 kustomize: | $(VENV)/bin/python  ## fetch a kustomize 5 for the tests of k8s/, where no kubectl has one (or by Go)
 	@$(FETCH) $@
 
-chromium: | $(VENV)/bin/python  ## fetch a Chromium for the tests of larder.js
+chromium: | $(VENV)/bin/python  ## fetch a Chromium for make test-browser
 	@$(FETCH) $@
 
 # What runs containers, as Debian has it; the tests bring its settings.

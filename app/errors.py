@@ -10,6 +10,7 @@
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- EventsOff          404
+    |-- DocsOff            404
     |-- ForeignPage        403
     |-- TooLarge           413
     |-- TooManyRequests    429
@@ -24,7 +25,8 @@
     |-- KeysUnknown        503
     `-- NotReady           503
 
-Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``.
+Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``,
+which also makes a path of each title here, where the first line of the docstring is the answer.
 """
 
 
@@ -102,8 +104,15 @@ class EventsOff(ServingError):
     title = "No events"
 
 
+class DocsOff(ServingError):
+    """This deployment shows no documentation."""
+
+    status = 404
+    title = "No documentation"
+
+
 class ForeignPage(ServingError):
-    """A web page of an origin that nobody named wants to send events."""
+    """A web page of an origin that LARDER_CORS_ORIGINS does not name wants to send events."""
 
     status = 403
     title = "Foreign page"
@@ -117,7 +126,10 @@ class TooLarge(ServingError):
 
 
 class TooManyRequests(ServingError):
-    """A key has asked more often than it may; wait_seconds: until it may again."""
+    """The key has asked more often than it may.
+
+    wait_seconds: until it may again.
+    """
 
     status = 429
     title = "Too many requests"

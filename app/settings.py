@@ -105,6 +105,9 @@ class Settings:
         "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
         "with commas between them.",
     )
+    docs: bool = _setting(
+        False, "Whether GET /docs shows this API as a page, with Swagger UI (true, false)."
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )

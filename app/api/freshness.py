@@ -5,6 +5,8 @@ users do changes it, that is part of the ETag too. A degraded answer may be bett
 it has no ETag and nobody may keep it.
 """
 
+from hashlib import sha256
+
 from flask import Response, current_app, request
 
 
@@ -29,6 +31,15 @@ def answer(body: bytes, etag: str | None) -> Response:
 def not_modified(etag: str) -> Response:
     """304: what the caller holds is still true."""
     return Response(status=304, headers=headers(etag, _max_age_seconds())[1:])
+
+
+def packaged(body: bytes, content_type: str) -> Response:
+    """A file that comes with the release, which anybody may keep for an hour."""
+    response = Response(body, content_type=content_type)
+    response.set_etag(sha256(body).hexdigest()[:16])
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    response.make_conditional(request)
+    return response
 
 
 def headers(etag: str | None, max_age_seconds: int) -> list[tuple[str, str]]:

@@ -15,6 +15,8 @@ ROUTES = {
     "/rules/rollback": "rules",
     "/health/live": "health",
     "/health/ready": "health",
+    "/openapi.yaml": "index",
+    "/docs": "index",
 }
 
 
@@ -26,4 +28,6 @@ def route_of(path: str) -> str:
         return "similar"
     if path.startswith("/users/") and path not in ROUTES:
         return "user"
+    if path.startswith(("/docs/", "/problems/")):
+        return "index"
     return ROUTES.get(path, "other")

@@ -5,6 +5,7 @@ Of the generations of a namespace (``generations``) these are the keys of this k
     larder:1:{shop}:live                       string  name of the live generation
     larder:1:{shop}:generations                hash    generation -> manifest (JSON)
     larder:1:{shop}:lock                       string  who refreshes now (JSON); expires by itself
+    larder:1:{shop}:deletion                   string  another text after each deletion of a user
     larder:1:shop:<generation>:user:<bucket>     hash    user -> record: the user's top-k
     larder:1:shop:<generation>:similar:<bucket>  hash    item -> record: the item's neighbours
     larder:1:shop:<generation>:items:<chunk>     string  the documents of 256 items
@@ -118,6 +119,10 @@ class Namespace(Space["Manifest"]):
 
     def read(self, manifest: str | bytes) -> "Manifest":
         return Manifest.from_json(manifest)
+
+    @property
+    def deletion(self) -> str:
+        return self._control("deletion")
 
     def user_bucket(self, generation: str, bucket: int) -> str:
         return self.part(generation, user_part(bucket))

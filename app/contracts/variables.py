@@ -8,6 +8,7 @@ SERVING = frozenset(
         "LARDER_CACHE_TIMEOUT_MS",
         "LARDER_CACHE_URL",
         "LARDER_CORS_ORIGINS",
+        "LARDER_DOCS",
         "LARDER_DOCUMENTS_FOLDER",
         "LARDER_EVENTS",
         "LARDER_EVENTS_EXCLUDE",

@@ -7,16 +7,17 @@ and the client sends the same ids again. Nothing is dropped to make room.
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis.cluster import RedisCluster
 
 from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
 from app.cache.pipeline import Command, exchange
 from app.cache.resolver import Resolver
-from app.contracts.events import IMPRESSION, Event, Streams
+from app.contracts.events import IMPRESSION, Event, Streams, ms_of
 from app.errors import EventsUnavailable
 from app.events import recent
 from app.settings import Settings
@@ -32,6 +33,18 @@ class Taken(Protocol):
 
     def taken(self, events: Sequence[Event]) -> None:
         """These have been acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the stream holds: entries, of at most so many.
+
+    since_ms: when the oldest entry that is in no file was written; None when all are in files.
+    """
+
+    entries: int
+    most: int
+    since_ms: int | None
 
 
 class Stream:
@@ -62,6 +75,16 @@ class Stream:
         self._ask([*self._commands(events, now_ms), ("XLEN", self._key)])
         self._listener.taken(events)
 
+    def backlog(self) -> Backlog:
+        """What waits for an export now. Raises EventsUnavailable."""
+        until, _ = self._ask([("HGET", self._streams.exported, "until"), ("XLEN", self._key)])
+        start = b"(" + until if until else "-"
+        oldest, length = self._ask(
+            [("XRANGE", self._key, start, "+", "COUNT", 1), ("XLEN", self._key)]
+        )
+        since_ms = ms_of(oldest[0][0].decode()) if oldest else None
+        return Backlog(length, self._settings.events_max, since_ms)
+
     def _expect_room(self, more: int) -> None:
         """The length is that of the last answer, so it is asked again only when it is too much."""
         most = self._settings.events_max
@@ -84,31 +107,32 @@ class Stream:
     def _counts(self, type: str) -> bool:
         return type != IMPRESSION and self._listener.counts(type)
 
-    def _ask(self, commands: Sequence[Command]) -> None:
-        """Send commands, the last of them for the length.
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands, the last of them for the length, and return the answers.
 
         While the server is away only one request at a time waits for it, lest they hold all
         threads.
         """
         if not self._problem:
-            self._send(commands)
-        elif self._asking.acquire(blocking=False):
-            try:
-                self._send(commands)
-            finally:
-                self._asking.release()
-        else:
+            return self._send(commands)
+        if not self._asking.acquire(blocking=False):
             raise EventsUnavailable(self._problem)
-
-    def _send(self, commands: Sequence[Command]) -> None:
         try:
-            self._length = exchange(self._open(), self._key, commands)[-1]
+            return self._send(commands)
+        finally:
+            self._asking.release()
+
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            answers = exchange(self._open(), self._key, commands)
         except CACHE_ERRORS as error:
             self._lost(error)
             raise EventsUnavailable(self._problem) from error
         if self._problem:
             log.info("the server of the events takes them again")
         self._problem = ""
+        self._length = answers[-1]
+        return answers
 
     def _open(self) -> Client:
         settings = self._settings

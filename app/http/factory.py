@@ -15,6 +15,7 @@ from app.api import (
     health,
     index,
     items,
+    openapi,
     recommendations,
     rules,
     tracker,
@@ -117,7 +118,7 @@ def create_app(
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
-        metrics.register(app)
+        metrics.register(app, sources.stream)
     return app
 
 
@@ -193,6 +194,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
         tracker,
     ):
         app.register_blueprint(module.bp)
+    app.register_blueprint(openapi.bp)
     problems.register(app)
     return app
 

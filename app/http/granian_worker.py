@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from granian._granian import WorkerSignal
 
-from app.http.problems import CUT_SHORT, TOO_SLOW, as_json
+from app.http.problems import CUT_SHORT, TOO_SLOW, of_http
 from app.http.sockets import LateHeads, end_where_written, is_connected, written_bytes
 from app.settings import Settings
 
@@ -208,4 +208,4 @@ def wire_bytes(answer: Answer) -> int:
 
 def _problem(status: HTTPStatus, detail: str) -> Answer:
     headers = [("Content-Type", "application/problem+json"), ("Connection", "close")]
-    return status.value, headers, as_json(status, status.phrase, detail).encode()
+    return status.value, headers, of_http(status, detail).encode()

@@ -7,8 +7,15 @@
     larder_generation_created_timestamp_seconds      the oldest that a worker serves, 0 for none
     larder_build_info{version}
 
+and, where the API takes events and their server answers::
+
+    larder_events_stored                             entries of the stream
+    larder_events_max                                LARDER_EVENTS_MAX, the most of these
+    larder_events_waiting_since_timestamp_seconds    of the oldest that is in no file, if any
+
 gunicorn's workers share nothing, so each counts in files of its own and the one that is asked adds
-up those of all. ``app.http.metrics_files`` keeps them.
+up those of all. ``app.http.metrics_files`` keeps them. Of the stream the server is asked for each
+page.
 
 No label comes from a client. Nothing imports this module, or the library, while metrics are off.
 """
@@ -23,12 +30,14 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import InfoMetricFamily
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.api.routes import route_of
+from app.errors import EventsUnavailable
+from app.events.stream import Stream
 from app.http.metrics_files import forget_the_dead, share
 from app.http.workers import Worker
 
@@ -78,8 +87,13 @@ class Metrics:
         )
         self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
-    def register(self, app: Flask) -> None:
-        """Count what the application answers from now on, and answer its ``metrics`` endpoint."""
+    def register(self, app: Flask, stream: Stream | None) -> None:
+        """Count what the application answers from now on, and answer its ``metrics`` endpoint.
+
+        stream: of the events, where it takes any.
+        """
+        if stream:
+            self._registry.register(_Stored(stream))
         app.wsgi_app = Counting(app.wsgi_app, self)  # type: ignore[method-assign]
         app.view_functions["metrics"] = self._page
 
@@ -158,6 +172,27 @@ class Counting:
         finally:
             seconds = perf_counter() - started
             self._metrics.count(path, environ["REQUEST_METHOD"], status, seconds)
+
+
+class _Stored(Collector):
+    """What waits in the stream; nothing while its server is away."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            backlog = self._stream.backlog()
+        except EventsUnavailable:
+            return
+        yield GaugeMetricFamily("larder_events_stored", "Entries of the stream.", backlog.entries)
+        yield GaugeMetricFamily("larder_events_max", "LARDER_EVENTS_MAX.", backlog.most)
+        if backlog.since_ms is not None:
+            yield GaugeMetricFamily(
+                "larder_events_waiting_since_timestamp_seconds",
+                "When the oldest event that is in no file was taken.",
+                backlog.since_ms / 1000,
+            )
 
 
 class _Build(Collector):

@@ -1,7 +1,13 @@
-"""Every error as RFC 9457 ``application/problem+json``: {"type","title","status","detail"}."""
+"""Every error as RFC 9457 ``application/problem+json``: {"type","title","status","detail"}.
+
+The type is a path that answers with a sentence. What is made of errors of ``app.errors`` is named
+there, what HTTP has a name for is named here.
+"""
 
 import json
 import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -14,14 +20,58 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
+from app.api import freshness
 from app.contracts.generations import BrokenRecord
-from app.errors import ServingError
+from app.errors import BadSettings, ServingError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 log = logging.getLogger("larder.api")
 
+
+PATH = "/problems/"
+HTTP = {
+    400: ("Bad Request", "The request is no HTTP, or it ended before all of it was there."),
+    404: ("Not Found", "Nothing is at this path."),
+    405: ("Method Not Allowed", "The path takes other methods, which Allow names."),
+    408: ("Request Timeout", "The request did not arrive within LARDER_REQUEST_TIMEOUT_MS."),
+    413: ("Request Entity Too Large", "The body is larger than LARDER_MAX_BODY_BYTES."),
+    414: ("Request URI Too Long", "The first line is longer than 4,094 bytes."),
+    415: ("Unsupported Media Type", "The body is of another type, or packed in another way."),
+    417: ("Expectation Failed", "Expect asks for something else than 100-continue."),
+    431: ("Request Header Fields Too Large", "There are too many headers, or one is too long."),
+    500: ("Internal Server Error", "The API made a mistake, and its log says which."),
+    501: ("Not Implemented", "The request uses a transfer coding that the API does not have."),
+}
+_BROKEN = ("Broken record", "The cache holds bytes that this version did not write.")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What problems of one type have in common."""
+
+    status: int
+    title: str
+    sentence: str
+
+
+def _kinds() -> Iterator[Kind]:
+    for each in ServingError.__subclasses__():
+        if each is not BadSettings:
+            sentence = (each.__doc__ or "").partition("\n")[0]
+            yield Kind(each.status, each.title, sentence)
+    yield Kind(500, *_BROKEN)
+    for status, (title, sentence) in HTTP.items():
+        yield Kind(status, title, sentence)
+
+
+def _path(title: str) -> str:
+    return PATH + title.lower().replace(" ", "-")
+
+
+KINDS: Mapping[str, Kind] = {_path(each.title): each for each in _kinds()}
+"""By their types."""
 
 TOO_SLOW = "the head and the body of a request must each be there within {:g} seconds"
 TOO_LARGE = "the body must be at most {} bytes (LARDER_MAX_BODY_BYTES): send less at a time"
@@ -34,10 +84,11 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(BrokenRecord, _broken_record)
     app.register_error_handler(Exception, _unexpected)
+    app.add_url_rule(f"{PATH}<name>", "problem", _explained)
 
 
 def _serving_error(error: ServingError) -> Response:
-    response = _problem(error.status, error.title, str(error))
+    response = _problem(as_json(error.status, error.title, str(error)), error.status)
     if error.status == 503:
         response.headers["Retry-After"] = "1"
     return response
@@ -46,7 +97,7 @@ def _serving_error(error: ServingError) -> Response:
 def _http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < 400:
         return error
-    response = _problem(error.code, error.name, _detail(error))
+    response = _problem(of_http(error.code, _detail(error)), error.code)
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value
@@ -65,7 +116,8 @@ def _detail(error: HTTPException) -> str:
 
 def _broken_record(error: BrokenRecord) -> Response:
     log.error("broken record: %s", error)
-    return _problem(500, "Broken record", "the cache holds bytes that this version did not write")
+    detail = "the cache holds bytes that this version did not write"
+    return _problem(as_json(500, _BROKEN[0], detail), 500)
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:
@@ -75,7 +127,15 @@ def _unexpected(error: Exception) -> ResponseReturnValue:
 
 def as_json(status: int, title: str, detail: str) -> str:
     """A problem as it is sent."""
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    path = _path(title)
+    told = {"type": path if path in KINDS else "about:blank", "title": title}
+    return json.dumps({**told, "status": status, "detail": detail})
+
+
+def of_http(status: int, detail: str) -> str:
+    """The same for what HTTP itself has a name for."""
+    title, _ = HTTP.get(status) or (HTTPStatus(status).phrase, "")
+    return as_json(status, title, detail)
 
 
 def plain(
@@ -89,8 +149,16 @@ def plain(
     return [body]
 
 
-def _problem(status: int, title: str, detail: str) -> Response:
-    body = as_json(status, title, detail)
+def _explained(name: str) -> Response:
+    """What a type of problem means."""
+    kind = KINDS.get(PATH + name)
+    if kind is None:
+        raise NotFound
+    body = as_json(kind.status, kind.title, kind.sentence)
+    return freshness.packaged(body.encode(), "application/json")
+
+
+def _problem(body: str, status: int) -> Response:
     response = Response(body, status, content_type="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     return response

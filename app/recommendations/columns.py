@@ -9,7 +9,8 @@ so that only a negated clause lets it through.
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +32,7 @@ Items = NDArray[np.integer[Any]]
 """Indices of items."""
 
 _LAST_DATE = 2**63 - 1
+_FEW = 8
 
 
 class _Values(Protocol):
@@ -160,19 +162,31 @@ class _Category:
         self._is_single = np.array_equal(self._bounds, np.arange(items + 1))
 
     def mask(self, clause: Clause, items: Items | None) -> Mask:
-        wanted = np.zeros(len(self._values), np.bool_)
-        known = [self._codes_of[value] for value in clause.values if value in self._codes_of]
-        wanted[known] = True
+        known = {self._codes_of[value] for value in clause.values if value in self._codes_of}
         if self._is_single:
-            hit: Mask = wanted[self._codes if items is None else self._codes[items]]
-            return hit
-        if items is None:
-            before = np.zeros(len(self._codes) + 1, np.uint32)
-            np.cumsum(wanted[self._codes], out=before[1:])
-            some: Mask = before[self._bounds[1:]] != before[self._bounds[:-1]]
-            return some
-        hits = set(known)
-        return np.array([not hits.isdisjoint(codes) for codes in self._of(items)], np.bool_)
+            return self._hits(known, self._codes if items is None else self._codes[items])
+        if items is not None:
+            return np.array([not known.isdisjoint(codes) for codes in self._of(items)], np.bool_)
+        found = np.zeros(len(self._bounds) - 1, np.bool_)
+        found[self._owners[np.flatnonzero(self._hits(known, self._codes))]] = True
+        return found
+
+    def _hits(self, known: Set[int], codes: NDArray[np.uint16]) -> Mask:
+        """Which of the codes are known; a few are compared ten times as fast as looked up."""
+        if len(known) > _FEW:
+            wanted = np.zeros(len(self._values), np.bool_)
+            wanted[list(known)] = True
+            return wanted.take(codes)
+        found = np.zeros(len(codes), np.bool_)
+        for code in known:
+            found |= codes == code
+        return found
+
+    @cached_property
+    def _owners(self) -> NDArray[np.uint32]:
+        """The item of each code."""
+        items = np.arange(len(self._bounds) - 1, dtype=np.uint32)
+        return np.repeat(items, np.diff(self._bounds))
 
     def texts(self, items: Items) -> list[tuple[str, ...]]:
         return [tuple(self._values[code] for code in codes) for codes in self._of(items)]

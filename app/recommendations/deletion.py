@@ -1,5 +1,6 @@
 """A user is taken out of every generation that is kept, the one that is served included."""
 
+import secrets
 from typing import Any
 
 from app.cache.connect import Client
@@ -9,12 +10,15 @@ from app.contracts.recommendations import Manifest, Namespace, blank, nobody
 def delete(client: Client, namespace: Namespace, user: str) -> int:
     """How many generations had a list of the user; none has now.
 
-    The rest of a generation stays as it is and verifies as before. A run that writes one now may
+    The rest of a generation stays as it is and verifies as before. Every worker then forgets what
+    it holds. A run that writes one now may
     know the user still. Raises BrokenRecord and what the client raises.
     """
     server: Any = client
     kept = map(Manifest.from_json, server.hvals(namespace.generations))
-    return sum([_delete(server, namespace, manifest, user) for manifest in kept])
+    had = sum([_delete(server, namespace, manifest, user) for manifest in kept])
+    server.setrange(namespace.deletion, 0, secrets.token_hex(8))
+    return had
 
 
 def _delete(client: Any, namespace: Namespace, manifest: Manifest, user: str) -> bool:

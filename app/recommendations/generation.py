@@ -69,8 +69,9 @@ class Model(Protocol):
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model, columns: None where they or numpy are missing. rules: those of
-    the namespace; None before they are known.
+    find: see ``Documents``. model, columns: None where they or numpy are missing. deletion: a text
+    that changes when a user is taken out of it, which is the one way in which lists change. rules:
+    those of the namespace; None before they are known.
     """
 
     manifest: Manifest
@@ -80,6 +81,7 @@ class Generation:
     find: Finding
     model: Model | None = None
     columns: "Columns | None" = None
+    deletion: str = ""
     rules: InForce | None = None
 
     def under(self, version: Version) -> "Generation":
@@ -100,8 +102,8 @@ class Generation:
 
     @property
     def etag(self) -> str:
-        """Within a generation and a version of the rendering, the answer of a URL never changes."""
-        return f"{self.manifest.generation}-{RENDERING}"
+        """While it and the version of the rendering stay, so does the answer of a URL."""
+        return f"{self.manifest.generation}-{RENDERING}{self.deletion}"
 
     @property
     def follows(self) -> str:

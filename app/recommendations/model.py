@@ -23,8 +23,6 @@ _FIRST_BLOCK = 512
 _ROUNDING = 1 + 1e-5
 _SHORTEST = 1e-30
 """The length of a vector without one, so that it divides."""
-_FEW = 0.05
-"""Of the items: so few rows are gathered sooner than all are scanned in the order of norms."""
 _TINY = 1e-9
 _SCALE = struct.Struct("<f")
 
@@ -91,14 +89,10 @@ class Model:
         """
         moved = self._taste(vector, weights)
         gone = self._places[list(without)]
-        if allowed is None:
-            rows, scores = self._best(moved, gone, n)
-        elif allowed.count(1) < _FEW * len(allowed):
-            there = self._places[np.flatnonzero(np.frombuffer(allowed, np.bool_))]
-            there = there[~np.isin(there, gone)]
-            rows, scores = _first(there.astype(np.int64), self._rows[there] @ moved, n)
-        else:
-            rows, scores = self._best(moved, gone, n, np.frombuffer(allowed, np.bool_))
+        among = None
+        if allowed is not None:
+            among = np.flatnonzero(np.frombuffer(allowed, np.bool_)[self._items])
+        rows, scores = self._best(moved, gone, n, among)
         return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
 
     def varied(self, entries: Entries, strength: float, n: int) -> Entries:
@@ -149,18 +143,24 @@ class Model:
         vector: Floats,
         without: NDArray[np.uint32],
         n: int,
-        allowed: NDArray[np.bool_] | None = None,
+        among: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
-        """The rows of the n highest scores, which end where no later norm allows a higher one."""
+        """The rows of the n highest scores, which end where no later norm allows a higher one.
+
+        among: the rows to choose from, in their order; all, if None.
+        """
+        if among is not None:
+            among = among[~np.isin(among, without)]
+        norms = self._norms if among is None else self._norms[among]
         length = max(float(np.sqrt(vector @ vector)) * _ROUNDING, _SHORTEST)
         rows, scores = np.empty(0, np.int64), np.empty(0, np.float32)
-        start, size, least, end = 0, _FIRST_BLOCK, -np.inf, len(self._norms)
+        start, size, least, end = 0, _FIRST_BLOCK, -np.inf, len(norms)
         while start < end:
-            block = self._rows[start : min(start + size, end)] @ vector
-            inside = without[(without >= start) & (without < start + len(block))]
-            block[inside - start] = -np.inf
-            if allowed is not None:
-                block[~allowed[self._items[start : start + len(block)]]] = -np.inf
+            part = slice(start, min(start + size, end))
+            block = self._rows[part if among is None else among[part]] @ vector
+            if among is None:
+                inside = without[(without >= start) & (without < start + len(block))]
+                block[inside - start] = -np.inf
             found = np.flatnonzero(block > least)
             rows = np.concatenate((rows, found + start))
             scores = np.concatenate((scores, block[found]))
@@ -169,14 +169,10 @@ class Model:
                 rows, scores = rows[kept], scores[kept]
             if len(rows) >= n:
                 least = scores.min()
-                end = len(self._norms) - int(self._norms[::-1].searchsorted(least / length))
+                end = len(norms) - int(norms[::-1].searchsorted(least / length))
             start, size = start + size, 2 * size
-        return _first(rows, scores, n)
-
-
-def _first(rows: NDArray[np.int64], scores: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
-    order: Any = np.argsort(-scores, kind="stable")[:n]
-    return rows[order], scores[order]
+        order: Any = np.argsort(-scores, kind="stable")
+        return (rows if among is None else among[rows])[order], scores[order]
 
 
 def _solved(factors: Floats, spread: Floats, confidences: Floats, vector: Floats) -> Floats:

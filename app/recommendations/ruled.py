@@ -65,7 +65,11 @@ def _live(generation: Generation, order: Order, found: Remembered) -> Entries:
     """The best of all items that may be shown and are new to the user."""
     assert generation.model
     manifest = generation.manifest
-    n = MAX_K if order.cap else max(manifest.stored, _DEEP * manifest.k)
+    n = manifest.k + len(order.pins)
+    if order.boosts is not None or order.vary:
+        n = max(manifest.stored, _DEEP * n)
+    if order.cap:
+        n = MAX_K
     return generation.model.over(found.vector, found.wanted, order.mask, _had(found), n)
 
 

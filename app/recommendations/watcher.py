@@ -4,8 +4,10 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Event, Thread
 from typing import Protocol
+from zlib import crc32
 
 from app.cache.connect import CACHE_ERRORS, Client, connect
 from app.cache.link import Connect, Link
@@ -156,7 +158,7 @@ class Watcher(Link):
     def _follow(self) -> None:
         self._is_waiting = False
         client = self.opened()
-        found, versions = self._ask(client)
+        found, deletion, versions = self._ask(client)
         if self._rules.follow(client, versions) and self._live is not None:
             self._serve(self._live)
         name = None if found is None else found.decode(errors="replace")
@@ -167,21 +169,27 @@ class Watcher(Link):
         if name is not None and self._is_due(name):
             self._serve(self._loader.load(client, name))
             log.info("serving generation %s", self._name_of_live())
+        self._forget(f"-{crc32(deletion):08x}" if deletion else "")
         self.answered()
 
-    def _ask(self, client: Client) -> tuple[bytes | None, int]:
-        """Which generation is live, and how many versions of the rules there are."""
+    def _ask(self, client: Client) -> tuple[bytes | None, bytes | None, int]:
+        """Which generation is live, the last deletion, and how many versions of rules there are."""
         pipeline = client.pipeline(transaction=False)
-        pipeline.get(self.namespace.live)
-        pipeline.hlen(self._rules.key)
-        found, versions = pipeline.execute()
-        return found, versions
+        pipeline.get(self.namespace.live).get(self.namespace.deletion).hlen(self._rules.key)
+        found, deletion, versions = pipeline.execute()
+        return found, deletion, versions
 
     def _serve(self, generation: Generation) -> None:
         """Answer from it, with the rules that are known."""
         self._live = generation.under(self._rules.version)
         for sentence in self._live.rules.ignored if self._live.rules else ():
             log.warning("left out of the rules: %s", sentence)
+
+    def _forget(self, deletion: str) -> None:
+        """Begin with an empty near cache, and another ETag, when a user was deleted meanwhile."""
+        if self._live and self._live.deletion != deletion:
+            near = NearCache(self._settings.near_cache_users)
+            self._live = replace(self._live, near=near, deletion=deletion)
 
     def _is_due(self, name: str) -> bool:
         """Whether to load it now: not all together, but at once when there is nothing to serve.

@@ -400,7 +400,7 @@ def revoke_key(name: str, cache: CacheOptions) -> None:
 
 @cli.group()
 def rules() -> None:
-    """Say which items are hidden, pinned, boosted, and how lists are mixed.
+    """Hide, pin and boost items, and mix lists.
 
     Rules are a JSON file; batch/README.md says what it may hold. Each version is kept, so that
     there is a way back. What larder show prints is without them.

@@ -64,7 +64,8 @@ def walk(folder: Path, port: str, once: bool) -> None:
     """Refresh, serve and show; stay until interrupted unless ``once``."""
     url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '')}/0"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LARDER_")}
-    settings = {"LARDER_CACHE_URL": url, "LARDER_NAMESPACE": "demo", "LARDER_EVENTS": "true"}
+    switched = dict.fromkeys(("LARDER_EVENTS", "LARDER_DOCS"), "true")
+    settings = {"LARDER_CACHE_URL": url, "LARDER_NAMESPACE": "demo", **switched}
     stack = Stack(
         folder,
         CacheOptions(url, Namespace("demo")),
@@ -87,6 +88,7 @@ def _show(stack: Stack) -> None:
     print(f"  {_curl(stack, _click(CLICKING, '1'))}")
     print(f"  {sys.executable} -m batch events tail {where(stack.cache)}")
     print("Other commands of larder take the same two options.")
+    print(f"\nAll that it answers, to read and to try: {stack.url}/docs")
     stay(stack)
 
 

@@ -31,8 +31,8 @@ from batch.generations.registry import Generations
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
-_PACKED_BYTES = 1024
-"""So long may a value be that is packed: those of live generations are hundreds of bytes."""
+_PACKED_BYTES = 4096
+"""So long may a value be that is packed: those of live generations have a history of a thousand."""
 
 LOCAL = ("127.0.0.1", "localhost")
 

@@ -36,12 +36,11 @@ def _strengths(weights: NDArray[np.float32]) -> NDArray[np.int32]:
 
 def _strongest(own: csr_matrix, most: int) -> NDArray[np.bool_]:
     """Which entries are among the strongest of their user; of equal ones those of lowest index."""
-    lengths = np.diff(own.indptr)
     kept = np.ones(own.nnz, np.bool_)
-    if lengths.max(initial=0) > most:
-        rows = np.repeat(np.arange(len(lengths)), lengths)
-        order = np.lexsort((own.indices, -own.data, rows))
-        kept[order] = np.arange(own.nnz) - own.indptr[rows] < most
+    for user in np.flatnonzero(np.diff(own.indptr) > most):
+        mine = slice(own.indptr[user], own.indptr[user + 1])
+        order = np.argsort(-own.data[mine], kind="stable")
+        kept[mine][order[most:]] = False
     return kept
 
 

@@ -31,6 +31,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_RATE": "100",
         "LARDER_BURST": "50",
         "LARDER_METRICS": "true",
+        "LARDER_DOCS": "true",
         "LARDER_SERVER": "granian",
         "LARDER_BIND": "0.0.0.0:80",
         "LARDER_WORKERS": "3",
@@ -47,7 +48,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert set(texts) == {variable(each) for each in fields(Settings)}
     settings = Settings.from_environment(texts)
     found = {variable(each): str(getattr(settings, each.name)) for each in fields(Settings)}
-    switched = ("LARDER_METRICS", "LARDER_USER_SAMPLE", "LARDER_EVENTS")
+    switched = ("LARDER_METRICS", "LARDER_DOCS", "LARDER_USER_SAMPLE", "LARDER_EVENTS")
     assert found == {**texts, **dict.fromkeys(switched, "True")}
 
 

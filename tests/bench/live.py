@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from app.contracts.events import MAX_RECENT, Recent
-from app.contracts.recommendations import MODEL, Namespace, decode_record
+from app.contracts.recommendations import MODEL, Namespace, decode_record, encode_value
 from app.recommendations.factors import Factors, laid_out
 from app.recommendations.generation import Generation
 from app.recommendations.live.following import remember
@@ -36,10 +36,11 @@ from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.pairs import Interactions
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.evaluate import PerUser, _hits, evaluate, ndcg
+from batch.recommendations.histories import histories
 from batch.recommendations.lists import encode_lists
 from batch.recommendations.live import Live
 from batch.recommendations.split import chronological
-from batch.recommendations.terms import popular_entries, stored_of
+from batch.recommendations.terms import HISTORY, popular_entries, stored_of
 from batch.recommendations.topk import (
     BLOCK,
     Crowd,
@@ -116,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--decklists", type=Path, help="a Parquet file with user_id, item_id, day")
     arguments = parser.parse_args()
-    known, newcomers = [], []
+    known, newcomers, own = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         films = movielens.SMALL / "ratings.csv"
         sets: dict[str, tuple[Path, Layout]] = {"ml-latest-small": (films, PRESETS["ml-latest"])}
@@ -125,6 +126,7 @@ def main() -> None:
             sets["decklists"] = (pairs, PRESETS["larder"])
         for name, (path, layout) in sets.items():
             interactions = data.loaded(path, layout)
+            own.append([name, *_own(interactions)])
             known.append([name, *_known(interactions)])
             print(" ".join(known[-1]), file=sys.stderr, flush=True)
             folds = 1 if name == "decklists" else 10
@@ -138,7 +140,18 @@ def main() -> None:
         )
     )
     print("target: a gain at each\n")
-    print(table(["100,000 users", "bytes/user"], _memory()))
+    print(table(["100,000 users", "bytes/user"], _memory()) + "\n")
+    head = ["history", "items a user", "bytes a user, mean", "median", "longest", "bytes an item"]
+    print(table(head, own))
+
+
+def _own(interactions: Interactions) -> list[str]:
+    """What the users' own items take behind their lists."""
+    seen = interactions.matrix()
+    lengths = np.array([len(encode_value(b"", b"", own)) for own in histories(seen, None, HISTORY)])
+    numbers = lengths.mean(), np.median(lengths), lengths.max()
+    items = f"{seen.nnz / len(lengths):.0f}"
+    return [items, *(f"{number:,.0f}" for number in numbers), f"{lengths.sum() / seen.nnz:.1f}"]
 
 
 def _known(interactions: Interactions) -> list[str]:

@@ -1,18 +1,14 @@
 """The tracker in a real Chromium, on pages of another origin than the API."""
 
-import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
@@ -82,19 +78,6 @@ def api(server: Server, events: Server, pages: Pages) -> Iterator[Api]:
         pages.pages["/"] = SHOP.format(api=started.url)
         pages.pages["/module"] = MODULE.format(api=started.url)
         yield started
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    fetched = Path(sys.executable).with_name("chromium")
-    found = str(fetched) if fetched.exists() else shutil.which("chromium")
-    if found is None:
-        pytest.skip("no Chromium: neither on the PATH nor fetched by make chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -47,6 +47,20 @@ def the_load_test_is_green(cluster: Cluster) -> str:
     return str(nothing_lost(said))
 
 
+def what_was_bought_does_not_come_back(cluster: Cluster) -> str:
+    said = cluster.block("Run the load test", 2)
+    expect("verdict: GREEN" in said, said[-1500:])
+    nothing_lost(said)
+    return _line(said, "lists that their users asked for afterwards")
+
+
+def _line(said: str, words: str) -> str:
+    """The line that holds them. Raises Failed."""
+    found = [line.strip(" -") for line in said.splitlines() if words in line]
+    expect(found, f"nothing is said of {words}: {said[-1500:]}")
+    return found[0]
+
+
 def a_rolling_restart_loses_nothing(cluster: Cluster) -> str:
     def restart() -> None:
         cluster("rollout", "restart", "deployment/larder-api")
@@ -153,5 +167,6 @@ STEPS: list[Callable[[Cluster], str]] = [
     a_scale_up_loses_nothing,
     a_drain_loses_nothing,
     a_killed_cache_loses_no_list,
+    what_was_bought_does_not_come_back,
     an_undo_brings_the_code_of_before,
 ]

@@ -122,6 +122,9 @@ cgroupRoot: $CGROUP/node-$number
 clusterDNS: [10.96.0.10]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+# The disk is the machine's, whose fullness is not for its nodes to mend: by default 15 % must be free.
+evictionHard: {memory.available: 100Mi, nodefs.available: 2Gi, imagefs.available: 2Gi}
+imageGCHighThresholdPercent: 100
 failCgroupV1: false
 failSwapOn: false
 resolvConf: $own/resolv.conf

@@ -32,6 +32,15 @@ def any_command_runs_as_a_job(cluster: Cluster) -> str:
     return "`generations`, `show 4711`"
 
 
+def keys_are_made(cluster: Cluster) -> str:
+    said = cluster.block("Keys", 1)
+    key = (cluster.folder / "shop.key").read_text().strip()
+    expect(key.startswith("larder_") and key not in said, said)
+    expect("shop" in said and "loadtest" in said, f"not both are listed: {said}")
+    expect(cluster.value("secret/larder-loadtest", ".data.key"), "the load test has none")
+    return "one in a file, one in the Secret of the load test"
+
+
 def the_lists_of_before_come_back(cluster: Cluster) -> str:
     first = _generation(cluster)
     cluster.inline(REFRESH)
@@ -97,6 +106,7 @@ STEPS: list[Callable[[Cluster], str]] = [
     own_passwords_hold,
     own_data_is_served,
     any_command_runs_as_a_job,
+    keys_are_made,
     the_lists_of_before_come_back,
     bad_settings_end_a_job_at_once,
     a_cache_that_is_away_is_waited_for,

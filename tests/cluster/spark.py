@@ -10,7 +10,6 @@ from pathlib import Path
 from tests.cluster.kubectl import Cluster, Failed
 from tests.cluster.looks import (
     REFRESH,
-    ended_by_policy,
     exit_codes,
     expect,
     kill_9,
@@ -135,10 +134,14 @@ def a_driver_without_its_rights_says_so(cluster: Cluster) -> str:
     cluster("patch", "role/larder-refresh", "-p", json.dumps({"rules": fewer}))
     cluster.inline(REFRESH)
     job = last_job(cluster)
-    cluster.wait(lambda: exit_codes(cluster, job), "the driver ends")
-    log = cluster("logs", f"job/{job}")
+    path = '.status.conditions[?(@.type=="Failed")].reason'
+    cluster.wait(lambda: cluster.value(f"job/{job}", path), f"{job} has failed")
+    log = cluster("logs", f"-l=job-name={job}", "--tail=-1")
     expect("cannot get" in log, log[-1500:])
-    return ended_by_policy(cluster, job)
+    *earlier, last = exit_codes(cluster, job)
+    # 75 while the lock of the driver that was killed lasts.
+    expect(set(earlier) <= {75} and last == 2, f"exit codes {earlier}, then {last}")
+    return f"exit code 2, {cluster.value(f'job/{job}', path)}"
 
 
 STEPS: list[Callable[[Cluster], str]] = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from tests.containers.engine import Engine, EngineFailed, ask
 from tests.k8s.manifests import HOUSE
@@ -62,6 +63,9 @@ def up(compose: Compose, port: int) -> str:
 def test_up_refreshes_and_answers(up: str) -> None:
     answer = ask(f"{up}/recommendations/15?n=3")
     assert answer and all("title" in film for film in answer.json()["recommendations"])
+    assert b"swagger-ui-bundle.js" in requests.get(f"{up}/docs", timeout=60).content
+    packed = requests.get(f"{up}/docs/swagger-ui-bundle.js", timeout=60)
+    assert packed.headers["Content-Encoding"] == "gzip" and b"SwaggerUIBundle" in packed.content
 
 
 def test_it_listens_on_loopback_only(up: str, engine: Engine, port: int) -> None:

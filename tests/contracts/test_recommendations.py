@@ -119,6 +119,7 @@ class TestKeys:
         assert space.live == "larder:1:{shop}:live"
         assert space.generations == "larder:1:{shop}:generations"
         assert space.lock == "larder:1:{shop}:lock"
+        assert space.deletion == "larder:1:{shop}:deletion"
         assert space.user_bucket(NAME, 7) == "larder:1:shop:20260131T235959.000Z-ab12:user:7"
         assert space.similar_bucket(NAME, 0) == "larder:1:shop:20260131T235959.000Z-ab12:similar:0"
         assert space.chunk(NAME, 12) == "larder:1:shop:20260131T235959.000Z-ab12:items:12"

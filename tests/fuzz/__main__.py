@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random, SystemRandom
 
-from tests.fuzz import files, garbage, http, slow
+from tests.fuzz import files, garbage, http, openapi, slow
 from tests.fuzz.findings import Findings
 from tests.fuzz.stack import Stack, running
 
@@ -17,6 +17,7 @@ ATTACKS: dict[str, Callable[[Stack, Random, float], Findings]] = {
     "slow": slow.attack,
     "garbage": garbage.attack,
     "files": files.attack,
+    "openapi": openapi.attack,
 }
 SHOWN = 20
 

@@ -66,11 +66,28 @@ def test_both_images_of_the_job_have_the_same_versions() -> None:
     assert {name: spark.get(name) for name in one} == one
 
 
+def test_all_that_the_api_reads_of_its_folder_is_installed() -> None:
+    found = setup()["options.package_data"]
+    patterns = [
+        f"{package.replace('.', '/')}/{pattern.strip()}"
+        for package, listed in found.items()
+        for pattern in listed.replace("\n", ",").split(",")
+    ]
+    passing = {"Dockerfile", "README.md", "requirements.txt", "py.typed"}
+    files = [path for path in (HOUSE / "app").rglob("*") if path.is_file() and path.suffix != ".py"]
+    data = [path for path in files if path.suffix != ".pyc" and path.name not in passing]
+    assert len(data) > 5
+    names = [path.relative_to(HOUSE) for path in data]
+    assert not [str(name) for name in names if not any(map(name.match, patterns))]
+
+
 def test_the_version_is_one_everywhere() -> None:
     version = setup()["metadata"]["version"]
     for path in DOCKERFILES:
         labels = re.findall(r'image\.version="([^"]+)"', (HOUSE / path).read_text())
         assert labels and set(labels) == {version}, path
+    document = yaml.load((HOUSE / "app" / "openapi.yaml").read_text(), yaml.CSafeLoader)
+    assert document["info"]["version"] == version
     services = yaml.safe_load((HOUSE / "compose.yaml").read_text())["services"]
     ours = {each["image"] for each in services.values() if each["image"].startswith("larder-")}
     assert {image.partition(":")[2] for image in ours} == {version}

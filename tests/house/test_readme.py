@@ -11,9 +11,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from app.contracts.columns import column_part
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
+from app.contracts.rules import rules_key
 from app.http.factory import create_app
 from app.http.keys.scopes import scope_of
 from app.settings import Settings, variable
@@ -80,7 +82,7 @@ def test_every_endpoint_is_told_and_no_other() -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = re.findall(r"^\| `(DELETE|GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
+    told = re.findall(r"^\| `(DELETE|GET|POST|PUT) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
     assert set(told) == served
 
 
@@ -99,7 +101,9 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.live,
         space.generations,
         space.lock,
+        space.deletion,
         keys_key("shop"),
+        rules_key("shop"),
         streams.events,
         Events("shop").lock,
         streams.exported,
@@ -113,6 +117,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.sample(generation),
         space.part(generation, MODEL),
         space.part(generation, factors_part(0)),
+        space.part(generation, column_part(0)),
     }
     assert set(re.findall(r"^\| `(larder:[^`]*)`", read("batch/README.md"), re.MULTILINE)) == keys
 

@@ -25,6 +25,10 @@ WRONG = 'larder_requests_total{namespace="larder", pod="a", route="similar", sta
 PROBES = 'larder_requests_total{namespace="larder", pod="a", route="health", status="503"}'
 DEGRADED = 'larder_degraded_answers_total{namespace="larder", pod="a"}'
 
+STORED = 'larder_events_stored{namespace="larder", pod="a"}'
+MOST = 'larder_events_max{namespace="larder", pod="a"}'
+WAITING = 'larder_events_waiting_since_timestamp_seconds{namespace="larder", pod="a"}'
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -72,6 +76,24 @@ CASES = {
     ),
     "one answer in fifty is an error": Case(
         {REACHABLE: "1x60", RIGHT: "0+600x60", WRONG: "0+12x60"}, "30m", {"LarderErrors"}
+    ),
+    "a stream that is exported when it is nearly full": Case(
+        {REACHABLE: "1x60", STORED: "700x50 810x3 10x7", MOST: "1000x60", WAITING: "0x53"},
+        "1h",
+        set(),
+    ),
+    "a stream that fills": Case(
+        {REACHABLE: "1x60", STORED: "0+20x60", MOST: "1000x60"}, "50m", {"LarderEventsFull"}
+    ),
+    "events of 37 hours ago wait": Case(
+        {REACHABLE: "1x2400", STORED: "5x2400", MOST: "1000x2400", WAITING: "0x2400"},
+        "37h",
+        {"LarderEventsNotExported"},
+    ),
+    "events of 37 hours ago waited until now": Case(
+        {REACHABLE: "1x2400", STORED: "5x2400", MOST: "1000x2400", WAITING: "0x2200 132000x200"},
+        "37h",
+        set(),
     ),
     "nothing is heard": Case({RIGHT: "0x1"}, "30m", {"LarderSilent"}),
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtest.__main__ import parser
 from tests.k8s.manifests import K8S, dig, load, overlays
 from tests.k8s.rules.images import BUILT, version
 from tests.k8s.rules.references import TEAM
@@ -67,6 +68,17 @@ def test_it_says_how_to_make_what_an_overlay_does_not_hold(overlay: str) -> None
         command = re.search(rf"create {kind}(?: generic| tls)? {name}((?:.*\\\n)*.*)", README)
         assert command, title
         assert all(key in command[1] for key in keys), (title, keys)
+
+
+@needs_kustomize
+@pytest.mark.parametrize("overlay", ["demo", "production"])
+def test_the_load_test_of_events_is_one_and_the_api_takes_them(overlay: str) -> None:
+    assert '"path": "/spec/template/spec/containers/0/args/0", "value": "live"' in README
+    ((_, loadtest),) = load(overlay).containers("loadtest")
+    assert loadtest["args"][0] == "slo"
+    assert parser().parse_args(["live", *loadtest["args"][1:]]).url
+    ((_, api),) = load(overlay).containers("api")
+    assert load(overlay).variables(api)["LARDER_EVENTS"] == "true"
 
 
 @needs_kustomize

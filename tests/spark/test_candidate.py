@@ -19,7 +19,7 @@ from batch.recommendations import pipeline
 from batch.recommendations.cluster import ids
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.candidate import ClusterCandidate, ClusterTrial
-from batch.recommendations.cluster.ids import index
+from batch.recommendations.cluster.ids import hidden_of, index
 from batch.recommendations.cluster.split import hold_out
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.evaluate import PER_USER
@@ -89,6 +89,27 @@ def test_the_same_lists_on_the_same_split_are_judged_alike(spark: SparkSession, 
     assert found.ratings is None
     assert 0 < found.model.ndcg < 1
     assert found.model.ndcg != found.popular.ndcg
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_what_users_hid_is_in_no_judged_list(spark: SparkSession, repeat: bool) -> None:
+    """Whoever hid most of what was never theirs is left with what they wanted."""
+    holdout = Holdout("chronological", 0.3)
+    with ExitStack() as stack:
+        alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
+        alone, walk = replace(alone, repeat=repeat), replace(walk, repeat=repeat)
+        before = walk.judge(holdout, K, Lines())
+        users, items = np.nonzero(alone.loaded.matrix().toarray() == 0)
+        hidden = users[::2].astype(np.int32), items[::2].astype(np.int32)
+        names = [(alone.loaded.users[user], alone.items[item]) for user, item in zip(*hidden)]
+        blocks = hidden_of(
+            walk.indexed, spark.createDataFrame(names, "user string, item string"), stack
+        )
+        found = replace(walk, hidden=blocks).judge(holdout, K, Lines())
+        expected = replace(alone, loaded=replace(alone.loaded, hidden=hidden))
+        assert_as_good(found, expected.judge(holdout, K, Lines()))
+    assert found.model.ndcg > before.model.ndcg
+    assert found.popular.ndcg > before.popular.ndcg
 
 
 def test_a_fitted_model_is_judged_like_that_of_one_machine(spark: SparkSession) -> None:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from gunicorn.asgi import parser as chunks
 from gunicorn.http import errors as heads
 
-from app.http.problems import CUT_SHORT, TOO_SLOW, as_json
+from app.http.problems import CUT_SHORT, TOO_SLOW, of_http
 
 MISTAKES: tuple[type[Exception], ...] = (heads.ParseException, chunks.ParseError)
 """The errors that gunicorn's parsers raise for what a client sent."""
@@ -42,7 +42,7 @@ def failed() -> bytes:
 
 
 def _answer(status: HTTPStatus, detail: str) -> bytes:
-    body = as_json(status, status.phrase, detail)
+    body = of_http(status, detail)
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         "Connection: close\r\n"

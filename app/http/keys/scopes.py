@@ -2,8 +2,9 @@
 
 from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
-_OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js")
-"""For probes, for Prometheus (a setting of its own), and for pages that load the tracker."""
+_OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js", "/openapi.yaml", "/docs")
+"""For probes, Prometheus (a setting of its own), pages that load the tracker, and readers."""
+_OPEN_BELOW = ("/docs/", "/problems/")
 
 
 def scope_of(method: str, path: str) -> str | None:
@@ -11,7 +12,7 @@ def scope_of(method: str, path: str) -> str | None:
 
     A browser asks by OPTIONS whether it may ask, and brings no key; the answer holds nothing.
     """
-    if path in _OPEN or method == "OPTIONS":
+    if path in _OPEN or path.startswith(_OPEN_BELOW) or method == "OPTIONS":
         return None
     if takes_events(path):
         return EVENTS

@@ -84,6 +84,11 @@ class Learned:
     scale: Scale | None = None
 
 
+def beside(rows: "RDD[Any]", hidden: "RDD[csr_matrix] | None") -> "RDD[tuple[Any, Any]]":
+    """What there is of each block's users, with what they hid; None where nobody hid anything."""
+    return rows.map(lambda block: (block, None)) if hidden is None else rows.zip(hidden)
+
+
 def factors(frame: DataFrame, starts: NDArray[np.int64], width: int) -> "RDD[Matrix]":
     """Bring factors (id int, features array<float>) into blocks; an id that lacks gets zeros."""
     blocks = len(starts) - 1

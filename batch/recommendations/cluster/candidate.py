@@ -20,7 +20,15 @@ from batch.events.inputs import Weighed
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
-from batch.recommendations.cluster.blocks import Learned, Matrix, View, cpus, kept, matrices
+from batch.recommendations.cluster.blocks import (
+    Learned,
+    Matrix,
+    View,
+    beside,
+    cpus,
+    kept,
+    matrices,
+)
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
@@ -30,6 +38,9 @@ from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import Sums
 from batch.recommendations.terms import REPEATS, Holdout
 from batch.recommendations.topk import BLOCK, Crowd, Lists, most_popular, recommend
+
+Hid = csr_matrix | None
+"""What a block's users hid."""
 
 
 class Learner(Protocol):
@@ -113,8 +124,9 @@ class ClusterCandidate:
                 check_both(frame, holdout)
                 advance(self.interactions)
             reports = (self.report,)
-            trial = ClusterTrial(reports, self.indexed, frame, self.learner, self.repeat)
-            return trial.judge(k, progress)
+            return ClusterTrial(
+                reports, self.indexed, frame, self.learner, self.repeat, self.hidden
+            ).judge(k, progress)
 
     def train(
         self,
@@ -152,13 +164,17 @@ def _sums_of_hashes(columns: Sequence[str]) -> list[Column]:
 
 @dataclass(frozen=True, slots=True)
 class ClusterTrial:
-    """A ``pipeline.Trial``. frame: the pairs, and whether each is ``held_out``."""
+    """A ``pipeline.Trial``.
+
+    frame: the pairs, and whether each is ``held_out``; hidden: as of a ``ClusterCandidate``.
+    """
 
     reports: Sequence[Report]
     indexed: Indexed
     frame: DataFrame
     learner: Learner
     repeat: bool = False
+    hidden: "RDD[csr_matrix] | None" = None
 
     @property
     def users(self) -> int:
@@ -183,13 +199,14 @@ class ClusterTrial:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
             crowd = Crowd(view.popularity(), self.users, self.repeat)
-            rates = self.learner.rates
-            return _measured(view, pairs, model, crowd, judged, rates, k, progress, stack)
+            rates, hidden = self.learner.rates, self.hidden
+            return _measured(view, pairs, hidden, model, crowd, judged, rates, k, progress, stack)
 
 
 def _measured(
     view: View,
     pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
+    hidden: "RDD[csr_matrix] | None",
     model: Learned,
     crowd: Crowd,
     judged: int,
@@ -202,13 +219,14 @@ def _measured(
     sent = view.frame.sparkSession.sparkContext.broadcast((model.items, crowd))
     stack.callback(sent.destroy)
 
-    def personal(seen: csr_matrix, users: Matrix, rows: NDArray[np.int64]) -> Lists:
+    def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
         items, crowd = sent.value
-        return recommend(Factors(users, items), crowd, seen, rows, k, cpus())
+        return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hid)
 
-    def popular(seen: csr_matrix, users: None, rows: NDArray[np.int64]) -> Lists:
+    def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
         _, crowd = sent.value
-        return most_popular(crowd.share, crowd.excluded(seen[rows]), k, cpus())
+        excluded = crowd.excluded(seen[rows], None if hid is None else hid[rows])
+        return most_popular(crowd.share, excluded, k, cpus())
 
     with_users = pairs.zip(model.users)
     measured = []
@@ -216,7 +234,8 @@ def _measured(
         ("evaluate the model", with_users, personal),
         ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
     ):
-        tallies = blocks.mapPartitionsWithIndex(_tallied(make, k, resamples(judged)))
+        tallied = _tallied(make, k, resamples(judged))
+        tallies = beside(blocks, hidden).mapPartitionsWithIndex(tallied)
         with progress.step(name, judged, "users") as advance:
             measured.append(tallies.treeReduce(add).metrics(crowd.share, k))
             advance(judged)
@@ -228,15 +247,15 @@ def _measured(
 
 
 def _tallied(
-    make: Callable[[csr_matrix, Any, NDArray[np.int64]], Lists], k: int, times: int
+    make: Callable[[csr_matrix, Hid, Any, NDArray[np.int64]], Lists], k: int, times: int
 ) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
     """What a task does with each block of users, whose lists ``make`` makes."""
 
     def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
-        for (seen, wanted), users in found:
+        for ((seen, wanted), users), hid in found:
             rng = np.random.default_rng(block)
             had = np.diff(seen.indptr)
-            yield tally(partial(make, seen, users), wanted, had, k, times, rng)
+            yield tally(partial(make, seen, hid, users), wanted, had, k, times, rng)
 
     return some
 

@@ -26,7 +26,7 @@ from batch.generations.parts import SAMPLE, Hashes, Strings, expect
 from batch.generations.registry import Generations, unlink
 from batch.interactions.filters import Packed
 from batch.progress import Advance
-from batch.recommendations.cluster.blocks import Learned, cpus
+from batch.recommendations.cluster.blocks import Learned, beside, cpus
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.engines.engine import Factors
 from batch.recommendations.histories import histories
@@ -197,7 +197,8 @@ class ClusterContents:
             rows = np.arange(min(each, len(users)))
             return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hidden).personal
 
-        kept = np.concatenate(self._known().zip(self.model.users).map(personal).collect())
+        known = beside(self.seen, self.hidden)
+        kept = np.concatenate(known.zip(self.model.users).map(personal).collect())
         some = self.indexed.users.where(F.col("row") < each).select("user", "block", "row")
         table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
         return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
@@ -261,14 +262,8 @@ class ClusterContents:
 
                 yield target.write(Whose.USERS, buckets, shelves, lists_of)
 
-        known = self._known().zip(self.model.users)
+        known = beside(self.seen, self.hidden).zip(self.model.users)
         return known.zip(self._names()).mapPartitionsWithIndex(write)
-
-    def _known(self) -> "RDD[tuple[csr_matrix, csr_matrix | None]]":
-        """What the users of each block have seen, and what they hid."""
-        if self.hidden is None:
-            return self.seen.map(lambda seen: (seen, None))
-        return self.seen.zip(self.hidden)
 
     def _names(self) -> "RDD[tuple[NDArray[np.object_], NDArray[np.int32]]]":
         """The names of each block's users, and the bucket of each, in order."""

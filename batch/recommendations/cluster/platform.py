@@ -74,7 +74,8 @@ class Cluster:
             )
             indexed = _numbered(both, [seen, held_out], progress, stack)
             reports = seen.report, held_out.report
-            yield ClusterTrial(reports, indexed, indexed.frame, chosen, self.model.repeat)
+            hidden = hidden_of(indexed, seen.hidden, stack)
+            yield ClusterTrial(reports, indexed, indexed.frame, chosen, self.model.repeat, hidden)
 
     def _read(
         self, spark: SparkSession, inputs: Inputs, reading: Reading, rejects: str, stack: ExitStack

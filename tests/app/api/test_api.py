@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.contracts.recommendations import Namespace, bucket_of, encode_document
+from app.http.problems import KINDS
 from app.settings import Settings
 from batch.generations.lock import hold
 from batch.generations.publish import publish
@@ -94,10 +95,10 @@ def problem(answer: Any, status: int) -> str:
     assert "ETag" not in answer.headers
     body = json.loads(answer.data)
     assert list(body) == ["type", "title", "status", "detail"]
-    assert body["type"] == "about:blank"
+    assert (KINDS[body["type"]].status, KINDS[body["type"]].title) == (status, body["title"])
     assert body["status"] == status
     detail: str = body["detail"]
-    assert body["title"] and detail
+    assert detail
     return detail
 
 

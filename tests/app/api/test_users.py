@@ -7,10 +7,13 @@ import pytest
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import Key, digest, id_of, keys_key, new_key
 from app.contracts.recommendations import Namespace, field
+from batch.command.cli import cli
 from tests.app.api.test_api import problem
+from tests.app.http.test_metrics import wait_until_each
 from tests.app.served import answering, following
+from tests.app.wire import get
 from tests.generations import keys_of, publish_by_hand
-from tests.servers import Cluster, Server
+from tests.servers import Api, Cluster, Server
 
 GENERATIONS = ["20260101T000000Z-0001", "20260101T000001Z-0002"]
 OTHERS = ["mary.shelley", *(f"u{n}" for n in range(98))]
@@ -113,6 +116,25 @@ def test_a_user_is_deleted_wholly_or_has_to_be_deleted_again(
         assert "again" in problem(
             worker.app.test_client().delete("/users/u1", headers=headers), 503
         )
+
+
+def test_workers_that_take_no_events_forget_whom_the_command_deleted(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with Api(server.url, namespace.name) as api:
+        first = get(api.url, "/recommendations/u1")
+        held = {"If-None-Match": first.headers["ETag"]}
+
+        def source() -> str:
+            return str(get(api.url, "/recommendations/u1").json()["source"])
+
+        wait_until_each(api, lambda: source() == "personal")  # and has the list near
+        assert get(api.url, "/recommendations/u1", **held).status == 304
+        where = ["--cache-url", server.url, "--namespace", namespace.name]
+        cli.main(["users", "delete", "u1", *where], standalone_mode=False)
+        wait_until_each(api, lambda: source() == "popular")
+        wait_until_each(api, lambda: get(api.url, "/recommendations/u1", **held).status == 200)
 
 
 def _key(client: Any, namespace: Namespace, *scopes: str) -> str:

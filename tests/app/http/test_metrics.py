@@ -18,11 +18,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
 from app.api.routes import ROUTES, route_of
+from app.contracts.events import Streams, ms_of
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
 from app.http.metrics import METHODS
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
+from batch.events.export import export
 from batch.generations.registry import Generations
 from tests.app.wire import get, send
 from tests.generations import publish_by_hand
@@ -334,6 +336,39 @@ def test_degraded_answers_are_counted(own_server: Server) -> None:
         assert get(api.url, "/recommendations/u1", **etag).status == 304
         get(api.url, "/health/ready")
         assert degraded() == before + 3
+
+
+def test_the_stream_of_events_is_told_as_it_is_now(own_server: Server, tmp_path: Path) -> None:
+    def events() -> dict[str, float]:
+        families = plain_text(get(api.url, "/metrics").body.decode())
+        return {each.name: each.samples[0].value for each in families if "_events_" in each.name}
+
+    def click() -> float:
+        body = '{"type":"click","user":"u1","item":"i1"}'
+        kind = {"Content-Type": "application/json"}
+        assert send(api.url, "POST", "/events", body, kind).status == 202
+        with redis.Redis.from_url(own_server.url) as client:
+            ((stream_id, _),) = client.xrevrange(Streams(SPACE.name).events, count=1)
+        return ms_of(stream_id.decode()) / 1000
+
+    def export_all() -> None:
+        with redis.Redis.from_url(own_server.url) as client:
+            export(client, SPACE.name, tmp_path)
+
+    stored, waiting = "larder_events_stored", "larder_events_waiting_since_timestamp_seconds"
+    bound = {"larder_events_max": 1000.0}
+    with Api(own_server.url, SPACE.name, metrics="true", events="true", events_max="1000") as api:
+        wait_until_started(api)
+        assert events() == {stored: 0, **bound}
+        first = click()
+        click()
+        assert events() == {stored: 2, **bound, waiting: first}
+        export_all()
+        assert events() == {stored: 2, **bound}, "those of the last minute are not trimmed"
+        third = click()
+        assert events() == {stored: 3, **bound, waiting: third}
+        own_server.kill()
+        assert events() == {}
 
 
 def test_off_the_page_is_like_any_unknown_path_but_names_its_setting(server: Server) -> None:

@@ -36,7 +36,7 @@ VALUES: dict[str, tuple[Type, dict[str, Any]]] = {
     "in_stock": ("flag", some(lambda: CHANCE.random() < 0.5)),
     "day": ("date", some(lambda: NOON + CHANCE.randrange(-3, 4) * 86_400)),
     "genre": ("category", some(lambda: CHANCE.sample(GENRES, CHANCE.randrange(1, 4)))),
-    "brand": ("category", {item: [CHANCE.choice("ABC")] for item in ITEMS}),
+    "brand": ("category", {item: [CHANCE.choice("ABCDEFGHIJKL")] for item in ITEMS}),
     "empty": ("category", {}),
 }
 COLUMNS = columns_of(*(FilterColumn(name, *each) for name, each in VALUES.items()))
@@ -74,6 +74,7 @@ def holds(clause: Clause, value: Any) -> bool:
         "genre:film,été,nothing",
         'genre:a"b',
         "brand:A,C",
+        "brand:A,B,C,D,E,F,G,H,I,J",
         "brand:nothing",
         "empty:film",
     ],

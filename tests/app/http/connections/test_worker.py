@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from app.contracts.recommendations import Namespace
+from app.http.problems import KINDS
 from tests.app.wire import get, open_socket, send
 from tests.generations import publish_by_hand
 from tests.servers import Api, Gunicorn, Server, wait_until
@@ -108,6 +109,7 @@ def test_every_error_of_http_is_a_problem_and_no_traceback(
     assert b"\r\nContent-Type: application/problem+json" in head
     problem = json.loads(body)
     assert (problem["status"], problem.keys()) == (status, {"type", "title", "status", "detail"})
+    assert KINDS[problem["type"]].status == status
     assert "Traceback" not in log.read_text()
 
 

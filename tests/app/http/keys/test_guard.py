@@ -370,4 +370,6 @@ def test_without_a_key_no_route_answers_but_the_probes(
                     found.add(path)
                 answer = asked.open(path, method=method, headers={"X-API-Key": key})
                 assert answer.status_code != 401
-        assert found - {"/larder.js"} == {"/health/live", "/health/ready", "/metrics"}
+        for_readers = {"/openapi.yaml", "/docs", "/docs/<name>", "/problems/<name>"}
+        probes = {"/health/live", "/health/ready", "/metrics"}
+        assert found - {"/larder.js"} == probes | for_readers
