@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 
 from app.contracts.events import ms_of
-from app.contracts.recommendations import NEIGHBOURS, decode_record
+from app.contracts.recommendations import NEIGHBOURS, decode_history, decode_record
 from app.recommendations.generation import Generation
 from app.recommendations.live import neighbours
 from app.recommendations.live.neighbours import Lists
@@ -86,6 +86,9 @@ def _known(
     elif similar:
         own = neighbours.again(own, neighbours.nearness(similar, wanted))
     k = generation.manifest.k
+    if generation.model and stays.history and len(own) < k:
+        had = {*gone, *(item for item, _ in decode_history(stays.history))}
+        own = generation.model.over(stays.vector, wanted, None, had, generation.manifest.stored)
     moved = replace(stays, record=b"", version=recents.version, wanted=wanted, gone=_packed(gone))
     if own:
         source = "personal" if own[:k] == entries[:k] else "personal+recent"

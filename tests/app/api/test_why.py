@@ -29,7 +29,7 @@ def worker(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (folder / "items.csv").write_text("item,title\n" + "".join(titles))
     done = run_here(
         *("refresh", str(folder / "pairs.csv"), "--items", str(folder / "items.csv")),
-        *("--live", "--factors", "8", "--k", "5", "--force", "--namespace", SPACE.name),
+        *("--live", "--factors", "8", "--k", "3", "--stored", "4", "--namespace", SPACE.name),
         *("--cache-url", server.url),
     )
     assert done.returncode == 0, done.stderr
@@ -69,6 +69,18 @@ def test_what_somebody_did_lately_speaks_too(worker: Worker) -> None:
     assert found["because"][0]["contribution"] > 0
     worker.did("click", "i1", "u4")
     assert "i1" in [each["item"] for each in why(worker, "u4", "i4")["because"]]
+
+
+def test_a_list_that_is_used_up_is_made_anew_without_what_its_user_had(worker: Worker) -> None:
+    had = {f"i{item}" for item in range(0, 20, 2) if item != 6}
+    for _ in range(5):  # of the four that are stored, and beyond
+        first, *_ = worker.items("/recommendations/u6")
+        assert first not in had
+        worker.did("purchase", first, "u6")
+        had.add(first)
+    answer = worker.get("/recommendations/u6")
+    assert answer["source"] == "personal+recent" and len(answer["recommendations"]) == 3
+    assert not had & {each["item"] for each in answer["recommendations"]}
 
 
 def test_a_user_whose_id_ends_in_why_has_a_list(worker: Worker) -> None:
