@@ -1,7 +1,7 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
 from app.api.routes import is_explorer
-from app.contracts.keys import ADMIN, EVENTS, READ
+from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
 _OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js", "/openapi.yaml", "/docs")
 """For probes, Prometheus (a setting of its own), pages that load the tracker, and readers."""
@@ -19,6 +19,8 @@ def scope_of(method: str, path: str) -> str | None:
         return EVENTS
     if is_explorer(path):
         return ADMIN
+    if path == "/rules" or path.startswith("/rules/"):
+        return RULES
     return READ if method in ("GET", "HEAD", "POST") else ADMIN
 
 
