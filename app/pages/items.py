@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, request
 
-from app.api import sources
+from app.api import rules, sources
 from app.contracts.recommendations import decode_record
 from app.errors import UnknownItem
 from app.pages.shell import asked, asking, bp, document_at, page
@@ -51,6 +51,7 @@ def item() -> Response:
         "generation": generation.manifest.generation,
         "similar": _similar(generation, name),
         "reach": _reach(generation, index),
+        "hidden": name in rules.latest().rules.get("hide", []),
     }
     return page("item.html", told)
 

@@ -28,6 +28,7 @@ from app.settings import Settings
 
 SAID = {
     "deleted": "The user is deleted.",
+    "in-force": "The rules are in force; all workers follow within half a second.",
     "rolled-back": "It is live again; all workers follow within two seconds.",
 }
 """What a page says after a change, by a name in its address."""

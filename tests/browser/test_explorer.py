@@ -33,7 +33,10 @@ PAGES = {
     "items": "items?q=toy",
     "item": f"item?id={FILM[0]}",
     "generations": "generations",
+    "rules": "rules",
     "events": "events",
+    "why": f"why?id={USER}&item=2959",
+    "what if": f"user?id={USER}&drop=1&add=2",
     "problem": "item?id=none",
 }
 
@@ -44,6 +47,7 @@ def api(server: Server) -> Iterator[Api]:
     variables = {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": SPACE.name}
     films = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
     films += ["--preset", "ml-latest", "--live", "--iterations", "4", "--max-drop", "1"]
+    films += ["--filter-columns", "genres"]
     for factors in ("32", "8"):
         done = run_here("refresh", *films, "--factors", factors, variables=variables)
         assert done.returncode == 0, done.stderr
@@ -201,6 +205,66 @@ def test_somebody_is_deleted(page: Page, api: Api) -> None:
     expect(page.get_by_role("status")).to_contain_text("deleted")
     load_until(page, "user?id=100", "The list is popular")
     wait_until(lambda: get(api.url, "/recommendations/100").json()["source"] == "popular")
+
+
+def test_an_item_is_hidden_from_everybody_and_shown_again(page: Page, api: Api) -> None:
+    page.goto(PAGES["user"])
+    page.locator(".card a").first.click()
+    item = urlsplit(page.url).query.removeprefix("id=")
+    assert item in listed(api)
+    page.get_by_role("button", name="Hide it from everybody").click()
+    expect(page.get_by_role("status")).to_contain_text("in force")
+    wait_until(lambda: item not in listed(api))
+    page.goto(PAGES["user"])
+    expect(page.get_by_role("heading", name="of the rules did")).to_be_visible()
+    expect(page.locator("main")).to_contain_text(", hidden")
+    page.screenshot(path=REPORT / "hidden.png", full_page=True)
+    page.goto(f"item?id={item}")
+    page.get_by_role("button", name="Show it again").click()
+    wait_until(lambda: item in listed(api))
+
+
+def test_rules_are_tried_put_in_force_and_rolled_back(page: Page, api: Api) -> None:
+    before = listed(api)
+    page.goto("rules")
+    text = page.get_by_label("Rules as JSON")
+    text.fill('{"defaults": {"filter": ["genres:Western"]}')
+    page.get_by_role("button", name="Try them").click()
+    expect(page.get_by_role("alert")).to_contain_text("JSON")
+    text.fill('{"defaults": {"filter": ["genre:Western"]}}')
+    page.get_by_role("button", name="Try them").click()
+    expect(page.get_by_role("alert")).to_contain_text("genres")
+    text.fill('{"defaults": {"filter": ["genres:Western"]}}')
+    page.get_by_role("button", name="Try them").click()
+    expect(page.get_by_role("status")).to_contain_text("users of the sample")
+    page.screenshot(path=REPORT / "tried.png", full_page=True)
+    assert listed(api) == before
+    page.get_by_label("A note").fill("a week of westerns")
+    page.get_by_role("button", name="Put them in force").click()
+    expect(page.locator("main")).to_contain_text("a week of westerns")
+    wait_until(lambda: not set(listed(api)) & set(before))
+    page.locator("summary", has_text="showed").first.click()
+    page.get_by_role("button", name="in force again").first.click()
+    wait_until(lambda: listed(api) == before)
+
+
+def test_what_would_be_is_shown_in_the_page(page: Page) -> None:
+    page.goto(PAGES["user"])
+    page.get_by_role("checkbox").first.check()
+    page.get_by_label("And with this item").fill("2")
+    page.get_by_role("button", name="Show what changes").click()
+    expect(page.locator("#what-if")).to_contain_text("Would enter")
+    assert page.url.endswith(PAGES["user"]), "nothing was loaded but a part of the page"
+
+
+def test_why_is_told_in_the_page_and_on_one_of_its_own(page: Page) -> None:
+    page.goto(PAGES["user"])
+    page.get_by_role("link", name="Why?").first.click()
+    expect(page.locator(".why")).to_contain_text("add most to its score")
+    assert page.url.endswith(PAGES["user"])
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Why?").first.click(modifiers=["Control"])
+    expect(opened.value.get_by_role("heading", level=1)).to_contain_text(f"for {USER}")
 
 
 def test_another_site_changes_nothing(chromium: Any, api: Api) -> None:

@@ -15,8 +15,8 @@ from app.contracts.columns import column_part
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
-from app.contracts.rules import rules_key
 from app.contracts.refreshes import refreshes_key
+from app.contracts.rules import rules_key
 from app.http.factory import create_app
 from app.http.keys.scopes import scope_of
 from app.settings import Settings, variable

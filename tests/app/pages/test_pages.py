@@ -33,6 +33,7 @@ PAGES = (
     "/explorer/item?id=i9",
     "/explorer/generations",
     f"/explorer/compare?a={OLD}&b={NEW}",
+    "/explorer/rules",
     "/explorer/events",
 )
 
