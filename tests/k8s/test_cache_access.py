@@ -284,13 +284,14 @@ def test_the_rights_of_the_readme_are_those_that_the_explorer_needs(tmp_path: Pa
         settings = {"auth": "proxy", "events": "true", "explorer": "true", "workers": "1"}
         with Api(cache.url("api"), SHOP.name, **settings) as api:
             wait_until(partial(_is_ready, api))
-            for path in ("", "users", "user?id=u1", "item?id=i1", "generations", "events"):
+            for path in ("", "users", "user?id=u1", "item?id=i1", "generations", "rules", "events"):
                 assert get(api.url, f"/explorer/{path}").status == 200, path
             two = "a=20260101T000000Z-0001&b=20260102T000000Z-0002"
             assert get(api.url, f"/explorer/compare?{two}").status == 200
             where = "/explorer/rollback?generation=20260101T000000Z-0001"
             own = {"Sec-Fetch-Site": "same-origin"}
-            assert send(api.url, "POST", where, None, own).status == 303
+            for each in (where, "/explorer/hide?id=i1", "/explorer/unhide?id=i1"):
+                assert send(api.url, "POST", each, None, own).status == 303
         assert tester.get(SHOP.live) == b"20260101T000000Z-0001"
         assert denied(cache, tester) == set()
         for right in re.findall(r"\+[a-z]+", line):
