@@ -18,7 +18,7 @@ from app.recommendations.near_cache import Remembered
 from app.recommendations.why import why as reasons
 
 SHOWN = 20
-MOST_REASONS = 10
+MOST_REASONS = 5
 
 
 def remembered(generation: Generation, user: str) -> Remembered | None:

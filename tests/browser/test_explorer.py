@@ -22,6 +22,7 @@ from tests.servers import Api, Server, run_here, wait_until
 SPACE = Namespace("explored")
 REPORT = Path(__file__).parents[2] / "browser-report"
 USER = "15"
+PICTURED = "1"
 FILM = ("1", "Toy Story (1995)")
 JSON = {"Content-Type": "application/json"}
 PHONE = {"width": 390, "height": 844}
@@ -131,10 +132,10 @@ def test_a_page_has_no_barrier_and_fits_a_phone(page: Page, name: str, scheme: A
 
 
 def test_the_picture_of_the_readme_is_made(page: Page, api: Api) -> None:
-    clicked = {"type": "click", "user": USER, "item": listed(api)[0]}
+    clicked = {"type": "click", "user": PICTURED, "item": listed(api, PICTURED)[0]}
     assert send(api.url, "POST", "/events", json.dumps(clicked), JSON).status == 202
     page.set_viewport_size({"width": 960, "height": 760})
-    load_until(page, PAGES["user"], "personal+recent")
+    load_until(page, f"user?id={PICTURED}", "personal+recent")
     page.get_by_role("link", name="Why?").first.click()
     expect(page.locator(".why")).to_be_visible()
     page.screenshot(path=REPORT / "picture.png")

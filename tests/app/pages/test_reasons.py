@@ -108,7 +108,10 @@ def test_why_names_the_items_that_add_most(asked: FlaskClient) -> None:
     assert {each["item"] for each in found["because"]} <= {f"a{n}" for n in range(8)}
     added = [each["contribution"] for each in found["because"]]
     assert added == sorted(added, reverse=True) and added[0] > 0
-    assert sum(each["share"] for each in found["because"]) == pytest.approx(found["covered"])
+    assert len(added) == 5 and sum(added) == pytest.approx(
+        found["score"] * sum(each["share"] for each in found["because"])
+    )
+    assert 0.8 < found["covered"] < 1.2
     assert "add most to its score" in asked.get("/explorer/why?id=u0&item=a9").text
     nobody = told(asked, "/explorer/why?id=nobody&item=a9")
     assert nobody["because"] == []
