@@ -4,13 +4,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.refreshes import MAX_REASON, REFRESH, ROLLBACK, Refresh
 from batch.command.options import CacheOptions
 from batch.errors import DISK_TROUBLE, CacheUnavailable, LarderError, Terminal, Transient
-from batch.generations.connect import Client, connect
-from batch.generations.history import note
 
 log = logging.getLogger("larder.cache")
 
@@ -52,7 +51,7 @@ def noted(cache: CacheOptions, refresh: Callable[[], str]) -> None:
     end("", 0, generation)
 
 
-def note_rollback(client: Client, cache: CacheOptions, generation: str) -> None:
+def note_rollback(client: Any, cache: CacheOptions, generation: str) -> None:
     """Note down that somebody has rolled back by a command."""
     now = datetime.now(UTC)
     _note(client, cache, _record(now, 0.0, 0, "by larder rollback", generation, ROLLBACK))
@@ -65,8 +64,11 @@ def _record(
     return Refresh(at, seconds, code, reason[:MAX_REASON], generation, kind)
 
 
-def _note(client: Client | None, cache: CacheOptions, record: Refresh) -> None:
+def _note(client: Any, cache: CacheOptions, record: Refresh) -> None:
     """The run has ended as it has, whether or not the cache takes this."""
+    from batch.generations.connect import connect  # here, for --help to be quick
+    from batch.generations.history import note
+
     try:
         note(client or connect(cache.url), cache.namespace.name, record)
     except LarderError as error:
