@@ -121,7 +121,7 @@ def test_a_header_named_script_name_changes_nothing(url: str) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_the_largest_size_is_taken(url: str, chunked: bool) -> None:
-    body = b'{"users":["u1"]}'.ljust(131_072)
+    body = b'{"users":["u1"]}'.ljust(524_288)
     answer = send(url, "POST", "/recommendations", iter([body]) if chunked else body, JSON)
     assert answer.status == 200
 
