@@ -7,14 +7,20 @@
     |-- ScopeMissing       403
     |-- UnknownUser        404
     |-- UnknownItem        404
+    |-- UnknownGeneration  404
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- EventsOff          404
     |-- DocsOff            404
     |-- ForeignPage        403
+    |-- Overtaken          409
     |-- TooLarge           413
     |-- TooManyRequests    429
     |-- DeletionForbidden  403
+    |-- RulesForbidden     403
+    |-- UnknownVersion     404
+    |-- RulesTaken         409
+    |-- RulesChanged       412
     |-- NothingPublished   503
     |-- CacheUnavailable   503
     |-- EventsUnavailable  503
@@ -72,11 +78,25 @@ class UnknownItem(ServingError):
     title = "Unknown item"
 
 
+class UnknownGeneration(ServingError):
+    """There is no such generation to look at or to roll back to."""
+
+    status = 404
+    title = "Unknown generation"
+
+
 class NoSimilarItems(ServingError):
     """The live generation was published without similar items."""
 
     status = 404
     title = "No similar items"
+
+
+class NoReasons(ServingError):
+    """The live generation cannot tell why an item is in a list."""
+
+    status = 404
+    title = "No reasons"
 
 
 class SampleForbidden(ServingError):
@@ -107,6 +127,13 @@ class ForeignPage(ServingError):
     title = "Foreign page"
 
 
+class Overtaken(ServingError):
+    """Somebody else changed the same thing first; whoever asked must look again."""
+
+    status = 409
+    title = "Overtaken"
+
+
 class TooLarge(ServingError):
     """The body is longer than the API takes."""
 
@@ -133,6 +160,34 @@ class DeletionForbidden(ServingError):
 
     status = 403
     title = "No deletion"
+
+
+class RulesForbidden(ServingError):
+    """This deployment changes no rules over HTTP."""
+
+    status = 403
+    title = "No change of rules"
+
+
+class UnknownVersion(ServingError):
+    """There is no such version of the rules, or it is not kept any more."""
+
+    status = 404
+    title = "Unknown version"
+
+
+class RulesTaken(ServingError):
+    """Another writer put rules in force at the same moment."""
+
+    status = 409
+    title = "Rules taken"
+
+
+class RulesChanged(ServingError):
+    """The rules in force are not those that the caller has seen."""
+
+    status = 412
+    title = "Rules changed"
 
 
 class NothingPublished(ServingError):

