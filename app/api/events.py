@@ -6,7 +6,7 @@ import time
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from app.api import sources
+from app.api import freshness, sources
 from app.api.parameters import only
 from app.errors import EventsOff, ForeignPage
 from app.events.intake import Intake, parse, take_in, unpack
@@ -19,12 +19,17 @@ KINDS = (
     "application/cloudevents-batch+json",
 )
 
+FAILED = "larder.failed"
+"""Where ``Direct`` leaves what went wrong for the route to raise: to try again may write twice."""
+
 bp = Blueprint("events", __name__)
 
 
 @bp.post("/events")
 def add() -> Response:
     """Take up to 500 events: what users click, buy, hide and were shown."""
+    if failed := request.environ.get(FAILED):
+        raise failed
     return _answer(_write(), 202)
 
 
@@ -40,26 +45,34 @@ def batch() -> Response:
     return _answer(_write(), 200)  # RudderStack's takes every other status for a failure
 
 
-def _write() -> Intake:
-    into = stream()
-    only(request.args, ())
-    _check_origin()
+def write(into: Stream, body: bytes) -> Intake:
+    """Have the events of a body acknowledged. Raises BadParameter, EventsUnavailable."""
     now_ms = time.time_ns() // 1_000_000
-    intake = take_in(parse(_body()), now_ms)
+    intake = take_in(parse(body), now_ms)
     if intake.events:
         into.add(intake.events, now_ms)
     return intake
 
 
-def _answer(intake: Intake, status: int) -> Response:
+def as_json(intake: Intake) -> bytes:
+    """What became of the entries of a body, as it is answered."""
     told = {
         "accepted": intake.accepted,
         "ignored": intake.ignored,
         "rejected": [{"index": index, "detail": detail} for index, detail in intake.rejected],
     }
-    response = Response(json.dumps(told), status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json.dumps(told).encode()
+
+
+def _write() -> Intake:
+    into = stream()
+    only(request.args, ())
+    _check_origin()
+    return write(into, _body())
+
+
+def _answer(intake: Intake, status: int) -> Response:
+    return Response(as_json(intake), status, headers=freshness.headers(None, 0))
 
 
 def stream() -> Stream:
