@@ -15,6 +15,10 @@
     |-- TooLarge           413
     |-- TooManyRequests    429
     |-- DeletionForbidden  403
+    |-- RulesForbidden     403
+    |-- UnknownVersion     404
+    |-- RulesTaken         409
+    |-- RulesChanged       412
     |-- NothingPublished   503
     |-- CacheUnavailable   503
     |-- EventsUnavailable  503
@@ -79,6 +83,13 @@ class NoSimilarItems(ServingError):
     title = "No similar items"
 
 
+class NoReasons(ServingError):
+    """The live generation cannot tell why an item is in a list."""
+
+    status = 404
+    title = "No reasons"
+
+
 class SampleForbidden(ServingError):
     """This deployment gives no user ids away."""
 
@@ -133,6 +144,34 @@ class DeletionForbidden(ServingError):
 
     status = 403
     title = "No deletion"
+
+
+class RulesForbidden(ServingError):
+    """This deployment changes no rules over HTTP."""
+
+    status = 403
+    title = "No change of rules"
+
+
+class UnknownVersion(ServingError):
+    """There is no such version of the rules, or it is not kept any more."""
+
+    status = 404
+    title = "Unknown version"
+
+
+class RulesTaken(ServingError):
+    """Another writer put rules in force at the same moment."""
+
+    status = 409
+    title = "Rules taken"
+
+
+class RulesChanged(ServingError):
+    """The rules in force are not those that the caller has seen."""
+
+    status = 412
+    title = "Rules changed"
 
 
 class NothingPublished(ServingError):

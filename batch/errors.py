@@ -9,7 +9,8 @@ LarderError
 |   |-- OutOfMemory              Spark was given too little of it
 |   |-- Overtaken                another process moved the pointer first
 |   |-- UnknownGeneration        there is no such generation to point at
-|   `-- UnknownKey               there is no such key to revoke
+|   |-- UnknownKey               there is no such key to revoke
+|   `-- UnknownVersion           there is no such version of the rules
 `-- Transient (exit 75)          cache, cluster or disk cannot take it now: retry
     |-- CacheUnavailable         away, refused, timed out, or out of memory
     |-- ClusterUnavailable       no Spark master answers, or it gave the run up
@@ -66,6 +67,10 @@ class UnknownGeneration(Terminal):
 
 class UnknownKey(Terminal):
     """There is no such key to revoke."""
+
+
+class UnknownVersion(Terminal):
+    """There is no such version of the rules, or it is not kept any more."""
 
 
 class Transient(LarderError):

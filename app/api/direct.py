@@ -40,9 +40,7 @@ class Direct:
             return self._take(environ, start_response, self._stream)
         return self._flask(environ, start_response)
 
-    def _list(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
+    def _list(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         try:
             user = environ["PATH_INFO"][len(PREFIX) :].encode("latin-1").decode()
             generation = self._watcher.live()

@@ -5,8 +5,14 @@ from collections.abc import Iterable
 from flask import request
 from werkzeug.datastructures import MultiDict
 
+from app.contracts.filters import BadFilter, parse
 from app.contracts.recommendations import MAX_ID_BYTES
 from app.errors import BadParameter
+from app.recommendations.generation import Generation
+from app.recommendations.rules.in_force import Clauses
+
+FILTER = "filter"
+"""The one parameter that may come several times."""
 
 
 def only(given: Iterable[str], known: tuple[str, ...], what: str = "parameter") -> None:
@@ -15,7 +21,7 @@ def only(given: Iterable[str], known: tuple[str, ...], what: str = "parameter") 
         if name not in known:
             there = f"it takes {', '.join(known)}" if known else "it takes none"
             raise BadParameter(f"unknown {what} {name[:40]!r}: {there}")
-        if isinstance(given, MultiDict) and len(given.getlist(name)) > 1:
+        if name != FILTER and isinstance(given, MultiDict) and len(given.getlist(name)) > 1:
             raise BadParameter(f"{name} is given more than once: give it once")
 
 
@@ -42,6 +48,22 @@ def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     if value in choices:
         return str(value)
     raise BadParameter(f"{name} must be {' or '.join(choices)}, not {str(value)[:40]!r}")
+
+
+def clauses(generation: Generation, asked: object) -> Clauses:
+    """A filter as a list of texts, or as JSON; None for no filter."""
+    if asked is None or asked == []:
+        return ()
+    if generation.manifest.columns and generation.columns is None:
+        raise BadParameter("filters need numpy here: pip install '.[live]' in Larder's folder")
+    rules = generation.rules
+    try:
+        found = parse(asked, rules.named if rules else {})
+        for clause in found:
+            clause.check(rules.types if rules else {})
+    except (BadFilter, RecursionError) as error:
+        raise BadParameter(f"filter: {error}") from error
+    return found
 
 
 def path_identifier(name: str, value: str) -> str:

@@ -6,9 +6,20 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import freshness, sources
-from app.api.parameters import choice, identifier, length, only, path_identifier
-from app.errors import BadParameter, EventsOff
-from app.recommendations.answer import FALLBACKS, LiveAnswers
+from app.api.parameters import (
+    FILTER,
+    choice,
+    clauses,
+    identifier,
+    length,
+    number,
+    only,
+    path_identifier,
+)
+from app.errors import BadParameter, CacheUnavailable, EventsOff
+from app.recommendations.answer import FALLBACKS, LiveAnswers, tagged
+from app.recommendations.generation import quoted
+from app.recommendations.why import why
 
 MAX_USERS = 100
 MAX_ENTRIES = 10_000
@@ -17,7 +28,10 @@ MAX_ENTRIES = 10_000
 MAX_ITEMS = 20
 """Of somebody of whom nothing else is known."""
 
-PARAMETERS = ("n", "fallback")
+REASONS, MAX_REASONS = 10, 100
+"""How many of a user's items are named for one in the list."""
+
+PARAMETERS = ("n", "fallback", FILTER)
 
 bp = Blueprint("recommendations", __name__)
 
@@ -31,10 +45,45 @@ def one(user: str) -> Response:
     only(asked, PARAMETERS)
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
+    wanted = clauses(generation, request.args.getlist(FILTER)) if asked else ()
     answers = sources().answers
-    if fallback == "popular" and answers.are_constant and freshness.matches(generation.etag):
-        return freshness.not_modified(generation.etag)
-    return freshness.answer(*answers.one(generation, user, n, fallback))
+    if fallback == "popular" and answers.are_constant:
+        etag = tagged(generation.etag, generation.order(answers.now, wanted))
+        if freshness.matches(etag):
+            return freshness.not_modified(etag)
+    return freshness.answer(*answers.one(generation, user, n, fallback, wanted))
+
+
+@bp.get("/recommendations/<id:user>/why")
+def because(user: str) -> Response:
+    """What of a user speaks for an item, the strongest first.
+
+    A user's id may end in ``/why`` as well: who asks for a list names no item.
+    """
+    if "item" not in request.args:
+        return one(f"{user}/why")
+    generation = sources().watcher.live()
+    path_identifier("user", user)
+    only(request.args, ("item", "n"))
+    item = identifier("item", request.args["item"])
+    n = number("n", request.args.get("n"), REASONS, 1, MAX_REASONS)
+    (found,), lost = sources().lookup.users(generation, [user])
+    if lost:
+        raise CacheUnavailable(f"nobody can tell now what is known of user {user!r}")
+    reasons = why(generation, found, item)
+    body = b'{"user":%s,"generation":"%s","item":%s,"score":%.4g,"covered":%.4g,"because":[%s]}' % (
+        quoted(user),
+        generation.manifest.generation.encode(),
+        quoted(item),
+        reasons.score,
+        reasons.covered,
+        b",".join(
+            b'%s,"contribution":%.4g,"share":%.4g}'
+            % (generation.opening(each), added, added / reasons.score if reasons.score else 0)
+            for each, added in reasons.because[:n]
+        ),
+    )
+    return freshness.answer(body, None)
 
 
 @bp.get("/recommendations")
@@ -50,17 +99,18 @@ def visitor() -> Response:
             "name a user, as in GET /recommendations/<user>: lists of sessions and items need "
             "LARDER_EVENTS=true"
         )
+    wanted = clauses(generation, request.args.getlist(FILTER))
     session, items = request.args.get("session"), request.args.get("items")
     if (session is None) == (items is None):
         raise BadParameter("give either session or items, or a user in the path")
     if items is None:
         return freshness.answer(
-            *answers.session(generation, identifier("session", session), n, fallback)
+            *answers.session(generation, identifier("session", session), n, fallback, wanted)
         )
     named = [identifier("items", item) for item in items.split(",")]
     if len(named) > MAX_ITEMS:
         raise BadParameter(f"items must be 1 to {MAX_ITEMS} ids, not {len(named)}")
-    return freshness.answer(*answers.items(generation, named, n, fallback))
+    return freshness.answer(*answers.items(generation, named, n, fallback, wanted))
 
 
 @bp.post("/recommendations")
@@ -72,6 +122,7 @@ def many() -> Response:
     only(asked, ("users", *PARAMETERS), "member")
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
+    wanted = clauses(generation, asked.get(FILTER))
     users = asked.get("users")
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
         raise BadParameter(f"users must be a list of 1 to {MAX_USERS} user ids")
@@ -81,7 +132,7 @@ def many() -> Response:
             f"users x n must be at most {MAX_ENTRIES}, not {len(users)} x {n}: ask for fewer users "
             f"or a smaller n"
         )
-    answers = sources().answers.many(generation, users, n, fallback)
+    answers = sources().answers.many(generation, users, n, fallback, wanted)
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),
         b",".join(answers),

@@ -19,9 +19,9 @@ from typing import Self
 
 from app.contracts.generations import SCHEMA, BrokenRecord
 
-READ, EVENTS, ADMIN = "read", "events", "admin"
-SCOPES = (READ, EVENTS, ADMIN)
-"""What a key may do: ask for lists, send events (so it may stand in a web page), or all."""
+READ, EVENTS, RULES, ADMIN = "read", "events", "rules", "admin"
+SCOPES = (READ, EVENTS, RULES, ADMIN)
+"""What a key may do: ask for lists, send events (so it may stand in a web page), rules, or all."""
 
 ON, OFF, PROXY = "on", "off", "proxy"
 MODES = (OFF, ON, PROXY)

@@ -36,6 +36,8 @@ BATCH = frozenset(
         "LARDER_AFTER",
         "LARDER_ALPHA",
         "LARDER_ALS",
+        "LARDER_API",
+        "LARDER_API_KEY",
         "LARDER_AUTH",
         "LARDER_BIND",
         "LARDER_CACHE_URL",

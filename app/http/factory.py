@@ -17,6 +17,7 @@ from app.api import (
     items,
     openapi,
     recommendations,
+    rules,
     tracker,
     users,
 )
@@ -181,7 +182,17 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     app.extensions["larder"] = sources
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    for module in (index, recommendations, items, users, generation, health, events, tracker):
+    for module in (
+        index,
+        recommendations,
+        items,
+        users,
+        generation,
+        health,
+        events,
+        rules,
+        tracker,
+    ):
         app.register_blueprint(module.bp)
     app.register_blueprint(openapi.bp)
     problems.register(app)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.http.workers import Worker
 
-FILES = {"counter": 128 * 1024, "histogram": 64 * 1024, "gauge_livemin": 4096}
+FILES = {"counter": 192 * 1024, "histogram": 64 * 1024, "gauge_livemin": 4096}
 """The files of a worker, as the library names them, and bytes for all that they may ever hold."""
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"

@@ -1,14 +1,19 @@
 """Which list a user gets, decided here for every way of asking."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import decode_record
 from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
 from app.recommendations.near_cache import Remembered
+from app.recommendations.ruled import ruled
+from app.recommendations.rules.in_force import Clauses
+from app.recommendations.rules.ranking import Order
 from app.recommendations.watcher import Listener
 
 FALLBACKS = ("popular", "none")
@@ -26,14 +31,28 @@ class Answers:
 
     are_constant = True
 
-    def __init__(self, lookup: Lookup, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        listener: Listener | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._lookup = lookup
         self._listener = listener
+        self.now = now
+        """Seconds since 1970."""
 
     def one(
-        self, generation: Generation, user: str, n: int | None = None, fallback: str = FALLBACKS[0]
+        self,
+        generation: Generation,
+        user: str,
+        n: int | None = None,
+        fallback: str = FALLBACKS[0],
+        asked: Clauses = (),
     ) -> tuple[bytes, str | None]:
         """The answer of n items, or of the whole list, and its ETag; None when it is degraded.
+
+        asked: a filter that has been checked against the generation.
 
         Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell,
         BrokenRecord.
@@ -45,34 +64,48 @@ class Answers:
         source, remembered = _choose(generation, found, fallback)
         if source == "none":
             raise _nobody("user", user, degraded)
+        order = generation.order(self.now, asked)
         n = n or generation.manifest.k
-        body = _answer(generation, _user(user), source, remembered, n, degraded)
-        return body, None if degraded else self._lookup.etag(generation, found)
+        body = _answer(generation, _user(user), source, remembered, n, degraded, order, fallback)
+        return body, None if degraded else tagged(self._lookup.etag(generation, found), order)
 
     def many(
-        self, generation: Generation, users: Sequence[str], n: int, fallback: str
+        self,
+        generation: Generation,
+        users: Sequence[str],
+        n: int,
+        fallback: str,
+        asked: Clauses = (),
     ) -> list[bytes]:
         """Each user's answer; that of a stranger without fallback has an empty list.
 
         A record that is broken spoils the answer of no other user.
         """
         lists, degraded = self._lookup.users(generation, users)
+        order = generation.order(self.now, asked)
         broken: dict[str, str] = {}
         answers = []
         for user, found in zip(users, lists, strict=True):
-            source, remembered = _choose(generation, found, fallback)
+            who, asked_for = _user(user), (order, fallback)
+            chosen = _choose(generation, found, fallback)
             try:
-                answer = _answer(generation, _user(user), source, remembered, n, user in degraded)
+                answer = _answer(generation, who, *chosen, n, user in degraded, *asked_for)
             except BrokenRecord as error:
                 broken[user] = str(error)
-                source, remembered = _choose(generation, None, fallback)
-                answer = _answer(generation, _user(user), source, remembered, n, True)
+                chosen = _choose(generation, None, fallback)
+                answer = _answer(generation, who, *chosen, n, True, *asked_for)
             answers.append(answer)
         for user, problem in broken.items():
             log.error("broken record of user %r: %s", user, problem)
         if broken or degraded:
             self._tell()
         return answers
+
+    def lists(self, generation: Generation, users: Sequence[str]) -> list[list[int]]:
+        """Each user's list, under the rules of this generation. Raises BrokenRecord."""
+        order = generation.order(self.now)
+        found, _ = self._lookup.users(generation, users)
+        return [_items(generation, *_choose(generation, each, "popular"), order) for each in found]
 
     def _tell(self) -> None:
         """One more answer, or batch of answers, was made without the cache."""
@@ -85,12 +118,17 @@ class LiveAnswers(Answers):
 
     are_constant = False
 
-    def __init__(self, lookup: LiveLookup, listener: Listener | None = None) -> None:
-        super().__init__(lookup, listener)
+    def __init__(
+        self,
+        lookup: LiveLookup,
+        listener: Listener | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(lookup, listener, now)
         self._live = lookup
 
     def session(
-        self, generation: Generation, session: str, n: int, fallback: str
+        self, generation: Generation, session: str, n: int, fallback: str, asked: Clauses = ()
     ) -> tuple[bytes, str | None]:
         """As ``one``, for a visitor of whom only the session is known."""
         found, degraded = self._live.session(generation, session)
@@ -100,11 +138,17 @@ class LiveAnswers(Answers):
         if source == "none":
             raise _nobody("session", session, degraded)
         who = b'"session":' + quoted(session)
-        body = _answer(generation, who, source, remembered, n, degraded)
-        return body, None if degraded else self._live.etag(generation, found)
+        order = generation.order(self.now, asked)
+        body = _answer(generation, who, source, remembered, n, degraded, order, fallback)
+        return body, None if degraded else tagged(self._live.etag(generation, found), order)
 
     def items(
-        self, generation: Generation, items: Sequence[str], n: int, fallback: str
+        self,
+        generation: Generation,
+        items: Sequence[str],
+        n: int,
+        fallback: str,
+        asked: Clauses = (),
     ) -> tuple[bytes, str | None]:
         """As ``one``, for somebody of whom only these items are known."""
         found, degraded = self._live.items(generation, items)
@@ -114,8 +158,15 @@ class LiveAnswers(Answers):
         if source == "none":
             raise _nobody("items", ",".join(items)[:200], degraded)
         who = b'"items":[%s]' % b",".join(map(quoted, items))
-        etag = None if degraded else f"{generation.etag}-{generation.follows}"
-        return _answer(generation, who, source, remembered, n, degraded), etag
+        order = generation.order(self.now, asked)
+        body = _answer(generation, who, source, remembered, n, degraded, order, fallback)
+        etag = f"{generation.etag}-{generation.follows}"
+        return body, None if degraded else tagged(etag, order)
+
+
+def tagged(etag: str, order: Order | None) -> str:
+    """The tag of an answer to which rules or a filter were applied."""
+    return etag if order is None else f"{etag}-{order.tag}"
 
 
 def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
@@ -152,6 +203,19 @@ def _user(user: str) -> bytes:
     return b'"user":' + quoted(user)
 
 
+def _items(
+    generation: Generation, source: str, remembered: Remembered | None, order: Order | None
+) -> list[int]:
+    """The indices of the items of a list. Raises BrokenRecord."""
+    if remembered is None:
+        return []
+    if order is not None:
+        remembered = ruled(generation, order, remembered, source, "popular")
+    own = remembered.own
+    entries = decode_record(remembered.record) if own is None else own
+    return [item for item, _ in entries[: generation.manifest.k]]
+
+
 def _answer(
     generation: Generation,
     who: bytes,
@@ -159,11 +223,19 @@ def _answer(
     remembered: Remembered | None,
     n: int,
     degraded: bool,
+    order: Order | None,
+    fallback: str,
 ) -> bytes:
+    end = b',"degraded":true' if degraded else b""
+    if order is not None and remembered is not None:
+        remembered = ruled(generation, order, remembered, source, fallback)
+        source = remembered.source
+        if len(remembered.own or ()) < n:
+            end = b',"complete":false' + end
     return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
         who,
         generation.manifest.generation.encode(),
         source.encode(),
         b"[]" if remembered is None else generation.render(remembered, n),
-        b',"degraded":true' if degraded else b"",
+        end,
     )

@@ -4,15 +4,19 @@ A user's record comes from the cache, one round trip each. All else is here: the
 as the bytes that go on the wire, and the popular list.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Protocol
 
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record, follows
+from app.contracts.rules import Version
 from app.recommendations.documents import Finding, Opening
 from app.recommendations.near_cache import Entries, NearCache, Remembered
+from app.recommendations.rules.in_force import Clauses, InForce
+from app.recommendations.rules.ranking import Order
 
 if TYPE_CHECKING:  # it imports numpy, which need not be there
     from app.recommendations.columns import Columns
@@ -41,14 +45,33 @@ class Model(Protocol):
     def first(self, weights: Mapping[int, float], without: Collection[int], n: int) -> Entries:
         """The best n of all items for a newcomer of whom only events of those weights are known."""
 
+    def over(
+        self,
+        vector: bytes,
+        weights: Mapping[int, float],
+        allowed: bytes | None,
+        without: Collection[int],
+        n: int,
+    ) -> Entries:
+        """The best n of the items that are allowed, see ``model.Model``."""
+
+    def score(self, vector: bytes, weights: Mapping[int, float], item: int) -> float:
+        """That of one item, for a user as in ``over``."""
+
+    def why(self, weights: Mapping[int, float], item: int) -> Entries:
+        """What each of these items adds to the score of another, the most first."""
+
+    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
+        """The best n by their scores (strength 0), by variety (1), or by both."""
+
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
-    find: see ``Documents``. model: None where what users do moves no vectors, columns: where nobody
-    can filter: the generation has none, or numpy is not installed. deletion: a text that changes
-    when a user is taken out of it, which is the one way in which lists change.
+    find: see ``Documents``. model, columns: None where they or numpy are missing. deletion: a text
+    that changes when a user is taken out of it, which is the one way in which lists change. rules:
+    those of the namespace; None before they are known.
     """
 
     manifest: Manifest
@@ -59,6 +82,23 @@ class Generation:
     model: Model | None = None
     columns: "Columns | None" = None
     deletion: str = ""
+    rules: InForce | None = None
+
+    def under(self, version: Version) -> "Generation":
+        """The same under that version of the rules."""
+        items = self.manifest.items
+        return replace(self, rules=InForce(version, items, self.find, self.columns, self.model))
+
+    def order(self, now: Callable[[], float], asked: Clauses = ()) -> Order | None:
+        """What is in force now (seconds since 1970) for who asks for such a filter."""
+        rules = self.rules
+        if rules is None or not (asked or rules.acts):
+            return None
+        return rules.at(now(), asked)
+
+    def id_of(self, item: int) -> str:
+        """The id of the item of an index. Raises BrokenRecord."""
+        return str(json.loads(self.opening(item) + b"}")["item"])
 
     @property
     def etag(self) -> str:

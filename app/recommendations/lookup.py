@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 
 from app.cache.connect import CACHE_ERRORS, Client, is_away, no_answer
-from app.contracts.recommendations import Place, decode_sample, split_value, unmark
+from app.contracts.recommendations import Manifest, Place, decode_sample, split_value, unmark
 from app.errors import CacheUnavailable
 from app.recommendations.buckets import Asked, Found, fetch
 from app.recommendations.generation import Generation
@@ -57,7 +57,7 @@ class Lookup:
 
     def sample(self, generation: Generation) -> list[str]:
         """Up to 1,000 of the generation's users. Raises CacheUnavailable or BrokenRecord."""
-        with self._asking() as client:
+        with self.asking() as client:
             found: bytes | None = client.get(self._namespace.sample(generation.manifest.generation))
         if found is None:
             raise CacheUnavailable("the cache has lost the sample of the users")
@@ -76,8 +76,7 @@ class Lookup:
         records, lost = self._ask(list(places.values()))
         for user, place in places.items():
             if (value := records.get(place)) is not None:
-                record, *_ = split_value(value, manifest.factors, manifest.history)
-                found[user] = remembered = Remembered(*unmark(record))
+                found[user] = remembered = stored(manifest, value)
                 generation.near.put(user, remembered, generation.near.ticket())
         return {user for user, place in places.items() if place[0] in lost} if lost else set()
 
@@ -88,12 +87,12 @@ class Lookup:
         and says nothing of who was in it. Raises CacheUnavailable.
         """
         asked = by_bucket(places)
-        with self._asking() as client:
+        with self.asking() as client:
             found = fetch(client, asked)
         return records_of(asked, found), {key for key, values in found.items() if values is None}
 
     @contextmanager
-    def _asking(self) -> Iterator[Client]:
+    def asking(self) -> Iterator[Client]:
         """Lend the watcher's client and translate its errors.
 
         When nobody answers, the watcher is told. An answer that is an error, or one lost node of a
@@ -106,6 +105,13 @@ class Lookup:
             if is_away(client, error):
                 self._watcher.lost(error)
             raise CacheUnavailable(no_answer(error)) from error
+
+
+def stored(manifest: Manifest, value: bytes) -> Remembered:
+    """What the cache holds of a user. Raises BrokenRecord."""
+    record, vector, history = split_value(value, manifest.factors, manifest.history)
+    record, popular = unmark(record)
+    return Remembered(record, popular, vector=b"" if popular else vector, history=history)
 
 
 def by_bucket(places: Iterable[Place]) -> dict[str, list[bytes]]:

@@ -23,6 +23,7 @@ _FIRST_BLOCK = 512
 _ROUNDING = 1 + 1e-5
 _SHORTEST = 1e-30
 """The length of a vector without one, so that it divides."""
+_TINY = 1e-9
 _SCALE = struct.Struct("<f")
 
 
@@ -42,8 +43,7 @@ class Model:
 
     def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
         """These items in the order of the user's vector as events of those weights move it."""
-        (scale,) = _SCALE.unpack_from(vector)
-        start = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
+        start = self._start(vector)
         at = np.array(items, np.int64)
         scores = self._rows[self._places[at]] @ self._moved(start, weights)
         order = np.argsort(-scores, kind="stable")
@@ -54,6 +54,10 @@ class Model:
         vector = self._moved(self._newcomer, weights)
         rows, scores = self._best(vector, self._places[list(without)], n)
         return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
+
+    def score(self, vector: bytes, weights: Mapping[int, float], item: int) -> float:
+        """That of one item, for a user as in ``over``."""
+        return float(self._rows[self._places[item]] @ self._taste(vector, weights))
 
     def why(self, weights: Mapping[int, float], item: int) -> list[tuple[int, float]]:
         """What each of these items adds to the score of another, the most first.
@@ -66,40 +70,97 @@ class Model:
             return []
         factors = self._rows[self._places[list(weights)]]
         confidences = self._confidences(weights)
-        seen = self._solved(factors, confidences, self._matrix @ self._rows[self._places[item]])
+        wanted = self._matrix @ self._rows[self._places[item]]
+        seen = _solved(factors, factors @ self._matrix, confidences, wanted)
         added = (confidences * (factors @ seen)).tolist()
         return sorted(zip(weights, added, strict=True), key=lambda each: -each[1])
+
+    def over(
+        self,
+        vector: bytes,
+        weights: Mapping[int, float],
+        allowed: bytes | None,
+        without: Collection[int],
+        n: int,
+    ) -> Entries:
+        """The best n of the items that are allowed, for a user whose vector those events move.
+
+        vector: empty for whom nobody knows. allowed: a byte an item, 0 or 1; None for all.
+        """
+        moved = self._taste(vector, weights)
+        gone = self._places[list(without)]
+        among = None
+        if allowed is not None:
+            among = np.flatnonzero(np.frombuffer(allowed, np.bool_)[self._items])
+        rows, scores = self._best(moved, gone, n, among)
+        return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
+
+    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
+        """The best n by maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+
+        strength: 0 by the scores alone, of which the lowest counts as 0 and the highest as 1; 1 by
+        the cosine to the nearest of those before alone.
+        """
+        if len(entries) < 2:
+            return entries
+        items, given = zip(*entries, strict=True)
+        scores = np.array(given, np.float32)
+        scores = (scores - scores.min()) / max(float(np.ptp(scores)), _TINY)
+        rows = self._rows[self._places[list(items)]]
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY)
+        nearest = np.zeros(len(rows), np.float32)
+        chosen: list[int] = []
+        for _ in range(min(n, len(rows))):
+            worth = (1 - strength) * scores - strength * nearest
+            worth[chosen] = -np.inf
+            best = int(worth.argmax())
+            cosines = rows @ rows[best]
+            nearest = np.maximum(nearest, cosines) if chosen else cosines
+            chosen.append(best)
+        return [entries[each] for each in chosen]
+
+    def _taste(self, vector: bytes, weights: Mapping[int, float]) -> Floats:
+        start = self._start(vector) if vector else self._newcomer
+        return self._moved(start, weights) if weights else start
+
+    def _start(self, vector: bytes) -> Floats:
+        (scale,) = _SCALE.unpack_from(vector)
+        start: Floats = np.frombuffer(vector, np.int8, offset=_SCALE.size) * np.float32(scale)
+        return start
 
     def _moved(self, start: Floats, weights: Mapping[int, float]) -> Floats:
         factors = self._rows[self._places[list(weights)]]
         confidences = self._confidences(weights)
-        return self._solved(factors, confidences, start + confidences @ factors @ self._matrix)
+        spread = factors @ self._matrix
+        return _solved(factors, spread, confidences, start + confidences @ spread)
 
     def _confidences(self, weights: Mapping[int, float]) -> Floats:
         found: Floats = np.log1p(np.array(list(weights.values()), np.float32)) * self._confidence
         return found
 
-    def _solved(self, factors: Floats, confidences: Floats, vector: Floats) -> Floats:
-        """(M^-1 + V'(C - I)V)^-1 M^-1 of a vector: what it is when confidences count as well."""
-        spread = factors @ self._matrix
-        system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
-        system.flat[:: len(factors) + 1] += 1
-        # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
-        solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
-        result: Floats = vector - solved @ spread
-        return result
-
     def _best(
-        self, vector: Floats, without: NDArray[np.uint32], n: int
+        self,
+        vector: Floats,
+        without: NDArray[np.uint32],
+        n: int,
+        among: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], Floats]:
-        """The rows of the n highest scores, which end where no later norm allows a higher one."""
+        """The rows of the n highest scores, which end where no later norm allows a higher one.
+
+        among: the rows to choose from, in their order; all, if None.
+        """
+        if among is not None:
+            among = among[~np.isin(among, without)]
+        norms = self._norms if among is None else self._norms[among]
         length = max(float(np.sqrt(vector @ vector)) * _ROUNDING, _SHORTEST)
         rows, scores = np.empty(0, np.int64), np.empty(0, np.float32)
-        start, size, least, end = 0, _FIRST_BLOCK, -np.inf, len(self._norms)
+        start, size, least, end = 0, _FIRST_BLOCK, -np.inf, len(norms)
         while start < end:
-            block = self._rows[start : min(start + size, end)] @ vector
-            inside = without[(without >= start) & (without < start + len(block))]
-            block[inside - start] = -np.inf
+            part = slice(start, min(start + size, end))
+            block = self._rows[part if among is None else among[part]] @ vector
+            if among is None:
+                inside = without[(without >= start) & (without < start + len(block))]
+                block[inside - start] = -np.inf
             found = np.flatnonzero(block > least)
             rows = np.concatenate((rows, found + start))
             scores = np.concatenate((scores, block[found]))
@@ -108,7 +169,16 @@ class Model:
                 rows, scores = rows[kept], scores[kept]
             if len(rows) >= n:
                 least = scores.min()
-                end = len(self._norms) - int(self._norms[::-1].searchsorted(least / length))
+                end = len(norms) - int(norms[::-1].searchsorted(least / length))
             start, size = start + size, 2 * size
         order: Any = np.argsort(-scores, kind="stable")
-        return rows[order], scores[order]
+        return (rows if among is None else among[rows])[order], scores[order]
+
+
+def _solved(factors: Floats, spread: Floats, confidences: Floats, vector: Floats) -> Floats:
+    """(M^-1 + V'(C - I)V)^-1 M^-1 of a vector, where V are factors and spread is V M."""
+    system = (spread @ factors.T) * (confidences - 1)[:, np.newaxis]
+    system.flat[:: len(factors) + 1] += 1
+    # (I + D V M V')^-1 D V z is D (I + V M V' D)^-1 V z, where D = C - I may have zeros.
+    solved = np.linalg.solve(system, (confidences - 1) * (factors @ vector))
+    return np.asarray(vector - solved @ spread, np.float32)

@@ -1,8 +1,8 @@
 """What a worker has answered lately, so that it can answer again without asking the cache."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from threading import Lock
 
 from cachetools import LRUCache
@@ -12,6 +12,8 @@ from app.contracts.events import Actor
 Entries = list[tuple[int, float]]
 Who = str | Actor
 """A user, or somebody else."""
+
+NOTHING: Mapping[int, float] = {}
 
 _EVICTIONS = 10_000
 
@@ -23,6 +25,8 @@ class Remembered:
     popular: the record is what is popular, for a user of whom the model knows nothing.
     own: the list that follows from what the user did lately, in place of the record, and what its
     source is called; version: that of what they did, which changes when they do more.
+    vector, history: as the cache holds them; wanted: how much the user wanted what the list follows
+    from; gone: the items that it must not show. ruled: what the rules made of it, under their tag.
     """
 
     record: bytes
@@ -31,6 +35,11 @@ class Remembered:
     own: Entries | None = None
     source: str = "personal"
     version: int = 0
+    vector: bytes = b""
+    history: bytes = b""
+    wanted: Mapping[int, float] = field(default_factory=lambda: NOTHING)
+    gone: Collection[int] = ()
+    ruled: "tuple[tuple[str, str], Remembered] | None" = None
 
 
 class NearCache:

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Protocol
 from zlib import crc32
 
-from app.cache.connect import CACHE_ERRORS, connect
+from app.cache.connect import CACHE_ERRORS, Client, connect
 from app.cache.link import Connect, Link
 from app.contracts.events import WEIGHTS
 from app.contracts.generations import BrokenRecord
@@ -18,6 +18,7 @@ from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.generation import Generation
 from app.recommendations.loading import Loader
 from app.recommendations.near_cache import NearCache
+from app.recommendations.rules.known import KnownRules
 from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 
@@ -64,6 +65,7 @@ class Watcher(Link):
         self._due_seconds = 0.0
         self._is_waiting = self._ended = False
         self._has_looked = Event()
+        self._rules = KnownRules(settings.namespace)
         self._loader = Loader(settings, self.open)
         self._thread: Thread | None = None
 
@@ -109,6 +111,10 @@ class Watcher(Link):
         """When what this worker serves was published; None while it serves nothing."""
         return self._live.manifest.published_at if self._live else None
 
+    def look(self) -> None:
+        """Have the thread look now, for what this worker has changed itself."""
+        self._wake.set()
+
     def poll(self) -> None:
         """Ask which generation is live and load it when it is another one."""
         try:
@@ -152,19 +158,32 @@ class Watcher(Link):
     def _follow(self) -> None:
         self._is_waiting = False
         client = self.opened()
-        pipeline = client.pipeline(transaction=False)
-        pipeline.get(self.namespace.live).get(self.namespace.deletion)
-        found, deletion = pipeline.execute()
+        found, deletion, versions = self._ask(client)
+        if self._rules.follow(client, versions) and self._live is not None:
+            self._serve(self._live)
         name = None if found is None else found.decode(errors="replace")
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
             self.is_of_no_use("the cache lost its data: run 'larder refresh' again")
             return
         if name is not None and self._is_due(name):
-            self._live = self._loader.load(client, name)
+            self._serve(self._loader.load(client, name))
             log.info("serving generation %s", self._name_of_live())
         self._forget(f"-{crc32(deletion):08x}" if deletion else "")
         self.answered()
+
+    def _ask(self, client: Client) -> tuple[bytes | None, bytes | None, int]:
+        """Which generation is live, the last deletion, and how many versions of rules there are."""
+        pipeline = client.pipeline(transaction=False)
+        pipeline.get(self.namespace.live).get(self.namespace.deletion).hlen(self._rules.key)
+        found, deletion, versions = pipeline.execute()
+        return found, deletion, versions
+
+    def _serve(self, generation: Generation) -> None:
+        """Answer from it, with the rules that are known."""
+        self._live = generation.under(self._rules.version)
+        for sentence in self._live.rules.ignored if self._live.rules else ():
+            log.warning("left out of the rules: %s", sentence)
 
     def _forget(self, deletion: str) -> None:
         """Begin with an empty near cache, and another ETag, when a user was deleted meanwhile."""
@@ -191,7 +210,7 @@ class Watcher(Link):
     def _serve_what_is_left(self) -> None:
         """Answer from the file that other workers made, if this one has no generation yet."""
         if self._live is None and (left := self._loader.left()):
-            self._live = left
+            self._serve(left)
             log.info("serving generation %s, which was left here", self._name_of_live())
 
     def _wait_for_another_worker(self) -> None:

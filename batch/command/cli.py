@@ -363,15 +363,15 @@ def key() -> None:
 
 
 @key.command("add")
-@option("--scope", required=True, help="What it may do, such as read,events: read, events, admin.")
+@option("--scope", required=True, help="What it may do: one or more of read,events,rules,admin.")
 @option("--expires", help="How long it holds: 90d, 12h, 30m.  [default: until it is revoked]")
 @option("--note", default="", show_default=False, help="Who has it; larder key list shows this.")
 @cache_options
 def add_key(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None:
     """Make a key and print it, this once.
 
-    read: ask for lists. events: send events, and no more, so it may stand in a web page. admin:
-    all. Only its digest is kept.
+    read: ask for lists. events: send events, and no more, so it may stand in a web page. rules:
+    change and try rules. admin: all. Only its digest is kept.
     """
     from batch.command import keys
 
@@ -396,6 +396,79 @@ def revoke_key(name: str, cache: CacheOptions) -> None:
     from batch.command import keys
 
     keys.revoke(name, cache)
+
+
+@cli.group()
+def rules() -> None:
+    """Hide, pin and boost items, and mix lists.
+
+    Rules are a JSON file; batch/README.md says what it may hold. Each version is kept, so that
+    there is a way back. What larder show prints is without them.
+
+    \b
+    echo '{"hide": ["sku-7"]}' | larder rules set - --note "recalled"
+    """
+
+
+RULES_FILE = click.argument("path", type=PATH, metavar="FILE")
+
+
+@rules.command("set")
+@RULES_FILE
+@option("--note", default="", show_default=False, help="Why; larder rules history shows this.")
+@cache_options
+def set_rules(path: Path, note: str, cache: CacheOptions) -> None:
+    """Put the rules of FILE in force, in place of all there were; - reads standard input."""
+    from batch.command import rules
+
+    rules.put(path, note, cache)
+
+
+@rules.command("check")
+@RULES_FILE
+@cache_options
+@option("--api", default="", show_default=False, help="URL of an API that tries them on users.")
+@option("--api-key", default="", show_default=False, help="A key of scope rules for that API.")
+@json_option
+def check_rules(path: Path, cache: CacheOptions, api: str, api_key: str, json: bool) -> None:
+    """Say whether the rules of FILE hold, and with --api whose lists they would change, and how.
+
+    Nothing is put in force. --api-key is better given as the variable.
+    """
+    from batch.command import rules
+
+    rules.check(path, cache, api, api_key, json)
+
+
+@rules.command("show")
+@click.argument("version", type=click.IntRange(0), required=False)
+@cache_options
+@json_option
+def show_rules(version: int | None, cache: CacheOptions, json: bool) -> None:
+    """Print the rules in force, or those of VERSION."""
+    from batch.command import rules
+
+    rules.show(version, cache, json)
+
+
+@rules.command("history")
+@cache_options
+@json_option
+def rules_history(cache: CacheOptions, json: bool) -> None:
+    """List the versions that are kept, the newest first."""
+    from batch.command import rules
+
+    rules.history(cache, json)
+
+
+@rules.command("rollback")
+@click.argument("version", type=click.IntRange(0))
+@cache_options
+def roll_back_rules(version: int, cache: CacheOptions) -> None:
+    """Put the rules of VERSION in force again, as a new version; 0 is that without any."""
+    from batch.command import rules
+
+    rules.roll_back(version, cache)
 
 
 @cli.command()

@@ -135,6 +135,6 @@ def errors_of_keys(where: str, *keys: str) -> Iterator[None]:
             if "WRONGTYPE" not in str(error):
                 raise
             raise BrokenRecord(
-                f"{', '.join(keys[:-1])} or {keys[-1]} is of another type; "
+                f"{' or '.join(keys)} is of another type; "
                 f"delete that key, or use another --namespace"
             ) from error

@@ -23,6 +23,7 @@ import redis
 
 from batch.command.table import table
 from batch.datasets.movielens import SMALL
+from tests.bench.shop import RULES, SHARES, USERS, publish_shop
 from tests.servers import Api, Gunicorn, Server, run, wait_until
 
 WORKERS = 2
@@ -121,7 +122,35 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         cases.append(Case("user, warm, with keys", keyed, asked, {"X-API-Key": _key(server)}))
         cases.append(Case("user, warm, granian", fast_warm, asked, {}))
         cases.append(Case("user, cold, granian", fast_cold, asked, {}))
+        cases += _shop_cases(stack, server, quiet)
         yield cases, server
+
+
+def _shop_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> list[Case]:
+    """Filters and rules, over 100,000 items; who is near gets a filter without a round trip."""
+    with redis.Redis.from_url(server.url) as client:
+        for name in RULES:
+            publish_shop(client, name)
+    near = stack.enter_context(Api(server.url, "shop", **quiet))
+    far = {
+        name: stack.enter_context(Api(server.url, name, near_cache_users="0", **quiet))
+        for name in RULES
+    }
+    for each in (near, *far.values()):
+        wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
+    paths = [f"/recommendations/u{number}" for number in range(USERS)]
+    return [
+        *(
+            Case(
+                f"filter, {share} % of 100,000",
+                near,
+                [f"{path}?filter=share:..{share}" for path in paths],
+                {},
+            )
+            for share in SHARES
+        ),
+        *(Case(f"user, cold, {name}", api, paths, {}) for name, api in far.items()),
+    ]
 
 
 def _key(server: Server) -> str:

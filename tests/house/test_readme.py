@@ -15,6 +15,7 @@ from app.contracts.columns import column_part
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
+from app.contracts.rules import rules_key
 from app.http.factory import create_app
 from app.http.keys.scopes import scope_of
 from app.settings import Settings, variable
@@ -81,7 +82,7 @@ def test_every_endpoint_is_told_and_no_other() -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = re.findall(r"^\| `(DELETE|GET|POST) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
+    told = re.findall(r"^\| `(DELETE|GET|POST|PUT) (/[^`? ]*)", read("app/README.md"), re.MULTILINE)
     assert set(told) == served
 
 
@@ -102,6 +103,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.lock,
         space.deletion,
         keys_key("shop"),
+        rules_key("shop"),
         streams.events,
         Events("shop").lock,
         streams.exported,

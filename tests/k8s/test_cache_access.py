@@ -26,6 +26,7 @@ from redis.retry import Retry
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
+from app.contracts.rules import KEPT_VERSIONS
 from batch.command.cli import cli
 from batch.events.stream import Stream
 from batch.generations.connect import connect
@@ -209,9 +210,17 @@ def all_the_work_of_the_job(cache: Cache, tester: Any, interactions: str) -> Non
             wait_until(lambda: "cmdstat_pexpire" in tester.info("commandstats"))  # it was renewed
         assert "20260101T000000Z-0001" not in _run(url, "generations")
         all_the_work_with_events(client, url, Path(interactions).parent / str(cache.port))
+        rules_are_set(url, Path(interactions).parent / "rules.json")
         key = _made(url)
         assert key[7:15] in _run(url, "key", "list")
         assert "revoked" in _run(url, "key", "revoke", key)
+
+
+def rules_are_set(url: str, path: Path) -> None:
+    path.write_text("{}")
+    assert "version 1 is in force" in _run(url, "rules", "set", str(path))
+    assert "larder" not in _run(url, "rules", "history")
+    assert "version 2" in _run(url, "rules", "rollback", "1")
 
 
 def all_the_work_with_events(client: Any, url: str, folder: Path) -> None:
@@ -256,6 +265,7 @@ def test_the_api_user_may_answer_every_request(
         wait_until(lambda: get(api.url, "/health/ready").status == 200)
         ask_for_everything(api.url, key)
         happens(api.url, key)
+        orders(api.url, admin)
         is_deleted(api.url, admin)
         wait_until(lambda: "cmdstat_xread" in tester.info("commandstats"))
     assert granted(cache, "api") - called(tester) == set()
@@ -285,6 +295,17 @@ def happens(url: str, key: str) -> None:
     assert send(url, "POST", "/events", body, JSON).status == 202
 
 
+def orders(url: str, admin: str) -> None:
+    """More versions of the rules than are kept."""
+    brought = {**JSON, "X-API-Key": admin}
+    for number in range(1, KEPT_VERSIONS + 2):
+        told = send(url, "PUT", "/rules", b'{"hide":["i1"]}', brought).json()
+        assert told["version"] == number
+    assert len(get(url, "/rules/history", **brought).json()["versions"]) == KEPT_VERSIONS
+    assert send(url, "POST", "/rules/check", b"{}", brought).json()["users"] == 60
+    assert send(url, "POST", "/rules/rollback", b'{"version":0}', brought).status == 200
+
+
 def is_deleted(url: str, admin: str) -> None:
     """The user of ``happens``: who has a list, an event and recents."""
     brought = {"X-API-Key": admin}
@@ -304,14 +325,17 @@ BGSAVE, SHUTDOWN NOSAVE, REPLICAOF 127.0.0.1 1, GET other:key"""
 FORBIDDEN_BY_SELECTORS = """SETRANGE larder:1:{default}:live 0 x, UNLINK larder:1:{default}:live,
 UNLINK larder:1:default:x:popular, UNLINK larder:1:{default}:events,
 HSET larder:1:{default}:generations a b, HSET larder:1:{default}:keys a b,
-HDEL larder:1:{default}:keys a, HSET larder:1:{default}:recent:user:u1 a 1"""
+HSETNX larder:1:{default}:keys a b, HSETNX larder:1:{default}:generations a b,
+HDEL larder:1:{default}:keys a, HDEL larder:1:{default}:rules 1,
+HSET larder:1:{default}:recent:user:u1 a 1"""
 """To the API's user, which Redis 6 cannot refuse while it may delete a user."""
 FORBIDDEN = {
     "api": """DEL larder:1:{default}:live, SET larder:1:{default}:live other,
         XTRIM larder:1:{default}:events MAXLEN 0,
         SET larder:1:{other}:live other, UNLINK larder:1:{other}:live,
         HSET larder:1:{other}:generations a b, XDEL larder:1:{other}:events 1-1,
-        HSET larder:1:{other}:deleted a 1, HVALS larder:1:{other}:generations,
+        HSET larder:1:{other}:deleted a 1, HSETNX larder:1:{other}:rules 1 a,
+        HVALS larder:1:{other}:generations,
         SETRANGE larder:1:other:x:sample 0 a, HDEL larder:1:other:x:user:0 u1, SET other:key value,
         XADD larder:1:{other}:events * a b, ZADD larder:1:{other}:recent:user:u1 1 a,
         XREAD STREAMS larder:1:{other}:events 0, EXPIRE larder:1:{other}:live 1,

@@ -51,6 +51,7 @@ class Guard:
             raise ScopeMissing(f"this key lacks the scope {scope!r}, which this request needs")
         if self._limits and (wait := self._limits.wait_seconds(name, time.monotonic())):
             raise TooManyRequests(wait)
+        environ["larder.key"] = name
 
     def _key(self, environ: "WSGIEnvironment") -> tuple[str, Key]:
         """The id and what is known of the key. Raises KeyNeeded, KeysUnknown, TooLarge."""

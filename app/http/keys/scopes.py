@@ -1,6 +1,6 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
-from app.contracts.keys import ADMIN, EVENTS, READ
+from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
 _OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js", "/openapi.yaml", "/docs")
 """For probes, Prometheus (a setting of its own), pages that load the tracker, and readers."""
@@ -16,6 +16,8 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if takes_events(path):
         return EVENTS
+    if path == "/rules" or path.startswith("/rules/"):
+        return RULES
     return READ if method in ("GET", "HEAD", "POST") else ADMIN
 
 

@@ -1,20 +1,24 @@
 """How what somebody did lately changes the list that they get."""
 
+from array import array
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from app.contracts.events import ms_of
-from app.contracts.recommendations import NEIGHBOURS, decode_record, split_value, unmark
+from app.contracts.recommendations import NEIGHBOURS, decode_history, decode_record
 from app.recommendations.generation import Generation
 from app.recommendations.live import neighbours
 from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
+from app.recommendations.lookup import stored
 from app.recommendations.near_cache import Entries, Remembered
 
 MOST_ITEMS = 20
 """So many of the latest items move a list; all of them leave it."""
 
 NONE: Lists = {}
+NOBODY = Remembered(b"")
 
 
 def near_to(generation: Generation, value: bytes | None, recents: Recents) -> dict[str, int]:
@@ -24,10 +28,8 @@ def near_to(generation: Generation, value: bytes | None, recents: Recents) -> di
     """
     if generation.follows != NEIGHBOURS or not recents.told:
         return {}
-    manifest = generation.manifest
-    record, *_ = split_value(value or b"", manifest.factors, manifest.history)
-    is_new = value is None or unmark(record)[1]
-    since = 0 if is_new else ms_of(manifest.events_until)
+    is_new = value is None or stored(generation.manifest, value).popular
+    since = 0 if is_new else ms_of(generation.manifest.events_until)
     wanted = recents.weights(generation.weights, since, MOST_ITEMS)
     return _latest(_indices(generation, wanted))
 
@@ -50,28 +52,25 @@ def remember(
     Raises BrokenRecord.
     """
     if value is None:
-        return _newcomer(generation, b"", recents, excluding, similar) if recents.told else None
-    manifest = generation.manifest
-    record, vector, _ = split_value(value, manifest.factors, manifest.history)
-    remembered = Remembered(*unmark(record))
+        return _newcomer(generation, NOBODY, recents, excluding, similar) if recents.told else None
+    stays = stored(generation.manifest, value)
     if not recents.told:
-        return remembered
-    if remembered.popular:
-        return _newcomer(generation, remembered.record, recents, excluding, similar)
-    return _known(generation, remembered.record, vector, recents, excluding, similar)
+        return stays
+    if stays.popular:
+        return _newcomer(generation, stays, recents, excluding, similar)
+    return _known(generation, stays, recents, excluding, similar)
 
 
 def from_items(generation: Generation, items: Collection[str], similar: Lists = NONE) -> Remembered:
     """What to answer from for somebody of whom only these items are known."""
     found = _indices(generation, items)
     wanted = dict.fromkeys(found.values(), 1.0)
-    return _first(generation, b"", NOTHING, wanted, found.values(), similar)
+    return _first(generation, NOBODY, NOTHING, wanted, found.values(), similar)
 
 
 def _known(
     generation: Generation,
-    record: bytes,
-    vector: bytes,
+    stays: Remembered,
     recents: Recents,
     excluding: Collection[str],
     similar: Lists,
@@ -79,24 +78,28 @@ def _known(
     """Whose list loses what it must not show, and is put in order anew by what they wanted."""
     found = _indices(generation, recents.items())
     gone = _gone(recents, excluding, found)
-    entries = decode_record(record)
+    entries = decode_record(stays.record)
     own = [entry for entry in entries if entry[0] not in gone]
     wanted = _wanted(generation, recents, found, ms_of(generation.manifest.events_until))
     if generation.model and wanted and own:
-        own = generation.model.again(vector, [item for item, _ in own], wanted)
+        own = generation.model.again(stays.vector, [item for item, _ in own], wanted)
     elif similar:
         own = neighbours.again(own, neighbours.nearness(similar, wanted))
     k = generation.manifest.k
+    if generation.model and stays.history and len(own) < k:
+        had = {*gone, *(item for item, _ in decode_history(stays.history))}
+        own = generation.model.over(stays.vector, wanted, None, had, generation.manifest.stored)
+    moved = replace(stays, record=b"", version=recents.version, wanted=wanted, gone=_packed(gone))
     if own:
         source = "personal" if own[:k] == entries[:k] else "personal+recent"
-        return Remembered(b"", own=own[:k], source=source, version=recents.version)
+        return replace(moved, own=own[: _kept(generation)], source=source)
     popular = _without(generation.popular.record, gone, k)
-    return Remembered(b"", own=popular, source="popular", version=recents.version)
+    return replace(moved, own=popular, source="popular", vector=b"", wanted={})
 
 
 def _newcomer(
     generation: Generation,
-    record: bytes,
+    stays: Remembered,
     recents: Recents,
     excluding: Collection[str],
     similar: Lists,
@@ -104,25 +107,36 @@ def _newcomer(
     """Of whom training knew nothing: so all counts that they did, however long ago."""
     found = _indices(generation, recents.items())
     wanted = _wanted(generation, recents, found, 0)
-    return _first(generation, record, recents, wanted, _gone(recents, excluding, found), similar)
+    return _first(generation, stays, recents, wanted, _gone(recents, excluding, found), similar)
 
 
 def _first(
     generation: Generation,
-    record: bytes,
+    stays: Remembered,
     recents: Recents,
     wanted: Mapping[int, float],
     gone: Collection[int],
     similar: Lists,
 ) -> Remembered:
     k = generation.manifest.k
+    moved = Remembered(b"", True, version=recents.version, history=stays.history)
+    moved = replace(moved, wanted=wanted, gone=_packed(gone))
     if generation.model and wanted and (own := generation.model.first(wanted, gone, k)):
-        return Remembered(b"", True, own=own, source="recent", version=recents.version)
-    popular = decode_record(record or generation.popular.record)
+        return replace(moved, own=own, source="recent")
+    popular = decode_record(stays.record or generation.popular.record)
     near = neighbours.nearness(similar, wanted)
-    own = neighbours.first(popular, near, gone)[:k]
-    source = "recent" if near.keys() - gone else "popular"
-    return Remembered(b"", True, own=own, source=source, version=recents.version)
+    own = neighbours.first(popular, near, gone)[: _kept(generation)]
+    return replace(moved, own=own, source="recent" if near.keys() - gone else "popular")
+
+
+def _packed(gone: Collection[int]) -> "array[int]":
+    """A user may have bought hundreds, and what is near is to stay small."""
+    return array("I", sorted(gone))
+
+
+def _kept(generation: Generation) -> int | None:
+    """Rules choose from more than is served."""
+    return None if generation.rules and generation.rules.acts else generation.manifest.k
 
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:

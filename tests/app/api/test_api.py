@@ -157,9 +157,9 @@ class TestOneUser:
     @pytest.mark.parametrize(
         ("path", "known"),
         [
-            ("/recommendations/u1?limit=3", "n, fallback"),
-            ("/recommendations/u1?n=1&N=2", "n, fallback"),
-            ("/items/i1/similar?fallback=none", "n"),
+            ("/recommendations/u1?limit=3", "n, fallback, filter"),
+            ("/recommendations/u1?n=1&N=2", "n, fallback, filter"),
+            ("/items/i1/similar?fallback=none", "n, filter"),
             ("/users/sample?limit=3", "n"),
         ],
     )
@@ -274,7 +274,7 @@ class TestManyUsers:
 
     def test_another_member_is_refused_and_the_known_ones_named(self, api: FlaskClient) -> None:
         answer = api.post("/recommendations", json={"users": ["u1"], "limit": 3})
-        assert problem(answer, 400) == "unknown member 'limit': it takes users, n, fallback"
+        assert problem(answer, 400) == "unknown member 'limit': it takes users, n, fallback, filter"
         answer = api.post("/recommendations?n=1", json={"users": ["u1"]})
         assert problem(answer, 400) == "unknown parameter 'n': it takes none"
 

@@ -78,8 +78,8 @@ def test_a_key_without_an_end_holds_until_it_is_revoked(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("add", "--scope", "write"), "--scope must be one or more of read,events,admin"),
-        (("add", "--scope", ""), "--scope must be one or more of read,events,admin"),
+        (("add", "--scope", "write"), "--scope must be one or more of read,events,rules,admin"),
+        (("add", "--scope", ""), "--scope must be one or more of read,events,rules,admin"),
         (("add", "--scope", "read", "--expires", "soon"), "--expires must be a time such as 90d"),
         (("add", "--scope", "read", "--expires", "0d"), "--expires must be a time such as 90d"),
         (("add", "--scope", "read", "--note", "two\nlines"), "--note must be one line"),
