@@ -187,8 +187,7 @@ class Event(NamedTuple):
 _DEFAULTS = {name: Event._field_defaults.get(name) for name in Event._fields}
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """What somebody did with an item; ms: when it was taken."""
 
     type: str
