@@ -6,7 +6,7 @@ import time
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from app.api import sources
+from app.api import freshness, sources
 from app.api.parameters import only
 from app.errors import BadParameter, EventsOff, ForeignPage
 from app.events.intake import Intake, parse, take_in, unpack
@@ -19,12 +19,17 @@ KINDS = (
     "application/cloudevents-batch+json",
 )
 
+FAILED = "larder.failed"
+"""Where ``Direct`` leaves what went wrong for the route to raise: to try again may write twice."""
+
 bp = Blueprint("events", __name__)
 
 
 @bp.post("/events")
 def add() -> Response:
     """Take up to 500 events: what users click, buy, hide and were shown."""
+    if failed := request.environ.get(FAILED):
+        raise failed
     return _answer(_write(), 202)
 
 
@@ -47,23 +52,38 @@ def batch() -> Response:
 @bp.post("/v1/alias")
 def ignore() -> Response:
     """Another call of Segment's or RudderStack's HTTP API: nothing of it is kept."""
-    if not isinstance(_told(), dict):
+    stream()
+    if not isinstance(parse(_checked_body()), dict):
         raise BadParameter("send one call, as an object")
     return _answer(Intake((), 0, 1, ()), 200)
 
 
-def _write() -> Intake:
-    into, told = stream(), _told()
+def write(into: Stream, body: bytes) -> Intake:
+    """Have the events of a body acknowledged. Raises BadParameter, EventsUnavailable."""
     now_ms = time.time_ns() // 1_000_000
-    intake = take_in(told, now_ms)
+    intake = take_in(parse(body), now_ms)
     if intake.events:
         into.add(intake.events, now_ms)
     return intake
 
 
-def _told() -> object:
-    """What the body says, of those who may say something."""
-    stream()
+def as_json(intake: Intake) -> bytes:
+    """What became of the entries of a body, as it is answered."""
+    told = {
+        "accepted": intake.accepted,
+        "ignored": intake.ignored,
+        "rejected": [{"index": index, "detail": detail} for index, detail in intake.rejected],
+    }
+    return json.dumps(told).encode()
+
+
+def _write() -> Intake:
+    into = stream()
+    return write(into, _checked_body())
+
+
+def _checked_body() -> bytes:
+    """The body of those who may send one."""
     only(request.args, ())
     _check_origin()
     if "Ce-Specversion" in request.headers:
@@ -71,18 +91,11 @@ def _told() -> object:
             "CloudEvents are taken in structured mode, not by ce- headers: send all of the event "
             "as JSON, with Content-Type: application/cloudevents+json"
         )
-    return parse(_body())
+    return _body()
 
 
 def _answer(intake: Intake, status: int) -> Response:
-    told = {
-        "accepted": intake.accepted,
-        "ignored": intake.ignored,
-        "rejected": [{"index": index, "detail": detail} for index, detail in intake.rejected],
-    }
-    response = Response(json.dumps(told), status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(as_json(intake), status, headers=freshness.headers(None, 0))
 
 
 def stream() -> Stream:

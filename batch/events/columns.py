@@ -6,7 +6,7 @@ first looks for entries that are plainly right, and only the others are decoded.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -27,7 +27,7 @@ from app.contracts.events import (
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES
 
-NAMES = [each.name for each in fields(Event)]
+NAMES = list(Event._fields)
 
 _COLUMNS = {
     "stream_id": "stream_id",
