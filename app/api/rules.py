@@ -1,17 +1,18 @@
 """``/rules``: what the owner of the namespace orders of its lists."""
 
 import json
+from collections.abc import Container
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import sources
-from app.api.parameters import number, only
+from app.api.parameters import body, json_object, number, only
 from app.contracts import keys
 from app.contracts.generations import BrokenRecord
-from app.contracts.rules import MAX_NOTE, BadRules, Rules, Version, loads, rules_key
+from app.contracts.rules import NONE, BadRules, Version, loads, rules_key
 from app.errors import BadParameter, RulesChanged, RulesForbidden, RulesTaken, UnknownVersion
 from app.recommendations.generation import Generation
 from app.recommendations.rules import store
@@ -31,19 +32,14 @@ def in_force() -> Response:
     generation = sources().watcher.live()
     only(request.args, ("version",))
     asked = request.args.get("version")
-    version = (
-        _latest() if asked is None else _version(number("version", asked, 0, 0, _MOST_VERSIONS))
-    )
-    return _told(generation, version)
+    return _told(generation, latest() if asked is None else version_of(asked))
 
 
 @bp.get("/rules/history")
 def history() -> Response:
     """The versions that are kept, the newest first."""
     only(request.args, ())
-    with sources().lookup.asking() as client:
-        versions = list(store.kept(client, _key()))
-    return _answer({"versions": [_head(version) for version in versions]})
+    return _answer({"versions": [version.head for version in kept()]})
 
 
 @bp.put("/rules")
@@ -52,7 +48,7 @@ def put() -> Response:
     _allowed()
     generation = sources().watcher.live()
     only(request.args, ("note",))
-    return _publish(generation, _checked(generation), request.args.get("note", ""))
+    return _published(generation, checked(generation, body()), request.args.get("note", ""))
 
 
 @bp.post("/rules/check")
@@ -60,16 +56,7 @@ def check() -> Response:
     """Whose lists of the sample would change under these rules, and how; nothing is kept."""
     generation = sources().watcher.live()
     only(request.args, ())
-    version = Version(1, _now(), "", "", _checked(generation))
-    lookup, answers = sources().lookup, sources().answers
-    known = lookup.sample(generation)
-    users = known[:: -(-len(known) // MAX_CHECKED) or 1]
-    tried = generation.under(version)
-    lists = zip(users, answers.lists(generation, users), answers.lists(tried, users), strict=True)
-    changed = [each for each in lists if each[1] != each[2]]
-    examples = [_example(generation, *each) for each in changed[:MAX_EXAMPLES]]
-    told = {"users": len(users), "changed": len(changed), "examples": examples}
-    return _answer({**told, "ignored": tried.rules.ignored if tried.rules else []})
+    return _answer(tried(generation, checked(generation, body())))
 
 
 @bp.post("/rules/rollback")
@@ -78,12 +65,12 @@ def roll_back() -> Response:
     _allowed()
     generation = sources().watcher.live()
     only(request.args, ())
-    asked = _object()
+    asked = json_object('{"version":3}')
     only(asked, ("version",), "member")
     if asked.get("version") is None:
         raise BadParameter('give the version to go back to, such as {"version":3}')
-    version = _version(number("version", asked["version"], 0, 0, _MOST_VERSIONS))
-    return _publish(generation, version.rules, f"rolled back to version {version.number}")
+    version = version_of(asked["version"])
+    return _published(generation, version.rules, f"rolled back to version {version.number}")
 
 
 def _allowed() -> None:
@@ -95,74 +82,96 @@ def _allowed() -> None:
         )
 
 
-def _publish(generation: Generation, rules: dict[str, Any], note: str) -> Response:
-    if len(note) > MAX_NOTE or not note.isprintable():
-        raise BadParameter(f"note must be one line of at most {MAX_NOTE} characters")
+def _published(generation: Generation, rules: dict[str, Any], note: str) -> Response:
+    seen = request.if_match if "HTTP_IF_MATCH" in request.environ else None
+    return _told(generation, publish(rules, note, "the API", seen))
+
+
+def publish(rules: dict[str, Any], note: str, by: str, seen: Container[str] | None) -> Version:
+    """Put rules that were checked in force; by: who does, where no key says so.
+
+    seen: versions that they may replace; None for any. Raises BadParameter, RulesChanged,
+    RulesTaken and CacheUnavailable.
+    """
+    name = request.environ.get("larder.key")
+    now = datetime.fromtimestamp(sources().answers.now(), UTC)
     client: Any
     with sources().lookup.asking() as client:
         last = client.hlen(_key())
-        has_expected = "HTTP_IF_MATCH" in request.environ
-        if has_expected and not request.if_match.contains(str(last)):
+        if seen is not None and str(last) not in seen:
             raise RulesChanged(f"version {last} is in force, not that of If-Match: GET /rules")
-        name = request.environ.get("larder.key")
-        by = f"key {name}" if name else "the API"
-        version = Version(last + 1, _now(), by, note, rules)
+        try:
+            version = Version.after(last, now, f"key {name}" if name else by, note, rules)
+        except BadRules as error:
+            raise BadParameter(str(error)) from error
         if not store.write(client, _key(), version):
-            raise (RulesChanged if has_expected else RulesTaken)(
+            raise (RulesTaken if seen is None else RulesChanged)(
                 f"another writer put version {last + 1} in force first: GET /rules, then try again"
             )
     sources().watcher.look()
-    return _told(generation, version)
+    return version
 
 
-def _checked(generation: Generation) -> dict[str, Any]:
-    """The rules of the body, which the live generation can follow. Raises BadParameter."""
+def tried(generation: Generation, rules: dict[str, Any]) -> dict[str, Any]:
+    """Whose lists of the sample would change under rules that were checked, and how."""
+    lookup, answers = sources().lookup, sources().answers
+    known = lookup.sample(generation)
+    users = known[:: -(-len(known) // MAX_CHECKED) or 1]
+    followed = generation.follow(replace(NONE, rules=rules))
+    under = replace(generation, rules=followed)
+    lists = zip(users, answers.lists(generation, users), answers.lists(under, users), strict=True)
+    changed = [each for each in lists if each[1] != each[2]]
+    examples = [difference(generation, *each) for each in changed[:MAX_EXAMPLES]]
+    told = {"users": len(users), "changed": len(changed), "examples": examples}
+    return {**told, "ignored": followed.ignored}
+
+
+def checked(generation: Generation, text: str | bytes) -> dict[str, Any]:
+    """Rules as JSON text, which the live generation can follow. Raises BadParameter."""
     try:
-        rules = loads(_body())
-        json.dumps(rules, ensure_ascii=False).encode()
-        types = {each.name: each.type for each in generation.manifest.filter_columns}
-        Rules.of(rules).check(types)
-    except UnicodeEncodeError as error:
-        raise BadParameter("rules hold a lone surrogate, which no text has") from error
-    except (BadRules, RecursionError) as error:
+        return loads(text, generation.manifest.filter_columns)
+    except BadRules as error:
         raise BadParameter(str(error)) from error
-    return rules
 
 
-def _latest() -> Version:
+def latest() -> Version:
+    """The version in force. Raises CacheUnavailable."""
     with sources().lookup.asking() as client:
         return store.latest(client, _key())
 
 
-def _version(number: int) -> Version:
-    """Raises UnknownVersion."""
+def kept() -> list[Version]:
+    """Those that can be read, the newest first. Raises CacheUnavailable."""
+    with sources().lookup.asking() as client:
+        return store.kept(client, _key())
+
+
+def version_of(asked: object) -> Version:
+    """The version of that number. Raises BadParameter, UnknownVersion and CacheUnavailable."""
+    wanted = number("version", asked, 0, 0, _MOST_VERSIONS)
     with sources().lookup.asking() as client:
         try:
-            return store.read(client, _key(), number)
+            return store.read(client, _key(), wanted)
         except BrokenRecord as error:
-            raise UnknownVersion(f"version {number} of the rules is not kept") from error
+            raise UnknownVersion(str(error)) from error
 
 
 def _told(generation: Generation, version: Version) -> Response:
-    followed = generation.under(version).rules
-    ignored = followed.ignored if followed else []
-    response = _answer({**_head(version), "rules": version.rules, "ignored": ignored})
+    response = _answer(told(generation, version))
     response.set_etag(str(version.number))
     return response
 
 
-def _head(version: Version) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "at": version.at,
-        "by": version.by,
-        "note": version.note,
-    }
+def told(generation: Generation, version: Version) -> dict[str, Any]:
+    """A version, and what of it the generation cannot follow."""
+    ignored = generation.follow(version).ignored
+    return {**version.head, "rules": version.rules, "ignored": ignored}
 
 
-def _example(
+def difference(
     generation: Generation, user: str, before: list[int], after: list[int]
 ) -> dict[str, Any]:
+    """What entered a user's list, what left it and what moved, from places to places from 1."""
     names = {item: generation.id_of(item) for item in {*before, *after}}
     places = {item: place for place, item in enumerate(before, start=1)}
     return {
@@ -177,30 +186,8 @@ def _example(
     }
 
 
-def _object() -> dict[str, Any]:
-    try:
-        asked = json.loads(_body())
-    except (ValueError, RecursionError) as error:
-        raise BadParameter(f"the body must be JSON: {error}") from error
-    if not isinstance(asked, dict):
-        raise BadParameter('the body must be a JSON object such as {"version":3}')
-    return asked
-
-
-def _body() -> bytes:
-    if not request.is_json:
-        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
-    body = request.get_data()
-    request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
-    return body
-
-
 def _key() -> str:
     return rules_key(sources().watcher.namespace.name)
-
-
-def _now() -> str:
-    return datetime.fromtimestamp(sources().answers.now(), UTC).isoformat(timespec="seconds")
 
 
 def _answer(told: dict[str, Any]) -> Response:
