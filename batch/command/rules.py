@@ -38,15 +38,11 @@ def put(path: Path, note: str, cache: CacheOptions) -> None:
     _publish(_checked(path, cache), note, cache)
 
 
-def check(
-    path: Path, cache: CacheOptions, api: str, api_key: str, as_json: bool
-) -> None:
+def check(path: Path, cache: CacheOptions, api: str, api_key: str, as_json: bool) -> None:
     """Say whether the rules of a file can be put in force, and with an API what they change."""
     rules = _checked(path, cache)
     if not api:
-        click.echo(
-            f"{path}: these rules can be put in force in {cache.namespace.name!r}"
-        )
+        click.echo(f"{path}: these rules can be put in force in {cache.namespace.name!r}")
         return
     told = _tried(api, api_key, json.dumps(rules).encode())
     click.echo(json.dumps(told) if as_json else _changes(told))
@@ -68,9 +64,7 @@ def history(cache: CacheOptions, as_json: bool) -> None:
     client, key = connect(cache.url), rules_key(cache.namespace.name)
     with errors_of_keys("the cache", key):
         numbers = kept_numbers(client.hlen(key))
-        versions = list(
-            readable(numbers, client.hmget(key, numbers) if numbers else ())
-        )
+        versions = list(readable(numbers, client.hmget(key, numbers) if numbers else ()))
     if as_json:
         told = [each.head for each in versions]
         click.echo(json.dumps({"namespace": cache.namespace.name, "versions": told}))
@@ -102,9 +96,7 @@ def _publish(rules: dict[str, Any], note: str, cache: CacheOptions) -> None:
     client, key = connect(cache.url), rules_key(cache.namespace.name)
     with errors_of_keys("the cache", key):
         try:
-            version = Version.after(
-                client.hlen(key), datetime.now(UTC), _who(), note, rules
-            )
+            version = Version.after(client.hlen(key), datetime.now(UTC), _who(), note, rules)
         except BadRules as error:
             raise BadSettings(f"--{error}") from error
         if not client.hsetnx(key, str(version.number), version.to_json()):
@@ -126,9 +118,7 @@ def _read(cache: CacheOptions, number: int | None) -> Version:
     try:
         return Version.from_json(wanted, text)
     except BrokenRecord as error:
-        raise UnknownVersion(
-            f"{error}: 'larder rules history' lists those that are"
-        ) from error
+        raise UnknownVersion(f"{error}: 'larder rules history' lists those that are") from error
 
 
 def _who() -> str:
@@ -140,14 +130,10 @@ def _who() -> str:
 
 def _tried(api: str, api_key: str, body: bytes) -> dict[str, Any]:
     """What the API says of rules that it does not put in force."""
-    headers = {"Content-Type": "application/json"} | (
-        {"X-API-Key": api_key} if api_key else {}
-    )
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": api_key} if api_key else {})
     url = f"{api.rstrip('/')}/rules/check"
     if not url.startswith(("http://", "https://")):
-        raise BadSettings(
-            f"--api must be a URL such as http://127.0.0.1:8000, not {api!r}"
-        )
+        raise BadSettings(f"--api must be a URL such as http://127.0.0.1:8000, not {api!r}")
     try:
         asked = urllib.request.Request(url, body, headers, method="POST")
         with urllib.request.urlopen(asked, timeout=_API_SECONDS) as response:
@@ -156,9 +142,7 @@ def _tried(api: str, api_key: str, body: bytes) -> dict[str, Any]:
         kind = CacheUnavailable if error.code >= 500 else BadSettings
         raise kind(f"{url} answered {error.code}: {_detail(error)}") from error
     except (OSError, ValueError) as error:
-        raise CacheUnavailable(
-            f"{url} does not answer as the API does: {error}"
-        ) from error
+        raise CacheUnavailable(f"{url} does not answer as the API does: {error}") from error
     return told
 
 
@@ -170,18 +154,10 @@ def _detail(error: urllib.error.HTTPError) -> str:
 
 
 def _changes(told: dict[str, Any]) -> str:
-    lines = [
-        f"{told['changed']} of {told['users']} users of the sample get another list"
-    ]
+    lines = [f"{told['changed']} of {told['users']} users of the sample get another list"]
     for each in told["examples"]:
-        moved = [
-            f"{move['item']} {move['from']}->{move['to']}" for move in each["moved"]
-        ]
+        moved = [f"{move['item']} {move['from']}->{move['to']}" for move in each["moved"]]
         parts = ("entered", each["entered"]), ("left", each["left"]), ("moved", moved)
-        told_of = "; ".join(
-            f"{name}: {', '.join(items)}" for name, items in parts if items
-        )
+        told_of = "; ".join(f"{name}: {', '.join(items)}" for name, items in parts if items)
         lines.append(f"  {each['user']}: {told_of}")
-    return "\n".join(
-        [*lines, *(f"left out: {sentence}" for sentence in told["ignored"])]
-    )
+    return "\n".join([*lines, *(f"left out: {sentence}" for sentence in told["ignored"])])

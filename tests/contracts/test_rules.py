@@ -25,20 +25,11 @@ from app.contracts.rules import (
     rules_key,
 )
 
-COLUMNS: dict[str, Type] = {
-    "category": "category",
-    "in_stock": "flag",
-    "price": "number",
-}
+COLUMNS: dict[str, Type] = {"category": "category", "in_stock": "flag", "price": "number"}
 FULL = {
     "hide": ["i7", "a:b", "ü"],
     "pin": [
-        {
-            "item": "i3",
-            "position": 1,
-            "from": "1970-01-01",
-            "until": "1970-01-01T01:00:01+01:00",
-        },
+        {"item": "i3", "position": 1, "from": "1970-01-01", "until": "1970-01-01T01:00:01+01:00"},
         {"item": "i4", "position": 2},
     ],
     "boost": [{"filter": "category:film", "factor": 1.5}],
@@ -51,10 +42,7 @@ FULL = {
 
 def test_rules_are_read_as_they_stand() -> None:
     rules = Rules.of(FULL)
-    kids = (
-        Clause("category", ("children",)),
-        Clause("category", ("horror",), is_negated=True),
-    )
+    kids = (Clause("category", ("children",)), Clause("category", ("horror",), is_negated=True))
     assert rules == Rules(
         hide=frozenset({"i7", "a:b", "ü"}),
         pin=(Pin("i3", 1, 0.0, 1.0), Pin("i4", 2, -math.inf, math.inf)),
@@ -70,9 +58,7 @@ def test_rules_are_read_as_they_stand() -> None:
 
 def test_a_version_is_frozen_and_comes_back() -> None:
     assert rules_key("shop") == "larder:1:{shop}:rules"
-    version = Version(
-        3, "2026-12-01T00:00:00+00:00", "larder rules", "ü", {"hide": ["i7"]}
-    )
+    version = Version(3, "2026-12-01T00:00:00+00:00", "larder rules", "ü", {"hide": ["i7"]})
     text = (
         '{"at":"2026-12-01T00:00:00+00:00","by":"larder rules","note":"ü",'
         '"rules":{"hide":["i7"]}}'
@@ -86,9 +72,7 @@ def test_the_next_version_is_numbered_and_has_a_note_of_one_line() -> None:
     version = Version.after(2, noon, "somebody", "ü", {})
     assert version == Version(3, "2026-12-01T12:00:00+00:00", "somebody", "ü", {})
     for note in ("a\nb", "a" * 201):
-        with pytest.raises(
-            BadRules, match="note must be one line of at most 200 characters"
-        ):
+        with pytest.raises(BadRules, match="note must be one line of at most 200 characters"):
             Version.after(2, noon, "somebody", note, {})
 
 
@@ -117,56 +101,27 @@ def test_a_version_that_nobody_wrote_is_broken(text: bytes) -> None:
         ({"filters": {"\ud800": []}}, "lone surrogate"),
         ({"hide": ["i"] * (MAX_HIDDEN + 1)}, "hide: expected a list of at most 20000"),
         ({"pin": [{"item": "i3"}]}, "pin: position is a whole number from 1 to 1000"),
-        (
-            {"pin": [{"item": "i3", "position": True}]},
-            "pin: position is a whole number",
-        ),
+        ({"pin": [{"item": "i3", "position": True}]}, "pin: position is a whole number"),
         ({"pin": [{"position": 1}]}, "pin: expected the id of an item, found None"),
         ({"pin": [{"item": "a", "position": 1}] * 2}, "pin: an item is pinned twice"),
+        ({"pin": [{"item": "a", "position": 1, "from": "soon"}]}, "pin: expected a time such as"),
         (
-            {"pin": [{"item": "a", "position": 1, "from": "soon"}]},
-            "pin: expected a time such as",
-        ),
-        (
-            {
-                "pin": [
-                    {
-                        "item": "a",
-                        "position": 1,
-                        "from": "2026-02-01",
-                        "until": "2026-01-01",
-                    }
-                ]
-            },
+            {"pin": [{"item": "a", "position": 1, "from": "2026-02-01", "until": "2026-01-01"}]},
             "pin: a pin's from must be before its until",
         ),
-        (
-            {"boost": [{"filter": "category:a", "factor": 0}]},
-            "boost: factor is from 0.1 to 10",
-        ),
-        (
-            {"boost": [{"filter": "category:a", "factor": math.nan}]},
-            "boost: factor is from",
-        ),
+        ({"boost": [{"filter": "category:a", "factor": 0}]}, "boost: factor is from 0.1 to 10"),
+        ({"boost": [{"filter": "category:a", "factor": math.nan}]}, "boost: factor is from"),
         ({"boost": [{"filter": "kids", "factor": 1}]}, "boost: expected column:value"),
-        (
-            {"cap": {"column": "category", "most": 0}},
-            "cap: most is a whole number from 1",
-        ),
+        ({"cap": {"column": "category", "most": 0}}, "cap: most is a whole number from 1"),
         ({"cap": {"most": 1}}, "cap: column names a column"),
         ({"diversity": 2}, "diversity: it is from 0 to 1"),
         ({"filters": {"a:b": []}}, "filters: the name of a filter"),
         ({"filters": []}, "filters: expected an object"),
         ({"defaults": {"n": 5}}, "defaults: it has filter, but no 'n'"),
-        (
-            {"defaults": {"filter": "adults"}},
-            "defaults: expected column:value, or a filter",
-        ),
+        ({"defaults": {"filter": "adults"}}, "defaults: expected column:value, or a filter"),
     ],
 )
-def test_what_is_no_rule_is_refused_by_the_name_of_its_member(
-    raw: Any, message: str
-) -> None:
+def test_what_is_no_rule_is_refused_by_the_name_of_its_member(raw: Any, message: str) -> None:
     with pytest.raises(BadRules, match=message):
         Rules.of(raw)
 
