@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-busy test-browser test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test fuzz test-busy test-browser picture test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,9 +27,14 @@ test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 fuzz: $(VENV)/.test  ## attack a running stack for some minutes: raw HTTP, slow connections, garbage, odd files, openapi.yaml; SECONDS=, SEED=, SERVER=
 	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) $(FUZZ_ARGS)
 
-test-browser: $(VENV)/.test-browser  ## larder.js and /docs in a real Chromium, which it fetches (400 MB)
+test-browser: $(VENV)/.test-browser  ## larder.js, /docs and the explorer in a real Chromium, which it fetches (400 MB); pictures in browser-report
 	@$(FETCH) chromium || true
 	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+picture: $(VENV)/.test-browser  ## take the README's picture of the explorer anew (commit what it changes)
+	@$(FETCH) chromium || true
+	@$(BIN)/python -m pytest tests/browser/test_explorer.py -k picture
+	@cp browser-report/picture.png tests/browser/explorer.png
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
 	@$(FETCH) java-17 || true

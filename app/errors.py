@@ -7,11 +7,13 @@
     |-- ScopeMissing       403
     |-- UnknownUser        404
     |-- UnknownItem        404
+    |-- UnknownGeneration  404
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- EventsOff          404
     |-- DocsOff            404
     |-- ForeignPage        403
+    |-- Overtaken          409
     |-- TooLarge           413
     |-- TooManyRequests    429
     |-- DeletionForbidden  403
@@ -76,6 +78,13 @@ class UnknownItem(ServingError):
     title = "Unknown item"
 
 
+class UnknownGeneration(ServingError):
+    """There is no such generation to look at or to roll back to."""
+
+    status = 404
+    title = "Unknown generation"
+
+
 class NoSimilarItems(ServingError):
     """The live generation was published without similar items."""
 
@@ -116,6 +125,13 @@ class ForeignPage(ServingError):
 
     status = 403
     title = "Foreign page"
+
+
+class Overtaken(ServingError):
+    """Somebody else changed the same thing first; whoever asked must look again."""
+
+    status = 409
+    title = "Overtaken"
 
 
 class TooLarge(ServingError):

@@ -108,6 +108,15 @@ class Settings:
     docs: bool = _setting(
         False, "Whether GET /docs shows this API as a page, with Swagger UI (true, false)."
     )
+    explorer: bool = _setting(
+        False,
+        "Whether /explorer/ shows users, items and generations, and rolls back (true, false); "
+        "with LARDER_AUTH=on to keys of scope admin only.",
+    )
+    explorer_cards: str = _setting(
+        "title,,",
+        "Which members of an item's document the explorer shows as its title, picture and link.",
+    )
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
@@ -152,6 +161,11 @@ class Settings:
             )
         if self.server not in ("gunicorn", "granian"):
             raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
+        if self.explorer_cards.count(",") != 2:
+            raise BadSettings(
+                "LARDER_EXPLORER_CARDS must be three names with two commas between them, any of "
+                f"them empty, such as title,picture,link or title,,, not {self.explorer_cards!r}"
+            )
         _check_bind(self.bind)
         _check_auth(self)
 

@@ -26,6 +26,8 @@ class Sources:
     """Who follows the events, and knows their server; None where there are none."""
     stream: Stream | None = None
     """Where events are written; None where this deployment takes none."""
+    workers: Callable[[], int] = lambda: 1
+    """How many processes of this server live."""
 
 
 def sources() -> Sources:

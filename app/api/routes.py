@@ -30,4 +30,11 @@ def route_of(path: str) -> str:
         return "user"
     if path.startswith(("/docs/", "/problems/")):
         return "index"
+    if is_explorer(path):
+        return "explorer"
     return ROUTES.get(path, "other")
+
+
+def is_explorer(path: str) -> bool:
+    """Whether a page of the explorer, or what belongs to one, is asked for."""
+    return path == "/explorer" or path.startswith("/explorer/")

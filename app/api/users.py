@@ -41,6 +41,11 @@ def remove(user: str) -> Response:
     tail = _deleting()
     only(request.args, ())
     path_identifier("user", user)
+    return freshness.answer(json.dumps(deleted(tail, user)).encode(), None)
+
+
+def deleted(tail: Tail, user: str) -> dict[str, object]:
+    """Take a user out of all that servers hold; says what that was. Raises CacheUnavailable."""
     watcher, streams = sources().watcher, Streams(sources().watcher.namespace.name)
     try:
         forgotten = forget(tail.server.client(), streams, user)
@@ -51,14 +56,13 @@ def remove(user: str) -> Response:
             f"the user is not wholly deleted, send this again: {no_answer(error)}"
         ) from error
     tail.clear()
-    deleted = {
+    gone = {
         "generations": generations,
         "events": forgotten.events,
         "recents": forgotten.recents,
     }
     pending = ["files", "sessions"] if forgotten.pending else []
-    body = json.dumps({"user": user, "deleted": deleted, "pending": pending})
-    return freshness.answer(body.encode(), None)
+    return {"user": user, "deleted": gone, "pending": pending}
 
 
 def _deleting() -> Tail:

@@ -27,6 +27,28 @@ _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
+PUBLISHED = ("complete", "withdrawn")
+"""The states of generations that are whole; ``withdrawn`` are those that were rolled back from."""
+
+POINT = """
+local live = redis.call('GET', KEYS[2]) or ''
+if live ~= ARGV[1] then return {'live', live} end
+local noted = redis.call('HGET', KEYS[1], ARGV[2])
+if not noted or cjson.decode(noted).state == 'deleting' then return {'deleted'} end
+redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return {}
+"""
+"""The script that moves the pointer to an older generation, for whoever rolls back.
+
+KEYS: ``generations``, ``live``. ARGV: what was live ("" for nothing), what shall be, then names and
+manifests of what changed. It returns nothing when that is done, else ``live`` with what is live, or
+``deleted``. A server without free memory refuses SET and HSET, unless the script has written
+before: what is replaced is deleted first, so that rolling back works then too.
+"""
+
+
 class BrokenRecord(ValueError):
     """Bytes that this schema did not write."""
 

@@ -127,7 +127,8 @@ class Version:
 
     @classmethod
     def after(cls, last: int, at: datetime, by: str, note: str, rules: dict[str, Any]) -> Self:
-        """The one behind the last. Raises BadRules for a note that is no short line."""
+        """The one behind the last. Raises BadRules, also for a note that is no short line."""
+        Rules.of(rules)
         if len(note) > MAX_NOTE or not note.isprintable():
             raise BadRules(f"note must be one line of at most {MAX_NOTE} characters")
         return cls(last + 1, at.isoformat(timespec="seconds"), by, note, rules)

@@ -14,6 +14,8 @@ SERVING = frozenset(
         "LARDER_EVENTS_EXCLUDE",
         "LARDER_EVENTS_MAX",
         "LARDER_EVENTS_URL",
+        "LARDER_EXPLORER",
+        "LARDER_EXPLORER_CARDS",
         "LARDER_LOG_LEVEL",
         "LARDER_MAX_AGE_SECONDS",
         "LARDER_MAX_BODY_BYTES",

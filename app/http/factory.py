@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,7 @@ def create_app(
         worker.serves()
     all_have_loaded = partial(_all_have_loaded, worker, known)
     sources = _sources(settings, watcher, tail, listeners, all_have_loaded)
+    sources = replace(sources, workers=partial(_living, worker))
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
@@ -175,6 +177,10 @@ def _all_have_loaded(worker: Worker | None, known: KnownKeys | None) -> bool:
         return True
 
 
+def _living(worker: Worker | None) -> int:
+    return len(worker.living()) if worker else 1
+
+
 def _flask(settings: Settings, sources: Sources) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["LARDER"] = settings
@@ -195,6 +201,10 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
     ):
         app.register_blueprint(module.bp)
     app.register_blueprint(openapi.bp)
+    if settings.explorer:
+        from app.pages import explorer  # here, so that templates are loaded only when on
+
+        app.register_blueprint(explorer.bp)
     problems.register(app)
     return app
 

@@ -21,6 +21,7 @@ from werkzeug.exceptions import (
 )
 
 from app.api import freshness
+from app.api.routes import is_explorer
 from app.contracts.generations import BrokenRecord
 from app.errors import BadSettings, ServingError
 
@@ -111,6 +112,8 @@ def _detail(error: HTTPException) -> str:
         return error.description or error.name
     if request.path == "/metrics":
         return "this deployment has no metrics: set LARDER_METRICS=true to have them"
+    if is_explorer(request.path) and not current_app.config["LARDER"].explorer:
+        return "this deployment has no explorer: set LARDER_EXPLORER=true to have it"
     return "nothing is at this path: GET / lists all that can be asked"
 
 

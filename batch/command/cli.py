@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from app.contracts import environment
 from app.contracts import keys as contract
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_K
+from batch.command.endings import ending, noted
 from batch.command.options import (
     PATH,
     STOPS_SILENTLY,
@@ -45,7 +47,7 @@ from batch.command.options import (
     terms_options,
 )
 from batch.command.size import Deployment
-from batch.errors import DISK_TROUBLE, BadSettings, LarderError, Terminal, Transient
+from batch.errors import BadSettings, LarderError
 from batch.events.inputs import Inputs, Weighing
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import Model, Terms
@@ -111,7 +113,10 @@ def refresh(
     from batch.command import lists
 
     inputs = Inputs(interactions, weighing)
-    lists.refresh(inputs, reading, items, terms, model, spark, cache, events_url, report)
+    run = partial(
+        lists.refresh, inputs, reading, items, terms, model, spark, cache, events_url, report
+    )
+    noted(cache, run)
 
 
 @cli.command(cls=Grouped)
@@ -502,17 +507,8 @@ def main() -> NoReturn:
         if sentences := environment.unknown(os.environ):
             raise BadSettings("; ".join(sentences))
         cli(prog_name="larder")
-    except LarderError as error:
-        _end(str(error), error.exit_code)
-    except BrokenRecord as error:
-        _end(f"the cache holds what this version did not write: {error}", 2)
-    except UnicodeEncodeError as error:
-        _end(f"{error.object!r} cannot be written as {error.encoding}", 2)
-    except MemoryError as error:
-        _end(f"not enough memory ({error}): give the job more, or take fewer --factors", 2)
-    except OSError as error:
-        code = Transient.exit_code if error.errno in DISK_TROUBLE else Terminal.exit_code
-        _end(f"{error.filename or 'the system'}: {error.strerror or error}", code)
+    except (LarderError, BrokenRecord, UnicodeEncodeError, MemoryError, OSError) as error:
+        _end(*ending(error))
     except (RuntimeError, SystemExit) as error:  # the first is what DuckDB makes of a signal
         done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
         if done or not stopped:

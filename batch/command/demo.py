@@ -64,7 +64,7 @@ def walk(folder: Path, port: str, once: bool) -> None:
     """Refresh, serve and show; stay until interrupted unless ``once``."""
     url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '')}/0"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LARDER_")}
-    switched = dict.fromkeys(("LARDER_EVENTS", "LARDER_DOCS"), "true")
+    switched = dict.fromkeys(("LARDER_EVENTS", "LARDER_EXPLORER", "LARDER_DOCS"), "true")
     settings = {"LARDER_CACHE_URL": url, "LARDER_NAMESPACE": "demo", **switched}
     stack = Stack(
         folder,
@@ -80,7 +80,8 @@ def walk(folder: Path, port: str, once: bool) -> None:
 
 def _show(stack: Stack) -> None:
     _show_once(stack)
-    print(f"\nThe API answers on {stack.url} until you press Ctrl-C. Try:")
+    print(f"\nLook at it all in a browser: {stack.url}/explorer/")
+    print(f"The API answers on {stack.url} until you press Ctrl-C. Try:")
     for path in ("/recommendations/1?n=3", "/recommendations/a-stranger"):
         print(f"  curl '{stack.url}{path}'")
     print(f"  curl '{stack.url}/items/1/similar'")

@@ -29,7 +29,6 @@ from batch.interactions.files import find
 from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
-from batch.progress import Progress
 from batch.recommendations import pipeline
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import OneMachine
@@ -52,8 +51,11 @@ def refresh(
     cache: CacheOptions,
     events_url: str = "",
     page_path: Path | None = None,
-) -> None:
-    """Export events where there are any to train on; judge, train and publish."""
+) -> str:
+    """Export events where there are any to train on; judge, train and publish.
+
+    Returns the name of the generation.
+    """
     if terms.stored and model.feedback == "explicit":
         raise BadSettings(
             "--live follows what users choose, and --feedback explicit learns how they rate it: "
@@ -98,6 +100,7 @@ def refresh(
             "the lists until now followed what users do; these only lose items, and a newcomer has "
             "none: refresh with --live, or 'larder rollback'"
         )
+    return manifest.generation
 
 
 def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:

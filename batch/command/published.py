@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from app.contracts.generations import PUBLISHED
 from app.contracts.recommendations import Manifest
+from batch.command.endings import note_rollback
 from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.generations.connect import connect
 from batch.generations.lock import hold
-from batch.generations.registry import PUBLISHED, Generations
+from batch.generations.registry import Generations
 from batch.recommendations.show import Shown
 
 
@@ -74,7 +76,9 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
 
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
     """Point at that generation, or at the one before the live one."""
-    manifest = Generations(connect(cache.url), cache.namespace).roll_back(generation)
+    client = connect(cache.url)
+    manifest = Generations(client, cache.namespace).roll_back(generation)
+    note_rollback(client, cache, manifest.generation)
     click.echo(f"live is {manifest.generation}; the API follows within two seconds")
 
 

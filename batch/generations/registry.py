@@ -8,7 +8,14 @@ from datetime import datetime
 from itertools import islice
 from typing import Generic, TypeVar
 
-from app.contracts.generations import BrokenRecord, Manifest, Space, generation_name
+from app.contracts.generations import (
+    POINT,
+    PUBLISHED,
+    BrokenRecord,
+    Manifest,
+    Space,
+    generation_name,
+)
 from batch.errors import Overtaken, UnknownGeneration
 from batch.generations.connect import Client, control_errors
 from batch.generations.lock import lost_lock
@@ -25,28 +32,14 @@ redis.call('SET', KEYS[3], ARGV[2])
 return 1
 """
 
-# A server without free memory refuses SET and HSET, unless the script has written before: what is
-# replaced is deleted first, so that rolling back and freeing memory work then too.
-_POINT = """
-local live = redis.call('GET', KEYS[2]) or ''
-if live ~= ARGV[1] then return {'live', live} end
-local noted = redis.call('HGET', KEYS[1], ARGV[2])
-if not noted or cjson.decode(noted).state == 'deleting' then return {'deleted'} end
-redis.call('DEL', KEYS[2])
-redis.call('SET', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-return {}
-"""
-
+# A server without free memory refuses HSET, unless the script has written before: what is replaced
+# is deleted first, so that freeing memory works then too.
 _CONDEMN = """
 if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
-
-PUBLISHED = ("complete", "withdrawn")
-"""The states of generations that are whole; ``withdrawn`` are those that were rolled back from."""
 
 _DELETES_AT_A_TIME = 500
 
@@ -195,7 +188,7 @@ class Generations(Generic[M]):
         texts = [text for each in changed for text in (each.generation, each.to_json())]
         keys = space.generations, space.live
         with control_errors(space):
-            refused = self._client.eval(_POINT, 2, *keys, pointer, target.generation, *texts)
+            refused = self._client.eval(POINT, 2, *keys, pointer, target.generation, *texts)
         if refused and refused[0] == b"live":
             raise Overtaken(
                 f"nothing was changed, for another process made {refused[1].decode()!r} live "

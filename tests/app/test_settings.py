@@ -44,11 +44,19 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_EVENTS_MAX": "1000",
         "LARDER_RECENT_SECONDS": "60",
         "LARDER_CORS_ORIGINS": "https://shop.example",
+        "LARDER_EXPLORER": "true",
+        "LARDER_EXPLORER_CARDS": "name,image,url",
     }
     assert set(texts) == {variable(each) for each in fields(Settings)}
     settings = Settings.from_environment(texts)
     found = {variable(each): str(getattr(settings, each.name)) for each in fields(Settings)}
-    switched = ("LARDER_METRICS", "LARDER_DOCS", "LARDER_USER_SAMPLE", "LARDER_EVENTS")
+    switched = (
+        "LARDER_METRICS",
+        "LARDER_DOCS",
+        "LARDER_USER_SAMPLE",
+        "LARDER_EVENTS",
+        "LARDER_EXPLORER",
+    )
     assert found == {**texts, **dict.fromkeys(switched, "True")}
 
 

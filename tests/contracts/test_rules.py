@@ -74,6 +74,8 @@ def test_the_next_version_is_numbered_and_has_a_note_of_one_line() -> None:
     for note in ("a\nb", "a" * 201):
         with pytest.raises(BadRules, match="note must be one line of at most 200 characters"):
             Version.after(2, noon, "somebody", note, {})
+    with pytest.raises(BadRules, match="hide: expected a list"):
+        Version.after(2, noon, "somebody", "", {"hide": ["i"] * (MAX_HIDDEN + 1)})
 
 
 def test_of_many_versions_the_last_50_are_kept() -> None:

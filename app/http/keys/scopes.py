@@ -1,5 +1,6 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
+from app.api.routes import is_explorer
 from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
 _OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js", "/openapi.yaml", "/docs")
@@ -16,6 +17,8 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if takes_events(path):
         return EVENTS
+    if is_explorer(path):
+        return ADMIN
     if path == "/rules" or path.startswith("/rules/"):
         return RULES
     return READ if method in ("GET", "HEAD", "POST") else ADMIN

@@ -61,6 +61,11 @@ class Tail:
         """Whether what is kept near is up to date, and requests may ask for what is not."""
         return self._link.reachable and self.server.reachable
 
+    @property
+    def position(self) -> Id | None:
+        """The entry of the stream up to which this worker has read; None before its first look."""
+        return self._position
+
     def counts(self, type: str) -> bool:
         """Whether an event of the type takes its item away, or moves lists."""
         weighs = self._watcher.weights().get(type, 0) > 0

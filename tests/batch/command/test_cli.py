@@ -20,6 +20,7 @@ import redis
 
 from app.contracts import variables
 from app.contracts.recommendations import Namespace
+from app.contracts.refreshes import refreshes_key
 from batch.command.cli import cli
 from batch.errors import BadSettings
 from batch.generations.lock import hold
@@ -30,6 +31,8 @@ from tests.contracts.variables import commands
 from tests.generations import MANIFEST
 from tests.servers import Server, wait_until
 
+ENDED = [refreshes_key("default").encode()]
+"""All that a run leaves that came to nothing: how it ended."""
 FILMS = Path(__file__).parents[3] / "batch" / "datasets" / "ml-latest-small" / "ratings.csv"
 COMMANDS = commands(cli)
 OPTIONS = [
@@ -298,7 +301,8 @@ def test_a_model_that_popularity_beats_publishes_nothing(
     done = larder("refresh", write(tmp_path / "chance.csv", pairs), **where)
     refused(done, "does not beat most-popular's", "Nothing was published; --force")
     assert re.search(r"nDCG@10 +0[.]\d{4} +", done.stdout), "it shows what it judged by"
-    assert not list(client.scan_iter(f"larder:1:*{where['namespace']}*"))
+    left = list(client.scan_iter(f"larder:1:*{where['namespace']}*"))
+    assert left == [refreshes_key(where["namespace"]).encode()], "how it ended, and nothing else"
 
 
 def test_one_user_of_one_item_can_be_published_unjudged(
@@ -735,7 +739,7 @@ def test_a_run_that_is_stopped_while_it_reads_ends_in_order(
     alone = watching.info("clients")["connected_clients"]
     process = start(own_server, "refresh", large)
     stop_when(lambda: bool(watching.info("clients")["connected_clients"] > alone), process, number)
-    assert watching.dbsize() == 0
+    assert watching.keys() == ENDED
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -750,7 +754,7 @@ def test_a_run_that_is_stopped_while_it_trains_gives_its_lock_back(
     watching.config_set("slowlog-max-len", 10_000)
     process = start(own_server, "refresh", FILMS, *LONG)
     stop_when(asks_for_room, process, number)
-    assert watching.dbsize() == 0, "neither a lock nor a key is left"
+    assert watching.keys() == ENDED, "neither a lock nor a part is left"
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -782,7 +786,7 @@ def test_a_run_that_is_stopped_while_it_publishes_leaves_nothing_half_published(
     assert not watching.exists(space.live) and not watching.exists(space.lock)
     # Stopped in the very first command, it may leave its note of what it was about to write.
     assert larder("prune", cache_url=own_server.url).returncode == 0
-    assert watching.dbsize() == 0
+    assert watching.keys() == ENDED
 
 
 def test_a_cache_that_dies_during_the_training_is_transient(

@@ -11,6 +11,7 @@ import redis
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.refreshes import refreshes_key
 from batch.command.published import listing
 from batch.errors import LostLock, Overtaken, UnknownGeneration
 from batch.generations.lock import hold
@@ -33,11 +34,12 @@ def names_of(generations: Generations[Manifest]) -> list[str]:
 
 
 def assert_only(client: Any, namespace: Namespace, names: list[str]) -> None:
-    """The server holds every key of these generations, and nothing else."""
+    """The server holds every key of these generations, and nothing else but what commands noted."""
     generations = Generations(client, namespace)
     assert names_of(generations) == names
     parts = {key for each in generations.all() for key in each.keys(namespace)}
-    assert keys_of(client, namespace) == parts | {namespace.live, namespace.generations}
+    held = keys_of(client, namespace) - {refreshes_key(namespace.name)}
+    assert held == parts | {namespace.live, namespace.generations}
 
 
 def unfinished(client: Any, namespace: Namespace, name: str, state: str) -> Manifest:

@@ -1,0 +1,81 @@
+"""Items: find one, see what is similar to it, and who gets it."""
+
+import json
+from typing import Any
+
+from flask import Response, request
+
+from app.api import rules, sources
+from app.contracts.recommendations import decode_record
+from app.errors import UnknownItem
+from app.pages.shell import asked, asking, bp, document_at, page
+from app.recommendations import published
+from app.recommendations.generation import Generation
+
+SHOWN = 50
+_SCANNED = 200_000
+"""Documents that a search looks through, in about a quarter of a second."""
+
+
+@bp.get("/items")
+def items() -> Response:
+    """Items whose documents hold what is searched for."""
+    part, generation = request.args.get("q", "").strip(), sources().watcher.live()
+    total = generation.manifest.items
+    found = _search(generation, part)
+    told = {"q": part, "items": total, "searched": min(total, _SCANNED), "found": found}
+    return page("items.html", told)
+
+
+def _search(generation: Generation, part: str) -> list[dict[str, Any]]:
+    """Up to SHOWN, in the order of their indices; upper and lower case are one."""
+    wanted = json.dumps(part.lower(), ensure_ascii=False)[1:-1].encode()
+    found: list[dict[str, Any]] = []
+    for index in range(min(generation.manifest.items, _SCANNED)):
+        if wanted in generation.opening(index).decode().lower().encode():
+            found.append(document_at(generation, index))
+            if len(found) == SHOWN:
+                break
+    return found
+
+
+@bp.get("/item")
+def item() -> Response:
+    """An item, what is similar to it, and how many of the sample get it."""
+    name, generation = asked("id"), sources().watcher.live()
+    index = generation.find(name)
+    if index is None:
+        raise UnknownItem(f"the live generation does not hold item {name!r}")
+    told = {
+        **document_at(generation, index),
+        "generation": generation.manifest.generation,
+        "similar": _similar(generation, name),
+        "reach": _reach(generation, index),
+        "hidden": name in rules.latest().rules.get("hide", []),
+    }
+    return page("item.html", told)
+
+
+def _similar(generation: Generation, name: str) -> list[dict[str, Any]]:
+    if not generation.manifest.similar_buckets:
+        return []
+    found = sources().lookup.similar(generation, name)
+    entries = decode_record(found.record) if found else []
+    return [{**document_at(generation, each), "score": score} for each, score in entries]
+
+
+def _reach(generation: Generation, index: int) -> dict[str, Any]:
+    """Who of the sample has it on the published list, and at which place (from 1)."""
+    namespace = sources().watcher.namespace
+    with asking() as client:
+        sample = published.sample(client, namespace, generation.manifest)
+        lists = published.lists(client, namespace, generation.manifest, sample)
+    places = {
+        user: place
+        for user, entries in lists.items()
+        for place, (each, _) in enumerate(entries, start=1)
+        if each == index
+    }
+    first = sorted(places.items(), key=lambda each: (each[1], each[0]))[:SHOWN]
+    users = [{"user": user, "place": place} for user, place in first]
+    return {"sample": len(lists), "count": len(places), "users": users}

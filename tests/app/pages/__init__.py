@@ -1,0 +1,1 @@
+"""The explorer over real servers, as HTTP; tests/browser has it in a Chromium."""
