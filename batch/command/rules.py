@@ -63,8 +63,9 @@ def history(cache: CacheOptions, as_json: bool) -> None:
     """List the versions that are kept, the newest first."""
     client, key = connect(cache.url), rules_key(cache.namespace.name)
     with errors_of_keys("the cache", key):
-        numbers = kept_numbers(client.hlen(key))
-        versions = list(readable(numbers, client.hmget(key, numbers) if numbers else ()))
+        texts = client.hgetall(key)
+    numbers = kept_numbers(len(texts))
+    versions = list(readable(numbers, (texts.get(b"%d" % number) for number in numbers)))
     if as_json:
         told = [each.head for each in versions]
         click.echo(json.dumps({"namespace": cache.namespace.name, "versions": told}))
