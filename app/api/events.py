@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.api import sources
 from app.api.parameters import only
-from app.errors import EventsOff, ForeignPage
+from app.errors import BadParameter, EventsOff, ForeignPage
 from app.events.intake import Intake, parse, take_in, unpack
 from app.events.stream import Stream
 
@@ -40,15 +40,38 @@ def batch() -> Response:
     return _answer(_write(), 200)  # RudderStack's takes every other status for a failure
 
 
+@bp.post("/v1/identify")
+@bp.post("/v1/page")
+@bp.post("/v1/screen")
+@bp.post("/v1/group")
+@bp.post("/v1/alias")
+def ignore() -> Response:
+    """Another call of Segment's or RudderStack's HTTP API: nothing of it is kept."""
+    if not isinstance(_told(), dict):
+        raise BadParameter("send one call, as an object")
+    return _answer(Intake((), 0, 1, ()), 200)
+
+
 def _write() -> Intake:
-    into = stream()
-    only(request.args, ())
-    _check_origin()
+    into, told = stream(), _told()
     now_ms = time.time_ns() // 1_000_000
-    intake = take_in(parse(_body()), now_ms)
+    intake = take_in(told, now_ms)
     if intake.events:
         into.add(intake.events, now_ms)
     return intake
+
+
+def _told() -> object:
+    """What the body says, of those who may say something."""
+    stream()
+    only(request.args, ())
+    _check_origin()
+    if "Ce-Specversion" in request.headers:
+        raise BadParameter(
+            "CloudEvents are taken in structured mode, not by ce- headers: send all of the event "
+            "as JSON, with Content-Type: application/cloudevents+json"
+        )
+    return parse(_body())
 
 
 def _answer(intake: Intake, status: int) -> Response:
@@ -86,7 +109,8 @@ def _check_origin() -> None:
 
 def _body() -> bytes:
     if request.mimetype not in KINDS:
-        raise UnsupportedMediaType(f"send JSON with Content-Type: {' or '.join(KINDS[:2])}")
+        kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+        raise UnsupportedMediaType(f"send JSON with Content-Type: {kinds}")
     body = request.get_data()
     request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
     encoding = request.headers.get("Content-Encoding", "identity")

@@ -62,6 +62,11 @@ _TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
 _NUMBERS = {"time": int, "value": float, "position": int}
 
 
+CLEAR = b"clear"
+"""The field of an entry that tells workers of the API something; it is no event."""
+SESSION = "session:"
+"""What the digest of a session begins with among the deleted."""
+
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 """An entry of the stream as a client gives it: its id, and its fields."""
 
@@ -226,6 +231,11 @@ def order(stream_id: str) -> tuple[int, int]:
 def digest(user: str) -> str:
     """What stands for a user among the deleted."""
     return sha256(user.encode()).hexdigest()
+
+
+def digest_of(user: str, session: str) -> str:
+    """What stands for whose an event is: the user's, or the session's where no user is named."""
+    return digest(user) if user else SESSION + digest(session)
 
 
 def problem_of(event: Event) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.events import (
+    CLEAR,
     IMPRESSION,
     MAX_POSITION,
     MAX_PROPERTIES_BYTES,
@@ -26,8 +27,6 @@ from app.contracts.events import (
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES
 
-CLEAR = b"clear"
-"""The field of an entry that tells workers of the API something; it is no event."""
 NAMES = [each.name for each in fields(Event)]
 
 _COLUMNS = {
