@@ -7,13 +7,11 @@ from flask import Response, request
 from werkzeug.wrappers import Response as Answer
 
 from app.api import rules, sources
-from app.api.parameters import number
 from app.errors import BadParameter
 from app.pages.shell import asked, bp, changed, document_of, page
 from app.recommendations.generation import Generation
 
 BY = "the explorer"
-_MOST_VERSIONS = 10**9 - 1
 
 
 @bp.get("/rules")
@@ -58,10 +56,10 @@ def publish_rules() -> Answer:
 @bp.post("/rules/rollback")
 def roll_back_rules() -> Answer:
     """Put the rules of an earlier version in force again."""
-    old = rules.version_of(number("version", request.form.get("version"), 0, 0, _MOST_VERSIONS))
+    old = rules.version_of(request.form.get("version"))
     note = f"rolled back to version {old.number}"
     version = rules.publish(old.rules, note, BY, None)
-    return changed(rules.head(version), "edit_rules", "in-force")
+    return changed(version.head, "edit_rules", "in-force")
 
 
 @bp.post("/hide")
@@ -84,7 +82,7 @@ def _hidden(item: str, more: list[str], note: str) -> Answer:
     version = rules.publish(
         {**before.rules, "hide": others + more}, note[:200], BY, [str(before.number)]
     )
-    return changed(rules.head(version), "item", "in-force", id=item)
+    return changed(version.head, "item", "in-force", id=item)
 
 
 def _page(generation: Generation, text: str, **more: Any) -> Response:
@@ -92,7 +90,7 @@ def _page(generation: Generation, text: str, **more: Any) -> Response:
     told = {
         **rules.told(generation, version),
         "columns": [[each.name, each.type] for each in generation.manifest.filter_columns],
-        "versions": [rules.head(each) for each in rules.kept()],
+        "versions": [each.head for each in rules.kept()],
         "text": text,
         **more,
     }

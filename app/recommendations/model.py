@@ -94,7 +94,7 @@ class Model:
         rows, scores = self._best(moved, gone, n, among)
         return list(zip(self._items[rows].tolist(), scores.tolist(), strict=True))
 
-    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
+    def varied(self, strength: float, entries: Entries, n: int) -> Entries:
         """The best n by maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
 
         strength: 0 by the scores alone, of which the lowest counts as 0 and the highest as 1; 1 by
