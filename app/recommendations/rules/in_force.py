@@ -4,11 +4,11 @@ What it cannot follow, such as a filter by a column that is gone, is left out an
 """
 
 import json
-import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MOST_TOLD = 20
 _KEPT_BYTES = 8 << 20
 """Of the masks of filters that were asked for lately."""
+_LEAST_BYTES = _KEPT_BYTES // 256
+"""What each counts as, at least, so that there are never many."""
 
 Clauses = tuple[Clause, ...]
 
@@ -70,8 +72,9 @@ class InForce:
         """Whether lists that nobody filters can differ from those of the generation."""
         self._lock = Lock()
         self._now: tuple[tuple[int, int], Order] | None = None
-        self._filtered: LRUCache[Any, Order] = LRUCache(
-            max(_KEPT_BYTES, items + 1), getsizeof=lambda order: len(order.mask or b"") + 1
+        self._filtered: LRUCache[str, Order] = LRUCache(
+            max(_KEPT_BYTES, items),
+            getsizeof=lambda order: max(len(order.mask or b""), _LEAST_BYTES),
         )
 
     @property
@@ -107,15 +110,14 @@ class InForce:
         return Order(tag, shown, self._boosts, self._cap, self._vary, tuple(pins))
 
     def _with(self, order: Order, asked: Clauses) -> Order:
-        key = order.tag, asked
+        tag = f"{order.tag}.{_digest(repr(asked))}"
         with self._lock:
-            found = self._filtered.get(key)
+            found = self._filtered.get(tag)
         if found is None:
             mask = _both(order.mask, self._mask(asked) or b"")
-            tag = f"{order.tag}.{_digest(repr(asked))}"
             found = replace(order, tag=tag, mask=mask, is_asked_for=True)
             with self._lock:
-                self._filtered[key] = found
+                self._filtered[tag] = found
         return found
 
     def _mask(self, clauses: Iterable[Clause]) -> bytes | None:
@@ -192,4 +194,4 @@ def _both(one: bytes | None, other: bytes) -> bytes:
 
 
 def _digest(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,5 +1,7 @@
 """Who sets rules sees them on every worker at its next look, and finds the way back."""
 
+import gc
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -291,6 +293,29 @@ class TestFilters:
                     ]
                     for path in paths[:2]
                 ]
+
+    def test_the_texts_of_filters_are_not_kept(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        published(client, namespace)
+        with answering(server, namespace) as app:
+            api = app.test_client()
+
+            def ask(number: int) -> None:
+                texts = [f"{number}.{n}" + "x" * 500 for n in range(100)]
+                body = {"users": ["u1"], "filter": {"genre": texts}}
+                assert api.post("/recommendations", json=body).status_code == 200
+
+            ask(0)
+            tracemalloc.start()
+            try:
+                for number in range(1, 41):
+                    ask(number)
+                gc.collect()
+                kept, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert kept < 500_000  # of the 2 MB that came
 
     def test_too_little_is_said(self, server: Server, client: Any, namespace: Namespace) -> None:
         published(client, namespace)

@@ -213,6 +213,16 @@ def test_between_two_dates_nothing_is_computed() -> None:
     assert rules.at(NOON, asked) is rules.at(NOON, asked)
 
 
+def test_only_the_latest_256_filters_are_remembered() -> None:
+    rules = generation().rules
+    assert rules
+    asked = [(Clause.parse(f"price:{n}.."),) for n in range(257)]
+    first = rules.at(NOON, asked[0])
+    latest = [rules.at(NOON, each) for each in asked[1:]]
+    assert all(rules.at(NOON, each) is one for each, one in zip(asked[1:], latest, strict=True))
+    assert rules.at(NOON, asked[0]) is not first
+
+
 def test_diversity_is_maximal_marginal_relevance() -> None:
     user = User(5)
     stored = user.best(np.ones(ITEMS, bool), STORED)
