@@ -24,12 +24,12 @@ def ruled(
     Raises BrokenRecord.
     """
     key = order.tag, fallback
-    if found.ruled is None or found.ruled[0] != key:
-        ruled = _ruled(generation, order, found, source, fallback)
-        if order.is_asked_for:
-            return ruled
-        found.ruled = key, ruled
-    return found.ruled[1]
+    known = found.ruled  # another thread may put another one there
+    if known is None or known[0] != key:
+        known = key, _ruled(generation, order, found, source, fallback)
+        if not order.is_asked_for:
+            found.ruled = known
+    return known[1]
 
 
 def allowed(order: Order, found: Remembered) -> Remembered:
@@ -41,7 +41,7 @@ def _ruled(
     generation: Generation, order: Order, found: Remembered, source: str, fallback: str
 ) -> Remembered:
     k = generation.manifest.k
-    own = decode_record(found.record) if found.own is None else found.own
+    own = found.entries()
     entries = ranked(order, [own], k, found.gone)
     if len(entries) < k and generation.model and (found.vector or found.wanted):
         entries = ranked(order, [_live(generation, order, found)], k, found.gone)

@@ -255,6 +255,24 @@ def test_who_has_no_vector_gets_what_is_popular_then_what_the_mean_user_likes() 
     assert (alone.source, alone.own) == ("personal", [(own, 0.5)])
 
 
+def test_nobody_gets_the_list_that_another_thread_made_meanwhile() -> None:
+    made = generation({"defaults": {"filter": "price:..10"}})
+    assert made.rules
+    order = made.rules.at(NOON)
+    own = next(item for item in range(ITEMS) if PRICES[IDS[item]] <= 10)
+
+    class Contended(Remembered):
+        """Of which another thread wants a filled list as soon as one without filling is kept."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "ruled" and value and value[0][1] == "none":
+                assert len(ruled(made, order, self, "personal", "popular").own or ()) == K
+
+    mine = Contended(encode_record([(own, 0.5)]))
+    assert ruled(made, order, mine, "personal", "none").own == [(own, 0.5)]
+
+
 def test_a_newcomers_events_count_and_their_items_are_gone() -> None:
     weights = {17: 1.0, 2999: 5.0}
     scores = TRAINED.items @ TRAINED.moved(PENALTY * TRAINED.mean, weights)
