@@ -5,7 +5,7 @@ What it cannot follow, such as a filter by a column that is gone, is left out an
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -18,7 +18,7 @@ from app.contracts.columns import AVAILABLE_FROM, AVAILABLE_UNTIL, Type
 from app.contracts.filters import BadFilter, Clause
 from app.contracts.rules import Boost, Cap, Rules, Version
 from app.recommendations.documents import Finding
-from app.recommendations.rules.ranking import Order, Values, Varying
+from app.recommendations.rules.ranking import Lacking, Order, Values, Varying, both
 
 if TYPE_CHECKING:
     from app.recommendations.columns import Columns
@@ -99,7 +99,7 @@ class InForce:
         shown = self._mask(self._default)
         available = self._columns.available(now) if self._columns else None
         if available is not None:
-            shown = _both(shown, available.tobytes())
+            shown = both(shown, available.tobytes())
         if self._hidden:
             mask = bytearray(shown or b"\1" * self._items)
             for item in self._hidden.values():
@@ -114,7 +114,7 @@ class InForce:
         with self._lock:
             found = self._filtered.get(tag)
         if found is None:
-            mask = _both(order.mask, self._mask(asked) or b"")
+            mask = both(order.mask, self._mask(asked) or b"")
             found = replace(order, tag=tag, mask=mask, is_asked_for=True)
             with self._lock:
                 self._filtered[tag] = found
@@ -125,7 +125,7 @@ class InForce:
         mask = None
         for clause in clauses:
             assert self._columns is not None
-            mask = _both(mask, self._columns.mask(clause).tobytes())
+            mask = both(mask, self._columns.mask(clause).tobytes())
         return mask
 
     def _found(self, what: str, ids: Iterable[str], find: Finding) -> dict[str, int]:
@@ -168,13 +168,18 @@ class InForce:
                 product = factors if product is None else product * factors
         return None if product is None else memoryview(product)
 
-    def _capped(self, cap: Cap | None) -> tuple[Cap, Values] | None:
+    def _capped(self, cap: Cap | None) -> tuple[Cap, Values, Lacking] | None:
         if cap is None:
             return None
-        if self._columns is None or self.types.get(cap.column) != "category":
+        columns, name = self._columns, cap.column
+        if columns is None or self.types.get(name) != "category":
             self._ignored.append(f"cap: there is no column {cap.column!r:.80} of categories")
             return None
-        return cap, partial(self._columns.values, cap.column)
+
+        def lacking(values: Collection[str]) -> bytes:
+            return columns.mask(Clause(name, tuple(values), is_negated=True)).tobytes()
+
+        return cap, partial(columns.values, name), lacking
 
     def _varying(self, diversity: float, model: "Model | None") -> Varying | None:
         if not diversity:
@@ -183,14 +188,6 @@ class InForce:
             self._ignored.append("diversity: it needs numpy and a live generation, with factors")
             return None
         return partial(model.varied, diversity)
-
-
-def _both(one: bytes | None, other: bytes) -> bytes:
-    """Where both masks hold; None is one that holds everywhere."""
-    if one is None:
-        return other
-    both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
-    return both.to_bytes(len(one), "little")
 
 
 def _digest(text: str) -> str:

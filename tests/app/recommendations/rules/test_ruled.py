@@ -32,6 +32,7 @@ GENRES = {
 PRICES = {item: float(price) for item, price in zip(IDS, CHANCE.uniform(0, 100, ITEMS).round(2))}
 FROM = {f"i{n}": NOON + n for n in range(0, ITEMS, 2)}
 UNTIL = {f"i{n}": NOON + 5 for n in range(0, ITEMS, 5)}
+CAPPED = {"cap": {"column": "kind", "most": 3}}
 COLUMNS = {"genre": GENRES, "price": PRICES}
 
 
@@ -143,6 +144,25 @@ def test_a_capped_list_is_the_full_ranking_capped(seed: int) -> None:
             there.update(GENRES[IDS[item]])
             wanted.append(item)
     assert items(listed(made, user.remembered(), ["price:..29.995"])) == wanted[:K]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "stranger"])
+def test_a_cap_finds_what_stands_behind_thousands_of_one_kind(is_known: bool) -> None:
+    made = generation()
+    assert made.model
+    ranking = User(1).best(np.ones(ITEMS, bool), ITEMS)
+    user = User(1).remembered()
+    if not is_known:
+        ranking = [item for item, _ in made.model.over(b"", {}, None, (), ITEMS)]
+        user = made.popular
+    kinds = dict.fromkeys(IDS, ["none"])
+    for kind, part in (("a", ranking[:1200]), ("b", ranking[1200:2500]), ("c", ranking[2500:])):
+        kinds |= {IDS[item]: [kind] for item in part}
+    packed = Packed.of([FilterColumn("kind", "category", kinds)], IDS)
+    made = replace(made, columns=Columns(packed.columns, ITEMS, packed.data))
+    made = replace(made, rules=made.follow(replace(NONE, rules=CAPPED)))
+    found = Counter(kinds[IDS[item]][0] for item in items(listed(made, user)))
+    assert (found["a"], found["b"], found["c"]) == (3, 3, 3)
 
 
 def test_what_is_hidden_is_replaced_by_the_next_best() -> None:
