@@ -55,7 +55,8 @@ class Clause:
     def check(self, columns: Mapping[str, Type]) -> None:
         """Raise BadFilter, which names the columns, where this one or its type will not do."""
         if self.column not in columns:
-            there = ", ".join(f"{name} ({kind})" for name, kind in columns.items()) or "none"
+            there = ", ".join(f"{name} ({kind})" for name, kind in columns.items())
+            there = there or "none, see larder refresh --filter-columns"
             raise BadFilter(f"no column {self.column!r:.80} to filter by; there are: {there}")
         kind = columns[self.column]
         if kind == "flag":

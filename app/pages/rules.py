@@ -8,18 +8,23 @@ from werkzeug.wrappers import Response as Answer
 
 from app.api import rules, sources
 from app.api.parameters import number
-from app.errors import BadParameter
+from app.contracts.rules import Version
+from app.errors import BadParameter, RulesChanged
 from app.pages.shell import asked, bp, changed, document_of, page
 from app.recommendations.generation import Generation
 
 BY = "the explorer"
 _MOST_VERSIONS = 10**9 - 1
+_CHANGED = (
+    "Rules changed while you wrote: somebody put others in force, which stand below. What you "
+    "wrote is not in force; take over what you want to keep, then put it in force again."
+)
 
 
 @bp.get("/rules")
 def edit_rules() -> Response:
-    """The rules in force, their history, and a place to write others."""
-    version = rules.latest()
+    """The rules in force, their history, and a place to write others, or those of a version."""
+    version = _named() if "version" in request.args else rules.latest()
     return _page(sources().watcher.live(), json.dumps(version.rules, ensure_ascii=False, indent=2))
 
 
@@ -30,7 +35,7 @@ def try_rules() -> Response:
     try:
         told = rules.tried(generation, rules.checked(generation, text))
     except BadParameter as error:
-        return _page(generation, text, problem=str(error))
+        return _page(generation, text, 400, problem=str(error))
     examples = [
         {
             **each,
@@ -49,16 +54,19 @@ def publish_rules() -> Answer:
     try:
         found = rules.checked(generation, text)
     except BadParameter as error:
-        return _page(generation, text, problem=str(error))
+        return _page(generation, text, 400, problem=str(error))
     seen = [request.form.get("seen", "")]
-    version = rules.publish(found, request.form.get("note", ""), BY, seen)
+    try:
+        version = rules.publish(found, request.form.get("note", ""), BY, seen)
+    except RulesChanged:
+        return _page(generation, text, 412, problem=_CHANGED, others=True)
     return changed(rules.told(generation, version), "edit_rules", "in-force")
 
 
 @bp.post("/rules/rollback")
 def roll_back_rules() -> Answer:
     """Put the rules of an earlier version in force again."""
-    old = rules.version_of(number("version", request.form.get("version"), 0, 0, _MOST_VERSIONS))
+    old = _named()
     note = f"rolled back to version {old.number}"
     version = rules.publish(old.rules, note, BY, None)
     return changed(rules.head(version), "edit_rules", "in-force")
@@ -78,6 +86,10 @@ def unhide() -> Answer:
     return _hidden(item, [], f"showed {item} again")
 
 
+def _named() -> Version:
+    return rules.version_of(number("version", request.values.get("version"), 0, 0, _MOST_VERSIONS))
+
+
 def _hidden(item: str, more: list[str], note: str) -> Answer:
     before = rules.latest()
     others = [each for each in before.rules.get("hide", []) if each != item]
@@ -87,9 +99,10 @@ def _hidden(item: str, more: list[str], note: str) -> Answer:
     return changed(rules.head(version), "item", "in-force", id=item)
 
 
-def _page(generation: Generation, text: str, **more: Any) -> Response:
+def _page(generation: Generation, text: str, status: int = 200, **more: Any) -> Response:
     version = rules.latest()
     told = {
+        "written": request.form.get("note", ""),
         **rules.told(generation, version),
         "columns": [[each.name, each.type] for each in generation.manifest.filter_columns],
         "versions": [rules.head(each) for each in rules.kept()],
@@ -97,5 +110,5 @@ def _page(generation: Generation, text: str, **more: Any) -> Response:
         **more,
     }
     response = page("rules.html", told)
-    response.status_code = 400 if "problem" in more else 200
+    response.status_code = status
     return response

@@ -75,7 +75,8 @@ def walk(folder: Path, port: str, once: bool) -> None:
     )
     print(f"A Valkey server listens on {url} as long as the demo runs.\n")
     refresh = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
-    run(stack, [*refresh, "--preset", "ml-latest", "--live"], _show_once if once else _show)
+    options = ["--preset", "ml-latest", "--filter-columns", "genres", "--live"]
+    run(stack, [*refresh, *options], _show_once if once else _show)
 
 
 def _show(stack: Stack) -> None:
@@ -84,6 +85,7 @@ def _show(stack: Stack) -> None:
     print(f"The API answers on {stack.url} until you press Ctrl-C. Try:")
     for path in ("/recommendations/1?n=3", "/recommendations/a-stranger"):
         print(f"  curl '{stack.url}{path}'")
+    print(f"  curl '{stack.url}/recommendations/{USER}?filter=genres:Comedy&filter=-genres:Drama'")
     print(f"  curl '{stack.url}/items/1/similar'")
     print(f"  curl '{stack.url}/generation'")
     print(f"  {_curl(stack, _click(CLICKING, '1'))}")

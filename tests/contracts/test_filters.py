@@ -92,6 +92,11 @@ def test_a_column_says_what_it_takes(clause: str, message: str) -> None:
         Clause.parse(clause).check(COLUMNS)
 
 
+def test_where_nothing_can_be_filtered_it_says_how_to_begin() -> None:
+    with pytest.raises(BadFilter, match="none, see larder refresh --filter-columns"):
+        Clause.parse("price:1").check({})
+
+
 @pytest.mark.parametrize(
     "asked",
     [
