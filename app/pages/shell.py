@@ -85,7 +85,7 @@ def _wants_json() -> bool:
 
 def asked(name: str) -> str:
     """An id that the page is asked for. Raises BadParameter."""
-    return identifier(name, request.values.get(name))
+    return identifier(name, request.values.get(name, ""))
 
 
 @contextmanager
