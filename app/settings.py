@@ -54,7 +54,7 @@ class Settings:
     max_age_seconds: int = _setting(
         0, "How long a client may reuse an answer without asking again.", 0, 86_400
     )
-    max_body_bytes: int = _setting(131_072, "The largest request body taken.", 1_024, 10_485_760)
+    max_body_bytes: int = _setting(524_288, "The largest request body taken.", 1_024, 10_485_760)
     auth: str = _setting(
         keys.OFF,
         "on: callers need a key (larder key add). proxy: a proxy in front lets them in. off: "

@@ -1,16 +1,18 @@
-"""The plain ``GET /recommendations/<user>`` before Flask is asked: most of all requests.
+"""Plain ``GET /recommendations/<user>`` and ``POST /events`` before Flask: most of all requests.
 
-The Flask route ``app.api.recommendations.one`` gives the same bytes and headers, and answers all
-that is not plain here: a query, a condition, another method, an error. This way round a warm
-request costs 0.57 of the processor time (``make bench-serving`` prints both). Hooks of Flask do not
-see it: what counts requests belongs around this middleware.
+The Flask routes ``app.api.recommendations.one`` and ``app.api.events.add`` give the same bytes and
+headers, and answer all that is not plain here: a query, a condition, another method, an error. This
+way round a warm request costs 0.57 of the processor time (``make bench-serving`` prints both).
+Hooks of Flask do not see it: what counts requests belongs around this middleware.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from app.api import Sources, freshness
+from app.api import Sources, events, freshness
 from app.api.parameters import identifier
+from app.events.stream import Stream
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -21,17 +23,24 @@ PREFIX = "/recommendations/"
 class Direct:
     """WSGI middleware around the Flask application."""
 
-    def __init__(self, flask: "WSGIApplication", sources: Sources, max_age_seconds: int) -> None:
+    def __init__(self, flask: "WSGIApplication", sources: Sources, settings: Settings) -> None:
         self._flask = flask
         self._watcher = sources.watcher
         self._answers = sources.answers
-        self._max_age_seconds = max_age_seconds
+        self._stream = sources.stream
+        self._max_age_seconds = settings.max_age_seconds
+        self._max_body_bytes = settings.max_body_bytes
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        if not _is_plain(environ):
-            return self._flask(environ, start_response)
+        if _is_plain(environ):
+            return self._list(environ, start_response)
+        if self._stream and _brings_plain_events(environ, self._max_body_bytes):
+            return self._take(environ, start_response, self._stream)
+        return self._flask(environ, start_response)
+
+    def _list(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         try:
             user = environ["PATH_INFO"][len(PREFIX) :].encode("latin-1").decode()
             generation = self._watcher.live()
@@ -42,6 +51,19 @@ class Direct:
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
+    def _take(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", stream: Stream
+    ) -> Iterable[bytes]:
+        try:
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            told = events.as_json(events.write(stream, body))
+        except Exception as error:  # Flask makes a problem of it, and must not write again
+            environ[events.FAILED] = error
+            return self._flask(environ, start_response)
+        headers = freshness.headers(None, 0)
+        start_response("202 ACCEPTED", [*headers, ("Content-Length", str(len(told)))])
+        return [told]
+
 
 def _is_plain(environ: "WSGIEnvironment") -> bool:
     return (
@@ -50,3 +72,21 @@ def _is_plain(environ: "WSGIEnvironment") -> bool:
         and not environ.get("QUERY_STRING")
         and "HTTP_IF_NONE_MATCH" not in environ
     )
+
+
+def _brings_plain_events(environ: "WSGIEnvironment", max_bytes: int) -> bool:
+    length = environ.get("CONTENT_LENGTH", "")
+    return (
+        environ["REQUEST_METHOD"] == "POST"
+        and environ["PATH_INFO"] == "/events"
+        and environ.get("CONTENT_TYPE") == "application/json"
+        and length.isdecimal()
+        and int(length) <= max_bytes
+        and not environ.get("QUERY_STRING")
+        and environ.keys().isdisjoint(_ASIDE)
+    )
+
+
+_ASIDE = frozenset(
+    ("HTTP_ORIGIN", "HTTP_CONTENT_ENCODING", "HTTP_CE_SPECVERSION", "wsgi.input_terminated")
+)

@@ -6,9 +6,9 @@ import time
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from app.api import sources
+from app.api import freshness, sources
 from app.api.parameters import only
-from app.errors import EventsOff, ForeignPage
+from app.errors import BadParameter, EventsOff, ForeignPage
 from app.events.intake import Intake, parse, take_in, unpack
 from app.events.stream import Stream
 
@@ -19,12 +19,17 @@ KINDS = (
     "application/cloudevents-batch+json",
 )
 
+FAILED = "larder.failed"
+"""Where ``Direct`` leaves what went wrong for the route to raise: to try again may write twice."""
+
 bp = Blueprint("events", __name__)
 
 
 @bp.post("/events")
 def add() -> Response:
     """Take up to 500 events: what users click, buy, hide and were shown."""
+    if failed := request.environ.get(FAILED):
+        raise failed
     return _answer(_write(), 202)
 
 
@@ -40,26 +45,57 @@ def batch() -> Response:
     return _answer(_write(), 200)  # RudderStack's takes every other status for a failure
 
 
-def _write() -> Intake:
-    into = stream()
-    only(request.args, ())
-    _check_origin()
+@bp.post("/v1/identify")
+@bp.post("/v1/page")
+@bp.post("/v1/screen")
+@bp.post("/v1/group")
+@bp.post("/v1/alias")
+def ignore() -> Response:
+    """Another call of Segment's or RudderStack's HTTP API: nothing of it is kept."""
+    stream()
+    if not isinstance(parse(_checked_body()), dict):
+        raise BadParameter("send one call, as an object")
+    return _answer(Intake((), 0, 1, ()), 200)
+
+
+def write(into: Stream, body: bytes) -> Intake:
+    """Have the events of a body acknowledged. Raises BadParameter, EventsUnavailable."""
     now_ms = time.time_ns() // 1_000_000
-    intake = take_in(parse(_body()), now_ms)
+    intake = take_in(parse(body), now_ms)
     if intake.events:
         into.add(intake.events, now_ms)
     return intake
 
 
-def _answer(intake: Intake, status: int) -> Response:
+def as_json(intake: Intake) -> bytes:
+    """What became of the entries of a body, as it is answered."""
     told = {
         "accepted": intake.accepted,
         "ignored": intake.ignored,
         "rejected": [{"index": index, "detail": detail} for index, detail in intake.rejected],
     }
-    response = Response(json.dumps(told), status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return json.dumps(told).encode()
+
+
+def _write() -> Intake:
+    into = stream()
+    return write(into, _checked_body())
+
+
+def _checked_body() -> bytes:
+    """The body of those who may send one."""
+    only(request.args, ())
+    _check_origin()
+    if "Ce-Specversion" in request.headers:
+        raise BadParameter(
+            "CloudEvents are taken in structured mode, not by ce- headers: send all of the event "
+            "as JSON, with Content-Type: application/cloudevents+json"
+        )
+    return _body()
+
+
+def _answer(intake: Intake, status: int) -> Response:
+    return Response(as_json(intake), status, headers=freshness.headers(None, 0))
 
 
 def stream() -> Stream:
@@ -86,7 +122,8 @@ def _check_origin() -> None:
 
 def _body() -> bytes:
     if request.mimetype not in KINDS:
-        raise UnsupportedMediaType(f"send JSON with Content-Type: {' or '.join(KINDS[:2])}")
+        kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+        raise UnsupportedMediaType(f"send JSON with Content-Type: {kinds}")
     body = request.get_data()
     request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
     encoding = request.headers.get("Content-Encoding", "identity")

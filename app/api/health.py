@@ -16,13 +16,16 @@ def live() -> Response:
 
 @bp.get("/ready")
 def ready() -> Response:
-    """Every worker has a generation to answer from; 503 while one has none."""
-    watcher = sources().watcher
+    """Every worker has a generation to answer from; 503 while one has none.
+
+    While the server of the events is away lists are made, marked as degraded: so is this answer.
+    """
+    watcher, tail = sources().watcher, sources().tail
     generation = watcher.live()
     if not sources().all_have_loaded():
         raise NotReady("a worker of this server has no generation, or knows no keys, yet")
     return jsonify(
         status="ready",
         generation=generation.manifest.generation,
-        degraded=not watcher.reachable,
+        degraded=not (watcher.reachable and (tail is None or tail.reachable)),
     )

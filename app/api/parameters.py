@@ -1,9 +1,12 @@
 """What callers pass in, checked: an error names the parameter, its range and what was found."""
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from flask import request
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import UnsupportedMediaType
 
 from app.contracts.filters import BadFilter, parse
 from app.contracts.recommendations import MAX_ID_BYTES
@@ -64,6 +67,26 @@ def clauses(generation: Generation, asked: object) -> Clauses:
     except (BadFilter, RecursionError) as error:
         raise BadParameter(f"filter: {error}") from error
     return found
+
+
+def body() -> bytes:
+    """What was sent as JSON, of another type than which nothing is taken."""
+    if not request.is_json:
+        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
+    sent = request.get_data()
+    request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
+    return sent
+
+
+def json_object(example: str) -> dict[str, Any]:
+    """The body as a JSON object, such as in the example."""
+    try:
+        asked = json.loads(body())
+    except (ValueError, RecursionError) as error:
+        raise BadParameter(f"the body must be JSON: {error}") from error
+    if not isinstance(asked, dict):
+        raise BadParameter(f"the body must be a JSON object such as {example}")
+    return asked
 
 
 def path_identifier(name: str, value: str) -> str:

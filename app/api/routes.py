@@ -6,6 +6,11 @@ ROUTES = {
     "/events": "events",
     "/v1/track": "events",
     "/v1/batch": "events",
+    "/v1/identify": "events",
+    "/v1/page": "events",
+    "/v1/screen": "events",
+    "/v1/group": "events",
+    "/v1/alias": "events",
     "/larder.js": "tracker",
     "/users/sample": "sample",
     "/generation": "generation",
@@ -38,3 +43,11 @@ def route_of(path: str) -> str:
 def is_explorer(path: str) -> bool:
     """Whether a page of the explorer, or what belongs to one, is asked for."""
     return path == "/explorer" or path.startswith("/explorer/")
+
+
+def is_why(path: str) -> bool:
+    """Whether what a user had may be told there, which a key that asks for lists must not do.
+
+    A user whose id ends in ``/why`` is taken for that too.
+    """
+    return path.startswith("/recommendations/") and path.endswith("/why")

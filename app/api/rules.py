@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Container
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import UnsupportedMediaType
 
 from app.api import sources
-from app.api.parameters import number, only
+from app.api.parameters import body, json_object, number, only
 from app.contracts import keys
 from app.contracts.generations import BrokenRecord
-from app.contracts.rules import MAX_NOTE, BadRules, Rules, Version, loads, rules_key
+from app.contracts.rules import NONE, BadRules, Version, loads, rules_key
 from app.errors import BadParameter, RulesChanged, RulesForbidden, RulesTaken, UnknownVersion
 from app.recommendations.generation import Generation
 from app.recommendations.rules import store
@@ -32,17 +32,14 @@ def in_force() -> Response:
     generation = sources().watcher.live()
     only(request.args, ("version",))
     asked = request.args.get("version")
-    version = (
-        latest() if asked is None else version_of(number("version", asked, 0, 0, _MOST_VERSIONS))
-    )
-    return _told(generation, version)
+    return _told(generation, latest() if asked is None else version_of(asked))
 
 
 @bp.get("/rules/history")
 def history() -> Response:
     """The versions that are kept, the newest first."""
     only(request.args, ())
-    return _answer({"versions": [head(version) for version in kept()]})
+    return _answer({"versions": [version.head for version in kept()]})
 
 
 @bp.put("/rules")
@@ -51,7 +48,7 @@ def put() -> Response:
     _allowed()
     generation = sources().watcher.live()
     only(request.args, ("note",))
-    return _published(generation, checked(generation, _body()), request.args.get("note", ""))
+    return _published(generation, checked(generation, body()), request.args.get("note", ""))
 
 
 @bp.post("/rules/check")
@@ -59,7 +56,7 @@ def check() -> Response:
     """Whose lists of the sample would change under these rules, and how; nothing is kept."""
     generation = sources().watcher.live()
     only(request.args, ())
-    return _answer(tried(generation, checked(generation, _body())))
+    return _answer(tried(generation, checked(generation, body())))
 
 
 @bp.post("/rules/rollback")
@@ -68,11 +65,11 @@ def roll_back() -> Response:
     _allowed()
     generation = sources().watcher.live()
     only(request.args, ())
-    asked = _object()
+    asked = json_object('{"version":3}')
     only(asked, ("version",), "member")
     if asked.get("version") is None:
         raise BadParameter('give the version to go back to, such as {"version":3}')
-    version = version_of(number("version", asked["version"], 0, 0, _MOST_VERSIONS))
+    version = version_of(asked["version"])
     return _published(generation, version.rules, f"rolled back to version {version.number}")
 
 
@@ -96,15 +93,17 @@ def publish(rules: dict[str, Any], note: str, by: str, seen: Container[str] | No
     seen: versions that they may replace; None for any. Raises BadParameter, RulesChanged,
     RulesTaken and CacheUnavailable.
     """
-    if len(note) > MAX_NOTE or not note.isprintable():
-        raise BadParameter(f"note must be one line of at most {MAX_NOTE} characters")
+    name = request.environ.get("larder.key")
+    now = datetime.fromtimestamp(sources().answers.now(), UTC)
     client: Any
     with sources().lookup.asking() as client:
         last = client.hlen(_key())
         if seen is not None and str(last) not in seen:
             raise RulesChanged(f"version {last} is in force, not that of If-Match: GET /rules")
-        name = request.environ.get("larder.key")
-        version = Version(last + 1, _now(), f"key {name}" if name else by, note, rules)
+        try:
+            version = Version.after(last, now, f"key {name}" if name else by, note, rules)
+        except BadRules as error:
+            raise BadParameter(str(error)) from error
         if not store.write(client, _key(), version):
             raise (RulesTaken if seen is None else RulesChanged)(
                 f"another writer put version {last + 1} in force first: GET /rules, then try again"
@@ -118,26 +117,21 @@ def tried(generation: Generation, rules: dict[str, Any]) -> dict[str, Any]:
     lookup, answers = sources().lookup, sources().answers
     known = lookup.sample(generation)
     users = known[:: -(-len(known) // MAX_CHECKED) or 1]
-    under = generation.under(Version(1, _now(), "", "", rules))
+    followed = generation.follow(replace(NONE, rules=rules))
+    under = replace(generation, rules=followed)
     lists = zip(users, answers.lists(generation, users), answers.lists(under, users), strict=True)
     changed = [each for each in lists if each[1] != each[2]]
     examples = [difference(generation, *each) for each in changed[:MAX_EXAMPLES]]
     told = {"users": len(users), "changed": len(changed), "examples": examples}
-    return {**told, "ignored": under.rules.ignored if under.rules else []}
+    return {**told, "ignored": followed.ignored}
 
 
 def checked(generation: Generation, text: str | bytes) -> dict[str, Any]:
     """Rules as JSON text, which the live generation can follow. Raises BadParameter."""
     try:
-        rules = loads(text)
-        json.dumps(rules, ensure_ascii=False).encode()
-        types = {each.name: each.type for each in generation.manifest.filter_columns}
-        Rules.of(rules).check(types)
-    except UnicodeEncodeError as error:
-        raise BadParameter("rules hold a lone surrogate, which no text has") from error
-    except (BadRules, RecursionError) as error:
+        return loads(text, generation.manifest.filter_columns)
+    except BadRules as error:
         raise BadParameter(str(error)) from error
-    return rules
 
 
 def latest() -> Version:
@@ -149,16 +143,17 @@ def latest() -> Version:
 def kept() -> list[Version]:
     """Those that can be read, the newest first. Raises CacheUnavailable."""
     with sources().lookup.asking() as client:
-        return list(store.kept(client, _key()))
+        return store.kept(client, _key())
 
 
-def version_of(number: int) -> Version:
-    """That version. Raises UnknownVersion and CacheUnavailable."""
+def version_of(asked: object) -> Version:
+    """The version of that number. Raises BadParameter, UnknownVersion and CacheUnavailable."""
+    wanted = number("version", asked, 0, 0, _MOST_VERSIONS)
     with sources().lookup.asking() as client:
         try:
-            return store.read(client, _key(), number)
+            return store.read(client, _key(), wanted)
         except BrokenRecord as error:
-            raise UnknownVersion(f"version {number} of the rules is not kept") from error
+            raise UnknownVersion(str(error)) from error
 
 
 def _told(generation: Generation, version: Version) -> Response:
@@ -169,19 +164,8 @@ def _told(generation: Generation, version: Version) -> Response:
 
 def told(generation: Generation, version: Version) -> dict[str, Any]:
     """A version, and what of it the generation cannot follow."""
-    followed = generation.under(version).rules
-    ignored = followed.ignored if followed else []
-    return {**head(version), "rules": version.rules, "ignored": ignored}
-
-
-def head(version: Version) -> dict[str, Any]:
-    """A version without its rules."""
-    return {
-        "version": version.number,
-        "at": version.at,
-        "by": version.by,
-        "note": version.note,
-    }
+    ignored = generation.follow(version).ignored
+    return {**version.head, "rules": version.rules, "ignored": ignored}
 
 
 def difference(
@@ -202,30 +186,8 @@ def difference(
     }
 
 
-def _object() -> dict[str, Any]:
-    try:
-        asked = json.loads(_body())
-    except (ValueError, RecursionError) as error:
-        raise BadParameter(f"the body must be JSON: {error}") from error
-    if not isinstance(asked, dict):
-        raise BadParameter('the body must be a JSON object such as {"version":3}')
-    return asked
-
-
-def _body() -> bytes:
-    if not request.is_json:
-        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
-    body = request.get_data()
-    request.stream.read(1)  # a chunked body is cut at the limit, and only this says so: 413
-    return body
-
-
 def _key() -> str:
     return rules_key(sources().watcher.namespace.name)
-
-
-def _now() -> str:
-    return datetime.fromtimestamp(sources().answers.now(), UTC).isoformat(timespec="seconds")
 
 
 def _answer(told: dict[str, Any]) -> Response:

@@ -20,12 +20,13 @@ The rules are a JSON object, all of whose members may be left out::
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from app.contracts.columns import Type
+from app.contracts.columns import Column, Type
 from app.contracts.filters import BadFilter, Clause, parse
 from app.contracts.generations import SCHEMA, BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES, MAX_K
@@ -83,6 +84,7 @@ class Rules:
     @classmethod
     def of(cls, raw: Any) -> Self:
         """Read a JSON value. Raises BadRules, which names the member."""
+        _encoded(raw)
         rules = _object("a set of rules", raw, tuple(_MEMBERS))
         found = {}
         for name, value in rules.items():
@@ -123,16 +125,29 @@ class Version:
     note: str
     rules: dict[str, Any]
 
+    @classmethod
+    def after(cls, last: int, at: datetime, by: str, note: str, rules: dict[str, Any]) -> Self:
+        """The one behind the last. Raises BadRules, also for a note that is no short line."""
+        Rules.of(rules)
+        if len(note) > MAX_NOTE or not note.isprintable():
+            raise BadRules(f"note must be one line of at most {MAX_NOTE} characters")
+        return cls(last + 1, at.isoformat(timespec="seconds"), by, note, rules)
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """All but the rules, as JSON has it."""
+        return {"version": self.number, "at": self.at, "by": self.by, "note": self.note}
+
     def to_json(self) -> str:
-        return json.dumps(
-            {"at": self.at, "by": self.by, "note": self.note, "rules": self.rules},
-            ensure_ascii=False,
-            separators=(",", ":"),
-        )
+        return _encoded({"at": self.at, "by": self.by, "note": self.note, "rules": self.rules})
 
     @classmethod
-    def from_json(cls, number: int, text: bytes) -> Self:
-        """Raises BrokenRecord."""
+    def from_json(cls, number: int, text: bytes | None) -> Self:
+        """What the field of that number holds; number 0 has no rules. Raises BrokenRecord."""
+        if not number:
+            return cls(0, "", "", "", {})
+        if not text:
+            raise BrokenRecord(f"version {number} of the rules is not kept")
         try:
             raw = json.loads(text)
             found = cls(number, raw["at"], raw["by"], raw["note"], raw["rules"])
@@ -142,22 +157,51 @@ class Version:
         return found
 
 
+NONE = Version.from_json(0, None)
+"""What a namespace without rules has."""
+
+
+def kept_numbers(last: int) -> range:
+    """The numbers of the versions that are kept, the newest first."""
+    return range(last, max(last - KEPT_VERSIONS, 0), -1)
+
+
+def readable(numbers: Iterable[int], texts: Iterable[bytes | None]) -> Iterator[Version]:
+    """Those versions that can be read."""
+    for number, text in zip(numbers, texts, strict=True):
+        with suppress(BrokenRecord):
+            yield Version.from_json(number, text)
+
+
 def rules_key(namespace: str) -> str:
     """The key of a namespace's rules, in the slot of its pointer."""
     return f"larder:{SCHEMA}:{{{namespace}}}:rules"
 
 
-def loads(text: str | bytes) -> dict[str, Any]:
-    """Rules as JSON text, checked. Raises BadRules."""
+def loads(text: str | bytes, columns: Sequence[Column] | None = None) -> dict[str, Any]:
+    """Rules as JSON text, checked, and held to the columns of a generation. Raises BadRules."""
     if len(text) > MAX_RULES_BYTES:
         raise BadRules(f"rules are at most {MAX_RULES_BYTES} bytes, not {len(text)}")
     try:
-        raw = json.loads(text)
+        raw: dict[str, Any] = json.loads(text)
+        rules = Rules.of(raw)
+    except BadRules:
+        raise
     except (ValueError, RecursionError) as error:
         raise BadRules(f"rules are a JSON object: {error}") from error
-    Rules.of(raw)
-    rules: dict[str, Any] = raw
-    return rules
+    if columns is not None:
+        rules.check({each.name: each.type for each in columns})
+    return raw
+
+
+def _encoded(raw: Any) -> str:
+    """A JSON value as text that can be sent. Raises BadRules."""
+    text = json.dumps(raw, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRules("rules hold a lone surrogate, which no text has") from error
+    return text
 
 
 def _object(what: str, raw: Any, members: Iterable[str]) -> dict[str, Any]:
@@ -177,7 +221,7 @@ def _list(raw: Any, most: int) -> list[Any]:
 
 
 def _id(raw: Any) -> str:
-    if not isinstance(raw, str) or not 0 < len(raw.encode(errors="replace")) <= MAX_ID_BYTES:
+    if not isinstance(raw, str) or not 0 < len(raw.encode()) <= MAX_ID_BYTES:
         raise BadRules(f"expected the id of an item, found {raw!r:.80}")
     return raw
 

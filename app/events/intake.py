@@ -80,7 +80,9 @@ def _entries(told: object) -> list[Any]:
             found = beside["events"] if beside.keys() == {"events"} else [beside]
     if isinstance(found, list):
         return found
-    raise BadParameter('send one event, a list of events, or {"events":[...]}')
+    raise BadParameter(
+        'send one event, a list of events, or one in {"events":[...]} or {"batch":[...]}'
+    )
 
 
 def _natives(entry: object) -> Iterable[object]:

@@ -9,6 +9,8 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from app.api.routes import is_why
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -55,7 +57,7 @@ class CrossOrigin:
 
 
 def _is_for_pages(path: str) -> bool:
-    return path in (EVENTS, LISTS) or path.startswith(f"{LISTS}/")
+    return path in (EVENTS, LISTS) or (path.startswith(f"{LISTS}/") and not is_why(path))
 
 
 def _asks_for_leave(environ: "WSGIEnvironment") -> bool:

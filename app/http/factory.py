@@ -112,7 +112,7 @@ def create_app(
     sources = replace(sources, workers=partial(_living, worker))
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
-    direct = Direct(app.wsgi_app, sources, settings.max_age_seconds)
+    direct = Direct(app.wsgi_app, sources, settings)
     app.wsgi_app = direct  # type: ignore[method-assign]
     if known:
         app.wsgi_app = _guarded(app, settings, known)  # type: ignore[method-assign]

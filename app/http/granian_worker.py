@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import WorkerSignal
@@ -70,6 +70,7 @@ class GranianWorker:
         self._limit_seconds = settings.request_timeout_ms / 1000
         self._bodies: dict[Any, Request] = {}
         self._works: dict[Any, Request] = {}
+        self._parsing = Semaphore(settings.threads)  # what a body says may take 30 times its memory
         self._full = Event()
         self._farewell: list[tuple[str, str]] = []
 
@@ -80,7 +81,8 @@ class GranianWorker:
             self._answer(protocol, environ)
         elif (body := self._read(protocol, environ)) is not None:
             environ["wsgi.input"] = BytesIO(body)
-            self._answer(protocol, environ)
+            with self._parsing:
+                self._answer(protocol, environ)
 
     def _has_body(self, environ: "WSGIEnvironment") -> bool:
         """Whether there is a body that the application would read: not one that is too long."""

@@ -6,16 +6,19 @@ anew from the history that the generation holds and from what the user did since
 
 import struct
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.api import sources
 from app.api.rules import difference
 from app.contracts.recommendations import decode_history, decode_record
 from app.errors import UnknownItem
 from app.pages.shell import document_at
-from app.recommendations.generation import Generation, Model
+from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Remembered
 from app.recommendations.why import why as reasons
+
+if TYPE_CHECKING:  # it imports numpy, which need not be there
+    from app.recommendations.model import Model
 
 SHOWN = 20
 MOST_REASONS = 5
@@ -84,7 +87,7 @@ def why(generation: Generation, user: str, item: str) -> dict[str, Any]:
 
 def _list(
     generation: Generation,
-    model: Model,
+    model: "Model",
     weights: Mapping[int, float],
     shut: Collection[int],
     mask: bytes | None,

@@ -7,14 +7,11 @@ from flask import Response, request
 from werkzeug.wrappers import Response as Answer
 
 from app.api import rules, sources
-from app.api.parameters import number
-from app.contracts.rules import Version
 from app.errors import BadParameter, RulesChanged
 from app.pages.shell import asked, bp, changed, document_of, page
 from app.recommendations.generation import Generation
 
 BY = "the explorer"
-_MOST_VERSIONS = 10**9 - 1
 _CHANGED = (
     "Rules changed while you wrote: somebody put others in force, which stand below. What you "
     "wrote is not in force; take over what you want to keep, then put it in force again."
@@ -24,7 +21,8 @@ _CHANGED = (
 @bp.get("/rules")
 def edit_rules() -> Response:
     """The rules in force, their history, and a place to write others, or those of a version."""
-    version = _named() if "version" in request.args else rules.latest()
+    named = request.args.get("version")
+    version = rules.latest() if named is None else rules.version_of(named)
     return _page(sources().watcher.live(), json.dumps(version.rules, ensure_ascii=False, indent=2))
 
 
@@ -66,10 +64,10 @@ def publish_rules() -> Answer:
 @bp.post("/rules/rollback")
 def roll_back_rules() -> Answer:
     """Put the rules of an earlier version in force again."""
-    old = _named()
+    old = rules.version_of(request.form.get("version"))
     note = f"rolled back to version {old.number}"
     version = rules.publish(old.rules, note, BY, None)
-    return changed(rules.head(version), "edit_rules", "in-force")
+    return changed(version.head, "edit_rules", "in-force")
 
 
 @bp.post("/hide")
@@ -86,17 +84,13 @@ def unhide() -> Answer:
     return _hidden(item, [], f"showed {item} again")
 
 
-def _named() -> Version:
-    return rules.version_of(number("version", request.values.get("version"), 0, 0, _MOST_VERSIONS))
-
-
 def _hidden(item: str, more: list[str], note: str) -> Answer:
     before = rules.latest()
     others = [each for each in before.rules.get("hide", []) if each != item]
     version = rules.publish(
         {**before.rules, "hide": others + more}, note[:200], BY, [str(before.number)]
     )
-    return changed(rules.head(version), "item", "in-force", id=item)
+    return changed(version.head, "item", "in-force", id=item)
 
 
 def _page(generation: Generation, text: str, status: int = 200, **more: Any) -> Response:
@@ -105,7 +99,7 @@ def _page(generation: Generation, text: str, status: int = 200, **more: Any) -> 
         "written": request.form.get("note", ""),
         **rules.told(generation, version),
         "columns": [[each.name, each.type] for each in generation.manifest.filter_columns],
-        "versions": [rules.head(each) for each in rules.kept()],
+        "versions": [each.head for each in rules.kept()],
         "text": text,
         **more,
     }

@@ -89,12 +89,12 @@ class Columns:
             self._available = epoch, mask
         return mask
 
-    def values(self, name: str, items: Items) -> list[tuple[str, ...]]:
+    def values(self, name: str, items: Sequence[int]) -> list[tuple[str, ...]]:
         """The values that each of these items has of a category; KeyError where it is none."""
         found = self._values[name]
         if not isinstance(found, _Category):
             raise KeyError(name)
-        return found.texts(items)
+        return found.texts(np.array(items, np.int64))
 
     def _dates(self, name: str) -> NDArray[np.int64]:
         """Those of a column that says when items may be shown; none where there is no such one."""

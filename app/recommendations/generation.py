@@ -5,21 +5,22 @@ as the bytes that go on the wire, and the popular list.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from json import JSONEncoder
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record, follows
 from app.contracts.rules import Version
 from app.recommendations.documents import Finding, Opening
-from app.recommendations.near_cache import Entries, NearCache, Remembered
+from app.recommendations.near_cache import NearCache, Remembered
 from app.recommendations.rules.in_force import Clauses, InForce
 from app.recommendations.rules.ranking import Order
 
-if TYPE_CHECKING:  # it imports numpy, which need not be there
+if TYPE_CHECKING:  # they import numpy, which need not be there
     from app.recommendations.columns import Columns
+    from app.recommendations.model import Model
 
 MAX_REMEMBERED_BYTES = 8192
 """Longer texts are rendered again each time, so that the near cache stays bounded in bytes too."""
@@ -36,35 +37,6 @@ def quoted(text: str) -> bytes:
     return _ENCODER.encode(text).encode()
 
 
-class Model(Protocol):
-    """Knows how far items are to the taste of who did something; ``model.Model`` is one."""
-
-    def again(self, vector: bytes, items: Sequence[int], weights: Mapping[int, float]) -> Entries:
-        """These items in the order of a known user's vector after events of those weights."""
-
-    def first(self, weights: Mapping[int, float], without: Collection[int], n: int) -> Entries:
-        """The best n of all items for a newcomer of whom only events of those weights are known."""
-
-    def over(
-        self,
-        vector: bytes,
-        weights: Mapping[int, float],
-        allowed: bytes | None,
-        without: Collection[int],
-        n: int,
-    ) -> Entries:
-        """The best n of the items that are allowed, see ``model.Model``."""
-
-    def score(self, vector: bytes, weights: Mapping[int, float], item: int) -> float:
-        """That of one item, for a user as in ``over``."""
-
-    def why(self, weights: Mapping[int, float], item: int) -> Entries:
-        """What each of these items adds to the score of another, the most first."""
-
-    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
-        """The best n by their scores (strength 0), by variety (1), or by both."""
-
-
 @dataclass(frozen=True, slots=True)
 class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
@@ -79,15 +51,14 @@ class Generation:
     popular: Remembered
     near: NearCache
     find: Finding
-    model: Model | None = None
+    model: "Model | None" = None
     columns: "Columns | None" = None
     deletion: str = ""
     rules: InForce | None = None
 
-    def under(self, version: Version) -> "Generation":
-        """The same under that version of the rules."""
-        items = self.manifest.items
-        return replace(self, rules=InForce(version, items, self.find, self.columns, self.model))
+    def follow(self, version: Version) -> InForce:
+        """That version of the rules, as far as it can be followed here."""
+        return InForce(version, self.manifest.items, self.find, self.columns, self.model)
 
     def order(self, now: Callable[[], float], asked: Clauses = ()) -> Order | None:
         """What is in force now (seconds since 1970) for who asks for such a filter."""

@@ -23,13 +23,14 @@ from app.contracts.recommendations import (
 )
 from app.recommendations.documents import Documents, write
 from app.recommendations.factors import Factors, can_lay_out, laid_out
-from app.recommendations.generation import Generation, Model
+from app.recommendations.generation import Generation
 from app.recommendations.near_cache import NearCache, Remembered
 from app.recommendations.shelf import Shelf
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.recommendations.columns import Columns
+    from app.recommendations.model import Model
 
 TIMEOUT_MS = 20_000
 """In place of ``cache_timeout_ms`` for a load, which no request waits for: see ``connect``."""
@@ -121,7 +122,7 @@ class Loader:
             yield from found
 
 
-def _model(factors: Factors | None) -> Model | None:
+def _model(factors: Factors | None) -> "Model | None":
     if factors is None:
         return None
     _before_numpy()

@@ -1,5 +1,6 @@
 """What a worker has answered lately, so that it can answer again without asking the cache."""
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
@@ -55,7 +56,7 @@ class NearCache:
         self._lists: LRUCache[Who, Remembered] = LRUCache(maxsize=max(users, 1))
         self._enabled = users > 0
         self._lock = Lock()
-        self._evicted: dict[Who, int] = {}
+        self._evicted: OrderedDict[Who, int] = OrderedDict()  # of a dict the oldest is far away
         self._now = self._forgotten = 0
 
     def get(self, user: Who) -> Remembered | None:
@@ -80,10 +81,10 @@ class NearCache:
             self._now += 1
             for user in users:
                 self._lists.pop(user, None)
-                self._evicted.pop(user, None)
                 self._evicted[user] = self._now
+                self._evicted.move_to_end(user)
             while len(self._evicted) > _EVICTIONS:
-                self._forgotten = self._evicted.pop(next(iter(self._evicted)))
+                _, self._forgotten = self._evicted.popitem(last=False)
 
     def clear(self) -> None:
         """Forget all, and all lists that are on their way."""

@@ -181,8 +181,9 @@ class Watcher(Link):
 
     def _serve(self, generation: Generation) -> None:
         """Answer from it, with the rules that are known."""
-        self._live = generation.under(self._rules.version)
-        for sentence in self._live.rules.ignored if self._live.rules else ():
+        rules = generation.follow(self._rules.version)
+        self._live = replace(generation, rules=rules)
+        for sentence in rules.ignored:
             log.warning("left out of the rules: %s", sentence)
 
     def _forget(self, deletion: str) -> None:

@@ -72,10 +72,11 @@ def walk(folder: Path, port: str, once: bool) -> None:
         f"127.0.0.1:{check_port(f'127.0.0.1:{port}', 'make demo PORT=8001')}",
         2,
         {**kept, **settings, "OPENBLAS_NUM_THREADS": "1"},
+        log_is_kept=False,
     )
     print(f"A Valkey server listens on {url} as long as the demo runs.\n")
     refresh = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
-    options = ["--preset", "ml-latest", "--filter-columns", "genres", "--live"]
+    options = ["--preset", "ml-latest", "--live", "--filter-columns", "genres"]
     run(stack, [*refresh, *options], _show_once if once else _show)
 
 

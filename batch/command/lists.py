@@ -13,24 +13,22 @@ from statistics import mean
 
 import click
 
-from app.contracts.recommendations import Manifest, encode_document, usual_history
+from app.contracts.recommendations import encode_document, usual_history
 from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.command.page import Page
-from batch.command.page import check as check_page
 from batch.command.size import Deployment, check_room
-from batch.errors import BadSettings, NotGoodEnough
+from batch.errors import BadSettings
 from batch.events.inputs import Inputs
 from batch.events.load import load_all
 from batch.generations.connect import Client, connect
-from batch.generations.publish import Turn, turn
+from batch.generations.publish import turn
 from batch.generations.server import Replicas, free_bytes
 from batch.interactions.files import find
 from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
-from batch.progress import Progress
 from batch.recommendations import pipeline
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import OneMachine
@@ -67,10 +65,8 @@ def refresh(
     rejects = reading.rejects_file
     outputs = [("--rejects", rejects), ("--report", page_path)]
     _keep_inputs(inputs.others(), items, outputs, rejects)
-    if page_path is not None:
-        check_page(page_path)
+    page = Page.at(page_path)
     client = connect(cache.url)
-    page = None if page_path is None else Page(page_path, client, cache.namespace)
     platform = _platform(model, spark, terms.stored, terms.history)
     progress = for_this_terminal()
     if inputs.weighing.half_life and not inputs.of_events():
@@ -88,9 +84,11 @@ def refresh(
         columns = _columns(found.items, described)
         documents = _fitting(client, found, plain, terms, columns)
         was_live = ours.generations.live_manifest()
-        manifest = _published(ours, found, documents, terms, progress, page, columns)
-    if page:
-        page.published(manifest)
+        with page.follow(ours.generations):
+            manifest = pipeline.refresh(
+                ours, found, documents, terms, progress, page.judged, columns
+            )
+    page.published(client, cache.namespace, manifest)
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
         f"{manifest.items:,} items, top {manifest.k}, in namespace {cache.namespace.name}; "
@@ -103,30 +101,6 @@ def refresh(
             "none: refresh with --live, or 'larder rollback'"
         )
     return manifest.generation
-
-
-def _published(
-    ours: Turn[Manifest],
-    found: pipeline.Candidate,
-    documents: Iterable[bytes],
-    terms: Terms,
-    progress: Progress,
-    page: Page | None,
-    columns: Packed,
-) -> Manifest:
-    def judged(quality: pipeline.Quality) -> None:
-        click.echo(report.quality(quality))
-        if page:
-            page.quality = quality
-
-    if page:
-        page.before = ours.generations.published()
-    try:
-        return pipeline.refresh(ours, found, documents, terms, progress, judged, columns)
-    except NotGoodEnough as error:
-        if page:
-            page.refused(error)
-        raise
 
 
 def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:

@@ -2,13 +2,20 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
+
+import click
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest, Namespace
-from batch.errors import BadSettings, LarderError
+from batch.command import report
+from batch.errors import BadSettings, LarderError, NotGoodEnough
 from batch.generations.connect import Client
+from batch.generations.registry import Generations
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.report.page import Found, write
 from batch.recommendations.report.sample import Sample, read
@@ -16,41 +23,61 @@ from batch.recommendations.report.sample import Sample, read
 log = logging.getLogger("larder.report")
 
 
-def check(path: Path) -> None:
-    """Raise BadSettings before hours of work where the page can surely not be written."""
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BadSettings(f"--report {path}: expected a file in a folder that can be written")
-
-
 @dataclass(slots=True)
 class Page:
     """Collects what there is to tell, and writes it at the end: a run is not worse without it."""
 
-    path: Path
-    client: Client
-    namespace: Namespace
+    path: Path | None
     before: list[Manifest] = field(default_factory=list)
     quality: Quality | None = None
 
-    def refused(self, error: Exception) -> None:
-        """Tell why nothing was published."""
-        self._write(
-            Found(f"Nothing was published: {error}.", self.quality, None, Sample(), self.before)
-        )
+    @classmethod
+    def at(cls, path: Path | None) -> Self:
+        """The one that is wanted there; None for none.
 
-    def published(self, manifest: Manifest) -> None:
+        Raises BadSettings before hours of work where it can surely not be written.
+        """
+        if path is not None:
+            folder = path.parent
+            if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+                raise BadSettings(
+                    f"--report {path}: expected a file in a folder that can be written"
+                )
+        return cls(path)
+
+    def judged(self, quality: Quality) -> None:
+        """Tell how good the model is, on the terminal as well."""
+        click.echo(report.quality(quality))
+        self.quality = quality
+
+    @contextmanager
+    def follow(self, generations: Generations[Manifest]) -> Iterator[None]:
+        """Tell of the generations before a run, and why nothing was published if that is so."""
+        if self.path is not None:
+            self.before = generations.published()
+        try:
+            yield
+        except NotGoodEnough as error:
+            verdict = f"Nothing was published: {error}."
+            self._write(Found(verdict, self.quality, None, Sample(), self.before))
+            raise
+
+    def published(self, client: Client, namespace: Namespace, manifest: Manifest) -> None:
         """Tell of the generation that is live now."""
+        if self.path is None:
+            return
         forced = ", although the gate was against it (--force)" if manifest.forced else ""
         verdict = f"Published {manifest.published_at}{forced}."
         try:
-            sample = read(self.client, self.namespace, manifest)
+            sample = read(client, namespace, manifest)
         except (LarderError, BrokenRecord) as error:
             log.warning("the report has no examples: %s", error)
             sample = Sample()
         self._write(Found(verdict, self.quality, manifest, sample, self.before))
 
     def _write(self, found: Found) -> None:
+        if self.path is None:
+            return
         try:
             write(self.path, found)
         except OSError as error:

@@ -6,21 +6,21 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from app.contracts.generations import BrokenRecord
 from app.contracts.rules import (
     KEPT_VERSIONS,
-    MAX_NOTE,
     MAX_RULES_BYTES,
     BadRules,
-    Rules,
     Version,
+    kept_numbers,
     loads,
+    readable,
     rules_key,
 )
 from batch.command.options import CacheOptions
@@ -35,8 +35,7 @@ _FOLLOWS = "the API follows within its LARDER_WATCH_INTERVAL_MS"
 
 def put(path: Path, note: str, cache: CacheOptions) -> None:
     """Put the rules of a file in force."""
-    rules = _checked(path, cache)
-    _publish(rules, note, cache)
+    _publish(_checked(path, cache), note, cache)
 
 
 def check(path: Path, cache: CacheOptions, api: str, api_key: str, as_json: bool) -> None:
@@ -51,21 +50,24 @@ def check(path: Path, cache: CacheOptions, api: str, api_key: str, as_json: bool
 
 def show(number: int | None, cache: CacheOptions, as_json: bool) -> None:
     """Print the rules in force, or those of a version."""
-    version = _read(connect(cache.url), cache, number)
-    head = f"# version {version.number} of {version.at or 'the beginning'}"
+    version = _read(cache, number)
     if as_json:
-        click.echo(json.dumps(_told(version) | {"rules": version.rules}))
+        click.echo(json.dumps(version.head | {"rules": version.rules}))
         return
+    head = f"# version {version.number} of {version.at or 'the beginning'}"
     click.echo(" ".join([head, version.by, version.note]).strip(), err=True)
     click.echo(json.dumps(version.rules, indent=2))
 
 
 def history(cache: CacheOptions, as_json: bool) -> None:
     """List the versions that are kept, the newest first."""
-    client = connect(cache.url)
-    versions = list(_kept(client, cache))
+    client, key = connect(cache.url), rules_key(cache.namespace.name)
+    with errors_of_keys("the cache", key):
+        texts = client.hgetall(key)
+    numbers = kept_numbers(len(texts))
+    versions = list(readable(numbers, (texts.get(b"%d" % number) for number in numbers)))
     if as_json:
-        told = [_told(each) for each in versions]
+        told = [each.head for each in versions]
         click.echo(json.dumps({"namespace": cache.namespace.name, "versions": told}))
     elif versions:
         rows = [[str(each.number), each.at, each.by, each.note] for each in versions]
@@ -76,7 +78,7 @@ def history(cache: CacheOptions, as_json: bool) -> None:
 
 def roll_back(number: int, cache: CacheOptions) -> None:
     """Put the rules of an earlier version in force again; 0 is that without any."""
-    version = _read(connect(cache.url), cache, number)
+    version = _read(cache, number)
     _publish(version.rules, f"rolled back to version {number}", cache)
 
 
@@ -84,26 +86,20 @@ def _checked(path: Path, cache: CacheOptions) -> dict[str, Any]:
     """The rules of a file, which the live generation can follow, if there is one."""
     try:
         with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
-            rules = loads(file.read(MAX_RULES_BYTES + 1))
-        json.dumps(rules, ensure_ascii=False).encode()
+            text = file.read(MAX_RULES_BYTES + 1)
         manifest = Generations(connect(cache.url), cache.namespace).live_manifest()
-        if manifest is not None:
-            Rules.of(rules).check({each.name: each.type for each in manifest.filter_columns})
-    except UnicodeEncodeError as error:
-        raise BadSettings(f"{path}: the rules hold a lone surrogate, which no text has") from error
-    except (BadRules, RecursionError) as error:
+        return loads(text, manifest.filter_columns if manifest else None)
+    except BadRules as error:
         raise BadSettings(f"{path}: {error}") from error
-    return rules
 
 
 def _publish(rules: dict[str, Any], note: str, cache: CacheOptions) -> None:
-    if len(note) > MAX_NOTE or not note.isprintable():
-        raise BadSettings(f"--note must be one line of at most {MAX_NOTE} characters")
     client, key = connect(cache.url), rules_key(cache.namespace.name)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     with errors_of_keys("the cache", key):
-        last = client.hlen(key)
-        version = Version(last + 1, now, _who(), note, rules)
+        try:
+            version = Version.after(client.hlen(key), datetime.now(UTC), _who(), note, rules)
+        except BadRules as error:
+            raise BadSettings(f"--{error}") from error
         if not client.hsetnx(key, str(version.number), version.to_json()):
             raise Overtaken(
                 f"another writer put version {version.number} in force first: look at it with "
@@ -114,28 +110,16 @@ def _publish(rules: dict[str, Any], note: str, cache: CacheOptions) -> None:
     click.echo(f"version {version.number} is in force; {_FOLLOWS}")
 
 
-def _read(client: Any, cache: CacheOptions, number: int | None) -> Version:
-    key = rules_key(cache.namespace.name)
+def _read(cache: CacheOptions, number: int | None) -> Version:
+    """That version, or the one in force. Raises UnknownVersion."""
+    client, key = connect(cache.url), rules_key(cache.namespace.name)
     with errors_of_keys("the cache", key):
         wanted = client.hlen(key) if number is None else number
         text = client.hget(key, str(wanted))
-    if not wanted:
-        return Version(0, "", "", "", {})
-    if not text:
-        raise UnknownVersion(
-            f"version {wanted} of the rules is not kept: 'larder rules history' lists those "
-            f"that are"
-        )
-    return Version.from_json(wanted, text)
-
-
-def _kept(client: Any, cache: CacheOptions) -> Iterator[Version]:
-    key = rules_key(cache.namespace.name)
-    with errors_of_keys("the cache", key):
-        versions = client.hgetall(key)
-    for number in sorted(map(int, versions), reverse=True):
-        if text := versions[str(number).encode()]:
-            yield Version.from_json(number, text)
+    try:
+        return Version.from_json(wanted, text)
+    except BrokenRecord as error:
+        raise UnknownVersion(f"{error}: 'larder rules history' lists those that are") from error
 
 
 def _who() -> str:
@@ -143,15 +127,6 @@ def _who() -> str:
         return f"{getpass.getuser()} at {socket.gethostname()}"
     except (KeyError, OSError):  # a pod's user may have no name
         return socket.gethostname()
-
-
-def _told(version: Version) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "at": version.at,
-        "by": version.by,
-        "note": version.note,
-    }
 
 
 def _tried(api: str, api_key: str, body: bytes) -> dict[str, Any]:

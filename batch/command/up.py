@@ -54,6 +54,8 @@ class Stack:
     bind: str
     workers: int
     environment: Mapping[str, str]
+    log_is_kept: bool = True
+    """Whether the cache's log can be read when all has ended."""
     started: Mapping[int, str] = field(default_factory=dict)
     """What to say of each process, should it end by itself."""
 
@@ -107,8 +109,8 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
                 f"larder up orders.csv"
             )
         with _serving(stack) as api:
-            log = stack.folder / "valkey.log"
-            said = {cache: f"the cache ended by itself: see {log}"}
+            hint = f": see {stack.folder / 'valkey.log'}" if stack.log_is_kept else ""
+            said = {cache: f"the cache ended by itself{hint}"}
             said[api] = "the API ended by itself; its messages are above"
             show(replace(stack, started=said))
 

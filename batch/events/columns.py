@@ -6,13 +6,14 @@ first looks for entries that are plainly right, and only the others are decoded.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.events import (
+    CLEAR,
     IMPRESSION,
     MAX_POSITION,
     MAX_PROPERTIES_BYTES,
@@ -26,9 +27,7 @@ from app.contracts.events import (
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES
 
-CLEAR = b"clear"
-"""The field of an entry that tells workers of the API something; it is no event."""
-NAMES = [each.name for each in fields(Event)]
+NAMES = list(Event._fields)
 
 _COLUMNS = {
     "stream_id": "stream_id",

@@ -1,7 +1,8 @@
 """Take users out of the stream and out of exported files.
 
 Whom to take out of files is noted in the server as a SHA-256, until an export has done it, with the
-last entry of the stream at that time: what a user does afterwards stays.
+last entry of the stream at that time: what a user does afterwards stays. A session that an event
+names beside the user is the user's: what names that session, and nobody, goes too.
 """
 
 import json
@@ -13,14 +14,14 @@ from typing import Any
 
 import duckdb
 
-from app.contracts.events import Actor, Streams, digest, order
+from app.contracts.events import SESSION, Actor, Entry, Streams, digest, digest_of, order
 from batch.events.folder import Folder, copy, replace, write_text, writing
 from batch.events.stream import Stream
 from batch.generations.connect import Client, cache_errors
 from batch.interactions.table import literal
 
 Gone = Mapping[str, str]
-"""The digest of a user -> the last id of the stream that has to go."""
+"""The digest of a user, or of a session -> the last id of the stream that has to go."""
 
 # Who was deleted again meanwhile has another id by now, and is still to be taken out.
 _DONE = """
@@ -53,15 +54,32 @@ def wanted(client: Client, keys: Streams) -> Gone:
     return {user.decode(): last.decode() for user, last in found.items()}
 
 
-def want(client: Client, keys: Streams, user: str) -> Gone:
-    """Note that a user is to be taken out of files, and return it: the next export does it."""
-    newest = Stream(client, keys).newest()
+def want(client: Client, keys: Streams, user: str) -> tuple[Gone, set[str]]:
+    """Note that a user is to be taken out of files: the next export does it.
+
+    Returns what was noted, and the sessions that the stream knows to be theirs.
+    """
+    stream = Stream(client, keys)
     with cache_errors():
         exported: bytes = client.hget(keys.exported, "until") or b""
-        ends = [exported.decode(), *(stream_id.decode() for stream_id, _ in newest)]
-        gone = {digest(user): max(ends, key=order)}
+    ends = [exported.decode(), *(stream_id.decode() for stream_id, _ in stream.newest())]
+    last = max(ends, key=order)
+    sessions = _sessions_in(stream, user, last)
+    gone = dict.fromkeys([digest(user), *(digest_of("", each) for each in sessions)], last)
+    with cache_errors():
         client.hset(keys.deleted, mapping=gone)
-    return gone
+    return gone, sessions
+
+
+def _sessions_in(stream: Stream, user: str, last: str) -> set[str]:
+    name = user.encode()
+    found = {
+        told.get(b"session", b"").decode(errors="ignore")
+        for batch in (stream.between("", last) if last else ())
+        for _, told in batch
+        if told.get(b"user") == name
+    }
+    return found - {""}
 
 
 def done(client: Client, keys: Streams, gone: Gone) -> None:
@@ -71,63 +89,85 @@ def done(client: Client, keys: Streams, gone: Gone) -> None:
             client.eval(_DONE, 1, keys.deleted, *chain.from_iterable(gone.items()))
 
 
-def is_gone(gone: Gone, user: str, stream_id: str) -> bool:
+def is_gone(gone: Gone, user: str, session: str, stream_id: str) -> bool:
     """Whether an entry is one that has to go."""
-    return order(stream_id) <= order(gone.get(digest(user), ""))
+    return order(stream_id) <= order(gone.get(digest_of(user, session), ""))
 
 
-def rewrite(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -> int:
-    """Write the files anew in which users are who must go; return how many these were.
+def only_sessions(gone: Gone) -> Gone:
+    """Those of these that are sessions."""
+    return {name: last for name, last in gone.items() if name.startswith(SESSION)}
+
+
+def rewrite(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -> set[Path]:
+    """Write the files anew in which is who must go; return which these were.
 
     A file keeps its name, for that says how far the folder reaches, even if nothing is left in it.
+    Of a user whose sessions only the files know, these must have gone before the user does, or a
+    run that dies between would leave them.
     """
+    changed: set[Path] = set()
     if not gone:
-        return 0
-    theirs, changed = _theirs(gone), 0
+        return changed
+    theirs = _theirs(gone)
     with writing(folder.path):
         for file in folder.files():
             one = f"SELECT 1 FROM {file.rows} WHERE {theirs} LIMIT 1"
             if connection.execute(one).fetchall():
                 kept = f"SELECT * FROM {file.rows} WHERE NOT {theirs}"
                 replace(file.path, lambda beside: copy(connection, kept, beside))
-                changed += 1
+                changed.add(file.path)
             _rewrite_rejects(file.rejects, gone)
     return changed
 
 
-def sessions(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -> set[str]:
-    """The sessions that stood with users who must go in an exported event."""
-    found: set[str] = set()
+def sessions(connection: duckdb.DuckDBPyConnection, folder: Folder, gone: Gone) -> dict[str, str]:
+    """The sessions that stood with users who must go in an exported event -> the last id to go."""
+    found: dict[str, str] = {}
     if not gone:
         return found
-    theirs = f"session != '' AND {_theirs(gone)}"
+    theirs = f"user != '' AND session != '' AND {_theirs(gone)}"
     with writing(folder.path):
         for file in folder.files():
-            sql = f"SELECT DISTINCT session FROM {file.rows} WHERE {theirs}"
-            found.update(row[0] for row in connection.execute(sql).fetchall())
+            sql = f"SELECT DISTINCT session, sha256(user) FROM {file.rows} WHERE {theirs}"
+            for session, user in connection.execute(sql).fetchall():
+                found[session] = max(found.get(session, ""), gone[user], key=order)
+    return found
+
+
+def with_sessions(gone: Gone, sessions: Mapping[str, str]) -> Gone:
+    """These, and sessions of theirs."""
+    found = dict(gone)
+    for session, last in sessions.items():
+        name = digest_of("", session)
+        found[name] = max(found.get(name, ""), last, key=order)
     return found
 
 
 def forget(
-    client: Client, keys: Streams, user: str, sessions: Iterable[str] = ()
+    client: Client, keys: Streams, user: str, sessions: Iterable[str], gone: Gone
 ) -> tuple[int, int]:
-    """Take a user out of the stream, and what they and their sessions did lately.
+    """Take who must go out of the stream, and what they did lately.
 
-    sessions: some that are known to be theirs, beside those that the stream knows. Workers of the
-    API learn by an entry that what they keep must go. Returns how many entries and recents went.
+    sessions: those of the user. Workers of the API learn by an entry that what they keep must go.
+    Returns how many entries and recents went.
     """
-    stream, name = Stream(client, keys), user.encode()
-    theirs, events = set(sessions), 0
-    last = stream.newest()  # what comes meanwhile was done after the user was to be forgotten
-    for batch in stream.between("", last[0][0].decode()) if last else ():
-        mine = [entry for entry in batch if entry[1].get(b"user") == name]
-        theirs |= {entry[1].get(b"session", b"").decode(errors="ignore") for entry in mine}
-        if mine:
-            with cache_errors():
-                events += client.xdel(keys.events, *(stream_id for stream_id, _ in mine))
-    recents = unlink(client, keys, [Actor.user(user), *map(Actor.session, theirs - {""})])
+    recents = unlink(client, keys, [Actor.user(user), *map(Actor.session, sessions)])
+    events, last = 0, max(gone.values(), key=order)
+    for batch in Stream(client, keys).between("", last) if last else ():
+        events += len(batch) - len(without(client, keys, batch, gone))
     tell(client, keys)
     return events, recents
+
+
+def without(client: Client, keys: Streams, entries: list[Entry], gone: Gone) -> list[Entry]:
+    """The entries that may stay; the others are taken out of the stream."""
+    if not gone:
+        return entries
+    kept = [entry for entry in entries if not is_gone(gone, *_whose(entry[1]), entry[0].decode())]
+    left = {stream_id for stream_id, _ in kept}
+    Stream(client, keys).drop([name for name, _ in entries if name not in left])
+    return kept
 
 
 def unlink(client: Client, keys: Streams, actors: Iterable[Actor]) -> int:
@@ -144,12 +184,17 @@ def tell(client: Client, keys: Streams) -> None:
 
 def _theirs(gone: Gone) -> str:
     """SQL for the rows that must go."""
-    ends = ", ".join(f"{literal(user)}: {[*order(last)]}" for user, last in sorted(gone.items()))
+    ends = ", ".join(f"{literal(who)}: {[*order(last)]}" for who, last in sorted(gone.items()))
+    whose = f"if(user != '', sha256(user), {literal(SESSION)} || sha256(session))"
     return (
-        f"(sha256(user) IN ({', '.join(map(literal, sorted(gone)))}) AND "
-        f"string_split(stream_id, '-')::HUGEINT[] <= "
-        f"MAP {{{ends}}}[sha256(user)]::HUGEINT[])"
+        f"({whose} IN ({', '.join(map(literal, sorted(gone)))}) AND "
+        f"string_split(stream_id, '-')::HUGEINT[] <= MAP {{{ends}}}[{whose}]::HUGEINT[])"
     )
+
+
+def _whose(told: Mapping[bytes, bytes]) -> tuple[str, str]:
+    user, session = (told.get(name, b"").decode(errors="replace") for name in (b"user", b"session"))
+    return user, session
 
 
 def _rewrite_rejects(path: Path, gone: Gone) -> None:
@@ -162,4 +207,5 @@ def _rewrite_rejects(path: Path, gone: Gone) -> None:
 
 
 def _is_gone(gone: Gone, reject: dict[str, Any]) -> bool:
-    return is_gone(gone, str(reject["entry"].get("user", "")), reject["stream_id"])
+    user, session = (str(reject["entry"].get(name, "")) for name in ("user", "session"))
+    return is_gone(gone, user, session, reject["stream_id"])

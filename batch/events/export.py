@@ -9,7 +9,7 @@ still be reading. What a client sent twice is in the files twice, under one id: 
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import duckdb
 
-from app.contracts.events import Actor, Entry, Streams, digest, ms_of, order
+from app.contracts.events import Actor, Entry, Streams, ms_of, order
 from app.contracts.generations import Manifest, Space
 from batch.errors import BadSettings, LostLock
 from batch.events import columns, deletion, folder
@@ -133,29 +133,47 @@ class Exporter:
             self.client.eval(_NOTE, 1, self.stream.keys.exported, *values)
         return until
 
-    def forget(self, ours: Folder, gone: Gone) -> int:
-        """Take users out of the files, and what their sessions did lately out of the server."""
-        known = map(Actor.session, deletion.sessions(self.connection, ours, gone))
-        recents = deletion.unlink(self.client, self.stream.keys, known)
-        deletion.rewrite(self.connection, ours, gone)
-        return recents
+    def forget_sessions(self, ours: Folder, gone: Gone) -> tuple[Gone, int]:
+        """Take users' sessions out of the files, and what they did lately out of the server.
 
-    def move(self, ours: Folder, piece: list[Entry], gone: Gone) -> tuple[int, int, int]:
-        """Put a piece of the stream into a file; returns its events, its rejects and its bytes."""
+        Returns who must go, with the sessions that the files know, and how many recents went.
+        """
+        known = deletion.sessions(self.connection, ours, gone)
+        recents = deletion.unlink(self.client, self.stream.keys, map(Actor.session, known))
+        theirs = deletion.with_sessions(gone, known)
+        deletion.rewrite(self.connection, ours, deletion.only_sessions(theirs))
+        return theirs, recents
+
+    def move(self, ours: Folder, piece: list[Entry], gone: Gone) -> tuple[int, int, int] | None:
+        """Put a piece of the stream into a file; returns its events, its rejects and its bytes.
+
+        None where there is nothing to put: a file of no rows would be one more for each deletion.
+        """
         first, last = piece[0][0].decode(), piece[-1][0].decode()
-        rejects = columns.lay(self.connection, _without(piece, gone))
+        kept = deletion.without(self.client, self.stream.keys, piece, gone)
+        rejects = columns.lay(self.connection, kept)
         if not self.lease.held():
             raise LostLock("another run has taken the lock")
+        (events,) = self.connection.execute("SELECT count(*) FROM entries").fetchall()[0]
+        if not events and not rejects:
+            self.drop_read([name for name, _ in kept])
+            return None
         size = ours.write(self.connection, first, last, rejects)
         self.note(ours)
         self.trim(last)
-        (events,) = self.connection.execute("SELECT count(*) FROM entries").fetchall()[0]
         return events, len(rejects), size
+
+    def drop_read(self, names: Sequence[bytes]) -> None:
+        """Delete entries, but not what workers of the API may still be reading."""
+        self.stream.drop([name for name in names if ms_of(name.decode()) < self._read_ms()])
 
     def trim(self, until: str) -> None:
         """Drop what is in files from the stream, but not what is still read."""
         if until:
-            self.stream.trim(until, int(self.now() * 1000) - _UNREAD_MS)
+            self.stream.trim(until, self._read_ms())
+
+    def _read_ms(self) -> int:
+        return int(self.now() * 1000) - _UNREAD_MS
 
 
 def export(
@@ -169,7 +187,7 @@ def export(
 ) -> Exported:
     """Put all that is in the stream now into the folder, and trim the stream.
 
-    Users whose deletion was asked for are taken out of all files first. Raises BadSettings for a
+    Users whose deletion was asked for are taken out of all files. Raises BadSettings for a
     folder that is not for these events, DiskUnavailable, CacheUnavailable, Locked or LostLock.
     """
     moved: list[tuple[int, int, int]] = []
@@ -177,19 +195,22 @@ def export(
         run = Exporter(client, namespace, path, lease, connection, now)
         ours, position = run.claim(take_over)
         run.trim(position)
-        gone = deletion.wanted(client, run.stream.keys)
-        recents = run.forget(ours, gone)
+        wanted = deletion.wanted(client, run.stream.keys)
+        gone, recents = run.forget_sessions(ours, wanted)
         for piece in _pieces(run.stream, position):
-            moved.append(run.move(ours, piece, gone))
+            if done := run.move(ours, piece, gone):
+                moved.append(done)
             advance(len(piece))
         if recents:
             deletion.tell(client, run.stream.keys)
-        deletion.done(client, run.stream.keys, gone)
+        deletion.rewrite(connection, ours, wanted)  # last: these rows say whose a session is
+        deletion.done(client, run.stream.keys, wanted)
+    users = len(wanted) - len(deletion.only_sessions(wanted))
     events, rejects, size = map(sum, zip((0, 0, 0), *moved, strict=True))
     if rejects:
         where = path / folder.REJECTS
         log.warning("%s entries of the stream are no events: see %s", rejects, where)
-    return Exported(events, rejects, len(moved), size, ours.until(), len(gone))
+    return Exported(events, rejects, len(moved), size, ours.until(), users)
 
 
 @contextmanager
@@ -231,19 +252,6 @@ def _day(entry: Entry) -> int:
     return ms_of(entry[0].decode()) // _DAY_MS
 
 
-def _without(piece: list[Entry], gone: Gone) -> list[Entry]:
-    """The entries that do not have to go."""
-    if not gone:
-        return piece
-    return [
-        (stream_id, told)
-        for stream_id, told in piece
-        if not deletion.is_gone(
-            gone, told.get(b"user", b"").decode(errors="replace"), stream_id.decode()
-        )
-    ]
-
-
 def noted_folder(client: Client, keys: Streams) -> str:
     """The id of the folder that these events go to; "" for none."""
     with cache_errors():
@@ -256,20 +264,22 @@ def delete_user(client: Client, keys: Streams, user: str, path: Path | None) -> 
 
     Without the folder the next export does that. Raises as ``export`` does.
     """
-    gone = deletion.want(client, keys, user)
+    gone, known = deletion.want(client, keys, user)
     if path is None:
-        events, recents = deletion.forget(client, keys, user)
+        events, recents = deletion.forget(client, keys, user, known, gone)
         return Deleted(events, recents, 0, _is_pending(client, keys, gone, ""))
     with alone(client, keys.name), database() as (connection, _):
         ours = folder.find(path, keys.name)
         if ours is None:
             raise BadSettings(f"{path} is no folder of events: name the one that has them")
         ours.clean()
-        theirs = {digest(user): max(ours.until(), *gone.values(), key=order)}
-        known = deletion.sessions(connection, ours, theirs)
-        events, recents = deletion.forget(client, keys, user, known)
-        files = deletion.rewrite(connection, ours, theirs)
-    return Deleted(events, recents, files, _is_pending(client, keys, gone, ours.id))
+        named = dict.fromkeys(gone, max(ours.until(), *gone.values(), key=order))
+        in_files = deletion.sessions(connection, ours, named)
+        theirs = deletion.with_sessions(named, in_files)
+        events, recents = deletion.forget(client, keys, user, known | in_files.keys(), theirs)
+        files = deletion.rewrite(connection, ours, deletion.only_sessions(theirs))
+        files |= deletion.rewrite(connection, ours, theirs)
+    return Deleted(events, recents, len(files), _is_pending(client, keys, gone, ours.id))
 
 
 def _is_pending(client: Client, keys: Streams, gone: Gone, cleaned: str) -> bool:

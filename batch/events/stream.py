@@ -1,26 +1,28 @@
 """The stream of events as batch sees it: read on from an entry, look at its ends, trim it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from app.contracts.events import Entry, Streams
+from app.contracts.events import CLEAR, Entry, Streams
 from batch.generations.connect import Client, errors_of_keys
 from batch.generations.server import if_allowed
 
 AT_A_TIME = 5_000
 """Entries of one answer of the server, which does nothing else meanwhile."""
+COUNTED = 100_000
+"""Of so many entries it is looked at each, which takes half a second."""
 _RATED_SECONDS = 60
 _BLOCK_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How long the stream is, and how far it is in files.
+    """How many events the stream holds, and how far it is in files.
 
-    pending: entries that are in no file yet; oldest, newest: ids, empty where there are none;
-    rate: entries a second, over the last minute; until: the last id in files.
+    pending: events that are in no file yet; oldest, newest: ids of entries, empty where there are
+    none; rate: events a second, over the last minute; until: the last id in files.
     """
 
     length: int
@@ -65,12 +67,13 @@ class Stream:
                 yield entry
 
     def state(self) -> State:
-        """What there is."""
+        """What there is; in a long stream a note to the API counts as an event."""
         since = int((time.time() - _RATED_SECONDS) * 1000)
         with self._errors():
-            length: int = self.client.xlen(self.keys.events)
+            entries: int = self.client.xlen(self.keys.events)
             oldest: list[Entry] = self.client.xrange(self.keys.events, count=1)
             until: bytes = self.client.hget(self.keys.exported, "until") or b""
+        length = self._count("") if entries <= COUNTED else entries
         done = self._count("", until.decode()) if until else 0
         newest = self.newest()
         return State(
@@ -94,13 +97,20 @@ class Stream:
                 pass
             self.client.xtrim(self.keys.events, minid=keep, approximate=False)
 
+    def drop(self, names: Sequence[bytes]) -> None:
+        """Delete entries."""
+        with self._errors():
+            for first in range(0, len(names), AT_A_TIME):
+                self.client.xdel(self.keys.events, *names[first : first + AT_A_TIME])
+
     def _range(self, first: str, last: str) -> list[Entry]:
         with self._errors():
             found: list[Entry] = self.client.xrange(self.keys.events, first, last, AT_A_TIME)
         return found
 
     def _count(self, after: str, last: str = "+") -> int:
-        return sum(map(len, self.between(after, last)))
+        batches = self.between(after, last)
+        return sum(CLEAR not in told for batch in batches for _, told in batch)
 
     def _errors(self) -> AbstractContextManager[None]:
         return errors_of_keys("the events' server", self.keys.events, self.keys.exported)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any, Protocol
 
 from flask import Flask
+from werkzeug.serving import make_server
 
 from app.contracts.events import Event
 from app.contracts.recommendations import Namespace
@@ -63,6 +65,20 @@ def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator
         yield app
         if stream := app.extensions["larder"].stream:
             stream.close()
+
+
+@contextmanager
+def listening(app: Flask) -> Iterator[str]:
+    """The URL of that API, for who comes over a socket."""
+    at = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=at.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{at.server_port}"
+    finally:
+        at.shutdown()
+        thread.join()
+        at.server_close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """Events acknowledged and in the stream, for a second of a core: ``make bench-events``.
 
-Few connections send bodies that were made before, each event of another user, to a worker of the
-shipped server on the same cores. What counts is processor time: of the API, and of the server of
-the events. Every figure is the median of the rounds.
+Bodies that were made before, each event of another user, go to a worker of the shipped server on
+the same cores, over FEW connections at once, or over MANY. What counts is processor time: of the
+API, and of the server of the events. Every figure is the median of the rounds.
+
+A worker that has few requests at once wakes up for each of them, which costs more than to take one
+of several that wait. So only with MANY is a core full of requests, and each row names its floor.
 """
 
 import argparse
@@ -12,7 +15,6 @@ import statistics
 import sys
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -25,19 +27,23 @@ from tests.app.wire import kept_alive
 from tests.servers import SERVERS, Api, Gunicorn, Server
 
 NAME = "default"
-CONNECTIONS = 4
+FEW, MANY = 4, 64
 BODIES = 200
 HEAD = ["", "events", "API us/event", "events/s a core", "stream us/event", "bytes/event"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: who takes events, how many at a time, and in how many requests of a round."""
+    """One row: who takes events, how many at a time, and in how many requests of a round.
+
+    at_once: over so many connections; each has a request before the first is answered.
+    """
 
     name: str
     api: Gunicorn
     size: int
     requests: int
+    at_once: int = FEW
     asked: tuple[str, str] = ("POST", "/events")
 
 
@@ -62,20 +68,28 @@ def main() -> None:
         for kind in SERVERS:
             api = stack.enter_context(Api(server.url, NAME, server=kind, **settings))
             cases.append(Case(f"batches of 100, {kind}", api, 100, 400))
-            cases.append(Case(f"single, {kind}", api, 1, 4000))
+            cases.append(Case(f"single, {kind}", api, 1, 4096))
+            cases.append(Case(f"single, {MANY} at once, {kind}", api, 1, 4096, MANY))
         constant = "tests.bench.floors:constant"
         flask = stack.enter_context(Gunicorn(constant, workers="1", log_level="error"))
         seen: dict[str, list[Measured]] = {case.name: [] for case in cases}
-        floors: list[float] = []
+        asked = ("GET", "/recommendations/1")
+        of_flask = [
+            Case(f"Flask, constant answer, {at_once} at once", flask, 1, 4096, at_once, asked)
+            for at_once in (FEW, MANY)
+        ]
+        floors: dict[str, list[float]] = {case.name: [] for case in of_flask}
         for number in range(rounds + 1):
             for case in cases:
                 measured = _measure(case, server)
                 if number:  # the first round warms up
                     seen[case.name].append(measured)
-            floors.append(_cpu_us(Case("Flask", flask, 1, 4000, ("GET", "/recommendations/1"))))
+            for case in of_flask:
+                floors[case.name].append(_cpu_us(case))
     rows = [_row(case, seen[case.name]) for case in cases]
-    floor = statistics.median(floors)
-    rows.append(["Flask, constant answer, gunicorn", "", f"{floor:.1f}", f"{1e6 / floor:,.0f}"])
+    for name, figures in floors.items():
+        floor = statistics.median(figures)
+        rows.append([name, "", f"{floor:.1f}", f"{1e6 / floor:,.0f}"])
     print(table(HEAD, [[*row, *[""] * (len(HEAD) - len(row))] for row in rows]))
 
 
@@ -112,23 +126,23 @@ def _measure(case: Case, server: Server) -> Measured:
 def _cpu_us(case: Case) -> float:
     """Processor time of the API for an event."""
     bodies = [_body(case.size) for _ in range(min(BODIES, case.requests))]
-    share = case.requests // CONNECTIONS
     before = sum(case.api.cpu_seconds())
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
-        for done in [threads.submit(_send, case, bodies, share) for _ in range(CONNECTIONS)]:
-            done.result()
+    _send(case, bodies)
     return (sum(case.api.cpu_seconds()) - before) * 1e6 / (case.size * case.requests)
 
 
-def _send(case: Case, bodies: Sequence[str], times: int) -> None:
+def _send(case: Case, bodies: Sequence[str]) -> None:
     kind = {"Content-Type": "application/json"}
-    with kept_alive(case.api.url) as connection:
-        for number in range(times):
-            connection.request(*case.asked, bodies[number % len(bodies)], kind)
-            response = connection.getresponse()
-            response.read()
-            if response.status not in (200, 202):
-                sys.exit(f"{case.name}: {response.status}")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(kept_alive(case.api.url)) for _ in range(case.at_once)]
+        for start in range(0, case.requests, case.at_once):
+            for number, connection in enumerate(opened, start):
+                connection.request(*case.asked, bodies[number % len(bodies)], kind)
+            for connection in opened:
+                response = connection.getresponse()
+                response.read()
+                if response.status not in (200, 202):
+                    sys.exit(f"{case.name}: {response.status}")
 
 
 def _body(size: int) -> str:

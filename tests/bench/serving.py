@@ -119,7 +119,9 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
             wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
         cases = _cases(bare, flask, warm, cold, others)
         asked = cases[2].paths
-        cases.append(Case("user, warm, with keys", keyed, asked, {"X-API-Key": _key(server)}))
+        key = {"X-API-Key": _key(server)}
+        cases.append(Case("user, warm, a key that nobody reads", warm, asked, key))
+        cases.append(Case("user, warm, with keys", keyed, asked, key))
         cases.append(Case("user, warm, granian", fast_warm, asked, {}))
         cases.append(Case("user, cold, granian", fast_cold, asked, {}))
         cases += _shop_cases(stack, server, quiet)

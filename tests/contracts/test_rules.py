@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from app.contracts.rules import (
     Pin,
     Rules,
     Version,
+    kept_numbers,
     loads,
+    readable,
     rules_key,
 )
 
@@ -64,6 +67,24 @@ def test_a_version_is_frozen_and_comes_back() -> None:
     assert Version.from_json(3, text.encode()) == version
 
 
+def test_the_next_version_is_numbered_and_has_a_note_of_one_line() -> None:
+    noon = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    version = Version.after(2, noon, "somebody", "ü", {})
+    assert version == Version(3, "2026-12-01T12:00:00+00:00", "somebody", "ü", {})
+    for note in ("a\nb", "a" * 201):
+        with pytest.raises(BadRules, match="note must be one line of at most 200 characters"):
+            Version.after(2, noon, "somebody", note, {})
+    with pytest.raises(BadRules, match="hide: expected a list"):
+        Version.after(2, noon, "somebody", "", {"hide": ["i"] * (MAX_HIDDEN + 1)})
+
+
+def test_of_many_versions_the_last_50_are_kept() -> None:
+    assert (list(kept_numbers(0)), list(kept_numbers(2))) == ([], [2, 1])
+    assert (kept_numbers(70)[0], kept_numbers(70)[-1]) == (70, 21)
+    three = Version(3, "", "", "", {})
+    assert list(readable([3, 2, 1], [three.to_json().encode(), b"{", None])) == [three]
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"\xff", b'{"rules":{"hide":1}}'])
 def test_a_version_that_nobody_wrote_is_broken(text: bytes) -> None:
     with pytest.raises(BrokenRecord, match="version 3 of the rules"):
@@ -78,6 +99,8 @@ def test_a_version_that_nobody_wrote_is_broken(text: bytes) -> None:
         ({"hide": "i7"}, "hide: expected a list"),
         ({"hide": [7]}, "hide: expected the id of an item, found 7"),
         ({"hide": [""]}, "hide: expected the id"),
+        ({"hide": ["\ud800"]}, "lone surrogate"),
+        ({"filters": {"\ud800": []}}, "lone surrogate"),
         ({"hide": ["i"] * (MAX_HIDDEN + 1)}, "hide: expected a list of at most 20000"),
         ({"pin": [{"item": "i3"}]}, "pin: position is a whole number from 1 to 1000"),
         ({"pin": [{"item": "i3", "position": True}]}, "pin: position is a whole number"),

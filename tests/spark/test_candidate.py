@@ -14,6 +14,7 @@ from app.contracts.recommendations import Manifest, Namespace, decode_sample
 from batch.command.bars import Lines
 from batch.errors import BadSettings
 from batch.generations.publish import turn
+from batch.interactions.filters import FilterColumn, Packed
 from batch.interactions.pairs import Interactions
 from batch.recommendations import pipeline
 from batch.recommendations.cluster import ids
@@ -51,6 +52,9 @@ def assert_as_good(found: Quality, expected: Quality) -> None:
             assert getattr(mine, name) == pytest.approx(getattr(theirs, name), rel=1e-9), name
         for name in PER_USER:  # drawn by other numbers
             assert mine.intervals[name] == pytest.approx(theirs.intervals[name], abs=0.02), name
+        for name, some in theirs.slices.items():
+            assert mine.slices[name].users == some.users
+            assert mine.slices[name].ndcg == pytest.approx(some.ndcg, rel=1e-9), name
 
 
 def sides(walk: ClusterCandidate, marked: DataFrame) -> tuple[Interactions, Interactions]:
@@ -202,8 +206,12 @@ def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: Spa
 def _published(
     candidate: pipeline.Candidate, client: Any, space: Namespace, terms: Terms
 ) -> Manifest:
+    prices = FilterColumn("price", "number", {item: float(len(item)) for item in candidate.items})
+    columns = Packed.of([prices], candidate.items)
     with turn(client, space, terms.keep) as ours:
-        return pipeline.refresh(ours, candidate, documents_of(candidate), terms, Lines())
+        return pipeline.refresh(
+            ours, candidate, documents_of(candidate), terms, Lines(), columns=columns
+        )
 
 
 def test_both_publish_the_same(
@@ -222,6 +230,11 @@ def test_both_publish_the_same(
     assert_alike(theirs, read_back(client, namespace, expected, users, items))
     assert sorted(decode_sample(client.get(other.sample(found.generation)))) == sorted(users)
     assert client.get(other.live).decode() == found.generation
+    columns, theirs_columns = (
+        client.get(space.part(each.generation, "columns:0"))
+        for each, space in ((expected, namespace), (found, other))
+    )
+    assert found.columns == expected.columns and columns == theirs_columns is not None
     for name in ("users", "items", "interactions", "k", "user_buckets", "similar_buckets"):
         assert getattr(found, name) == getattr(expected, name), name
     for name in ("chunks", "state", "settings", "forced", "code_version"):

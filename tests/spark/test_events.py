@@ -2,7 +2,6 @@
 
 import json
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def events() -> list[Event]:
         event(n * DAY // 3, f"u{n % 7}", ("click", "cart", "purchase")[n % 3], f"i{n % 11}")
         for n in range(200)
     ]
-    again = [made[5], made[6], made[6], replace(made[5], user="u9"), replace(made[5], session="s")]
+    again = [made[5], made[6], made[6], made[5]._replace(user="u9"), made[5]._replace(session="s")]
     return made + [
         *again,
         event(100_001, "u1", "hide", "i1"),

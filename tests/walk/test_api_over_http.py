@@ -88,7 +88,7 @@ def test_who_holds_the_answer_gets_304_without_a_body(url: str) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_an_oversized_body_is_refused_however_it_is_sent(url: str, chunked: bool) -> None:
-    body = b'{"users":["u1"]}'.ljust(131_073)
+    body = b'{"users":["u1"]}'.ljust(524_289)
     sent = iter([body[:70_000], body[70_000:]]) if chunked else body
     answer = send(url, "POST", "/recommendations", sent, JSON)
     assert answer.status == 413

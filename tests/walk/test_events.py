@@ -84,7 +84,7 @@ def test_every_server_takes_events_whole_and_in_pieces(api: Api, client: Any) ->
     answer = post(api, pieces, **{"Content-Type": "text/plain"})
     assert (answer.status, answer.json()["accepted"]) == (202, 1)
     assert [each.id for each in written(client)] == [f"e{number}" for number in range(501)]
-    assert post(api, "x" * 131_073).status == 413
+    assert post(api, "x" * 524_289).status == 413
 
 
 def test_the_clients_of_segment_and_rudderstack_deliver(api: Api, client: Any) -> None:

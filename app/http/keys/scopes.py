@@ -1,6 +1,6 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
-from app.api.routes import is_explorer
+from app.api.routes import is_explorer, is_why
 from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
 _OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js", "/openapi.yaml", "/docs")
@@ -17,7 +17,7 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if takes_events(path):
         return EVENTS
-    if is_explorer(path):
+    if is_explorer(path) or is_why(path):
         return ADMIN
     if path == "/rules" or path.startswith("/rules/"):
         return RULES

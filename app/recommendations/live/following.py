@@ -2,7 +2,6 @@
 
 from array import array
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from itertools import islice
 
 from app.contracts.events import ms_of
@@ -89,12 +88,13 @@ def _known(
     if generation.model and stays.history and len(own) < k:
         had = {*gone, *(item for item, _ in decode_history(stays.history))}
         own = generation.model.over(stays.vector, wanted, None, had, generation.manifest.stored)
-    moved = replace(stays, record=b"", version=recents.version, wanted=wanted, gone=_packed(gone))
+    moved = Remembered(b"", version=recents.version, history=stays.history, gone=_packed(gone))
     if own:
-        source = "personal" if own[:k] == entries[:k] else "personal+recent"
-        return replace(moved, own=own[: _kept(generation)], source=source)
-    popular = _without(generation.popular.record, gone, k)
-    return replace(moved, own=popular, source="popular", vector=b"", wanted={})
+        moved.source = "personal" if own[:k] == entries[:k] else "personal+recent"
+        moved.own, moved.vector, moved.wanted = own[: _kept(generation)], stays.vector, wanted
+    else:
+        moved.own, moved.source = _without(generation.popular.record, gone, k), "popular"
+    return moved
 
 
 def _newcomer(
@@ -120,13 +120,16 @@ def _first(
 ) -> Remembered:
     k = generation.manifest.k
     moved = Remembered(b"", True, version=recents.version, history=stays.history)
-    moved = replace(moved, wanted=wanted, gone=_packed(gone))
+    moved.wanted, moved.gone, moved.source = wanted, _packed(gone), "recent"
     if generation.model and wanted and (own := generation.model.first(wanted, gone, k)):
-        return replace(moved, own=own, source="recent")
+        moved.own = own
+        return moved
     popular = decode_record(stays.record or generation.popular.record)
     near = neighbours.nearness(similar, wanted)
-    own = neighbours.first(popular, near, gone)[: _kept(generation)]
-    return replace(moved, own=own, source="recent" if near.keys() - gone else "popular")
+    moved.own = neighbours.first(popular, near, gone)[: _kept(generation)]
+    if not near.keys() - gone:
+        moved.source = "popular"
+    return moved
 
 
 def _packed(gone: Collection[int]) -> "array[int]":

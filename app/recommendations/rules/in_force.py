@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
@@ -18,27 +18,17 @@ from app.contracts.columns import AVAILABLE_FROM, AVAILABLE_UNTIL, Type
 from app.contracts.filters import BadFilter, Clause
 from app.contracts.rules import Boost, Cap, Rules, Version
 from app.recommendations.documents import Finding
-from app.recommendations.near_cache import Entries
 from app.recommendations.rules.ranking import Order, Values, Varying
 
 if TYPE_CHECKING:
     from app.recommendations.columns import Columns
-
-NONE = Version(0, "", "", "", {})
-"""What a namespace without rules has."""
+    from app.recommendations.model import Model
 
 _MOST_TOLD = 20
 _KEPT_BYTES = 8 << 20
 """Of the masks of filters that were asked for lately."""
 
 Clauses = tuple[Clause, ...]
-
-
-class Varied(Protocol):
-    """Knows how near items are to each other; ``model.Model`` is one."""
-
-    def varied(self, entries: Entries, strength: float, n: int) -> Entries:
-        """The best n by their scores (strength 0), by variety (1), or by both."""
 
 
 class InForce:
@@ -52,10 +42,12 @@ class InForce:
         version: Version,
         items: int,
         find: Finding,
-        columns: "Columns | None" = None,
-        model: Varied | None = None,
+        columns: "Columns | None",
+        model: "Model | None",
     ) -> None:
         self.version, self._items, self._columns = version, items, columns
+        self.types: Mapping[str, Type] = columns.types() if columns else {}
+        """The columns to filter by."""
         self._ignored: list[str] = []
         self._tag = _digest(json.dumps(version.rules)) if version.rules else ""
         rules = Rules.of(version.rules)
@@ -81,11 +73,6 @@ class InForce:
         self._filtered: LRUCache[Any, Order] = LRUCache(
             max(_KEPT_BYTES, items + 1), getsizeof=lambda order: len(order.mask or b"") + 1
         )
-
-    @property
-    def types(self) -> Mapping[str, Type]:
-        """The columns to filter by."""
-        return self._columns.types() if self._columns else {}
 
     @property
     def ignored(self) -> list[str]:
@@ -180,26 +167,20 @@ class InForce:
         return None if product is None else memoryview(product)
 
     def _capped(self, cap: Cap | None) -> tuple[Cap, Values] | None:
-        if cap is None or self._columns is None or self.types.get(cap.column) != "category":
-            if cap:
-                self._ignored.append(f"cap: there is no column {cap.column!r:.80} of categories")
+        if cap is None:
             return None
-        return cap, partial(_values, self._columns, cap.column)
+        if self._columns is None or self.types.get(cap.column) != "category":
+            self._ignored.append(f"cap: there is no column {cap.column!r:.80} of categories")
+            return None
+        return cap, partial(self._columns.values, cap.column)
 
-    def _varying(self, diversity: float, model: Varied | None) -> Varying | None:
-        if diversity and model is None:
+    def _varying(self, diversity: float, model: "Model | None") -> Varying | None:
+        if not diversity:
+            return None
+        if model is None:
             self._ignored.append("diversity: it needs numpy and a live generation, with factors")
-        return partial(_vary, model, diversity) if diversity and model else None
-
-
-def _vary(model: Varied, strength: float, entries: Entries, n: int) -> Entries:
-    return model.varied(entries, strength, n)
-
-
-def _values(columns: "Columns", name: str, items: Sequence[int]) -> list[tuple[str, ...]]:
-    import numpy as np
-
-    return columns.values(name, np.array(items, np.int64))
+            return None
+        return partial(model.varied, diversity)
 
 
 def _both(one: bytes | None, other: bytes) -> bytes:
@@ -211,4 +192,4 @@ def _both(one: bytes | None, other: bytes) -> bytes:
 
 
 def _digest(text: str) -> str:
-    return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}"
+    return f"{zlib.crc32(text.encode()):08x}"

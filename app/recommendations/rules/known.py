@@ -4,8 +4,7 @@ import logging
 
 from app.cache.connect import Client
 from app.contracts.generations import BrokenRecord
-from app.contracts.rules import Version, rules_key
-from app.recommendations.rules.in_force import NONE
+from app.contracts.rules import NONE, Version, rules_key
 from app.recommendations.rules.store import read
 
 log = logging.getLogger("larder.rules")

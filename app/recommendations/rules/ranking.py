@@ -47,8 +47,11 @@ def ranked(
 
     Each part has its own scores, best first. without: items that are pinned nowhere.
     """
-    pins = [pin for pin in order.pins if pin[1] <= n and pin[0] not in without]
-    pins = [pin for pin in pins if order.allows(pin[0])]
+    pins = [
+        (item, position)
+        for item, position in order.pins
+        if position <= n and item not in without and order.allows(item)
+    ]
     found: Entries = []
     for part in parts:
         taken = {item for item, _ in found}

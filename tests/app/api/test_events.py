@@ -92,6 +92,7 @@ def test_five_hundred_events_are_taken_and_not_one_more(api: FlaskClient, writte
         (b"null", "send one event, a list of events, or "),
         (b"5", "send one event, a list of events, or "),
         (b'{"events":5}', "send one event, a list of events, or "),
+        (b'{"batch":1}', 'send one event, a list of events, or one in {"events":[...]} or {"bat'),
         (b"[]", "send 1 to 500 events at a time, not 0"),
         (b"{}", "no event can be taken; event 0: user must be given"),
         (b'{"events":[],"user":"u"}', 'no event can be taken; event 0: unknown member "events"'),
@@ -122,6 +123,28 @@ def test_calls_of_segment_are_answered_as_its_clients_expect(
     }
 
 
+@pytest.mark.parametrize("name", ["identify", "page", "screen", "group", "alias"])
+def test_other_calls_of_segment_are_answered_and_nothing_is_kept(
+    api: FlaskClient, written: Any, name: str
+) -> None:
+    call = {"userId": "u", "previousId": "v", "properties": {"product_id": "p"}}
+    ignored = {"accepted": 0, "ignored": 1, "rejected": []}
+    answer = api.post(f"/v1/{name}", json=call)
+    assert (answer.status_code, answer.get_json()) == (200, ignored)
+    bought = {"userId": "u", "event": "Order Completed", "properties": {"product_id": "p"}}
+    answer = api.post("/v1/batch", json={"batch": [{**call, "type": name}, bought]})
+    assert (answer.status_code, answer.get_json()) == (200, {**ignored, "accepted": 1})
+    assert [each.type for each in written()] == ["purchase"]
+    assert "send one call" in problem(api.post(f"/v1/{name}", json=[call]), 400)
+
+
+def test_a_cloudevent_in_headers_is_told_how_to_come(api: FlaskClient, written: Any) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "click"}
+    detail = problem(post(api, {"user": "u", "item": "i"}, **headers), 400)
+    assert "structured mode" in detail and "application/cloudevents+json" in detail
+    assert not written()
+
+
 def test_cloudevents_have_kinds_of_their_own(api: FlaskClient, written: Any) -> None:
     told: dict[str, Any] = {
         "specversion": "1.0",
@@ -139,14 +162,21 @@ def test_cloudevents_have_kinds_of_their_own(api: FlaskClient, written: Any) -> 
 @pytest.mark.parametrize("kind", ["", "application/x-www-form-urlencoded", "text/html"])
 def test_another_kind_of_body_is_refused(api: FlaskClient, kind: str) -> None:
     detail = problem(post(api, CLICK, kind), 415)
-    assert detail == "send JSON with Content-Type: application/json or text/plain"
+    assert detail == (
+        "send JSON with Content-Type: application/json, text/plain, "
+        "application/cloudevents+json or application/cloudevents-batch+json"
+    )
 
 
 def test_a_body_that_is_too_long_is_refused(api: FlaskClient, written: Any) -> None:
-    assert "at most 131072 bytes" in problem(post(api, b" " * 131_073), 413)
-    problem(post(api, gzip.compress(b" " * 131_073), **{"Content-Encoding": "gzip"}), 413)
+    assert "at most 524288 bytes" in problem(post(api, b" " * 524_289), 413)
+    problem(post(api, gzip.compress(b" " * 524_289), **{"Content-Encoding": "gzip"}), 413)
     problem(post(api, gzip.compress(b" " * 100_000_000), **{"Content-Encoding": "gzip"}), 413)
     assert not written()
+    page = {"type": "page", "userId": "u", "properties": {"title": "p" * 31_000}}
+    body = json.dumps({"batch": [page] * 15})
+    assert 465_000 < len(body) < 475_000, "which is the most that Segment's client sends"
+    assert api.post("/v1/batch", data=body, content_type="application/json").status_code == 200
 
 
 def test_a_body_may_be_packed(api: FlaskClient, written: Any) -> None:

@@ -1,10 +1,6 @@
 """Who sets rules sees them on every worker at its next look, and finds the way back."""
 
-import json
-import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +19,7 @@ from tests.app.api.test_api import problem
 from tests.app.api.test_users import _key as key_of
 from tests.app.served import Worker, answering, following
 from tests.generations import live_contents, publish_by_hand
-from tests.servers import Api, Server, wait_until
+from tests.servers import Server, wait_until
 
 U1 = "/recommendations/u1"
 LISTS = [U1, "/recommendations/nobody", "/items/i0/similar"]
@@ -46,12 +42,6 @@ def published(client: Any, namespace: Namespace) -> None:
         publish(client, namespace, manifest, replace(made, columns=columns), lease)
 
 
-@contextmanager
-def serving(server: Any, namespace: Namespace) -> Iterator[Worker]:
-    with following(server, namespace) as worker:
-        yield worker
-
-
 def put(worker: Worker, rules: Any, **headers: str) -> Any:
     """Put rules in force, and let the worker look."""
     answer = worker.app.test_client().put("/rules", json=rules, headers=headers)
@@ -68,7 +58,7 @@ def test_what_is_hidden_is_gone_from_every_list_of_every_worker_at_its_next_look
     server: Server, client: Any, namespace: Namespace
 ) -> None:
     publish_by_hand(client, namespace)
-    with serving(server, namespace) as here, serving(server, namespace) as there:
+    with following(server, namespace) as here, following(server, namespace) as there:
         before = {path: items(here, path) for path in LISTS}
         assert before == {path: items(there, path) for path in LISTS}  # they are near from now on
         assert all("i2" in found for found in before.values())
@@ -85,33 +75,21 @@ def test_what_is_hidden_is_gone_from_every_list_of_every_worker_at_its_next_look
         assert {path: items(here, path) for path in LISTS} == before
 
 
-def test_two_workers_follow_within_a_look(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
+def test_a_worker_follows_by_itself(server: Server, client: Any, namespace: Namespace) -> None:
     publish_by_hand(client, namespace)
-    with Api(server.url, namespace.name, workers="2") as api:
-
-        def ask(path: str, method: str = "GET", body: bytes | None = None) -> Any:
-            asked = urllib.request.Request(api.url + path, body, JSON, method=method)
-            with urllib.request.urlopen(asked) as answer:
-                return json.load(answer)
-
-        def found() -> set[bool]:
-            told = [ask(U1)["recommendations"] for _ in range(20)]
-            return {"i2" in [each["item"] for each in one] for one in told}
-
-        wait_until(lambda: ask("/health/ready")["status"] == "ready")
-        assert found() == {True}
-        assert ask("/rules", "PUT", b'{"hide":["i2"]}')["version"] == 1
-        wait_until(lambda: found() == {False})
-        assert found() == {False}
+    often = following(server, namespace, watch_interval_ms=50)
+    with following(server, namespace) as here, often as there:
+        there.watcher.start()
+        assert "i2" in items(there, U1)
+        assert here.app.test_client().put("/rules", json={"hide": ["i2"]}).status_code == 200
+        wait_until(lambda: "i2" not in items(there, U1))
 
 
 def test_versions_are_told_kept_and_rolled_back(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
     publish_by_hand(client, namespace)
-    with serving(server, namespace) as worker:
+    with following(server, namespace) as worker:
         api = worker.app.test_client()
         nothing = {"version": 0, "at": "", "by": "", "note": "", "rules": {}, "ignored": []}
         assert worker.get("/rules") == nothing
@@ -144,7 +122,7 @@ def test_versions_are_told_kept_and_rolled_back(
 
 def test_of_two_writers_one_is_told(server: Server, client: Any, namespace: Namespace) -> None:
     publish_by_hand(client, namespace)
-    with serving(server, namespace) as worker:
+    with following(server, namespace) as worker:
         assert put(worker, {"hide": ["i1"]}, **{"If-Match": '"0"'}).status_code == 200
         late = put(worker, {"hide": ["i2"]}, **{"If-Match": '"0"'})
         assert "version 1 is in force" in problem(late, 412)
@@ -184,10 +162,18 @@ def test_rules_that_nobody_can_mean_are_refused(
 ) -> None:
     published(client, namespace)
     with answering(server, namespace) as app:
-        for path in ("/rules", "/rules/check"):
-            call = app.test_client().put if path == "/rules" else app.test_client().post
-            assert told in problem(call(path, data=body, headers=JSON), 400)
-        huge = app.test_client().put("/rules", data=b" " * 200_000, headers=JSON)
+        api = app.test_client()
+        assert told in problem(api.put("/rules", data=body, headers=JSON), 400)
+        assert told in problem(api.post("/rules/check", data=body, headers=JSON), 400)
+        assert not client.exists(rules_key(namespace.name))
+
+
+def test_what_is_no_rules_at_all_is_refused(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, namespace)
+    with answering(server, namespace) as app:
+        huge = app.test_client().put("/rules", data=b" " * 600_000, headers=JSON)
         assert huge.status_code == 413
         assert app.test_client().put("/rules", data=b"{}").status_code == 415
         for asked in (b"[]", b"{}", b'{"version":true}', b'{"version":-1}', b"{", b'{"v":1}'):
@@ -201,7 +187,7 @@ def test_while_the_cache_is_away_the_last_rules_hold_and_none_can_be_set(
 ) -> None:
     with redis.Redis.from_url(own_server.url) as client:
         publish_by_hand(client, namespace)
-    with serving(own_server, namespace) as worker:
+    with following(own_server, namespace) as worker:
         put(worker, {"hide": ["i2"]})
         assert items(worker, U1) == ["i1", "i3", "i0"]
         own_server.kill()
@@ -223,7 +209,7 @@ def test_a_version_that_nobody_can_read_leaves_the_last_one_in_force(
     server: Server, client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish_by_hand(client, namespace)
-    with serving(server, namespace) as worker:
+    with following(server, namespace) as worker:
         put(worker, {"hide": ["i2"]})
         client.hset(rules_key(namespace.name), "2", "{")
         worker.watcher.poll()
@@ -235,7 +221,7 @@ def test_a_dry_run_tells_whose_lists_change_and_keeps_nothing(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
     publish_by_hand(client, namespace, users=[f"u{n}" for n in range(10)])
-    with serving(server, namespace) as worker:
+    with following(server, namespace) as worker:
         rules = {"pin": [{"item": "i9", "position": 1}], "hide": ["i2", "gone"]}
         told = worker.app.test_client().post("/rules/check", json=rules).get_json()
         assert (told["users"], told["changed"], len(told["ignored"])) == (10, 9, 1)
@@ -285,7 +271,7 @@ class TestFilters:
         self, server: Server, client: Any, namespace: Namespace
     ) -> None:
         published(client, namespace)
-        with serving(server, namespace) as worker:
+        with following(server, namespace) as worker:
             api = worker.app.test_client()
             odd = {f"i{n}" for n in range(1, 10, 2)}
             paths = [U1, "/recommendations/nobody", "/items/i0/similar"]
@@ -308,7 +294,7 @@ class TestFilters:
 
     def test_too_little_is_said(self, server: Server, client: Any, namespace: Namespace) -> None:
         published(client, namespace)
-        with serving(server, namespace) as worker:
+        with following(server, namespace) as worker:
             told = worker.get(f"{U1}?filter=price:8..9")
             assert (len(told["recommendations"]), told["complete"]) == (2, False)
             assert "complete" not in worker.get(f"{U1}?filter=price:8..9&n=2")
@@ -322,7 +308,7 @@ class TestFilters:
         self, server: Server, client: Any, namespace: Namespace
     ) -> None:
         published(client, namespace)
-        with serving(server, namespace) as worker:
+        with following(server, namespace) as worker:
             put(worker, {"filters": {"odd": "genre:a"}, "defaults": {"filter": "price:..7"}})
             named, plain = (worker.get(f"{U1}?filter={each}") for each in ("odd", "genre:a"))
             assert named == plain
@@ -352,6 +338,12 @@ class TestFilters:
             assert told in problem(answer, 400)
             body = {"users": ["u1"], "filter": asked}
             assert told in problem(app.test_client().post("/recommendations", json=body), 400)
+
+    def test_what_is_no_filter_at_all_is_refused(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        published(client, namespace)
+        with answering(server, namespace) as app:
             many = "&".join(["filter=genre:a"] * 17)
             assert "at most 16" in problem(app.test_client().get(f"{U1}?{many}"), 400)
             oddities: list[Any] = [7, {"genre": {}}, {"genre": []}, [[]], True, ["\ud800"]]
@@ -364,7 +356,7 @@ class TestFilters:
     ) -> None:
         published(client, namespace)
         monkeypatch.setattr("app.recommendations.loading.can_lay_out", lambda: False)
-        with serving(server, namespace) as worker:
+        with following(server, namespace) as worker:
             answer = worker.app.test_client().get(f"{U1}?filter=genre:a")
             assert "filters need numpy" in problem(answer, 400)
             rules = {"hide": ["i1"], "diversity": 0.5, "cap": {"column": "genre", "most": 1}}

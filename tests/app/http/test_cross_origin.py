@@ -49,6 +49,11 @@ def test_another_origin_gets_none(api: FlaskClient, origin: str) -> None:
     assert not cors(api.get("/recommendations/u1", headers={"Origin": origin}))
 
 
+def test_no_page_learns_what_a_user_had(api: FlaskClient) -> None:
+    answer = api.options("/recommendations/u1/why", headers={"Origin": SHOP, **ASKS})
+    assert not cors(answer)
+
+
 def test_a_page_may_read_lists_and_errors_alike(api: FlaskClient) -> None:
     page = {"Origin": SHOP}
     for answer, status in (

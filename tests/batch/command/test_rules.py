@@ -10,8 +10,9 @@ import pytest
 
 from app.contracts.recommendations import Namespace
 from app.contracts.rules import KEPT_VERSIONS, Version, rules_key
+from tests.app.served import answering, listening
 from tests.generations import publish_by_hand
-from tests.servers import Api, Server, run_here, wait_until
+from tests.servers import Server, run_here
 
 
 @pytest.fixture
@@ -98,15 +99,14 @@ def test_the_api_tells_whose_lists_would_change(
     path = written(tmp_path, {"hide": ["i2", "gone"]})
     plain = run_here("rules", "check", path, variables=where)
     assert plain.returncode == 0 and "can be put in force" in plain.stdout
-    with Api(server.url, namespace.name, workers="1") as api:
-        asked = ("rules", "check", path, "--api", api.url)
-        wait_until(lambda: run_here(*asked, variables=where).returncode == 0)
+    with answering(server, namespace) as app, listening(app) as url:
+        asked = ("rules", "check", path, "--api", url)
         told = run_here(*asked, variables=where).stdout
         assert told.startswith("3 of 10 users of the sample get another list\n  u0: ")
         assert "left: i2" in told and "left out: hide: the generation does not hold" in told
         told = json.loads(run_here(*asked, "--json", variables=where).stdout)
         assert told["changed"] == 3
-        wrong = run_here(*asked[:-1], f"{api.url}/nowhere", variables=where)
+        wrong = run_here(*asked[:-1], f"{url}/nowhere", variables=where)
         assert wrong.returncode == 2 and "answered 404: nothing is at this path" in wrong.stderr
     away = run_here(*asked, variables=where)
     assert away.returncode == 75 and "does not answer as the API does" in away.stderr

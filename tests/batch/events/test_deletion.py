@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.contracts.events import Actor, Streams, digest
+from app.contracts.events import Actor, Event, Streams, digest
 from app.contracts.recommendations import Namespace, field
 from app.events import deletion as api
 from app.events.deletion import Forgotten
@@ -170,6 +170,44 @@ def test_sessions_that_only_the_files_know_are_forgotten_by_the_export(
     export(client, keys.name, tmp_path)
     assert not client.exists(mine) and client.exists(other)
     assert [told for _, told in client.xrange(keys.events)] == [{b"clear": b"1"}]
+
+
+def visits(numbers: range, *, session: str = "s1", user: str = "") -> list[Event]:
+    return [event(number, user, session=session) for number in numbers]
+
+
+@pytest.mark.parametrize("forget_in", ["the API", "the command", "the command, with files"])
+def test_what_a_session_of_theirs_did_without_a_name_goes_too(
+    client: Any, namespace: Namespace, tmp_path: Path, forget_in: str
+) -> None:
+    """In files, and in the stream before and after the visitor said who it is."""
+    keys = Streams(namespace.name)
+    others = [event(3, "u2", session="s1"), event(4, "", session="s2")]
+    write(client, keys, [*visits(range(3)), *others], LONG_AGO)
+    export(client, keys.name, tmp_path)
+    write(client, keys, [*visits(range(5, 7)), event(7, USER, session="s1"), *visits(range(8, 9))])
+    if forget_in == "the API":
+        assert api.forget(client, keys, USER) == Forgotten(4, 0, True)
+    else:
+        done = delete_user(client, keys, USER, tmp_path if "files" in forget_in else None)
+        assert (done.events, done.files) == (4, 1 if "files" in forget_in else 0)
+    write(client, keys, visits(range(9, 10)))  # the next visitor at the same browser
+    assert export(client, keys.name, tmp_path).deleted == ("files" not in forget_in)
+    assert rows(tmp_path) == ["e3", "e4", "e9"] and not client.exists(keys.deleted)
+
+
+def test_what_a_session_did_that_only_the_files_know_is_never_exported(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    keys = Streams(namespace.name)
+    write(client, keys, [event(1, USER, session="s1"), event(2)], LONG_AGO)
+    export(client, keys.name, tmp_path)
+    write(client, keys, [event(3, "", session="s1")])
+    assert api.forget(client, keys, USER) == Forgotten(0, 0, True)
+    for _ in range(2):
+        done = export(client, keys.name, tmp_path)
+        assert (done.events, done.files, rows(tmp_path)) == (0, 0, ["e2"])
+    assert client.xlen(keys.events) == 0
 
 
 def test_another_folder_than_the_one_that_is_exported_into_leaves_it_to_be_done(

@@ -139,6 +139,18 @@ def test_what_is_no_event_is_told_and_kept_and_never_met_again(
     assert len(list((tmp_path / "_rejects").iterdir())) == 2
 
 
+def test_notes_to_the_api_make_no_file_and_go_when_they_were_read(
+    client: Any, keys: Streams, tmp_path: Path
+) -> None:
+    client.xadd(keys.events, {"clear": "1"}, id=f"{LONG_AGO}-0")
+    fresh = client.xadd(keys.events, {"clear": "1"})
+    assert export(client, keys.name, tmp_path).files == 0
+    assert rows(tmp_path) == [] and not [*tmp_path.glob("day=*")]
+    assert [name for name, _ in client.xrange(keys.events)] == [fresh]
+    write(client, keys, [event(1)])
+    assert export(client, keys.name, tmp_path).files == 1
+
+
 class Killed:
     """Kills its process before the step of that number: a write, a rename, a command."""
 

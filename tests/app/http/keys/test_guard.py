@@ -144,6 +144,7 @@ def test_a_key_that_has_expired_lets_nobody_in(watcher: Watcher, made: Made) -> 
         ("POST", "/v1/track", "events"),
         ("POST", "/v1/batch", "events"),
         ("DELETE", "/users/u1", "admin"),
+        ("GET", "/recommendations/u1/why", "admin"),
         ("PUT", "/anything", "admin"),
     ],
 )

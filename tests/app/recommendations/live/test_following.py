@@ -545,6 +545,7 @@ class TestOutages:
                 worker.did("purchase", "i2", "u1")
                 worker.tail.poll()
                 assert worker.items(U1) == ["i1", "i3"]
+                assert worker.get("/health/ready")["degraded"] is False
                 events.kill()
                 assert worker.get("/recommendations/u2")["degraded"]  # it was not near
                 assert worker.items("/recommendations/u2") == ["i2", "i3", "i4"]
@@ -552,8 +553,11 @@ class TestOutages:
                 assert worker.items(U1) == ["i1", "i3"]
                 assert "degraded" in worker.get("/recommendations?session=s1")
                 worker.tail.poll()
+                ready = worker.app.test_client().get("/health/ready")
+                assert (ready.status_code, ready.get_json()["degraded"]) == (200, True)
                 events.start()
                 worker.tail.poll()
+                assert worker.get("/health/ready")["degraded"] is False
                 assert "degraded" not in worker.get(U1)
                 assert worker.items(U1) == (["i1", "i3"] if is_kept else ["i1", "i2", "i3"])
                 worker.did("purchase", "i2", "u2")

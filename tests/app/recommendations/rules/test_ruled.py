@@ -11,12 +11,11 @@ import pytest
 from app.contracts.columns import AVAILABLE_FROM, AVAILABLE_UNTIL
 from app.contracts.filters import Clause, parse
 from app.contracts.recommendations import encode_history, encode_record
-from app.contracts.rules import Rules, Version
+from app.contracts.rules import NONE, Rules
 from app.recommendations.columns import Columns
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Entries, NearCache, Remembered
 from app.recommendations.ruled import ruled
-from app.recommendations.rules.in_force import NONE
 from batch.interactions.filters import FilterColumn, Packed
 from tests.app.recommendations.test_model import ITEMS, PENALTY, WIDTH, Trained
 from tests.generations import MANIFEST
@@ -52,7 +51,7 @@ def generation(rules: dict[str, Any] | None = None, with_dates: bool = False) ->
         model=TRAINED.model(),
         columns=Columns(packed.columns, ITEMS, packed.data),
     )
-    return made.under(Version(1, "", "", "", rules) if rules else NONE)
+    return replace(made, rules=made.follow(replace(NONE, rules=rules or {})))
 
 
 @dataclass(frozen=True, slots=True)
