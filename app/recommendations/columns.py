@@ -9,7 +9,7 @@ so that only a negated clause lets it through.
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -95,6 +95,10 @@ class Columns:
         if not isinstance(found, _Category):
             raise KeyError(name)
         return found.texts(np.array(items, np.int64))
+
+    def lacking(self, name: str, values: Collection[str]) -> bytes:
+        """A byte an item: 1 where it has none of these values of a category."""
+        return self.mask(Clause(name, tuple(values), is_negated=True)).tobytes()
 
     def _dates(self, name: str) -> NDArray[np.int64]:
         """Those of a column that says when items may be shown; none where there is no such one."""

@@ -5,7 +5,7 @@ What it cannot follow, such as a filter by a column that is gone, is left out an
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -171,15 +171,11 @@ class InForce:
     def _capped(self, cap: Cap | None) -> tuple[Cap, Values, Lacking] | None:
         if cap is None:
             return None
-        columns, name = self._columns, cap.column
-        if columns is None or self.types.get(name) != "category":
+        if self._columns is None or self.types.get(cap.column) != "category":
             self._ignored.append(f"cap: there is no column {cap.column!r:.80} of categories")
             return None
-
-        def lacking(values: Collection[str]) -> bytes:
-            return columns.mask(Clause(name, tuple(values), is_negated=True)).tobytes()
-
-        return cap, partial(columns.values, name), lacking
+        columns, name = self._columns, cap.column
+        return cap, partial(columns.values, name), partial(columns.lacking, name)
 
     def _varying(self, diversity: float, model: "Model | None") -> Varying | None:
         if not diversity:
