@@ -42,8 +42,7 @@ class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
     find: see ``Documents``. model, columns: None where they or numpy are missing. deletion: a text
-    that changes when a user is taken out of it, which is the one way in which lists change. rules:
-    those of the namespace; None before they are known.
+    that changes when a user is taken out of it, which is the one way in which lists change.
     """
 
     manifest: Manifest
@@ -51,10 +50,10 @@ class Generation:
     popular: Remembered
     near: NearCache
     find: Finding
+    rules: InForce
     model: "Model | None" = None
     columns: "Columns | None" = None
     deletion: str = ""
-    rules: InForce | None = None
 
     def follow(self, version: Version) -> InForce:
         """That version of the rules, as far as it can be followed here."""
@@ -62,10 +61,7 @@ class Generation:
 
     def order(self, now: Callable[[], float], asked: Clauses = ()) -> Order | None:
         """What is in force now (seconds since 1970) for who asks for such a filter."""
-        rules = self.rules
-        if rules is None or not (asked or rules.acts):
-            return None
-        return rules.at(now(), asked)
+        return self.rules.at(now(), asked) if asked or self.rules.acts else None
 
     def id_of(self, item: int) -> str:
         """The id of the item of an index. Raises BrokenRecord."""
