@@ -57,8 +57,8 @@ def clauses(generation: Generation, asked: object) -> Clauses:
     """A filter as a list of texts, or as JSON; None for no filter."""
     if asked is None or asked == []:
         return ()
-    if generation.manifest.columns and generation.columns is None:
-        raise BadParameter("filters need numpy here: pip install '.[live]' in Larder's folder")
+    if generation.lacking:
+        raise BadParameter(generation.lacking)
     try:
         found = parse(asked, generation.rules.named)
         for clause in found:

@@ -29,6 +29,8 @@ RENDERING = 1
 """Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
 
 
+_NEEDS_NUMPY = "availability and filters need numpy here: pip install '.[live]' in Larder's folder"
+
 _ENCODER = JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each call
 
 
@@ -57,7 +59,13 @@ class Generation:
 
     def follow(self, version: Version) -> InForce:
         """That version of the rules, as far as it can be followed here."""
-        return InForce(version, self.manifest.items, self.find, self.columns, self.model)
+        items, lacking = self.manifest.items, self.lacking
+        return InForce(version, items, self.find, self.columns, self.model, lacking)
+
+    @property
+    def lacking(self) -> str:
+        """Why what asks for a column of the manifest cannot be followed here; "" where it can."""
+        return _NEEDS_NUMPY if self.manifest.columns and self.columns is None else ""
 
     def order(self, now: Callable[[], float], asked: Clauses = ()) -> Order | None:
         """What is in force now (seconds since 1970) for who asks for such a filter."""

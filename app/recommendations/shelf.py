@@ -145,9 +145,7 @@ def _mapped(folder: int, name: str) -> Documents | None:
     return None
 
 
-def _make(
-    folder: int, name: str, write: Callable[[BinaryIO], Any], kind: str = _COMPLETE
-) -> None:
+def _make(folder: int, name: str, write: Callable[[BinaryIO], Any], kind: str = _COMPLETE) -> None:
     part = name + _PART
     with os.fdopen(_open(folder, part, os.O_RDWR | os.O_CREAT), "r+b") as opened:
         if not _locked(opened) or not _is_still(folder, part, opened):
