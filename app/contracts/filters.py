@@ -58,9 +58,9 @@ class Clause:
     def check(self, columns: Mapping[str, Type]) -> None:
         """Raise BadFilter, which names the columns, where this one or its type will not do."""
         if self.column not in columns:
-            there = ", ".join(f"{name} ({kind})" for name, kind in columns.items()) or "none"
-            how = "" if columns else ", for the generation was made without --filter-columns"
-            raise BadFilter(f"no column {self.column!r:.80} to filter by; there are: {there}{how}")
+            there = ", ".join(f"{name} ({kind})" for name, kind in columns.items())
+            there = there or "none, see larder refresh --filter-columns"
+            raise BadFilter(f"no column {self.column!r:.80} to filter by; there are: {there}")
         kind = columns[self.column]
         if kind == "flag":
             self.flags()
@@ -75,8 +75,8 @@ class Clause:
 
     def bounds(self, kind: Type) -> list[Bounds]:
         """The ranges of a clause on numbers or dates (seconds since 1970). Raises BadFilter."""
-        read = _date if kind == "date" else _number
-        return [_range(self.column, value, read) for value in self.values]
+        read, such = (_date, "2026-01-01..2026-12-31") if kind == "date" else (_number, "10..50")
+        return [_range(self.column, value, read, such) for value in self.values]
 
 
 def parse(asked: Any, named: Mapping[str, Sequence[Clause]] | None = None) -> tuple[Clause, ...]:
@@ -122,17 +122,17 @@ def _text(name: str, value: Any) -> str:
     raise BadFilter(f"the values of {name!r:.80} are texts, numbers, true or false")
 
 
-def _range(column: str, text: str, read: Any) -> Bounds:
+def _range(column: str, text: str, read: Any, such: str) -> Bounds:
     low, dots, high = text.partition("..")
     try:
         least = read(low) if low else -math.inf
         most = (read(high) if high else math.inf) if dots else least
     except (ValueError, OverflowError) as error:
         raise BadFilter(
-            f"{column} takes a value or a range such as 10..50 or 2026-01-01.., not {text!r:.80}"
+            f"{column} takes a value or a range such as {such}, not {text!r:.80}"
         ) from error
     if not (low or high) or least > most:
-        raise BadFilter(f"{column} takes a range from low to high such as 10..50, not {text!r:.80}")
+        raise BadFilter(f"{column} takes a range from low to high such as {such}, not {text!r:.80}")
     return least, most
 
 

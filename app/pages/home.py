@@ -10,7 +10,7 @@ from flask import Response
 from app.api import sources
 from app.contracts.refreshes import REFRESH, Refresh
 from app.errors import CacheUnavailable, NothingPublished
-from app.pages.shell import asking, bp, events_now, page, settings
+from app.pages.shell import ago, asking, bp, events_now, page, settings
 from app.recommendations import published
 
 OLD_HOURS = 36
@@ -53,9 +53,10 @@ def _of_cache(problem: str) -> Iterator[Check]:
         return
     published_at = datetime.fromisoformat(manifest.published_at or manifest.started_at)
     hours = (datetime.now(UTC) - published_at).total_seconds() / 3600
+    when = ago(published_at.isoformat())
     said = (
         f"{manifest.generation} is live: {manifest.users:,} users, {manifest.items:,} items, top "
-        f"{manifest.k}, published {hours:.1f} hours ago"
+        f"{manifest.k}, published {when}"
     )
     yield _check("Generation", hours < OLD_HOURS, said)
 

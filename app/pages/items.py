@@ -8,7 +8,7 @@ from flask import Response, request
 from app.api import rules, sources
 from app.contracts.recommendations import decode_record
 from app.errors import UnknownItem
-from app.pages.shell import asked, asking, bp, document_at, page
+from app.pages.shell import asked, asking, bp, document_at, page, words
 from app.recommendations import published
 from app.recommendations.generation import Generation
 
@@ -28,14 +28,18 @@ def items() -> Response:
 
 
 def _search(generation: Generation, part: str) -> list[dict[str, Any]]:
-    """Up to SHOWN, in the order of their indices; upper and lower case are one."""
+    """Up to SHOWN, the item of that id first; upper and lower case are one."""
     wanted = json.dumps(part.lower(), ensure_ascii=False)[1:-1].encode()
-    found: list[dict[str, Any]] = []
+    exact = generation.find(part) if part else None
+    found = [] if exact is None else [document_at(generation, exact)]
     for index in range(min(generation.manifest.items, _SCANNED)):
-        if wanted in generation.opening(index).decode().lower().encode():
-            found.append(document_at(generation, index))
-            if len(found) == SHOWN:
-                break
+        if index == exact or wanted not in generation.opening(index).decode().lower().encode():
+            continue
+        document = document_at(generation, index)
+        if any(part.lower() in text.lower() for text in words(document)):
+            found.append(document)
+        if len(found) == SHOWN:
+            break
     return found
 
 
@@ -47,7 +51,8 @@ def item() -> Response:
     if index is None:
         raise UnknownItem(f"the live generation does not hold item {name!r}")
     told = {
-        **document_at(generation, index),
+        "item": name,
+        "document": document_at(generation, index),
         "generation": generation.manifest.generation,
         "similar": _similar(generation, name),
         "reach": _reach(generation, index),

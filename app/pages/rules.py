@@ -7,17 +7,22 @@ from flask import Response, request
 from werkzeug.wrappers import Response as Answer
 
 from app.api import rules, sources
-from app.errors import BadParameter
+from app.errors import BadParameter, RulesChanged
 from app.pages.shell import asked, bp, changed, document_of, page
 from app.recommendations.generation import Generation
 
 BY = "the explorer"
+_CHANGED = (
+    "Rules changed while you wrote: somebody put others in force, which stand below. What you "
+    "wrote is not in force; take over what you want to keep, then put it in force again."
+)
 
 
 @bp.get("/rules")
 def edit_rules() -> Response:
-    """The rules in force, their history, and a place to write others."""
-    version = rules.latest()
+    """The rules in force, their history, and a place to write others, or those of a version."""
+    named = request.args.get("version")
+    version = rules.latest() if named is None else rules.version_of(named)
     return _page(sources().watcher.live(), json.dumps(version.rules, ensure_ascii=False, indent=2))
 
 
@@ -28,7 +33,7 @@ def try_rules() -> Response:
     try:
         told = rules.tried(generation, rules.checked(generation, text))
     except BadParameter as error:
-        return _page(generation, text, problem=str(error))
+        return _page(generation, text, 400, problem=str(error))
     examples = [
         {
             **each,
@@ -47,9 +52,12 @@ def publish_rules() -> Answer:
     try:
         found = rules.checked(generation, text)
     except BadParameter as error:
-        return _page(generation, text, problem=str(error))
+        return _page(generation, text, 400, problem=str(error))
     seen = [request.form.get("seen", "")]
-    version = rules.publish(found, request.form.get("note", ""), BY, seen)
+    try:
+        version = rules.publish(found, request.form.get("note", ""), BY, seen)
+    except RulesChanged:
+        return _page(generation, text, 412, problem=_CHANGED, others=True)
     return changed(rules.told(generation, version), "edit_rules", "in-force")
 
 
@@ -85,9 +93,10 @@ def _hidden(item: str, more: list[str], note: str) -> Answer:
     return changed(version.head, "item", "in-force", id=item)
 
 
-def _page(generation: Generation, text: str, **more: Any) -> Response:
+def _page(generation: Generation, text: str, status: int = 200, **more: Any) -> Response:
     version = rules.latest()
     told = {
+        "written": request.form.get("note", ""),
         **rules.told(generation, version),
         "columns": [[each.name, each.type] for each in generation.manifest.filter_columns],
         "versions": [each.head for each in rules.kept()],
@@ -95,5 +104,5 @@ def _page(generation: Generation, text: str, **more: Any) -> Response:
         **more,
     }
     response = page("rules.html", told)
-    response.status_code = 400 if "problem" in more else 200
+    response.status_code = status
     return response

@@ -83,7 +83,7 @@ def _wants_json() -> bool:
 
 def asked(name: str) -> str:
     """An id that the page is asked for. Raises BadParameter."""
-    return identifier(name, request.values.get(name))
+    return identifier(name, request.values.get(name, ""))
 
 
 @contextmanager
@@ -125,14 +125,28 @@ def card(document: Mapping[str, Any]) -> Card:
     title, picture, link = map(str.strip, settings().explorer_cards.split(","))
     item = str(document["item"])
     used = {"item", "score", title, picture, link}
-    more = [str(value) for name, value in document.items() if name not in used]
+    more = [
+        f"{name}: {_text(value)}"
+        for name, value in document.items()
+        if name not in used and value not in ("", None)
+    ]
     return Card(
         item,
         str(document.get(title) or item),
         _on_the_web(document.get(picture)),
         _on_the_web(document.get(link)),
-        ", ".join(each for each in more if each)[:200],
+        ", ".join(more)[:200],
     )
+
+
+def words(document: Mapping[str, Any]) -> list[str]:
+    """What a page says of an item, but for the addresses of its picture and link."""
+    _, *addresses = map(str.strip, settings().explorer_cards.split(","))
+    return [_text(value) for name, value in document.items() if name not in addresses]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _on_the_web(address: object) -> str:
@@ -151,7 +165,7 @@ def ago(moment: str) -> str:
     for unit, size in (("days", 172_800), ("hours", 7200), ("minutes", 120)):
         if seconds >= size:
             return f"{seconds // (size // 2)} {unit} ago"
-    return f"{seconds} seconds ago"
+    return f"{seconds} second{'' if seconds == 1 else 's'} ago"
 
 
 @bp.before_request

@@ -88,7 +88,7 @@ def _acted(generation: Generation, who: str) -> dict[str, Any] | None:
     return {
         "version": in_force.version.number,
         "entered": [
-            {**document_at(generation, item), "why": "pinned" if item in pinned else "in its place"}
+            {**document_at(generation, item), "why": "pinned" if item in pinned else "moved up"}
             for item in after
             if item not in before
         ],
@@ -103,7 +103,9 @@ def _acted(generation: Generation, who: str) -> dict[str, Any] | None:
 def _why_gone(order: Order, in_force: InForce, generation: Generation, item: int) -> str:
     if generation.id_of(item) in in_force.version.rules.get("hide", []):
         return "hidden"
-    return "moved down" if order.allows(item) else "not available, or filtered"
+    if order.allows(item):
+        return "moved down by a boost, cap, pin or diversity"
+    return "not available, or filtered"
 
 
 def _recents(tail: Tail, generation: Generation, who: str) -> list[dict[str, Any]]:

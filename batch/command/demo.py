@@ -86,6 +86,7 @@ def _show(stack: Stack) -> None:
     print(f"The API answers on {stack.url} until you press Ctrl-C. Try:")
     for path in ("/recommendations/1?n=3", "/recommendations/a-stranger"):
         print(f"  curl '{stack.url}{path}'")
+    print(f"  curl '{stack.url}/recommendations/{USER}?filter=genres:Comedy&filter=-genres:Drama'")
     print(f"  curl '{stack.url}/items/1/similar'")
     print(f"  curl '{stack.url}/generation'")
     print(f"  {_curl(stack, _click(CLICKING, '1'))}")

@@ -78,6 +78,7 @@ def _told(stack: Stack) -> None:
     click.echo(
         f"\nThe API answers on {url} until you press Ctrl-C: curl {url}/recommendations/<user>\n"
         f"It takes what users do at {url}/events, unless LARDER_EVENTS is false.\n"
+        f"With LARDER_EXPLORER=true it shows it all in a browser: {url}/explorer/\n"
         f"Other commands of larder find these lists with {where(cache)}"
     )
     stay(stack)

@@ -260,6 +260,16 @@ def test_what_would_be_is_shown_in_the_page(page: Page) -> None:
     assert page.url.endswith(PAGES["user"]), "nothing was loaded but a part of the page"
 
 
+def test_what_goes_wrong_is_said_in_the_page(page: Page) -> None:
+    page.goto(PAGES["user"])
+    page.get_by_label("And with this item").fill("no-such-item")
+    page.get_by_role("button", name="Show what changes").click()
+    expect(page.locator("#what-if")).to_contain_text("does not hold item 'no-such-item'")
+    page.get_by_label("And with this item").fill("2")
+    page.get_by_role("button", name="Show what changes").click()
+    expect(page.locator("#what-if")).to_contain_text("Would enter")
+
+
 def test_why_is_told_in_the_page(page: Page) -> None:
     page.goto(PAGES["user"])
     page.get_by_role("link", name="Why?").first.click()

@@ -84,12 +84,17 @@ def test_a_range_has_both_ends_or_one(clause: str, bounds: tuple[float, float]) 
         ("price:5..1", "from low to high"),
         ("price:1..2..3", "price takes a value or a range"),
         ("in_stock:yes", "true or false"),
-        ("released:yesterday", "2026-01-01"),
+        ("released:yesterday", "such as 2026-01-01.."),
     ],
 )
 def test_a_column_says_what_it_takes(clause: str, message: str) -> None:
     with pytest.raises(BadFilter, match=message):
         Clause.parse(clause).check(COLUMNS)
+
+
+def test_where_nothing_can_be_filtered_it_says_how_to_begin() -> None:
+    with pytest.raises(BadFilter, match="none, see larder refresh --filter-columns"):
+        Clause.parse("price:1").check({})
 
 
 @pytest.mark.parametrize(

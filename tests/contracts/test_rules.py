@@ -165,11 +165,6 @@ def test_what_stands_twice_is_refused(text: str) -> None:
         loads(text)
 
 
-def test_a_generation_without_columns_tells_how_it_gets_them() -> None:
-    with pytest.raises(BadRules, match="was made without --filter-columns"):
-        Rules.of({"defaults": {"filter": "price:1"}}).check({})
-
-
 def test_text_is_bounded_and_json() -> None:
     assert loads(json.dumps(FULL)) == FULL
     for text in (b"{", b"\xff", b"[" * 100_000):

@@ -17,7 +17,10 @@ from app.http.problems import plain
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_HOW = "send a key as Authorization: Bearer <key> or X-API-Key: <key>"
+_HOW = (
+    "send a key as Authorization: Bearer <key> or X-API-Key: <key>; a browser takes it as the user "
+    "name"
+)
 
 
 class Guard:

@@ -170,6 +170,10 @@ def test_an_item_tells_who_gets_it(asked: FlaskClient) -> None:
     assert {each["place"] for each in found["reach"]["users"]} == {1, 2, 3}
     assert asked.get("/explorer/item?id=none").status_code == 404
     assert [each["item"] for each in told(asked, "/explorer/items?q=TITLE OF 8")["found"]] == ["i9"]
+    page = asked.get("/explorer/item?id=i1").text
+    assert NEW not in page and "Item i1</p>" in page, "what the page adds is not of the document"
+    assert told(asked, "/explorer/items?q=i3")["found"][0]["item"] == "i3"
+    assert told(asked, "/explorer/items?q=title%22:")["found"] == [], "names are not searched"
 
 
 def test_two_generations_are_compared_by_items_not_by_indices(asked: FlaskClient) -> None:

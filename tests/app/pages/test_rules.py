@@ -66,11 +66,16 @@ def test_rules_are_tried_before_they_are_in_force(asked: FlaskClient) -> None:
     assert (entered["item"], entered["why"]) == ("i9", "pinned")
     post(asked, "rules/rollback", version="0")
     assert shown(asked, "u3") == before
+    found = told(asked, "/explorer/rules?version=1")
+    assert (json.loads(found["text"]), found["version"]) == (json.loads(rules), 2)
 
 
 def test_who_wrote_beside_others_looks_again(asked: FlaskClient) -> None:
     post(asked, "rules/publish", rules='{"hide":["i1"]}', seen="0")
-    assert "Rules changed" in post(asked, "rules/publish", 412, rules="{}", seen="0").text
+    page = post(asked, "rules/publish", 412, rules='{"hide":["i2"]}', seen="0", note="mine").text
+    assert "Rules changed" in page and "i1" in page.partition("In force now")[2]
+    assert "i2&#34;]}</textarea>" in page and 'value="mine"' in page, "what was written is kept"
+    assert 'name="seen" value="1"' in page, "who has read the others may replace them"
     assert told(asked, "/explorer/rules")["rules"] == {"hide": ["i1"]}
 
 
