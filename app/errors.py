@@ -163,7 +163,7 @@ class DeletionForbidden(ServingError):
 
 
 class RulesForbidden(ServingError):
-    """This deployment changes no rules over HTTP."""
+    """This deployment changes no rules over HTTP, or none for a page of another site."""
 
     status = 403
     title = "No change of rules"

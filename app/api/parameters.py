@@ -57,13 +57,12 @@ def clauses(generation: Generation, asked: object) -> Clauses:
     """A filter as a list of texts, or as JSON; None for no filter."""
     if asked is None or asked == []:
         return ()
-    if generation.manifest.columns and generation.columns is None:
-        raise BadParameter("filters need numpy here: pip install '.[live]' in Larder's folder")
-    rules = generation.rules
+    if generation.lacking:
+        raise BadParameter(generation.lacking)
     try:
-        found = parse(asked, rules.named if rules else {})
+        found = parse(asked, generation.rules.named)
         for clause in found:
-            clause.check(rules.types if rules else {})
+            clause.check(generation.rules.types)
     except (BadFilter, RecursionError) as error:
         raise BadParameter(f"filter: {error}") from error
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from app.api import sources
+from app.api import foreign, sources
 from app.api.parameters import body, json_object, number, only
 from app.contracts import keys
 from app.contracts.generations import BrokenRecord
@@ -79,6 +79,13 @@ def _allowed() -> None:
         raise RulesForbidden(
             "a proxy lets callers in here, and nobody can tell who may change rules: use 'larder "
             "rules set', or LARDER_AUTH=on and a key of scope rules"
+        )
+    site = request.headers.get("Sec-Fetch-Site")
+    is_of_page = site is not None or "Origin" in request.headers  # a browser says so in any change
+    if site not in (None, "same-origin") or (is_of_page and foreign.host()):
+        raise RulesForbidden(
+            "a page of another site may not change rules: use 'larder rules set', or a page at "
+            "localhost"
         )
 
 
@@ -164,8 +171,9 @@ def _told(generation: Generation, version: Version) -> Response:
 
 def told(generation: Generation, version: Version) -> dict[str, Any]:
     """A version, and what of it the generation cannot follow."""
-    ignored = generation.follow(version).ignored
-    return {**version.head, "rules": version.rules, "ignored": ignored}
+    known = generation.rules
+    followed = known if known.version == version else generation.follow(version)
+    return {**version.head, "rules": version.rules, "ignored": followed.ignored}
 
 
 def difference(

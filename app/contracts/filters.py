@@ -39,7 +39,10 @@ class Clause:
         """Read ``-column:value,value``. Raises BadFilter."""
         name, colon, values = text.partition(":")
         if not colon:
-            raise BadFilter(f"expected column:value, such as category:film, found {text!r:.80}")
+            raise BadFilter(
+                f"expected column:value, such as category:film, and no name of a filter here, "
+                f"found {text!r:.80}"
+            )
         return cls.of(name, values.split(","))
 
     @classmethod
@@ -76,14 +79,14 @@ class Clause:
         return [_range(self.column, value, read, such) for value in self.values]
 
 
-def parse(asked: Any, named: Mapping[str, Sequence[Clause]]) -> tuple[Clause, ...]:
-    """All clauses of a filter: texts, or objects, or a list of them; named: filters of the rules.
+def parse(asked: Any, named: Mapping[str, Sequence[Clause]] | None = None) -> tuple[Clause, ...]:
+    """All clauses of a filter: texts, or objects, or a list of them.
 
-    Raises BadFilter.
+    named: filters of the rules; None where their names cannot stand. Raises BadFilter.
     """
     clauses: list[Clause] = []
     for each in asked if isinstance(asked, list) else [asked]:
-        if isinstance(each, str) and ":" not in each:
+        if isinstance(each, str) and ":" not in each and named is not None:
             clauses += _named(each, named)
         elif isinstance(each, str):
             clauses.append(Clause.parse(each))

@@ -20,10 +20,12 @@ The rules are a JSON object, all of whose members may be left out::
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import combinations
 from typing import Any, Self
 
 from app.contracts.columns import Column, Type
@@ -34,6 +36,8 @@ from app.contracts.recommendations import MAX_ID_BYTES, MAX_K
 MAX_RULES_BYTES = 1 << 20
 MAX_HIDDEN = 20_000
 MAX_PINS, MAX_BOOSTS, MAX_FILTERS = 50, 50, 100
+MAX_BOOST_VALUES = 500
+"""Of all boosts together: each is looked for in the column of all items."""
 LEAST_FACTOR, MOST_FACTOR = 0.1, 10.0
 MAX_NOTE = 200
 KEPT_VERSIONS = 50
@@ -183,7 +187,7 @@ def loads(text: str | bytes, columns: Sequence[Column] | None = None) -> dict[st
     if len(text) > MAX_RULES_BYTES:
         raise BadRules(f"rules are at most {MAX_RULES_BYTES} bytes, not {len(text)}")
     try:
-        raw: dict[str, Any] = json.loads(text)
+        raw: dict[str, Any] = json.loads(text, object_pairs_hook=_each_once)
         rules = Rules.of(raw)
     except BadRules:
         raise
@@ -192,6 +196,14 @@ def loads(text: str | bytes, columns: Sequence[Column] | None = None) -> dict[st
     if columns is not None:
         rules.check({each.name: each.type for each in columns})
     return raw
+
+
+def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        twice, _ = Counter(name for name, _ in members).most_common(1)[0]
+        raise BadRules(f"{twice!r:.80} stands more than once in an object")
+    return found
 
 
 def _encoded(raw: Any) -> str:
@@ -246,6 +258,12 @@ def _pins(raw: Any) -> tuple[Pin, ...]:
     pins = tuple(map(_pin, _list(raw, MAX_PINS)))
     if len({each.item for each in pins}) < len(pins):
         raise BadRules("an item is pinned twice")
+    for one, other in combinations(pins, 2):
+        is_at_once = one.start < other.until and other.start < one.until
+        if one.position == other.position and is_at_once:
+            raise BadRules(
+                f"{one.item!r:.80} and {other.item!r:.80} are at position {one.position} at once"
+            )
     return pins
 
 
@@ -271,13 +289,19 @@ def _moment(raw: Any, default: float) -> float:
 
 
 def _boosts(raw: Any) -> tuple[Boost, ...]:
-    return tuple(map(_boost, _list(raw, MAX_BOOSTS)))
+    boosts = tuple(map(_boost, _list(raw, MAX_BOOSTS)))
+    values = sum(len(clause.values) for boost in boosts for clause in boost.filter)
+    if values > MAX_BOOST_VALUES:
+        raise BadRules(f"all filters together have {values} values, more than {MAX_BOOST_VALUES}")
+    return boosts
 
 
 def _boost(raw: Any) -> Boost:
     boost = _object("a boost", raw, ("filter", "factor"))
     factor = _between("factor", boost.get("factor"), LEAST_FACTOR, MOST_FACTOR)
-    return Boost(parse(boost.get("filter"), {}), factor)
+    if not (found := parse(boost.get("filter"))):
+        raise BadRules("a boost needs a filter, such as category:film")
+    return Boost(found, factor)
 
 
 def _cap(raw: Any) -> Cap:
@@ -299,7 +323,7 @@ def _filters(raw: Any) -> dict[str, tuple[Clause, ...]]:
             raise BadRules(
                 f"the name of a filter is a short text without a colon, not {name!r:.80}"
             )
-    return {name: parse(each, {}) for name, each in raw.items()}
+    return {name: parse(each) for name, each in raw.items()}
 
 
 def _defaults(raw: Any) -> dict[str, Any]:

@@ -9,17 +9,15 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as Answer
 
-from app.api import freshness, sources
+from app.api import foreign, freshness, sources
 from app.api.parameters import identifier
 from app.cache.connect import CACHE_ERRORS, Client, no_answer
-from app.contracts import keys
 from app.contracts.events import Streams
 from app.errors import CacheUnavailable, ForeignPage
 from app.events.state import state
@@ -180,9 +178,7 @@ def check_who_changes() -> None:
             "only the explorer's own pages may change something, in a browser that says so "
             "(Sec-Fetch-Site), over https or on this machine"
         )
-    is_open = settings().auth == keys.OFF and not settings().bind.startswith("unix:")
-    host = urlsplit(f"//{request.host}").hostname
-    if is_open and not keys.is_private(f"{host}:0"):
+    if host := foreign.host():
         raise ForeignPage(f"without keys the explorer is at localhost, not at {host!r:.80}")
 
 

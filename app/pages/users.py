@@ -11,6 +11,7 @@ from app.api import sources
 from app.api.users import deleted
 from app.cache.connect import CACHE_ERRORS, no_answer
 from app.contracts.events import Actor, Streams
+from app.contracts.rules import NONE
 from app.errors import CacheUnavailable, DeletionForbidden
 from app.pages import reasons
 from app.pages.shell import asked, bp, changed, document_at, document_of, page
@@ -77,9 +78,10 @@ def _what_if(generation: Generation, who: str) -> dict[str, Any] | None:
 def _acted(generation: Generation, who: str) -> dict[str, Any] | None:
     """What the rules in force did to the list; None where they did nothing."""
     in_force, answers = generation.rules, sources().answers
-    if in_force is None or not in_force.acts:
+    if not in_force.acts:
         return None
-    plain = replace(generation, rules=None)
+    nothing = InForce(NONE, generation.manifest.items, generation.find, None, None)
+    plain = replace(generation, rules=nothing)
     (before,), (after,) = (answers.lists(each, [who]) for each in (plain, generation))
     order = in_force.at(answers.now())
     pinned = {item for item, _ in order.pins}

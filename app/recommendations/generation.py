@@ -29,6 +29,8 @@ RENDERING = 1
 """Goes up when the same generation is rendered differently, so that nobody keeps an old answer."""
 
 
+_NEEDS_NUMPY = "availability and filters need numpy here: pip install '.[live]' in Larder's folder"
+
 _ENCODER = JSONEncoder(ensure_ascii=False)  # json.dumps makes one for each call
 
 
@@ -42,8 +44,7 @@ class Generation:
     """An immutable generation: a request that holds one can not see a mixture of two.
 
     find: see ``Documents``. model, columns: None where they or numpy are missing. deletion: a text
-    that changes when a user is taken out of it, which is the one way in which lists change. rules:
-    those of the namespace; None before they are known.
+    that changes when a user is taken out of it, which is the one way in which lists change.
     """
 
     manifest: Manifest
@@ -51,21 +52,24 @@ class Generation:
     popular: Remembered
     near: NearCache
     find: Finding
+    rules: InForce
     model: "Model | None" = None
     columns: "Columns | None" = None
     deletion: str = ""
-    rules: InForce | None = None
 
     def follow(self, version: Version) -> InForce:
         """That version of the rules, as far as it can be followed here."""
-        return InForce(version, self.manifest.items, self.find, self.columns, self.model)
+        items, lacking = self.manifest.items, self.lacking
+        return InForce(version, items, self.find, self.columns, self.model, lacking)
+
+    @property
+    def lacking(self) -> str:
+        """Why what asks for a column of the manifest cannot be followed here; "" where it can."""
+        return _NEEDS_NUMPY if self.manifest.columns and self.columns is None else ""
 
     def order(self, now: Callable[[], float], asked: Clauses = ()) -> Order | None:
         """What is in force now (seconds since 1970) for who asks for such a filter."""
-        rules = self.rules
-        if rules is None or not (asked or rules.acts):
-            return None
-        return rules.at(now(), asked)
+        return self.rules.at(now(), asked) if asked or self.rules.acts else None
 
     def id_of(self, item: int) -> str:
         """The id of the item of an index. Raises BrokenRecord."""

@@ -21,10 +21,12 @@ from app.contracts.recommendations import (
     factor_chunks,
     factors_part,
 )
+from app.contracts.rules import NONE, Version
 from app.recommendations.documents import Documents, write
 from app.recommendations.factors import Factors, can_lay_out, laid_out
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.rules.in_force import InForce
 from app.recommendations.shelf import Shelf
 from app.settings import Settings
 
@@ -41,12 +43,17 @@ log = logging.getLogger("larder.cache")
 
 
 class Loader:
-    """Loads the generations of one namespace; ``open`` gives a client with a time-out in ms."""
+    """Loads the generations of one namespace.
 
-    def __init__(self, settings: Settings, open: Callable[[int], Client]) -> None:
+    open: gives a client with a time-out in ms. meanwhile: is called often during a load.
+    """
+
+    def __init__(
+        self, settings: Settings, open: Callable[[int], Client], meanwhile: Callable[[], None]
+    ) -> None:
         self._namespace = Namespace(settings.namespace)
         self._near_cache_users = settings.near_cache_users
-        self._open = open
+        self._open, self._meanwhile = open, meanwhile
         self._shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
 
     def load(self, client: Client, name: str) -> Generation:
@@ -79,13 +86,24 @@ class Loader:
         documents = self._shelf.latest()
         return self._generation(documents) if documents else None
 
+    def keep(self, version: Version) -> None:
+        """Leave the rules in force beside that file."""
+        self._shelf.keep(version)
+
+    def left_rules(self) -> Version:
+        """Those that were left; none where nobody can tell."""
+        return self._shelf.rules()
+
     def _generation(self, documents: Documents) -> Generation:
+        manifest, find = documents.manifest, documents.find
+        model, columns = _model(documents.factors), _columns(documents)
         return Generation(
-            manifest=documents.manifest,
+            manifest=manifest,
             opening=documents.opening,
-            find=documents.find,
-            model=_model(documents.factors),
-            columns=_columns(documents),
+            find=find,
+            rules=InForce(NONE, manifest.items, find, columns, model),
+            model=model,
+            columns=columns,
             popular=Remembered(documents.popular),
             near=NearCache(self._near_cache_users),
         )
@@ -110,6 +128,7 @@ class Loader:
     def _strings(self, client: Client, manifest: Manifest, names: Iterable[str]) -> Iterator[bytes]:
         remaining = iter(names)
         while some := list(islice(remaining, _STRINGS_AT_A_TIME)):
+            self._meanwhile()
             pipeline = client.pipeline(transaction=False)
             for name in some:
                 pipeline.get(self._namespace.part(manifest.generation, name))

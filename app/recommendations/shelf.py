@@ -5,11 +5,12 @@ The folder is ours alone, so that nobody else can plant a file in it::
     larder-<our uid>/                     mode 0700
         <cache>-<generation>.documents    complete; a lock holds it while a worker serves from it
         <cache>-<generation>.part         being made by the worker that has locked it
+        <cache>.rules                     those that were in force last, with their number
 
 Both parts of a name are digests. A file that was removed serves on where it is mapped, so those of
 earlier generations go as soon as one worker has changed. Those of other namespaces go when nobody
 holds them: half-made ones at once, complete ones when they are a week old, for their server may
-have to start again without its cache.
+have to start again without its cache. Rules go with the last documents beside them.
 """
 
 import fcntl
@@ -23,13 +24,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from mmap import ACCESS_READ, mmap
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest
+from app.contracts.rules import NONE, Version
 from app.recommendations.documents import Documents, is_whole
 
-_COMPLETE, _PART = ".documents", ".part"
+_COMPLETE, _PART, _RULES = ".documents", ".part", ".rules"
 _FORGOTTEN_SECONDS = 7 * 86_400
 """So old is a file, at least, that its server will not come back for."""
 
@@ -78,11 +80,36 @@ class Shelf:
             log.debug("no generation was left on this machine: %s", error)
             return None
 
+    def keep(self, version: Version) -> None:
+        """Leave the rules in force beside documents, for when the cache is away."""
+        text = f"{version.number} {version.to_json()}".encode()
+        try:
+            with self._folder() as folder, suppress(BeingMade):
+                if any(map(self._is_ours, os.listdir(folder))):
+                    _make(folder, self._cache, lambda file: file.write(text), _RULES)
+        except OSError as error:
+            log.warning("the rules were not left on this machine: %s", error)
+
+    def rules(self) -> Version:
+        """Those that were in force here last; none where nobody can tell."""
+        try:
+            with self._folder() as folder:
+                with os.fdopen(_open(folder, self._cache + _RULES, os.O_RDONLY), "rb") as opened:
+                    number, _, text = opened.read().partition(b" ")
+            return Version.from_json(int(number), text)
+        except (OSError, ValueError, BrokenRecord) as error:
+            log.warning("no rules were left on this machine: %s", error)
+            return NONE
+
     def _is_ours(self, name: str) -> bool:
         return name.startswith(f"{self._cache}-") and name.endswith(_COMPLETE)
 
     def _tidy(self, folder: int, kept: str) -> None:
-        for name in os.listdir(folder):
+        names = os.listdir(folder)
+        served = {each.partition("-")[0] for each in names if each.endswith(_COMPLETE)}
+        for name in names:
+            if name.removesuffix(_RULES) in served:
+                continue
             with suppress(OSError):  # another worker was first, or somebody serves from it
                 if name != kept and (self._is_ours(name) or _is_forgotten(folder, name)):
                     os.unlink(name, dir_fd=folder)
@@ -118,7 +145,7 @@ def _mapped(folder: int, name: str) -> Documents | None:
     return None
 
 
-def _make(folder: int, name: str, write: Callable[[BinaryIO], None]) -> None:
+def _make(folder: int, name: str, write: Callable[[BinaryIO], Any], kind: str = _COMPLETE) -> None:
     part = name + _PART
     with os.fdopen(_open(folder, part, os.O_RDWR | os.O_CREAT), "r+b") as opened:
         if not _locked(opened) or not _is_still(folder, part, opened):
@@ -127,7 +154,7 @@ def _make(folder: int, name: str, write: Callable[[BinaryIO], None]) -> None:
             opened.truncate()
             write(opened)
             opened.flush()
-            os.rename(part, name + _COMPLETE, src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(part, name + kind, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             os.unlink(part, dir_fd=folder)
             raise

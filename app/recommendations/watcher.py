@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from threading import Event, Thread
 from typing import Protocol
@@ -66,7 +67,8 @@ class Watcher(Link):
         self._is_waiting = self._ended = False
         self._has_looked = Event()
         self._rules = KnownRules(settings.namespace)
-        self._loader = Loader(settings, self.open)
+        self._left_out: list[str] = []
+        self._loader = Loader(settings, self.open, self._follow_rules_meanwhile)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -115,6 +117,11 @@ class Watcher(Link):
         """Have the thread look now, for what this worker has changed itself."""
         self._wake.set()
 
+    def failed(self, error: Exception) -> None:
+        """See ``Link``."""
+        super().failed(error)
+        self._rules.read_again()
+
     def poll(self) -> None:
         """Ask which generation is live and load it when it is another one."""
         try:
@@ -159,8 +166,7 @@ class Watcher(Link):
         self._is_waiting = False
         client = self.opened()
         found, deletion, versions = self._ask(client)
-        if self._rules.follow(client, versions) and self._live is not None:
-            self._serve(self._live)
+        self._follow_rules(client, versions)
         name = None if found is None else found.decode(errors="replace")
         if name is None and self._live is not None:
             # A server that came back empty: what is in memory is better than nothing.
@@ -179,12 +185,27 @@ class Watcher(Link):
         found, deletion, versions = pipeline.execute()
         return found, deletion, versions
 
+    def _follow_rules(self, client: Client, versions: int) -> None:
+        self._rules.follow(client, versions)
+        if self._live is not None and self._live.rules.version is not self._rules.version:
+            self._serve(self._live)
+
+    def _follow_rules_meanwhile(self) -> None:
+        """What is hidden now does not wait until a large generation has been loaded."""
+        with suppress(*CACHE_ERRORS):  # the load tells
+            client = self.opened()
+            *_, versions = self._ask(client)
+            self._follow_rules(client, versions)
+
     def _serve(self, generation: Generation) -> None:
         """Answer from it, with the rules that are known."""
         rules = generation.follow(self._rules.version)
         self._live = replace(generation, rules=rules)
         for sentence in rules.ignored:
-            log.warning("left out of the rules: %s", sentence)
+            if sentence not in self._left_out:
+                log.warning("left out of the rules: %s", sentence)
+        self._left_out = rules.ignored
+        self._loader.keep(rules.version)
 
     def _forget(self, deletion: str) -> None:
         """Begin with an empty near cache, and another ETag, when a user was deleted meanwhile."""
@@ -211,6 +232,7 @@ class Watcher(Link):
     def _serve_what_is_left(self) -> None:
         """Answer from the file that other workers made, if this one has no generation yet."""
         if self._live is None and (left := self._loader.left()):
+            self._rules.version = self._loader.left_rules()
             self._serve(left)
             log.info("serving generation %s, which was left here", self._name_of_live())
 

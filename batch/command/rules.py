@@ -30,6 +30,7 @@ from batch.generations.connect import connect, errors_of_keys
 from batch.generations.registry import Generations
 
 _API_SECONDS = 60.0
+_OR_WITHOUT = "; set that higher where the API runs, or check without --api"
 _FOLLOWS = "the API follows within its LARDER_WATCH_INTERVAL_MS"
 
 
@@ -141,7 +142,8 @@ def _tried(api: str, api_key: str, body: bytes) -> dict[str, Any]:
             told: dict[str, Any] = json.load(response)
     except urllib.error.HTTPError as error:
         kind = CacheUnavailable if error.code >= 500 else BadSettings
-        raise kind(f"{url} answered {error.code}: {_detail(error)}") from error
+        more = _OR_WITHOUT if error.code == 413 else ""
+        raise kind(f"{url} answered {error.code}: {_detail(error)}{more}") from error
     except (OSError, ValueError) as error:
         raise CacheUnavailable(f"{url} does not answer as the API does: {error}") from error
     return told

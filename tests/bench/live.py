@@ -22,12 +22,14 @@ from scipy.sparse import csr_matrix
 
 from app.contracts.events import MAX_RECENT, Recent
 from app.contracts.recommendations import MODEL, Namespace, decode_record, encode_value
+from app.contracts.rules import NONE
 from app.recommendations.factors import Factors, laid_out
 from app.recommendations.generation import Generation
 from app.recommendations.live.following import remember
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.model import Model
 from app.recommendations.near_cache import Entries, NearCache, Remembered
+from app.recommendations.rules.in_force import InForce
 from batch.command.table import table
 from batch.datasets import movielens
 from batch.generations.lock import hold
@@ -99,8 +101,9 @@ class Served:
     def generation(self, model: Model | None = None) -> Generation:
         (popular,) = encode_lists(popular_list(self.crowd.share, popular_entries(K, STORED)))
         find = {item: number for number, item in enumerate(self.items)}.get
+        rules = InForce(NONE, self.manifest.items, find, None, model)
         return Generation(
-            self.manifest, lambda item: b"", Remembered(popular), NearCache(0), find, model
+            self.manifest, lambda item: b"", Remembered(popular), NearCache(0), find, rules, model
         )
 
     def model(self) -> Model:

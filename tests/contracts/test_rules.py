@@ -113,7 +113,19 @@ def test_a_version_that_nobody_wrote_is_broken(text: bytes) -> None:
         ),
         ({"boost": [{"filter": "category:a", "factor": 0}]}, "boost: factor is from 0.1 to 10"),
         ({"boost": [{"filter": "category:a", "factor": math.nan}]}, "boost: factor is from"),
-        ({"boost": [{"filter": "kids", "factor": 1}]}, "boost: expected column:value"),
+        (
+            {"boost": [{"filter": "kids", "factor": 1}], "filters": {"kids": "category:a"}},
+            "boost: expected column:value, such as .* and no name of a filter here, found 'kids'",
+        ),
+        ({"boost": [{"filter": [], "factor": 1}]}, "boost: a boost needs a filter"),
+        (
+            {"boost": [{"filter": [f"-price:{n}.." for n in range(11)], "factor": 1}] * 46},
+            "boost: all filters together have 506 values, more than 500",
+        ),
+        (
+            {"pin": [{"item": "a", "position": 1}, {"item": "b", "position": 1}]},
+            "pin: 'a' and 'b' are at position 1 at once",
+        ),
         ({"cap": {"column": "category", "most": 0}}, "cap: most is a whole number from 1"),
         ({"cap": {"most": 1}}, "cap: column names a column"),
         ({"diversity": 2}, "diversity: it is from 0 to 1"),
@@ -140,6 +152,17 @@ def test_what_is_no_rule_is_refused_by_the_name_of_its_member(raw: Any, message:
 def test_rules_are_held_to_the_columns(raw: Any, message: str) -> None:
     with pytest.raises(BadRules, match=message):
         Rules.of(raw).check(COLUMNS)
+
+
+def test_a_pin_may_take_the_place_of_another_that_has_ended() -> None:
+    first = {"item": "a", "position": 1, "until": "2026-01-01"}
+    assert Rules.of({"pin": [first, {"item": "b", "position": 1, "from": "2026-01-01"}]}).pin
+
+
+@pytest.mark.parametrize("text", ['{"hide":[],"hide":["a"]}', '{"filters":{"hide":[],"hide":[]}}'])
+def test_what_stands_twice_is_refused(text: str) -> None:
+    with pytest.raises(BadRules, match="'hide' stands more than once"):
+        loads(text)
 
 
 def test_text_is_bounded_and_json() -> None:

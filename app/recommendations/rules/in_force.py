@@ -37,6 +37,7 @@ class InForce:
     """What a version orders of the lists of one generation, at any moment.
 
     items: how many there are. find: see ``Documents``. columns, model: None where there are none.
+    lacking: why columns that there are cannot be used here.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class InForce:
         find: Finding,
         columns: "Columns | None",
         model: "Model | None",
+        lacking: str = "",
     ) -> None:
         self.version, self._items, self._columns = version, items, columns
         self.types: Mapping[str, Type] = columns.types() if columns else {}
         """The columns to filter by."""
-        self._ignored: list[str] = []
+        self._lacking = lacking
+        self._ignored = [lacking] if lacking else []
         self._tag = _digest(json.dumps(version.rules)) if version.rules else ""
         rules = Rules.of(version.rules)
         self.named = self._named(rules.filters)
@@ -145,8 +148,13 @@ class InForce:
                 clause.check(self.types)
                 kept.append(clause)
             except BadFilter as error:
-                self._ignored.append(f"{what}: {error}")
+                self._leave_out(f"{what}: {error}")
         return kept
+
+    def _leave_out(self, sentence: str) -> None:
+        """For want of a column; where none can be used one sentence stands for all."""
+        if not self._lacking:
+            self._ignored.append(sentence)
 
     def _named(self, filters: Mapping[str, Clauses]) -> dict[str, Clauses]:
         """Those of which every clause can be followed."""
@@ -172,7 +180,7 @@ class InForce:
         if cap is None:
             return None
         if self._columns is None or self.types.get(cap.column) != "category":
-            self._ignored.append(f"cap: there is no column {cap.column!r:.80} of categories")
+            self._leave_out(f"cap: there is no column {cap.column!r:.80} of categories")
             return None
         columns, name = self._columns, cap.column
         return cap, partial(columns.values, name), partial(columns.lacking, name)

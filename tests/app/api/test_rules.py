@@ -419,16 +419,23 @@ class TestFilters:
                 problem(app.test_client().post("/recommendations", json=sent), 400)
 
     def test_without_numpy_filters_say_so_and_hiding_goes_on(
-        self, server: Server, client: Any, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+        self,
+        server: Server,
+        client: Any,
+        namespace: Namespace,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         published(client, namespace)
         monkeypatch.setattr("app.recommendations.loading.can_lay_out", lambda: False)
         with following(server, namespace) as worker:
             answer = worker.app.test_client().get(f"{U1}?filter=genre:a")
             assert "filters need numpy" in problem(answer, 400)
+            assert caplog.text.count("availability and filters need numpy here") == 1
             rules = {"hide": ["i1"], "diversity": 0.5, "cap": {"column": "genre", "most": 1}}
+            rules |= {"defaults": {"filter": "price:..7"}}
             ignored = put(worker, rules).get_json()["ignored"]
-            assert [each.partition(":")[0] for each in ignored] == ["cap", "diversity"]
+            assert len(ignored) == 2 and "need numpy" in ignored[0] and "diversity" in ignored[1]
             assert items(worker, U1) == ["i2", "i3", "i4"]
 
 
@@ -460,3 +467,32 @@ def test_behind_a_proxy_nobody_changes_rules(
     with answering(server, namespace, auth="proxy") as app:
         assert "larder rules set" in problem(app.test_client().put("/rules", json={}), 403)
         assert app.test_client().get("/rules").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "status"),
+    [
+        ("localhost:8000", {}, 200),
+        ("larder:8000", {}, 200),  # no browser says so
+        ("localhost:8000", {"Origin": "http://localhost:8000"}, 200),
+        ("localhost:8000", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("localhost:8000", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("rebound.example:8000", {"Origin": "http://rebound.example:8000"}, 403),
+        ("rebound.example:8000", {"Sec-Fetch-Site": "same-origin"}, 403),
+    ],
+)
+def test_no_page_of_another_site_changes_rules(
+    server: Server,
+    client: Any,
+    namespace: Namespace,
+    host: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    publish_by_hand(client, namespace)
+    with answering(server, namespace) as app:
+        api, sent = app.test_client(), {"Host": host, **headers}
+        assert api.put("/rules", json={}, headers=sent).status_code == status
+        back = api.post("/rules/rollback", json={"version": 0}, headers=sent)
+        assert back.status_code == status
+        assert client.hlen(rules_key(namespace.name)) == (2 if status == 200 else 0)

@@ -17,6 +17,7 @@ import pytest
 
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Namespace, encode_chunk, encode_document
+from app.contracts.rules import NONE, Version
 from app.recommendations.documents import Documents, write
 from app.recommendations.factors import ALIGNMENT, laid_out
 from app.recommendations.shelf import BeingMade, Shelf
@@ -225,6 +226,25 @@ def making(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
             yield process
         finally:
             process.kill()
+
+
+def test_rules_stay_for_as_long_as_documents_beside_them(tmp_path: Path) -> None:
+    version = Version(3, "", "", "", {"hide": ["ü"]})
+    shelf(tmp_path).keep(version)
+    assert files(tmp_path) == [], "nothing is served from here"
+    for name in ("shop", "another"):
+        shelf(tmp_path, name).documents(FIRST, fill)
+    shelf(tmp_path).keep(version)
+    for each in files(tmp_path):
+        os.utime(each, (0, 0))
+    served = shelf(tmp_path).documents(FIRST, refuse)
+    shelf(tmp_path, "third").documents(FIRST, fill)
+    assert served.popular and shelf(tmp_path).rules() == version
+    assert shelf(tmp_path, "another").rules() == NONE
+    del served
+    shelf(tmp_path, "third").documents(SECOND, fill)
+    shelf(tmp_path, "third").documents(FIRST, fill)
+    assert [file.suffix for file in files(tmp_path)] == [".documents"]
 
 
 def test_one_worker_makes_it_and_a_killed_one_leaves_nothing(tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_rules_come_from_standard_input_too(
     assert note.returncode == 2 and "--note must be one line" in note.stderr
 
 
+def test_of_a_body_that_the_api_does_not_take_the_setting_is_told(
+    server: Server, where: dict[str, str], client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    publish_by_hand(client, namespace)
+    path = written(tmp_path, {"hide": [f"item-{n}" for n in range(20_000)]})
+    with answering(server, namespace, max_body_bytes=200_000) as app, listening(app) as url:
+        told = run_here("rules", "check", path, "--api", url, variables=where)
+        assert told.returncode == 2
+        assert "(LARDER_MAX_BODY_BYTES)" in told.stderr and "check without --api" in told.stderr
+
+
 def test_the_api_tells_whose_lists_would_change(
     server: Server, where: dict[str, str], client: Any, namespace: Namespace, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from app.recommendations.columns import Columns
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Entries, NearCache, Remembered
 from app.recommendations.ruled import ruled
+from app.recommendations.rules.in_force import InForce
 from batch.interactions.filters import FilterColumn, Packed
 from tests.app.recommendations.test_model import ITEMS, PENALTY, WIDTH, Trained
 from tests.generations import MANIFEST
@@ -43,16 +44,18 @@ def generation(rules: dict[str, Any] | None = None, with_dates: bool = False) ->
         given += [FilterColumn(AVAILABLE_FROM, "date", FROM)]
         given += [FilterColumn(AVAILABLE_UNTIL, "date", UNTIL)]
     packed = Packed.of(given, IDS)
-    made = Generation(
+    model, columns = TRAINED.model(), Columns(packed.columns, ITEMS, packed.data)
+    find = {item: number for number, item in enumerate(IDS)}.get
+    return Generation(
         manifest=replace(MANIFEST, items=ITEMS, k=K, stored=STORED, factors=WIDTH, history=100),
         opening=lambda item: b'{"item":"i%d"' % item,
         popular=Remembered(encode_record((item, 1.0) for item in range(STORED))),
         near=NearCache(0),
-        find=lambda item: int(item[1:]) if item in PRICES else None,
-        model=TRAINED.model(),
-        columns=Columns(packed.columns, ITEMS, packed.data),
+        find=find,
+        rules=InForce(replace(NONE, rules=rules or {}), ITEMS, find, columns, model),
+        model=model,
+        columns=columns,
     )
-    return replace(made, rules=made.follow(replace(NONE, rules=rules or {})))
 
 
 @dataclass(frozen=True, slots=True)
