@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.api import sources
 from app.api.rules import difference
-from app.contracts.recommendations import decode_history, decode_record
+from app.contracts.recommendations import decode_history
 from app.errors import UnknownItem
 from app.pages.shell import document_at
 from app.recommendations.generation import Generation
@@ -108,7 +108,7 @@ def _mask(
     mask = order.mask if order else None
     if found is None or len(decode_history(found.history)) < generation.manifest.history:
         return mask
-    stored = {item for item, _ in found.own or decode_record(found.record)} | {*dropped}
+    stored = {item for item, _ in found.entries()} | {*dropped}
     items = range(generation.manifest.items)
     return bytes(item in stored and (mask is None or mask[item] > 0) for item in items)
 

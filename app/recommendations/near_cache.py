@@ -1,5 +1,6 @@
 """What a worker has answered lately, so that it can answer again without asking the cache."""
 
+import struct
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from threading import Lock
 from cachetools import LRUCache
 
 from app.contracts.events import Actor
+from app.contracts.recommendations import decode_record
 
 Entries = list[tuple[int, float]]
 Who = str | Actor
@@ -16,6 +18,7 @@ Who = str | Actor
 NOTHING: Mapping[int, float] = {}
 
 _EVICTIONS = 10_000
+_PAIR = struct.Struct("<If")
 
 
 @dataclass(slots=True)
@@ -24,7 +27,8 @@ class Remembered:
 
     popular: the record is what is popular, for a user of whom the model knows nothing.
     own: the list that follows from what the user did lately, in place of the record, and what its
-    source is called; version: that of what they did, which changes when they do more.
+    source is called; rest: what follows it, packed; version: that of what they did, which changes
+    when they do more.
     vector, history: as the cache holds them; wanted: how much the user wanted what the list follows
     from; gone: the items that it must not show. ruled: what the rules made of it, under their tag.
     """
@@ -33,6 +37,7 @@ class Remembered:
     popular: bool = False
     rendered: tuple[int, bytes] = (0, b"")
     own: Entries | None = None
+    rest: bytes = b""
     source: str = "personal"
     version: int = 0
     vector: bytes = b""
@@ -40,6 +45,17 @@ class Remembered:
     wanted: Mapping[int, float] = field(default_factory=lambda: NOTHING)
     gone: Collection[int] = ()
     ruled: "tuple[tuple[str, str], Remembered] | None" = None
+
+    def follow(self, own: Entries, k: int) -> None:
+        """Answer from the first k of these; the others wait until rules or a filter want more."""
+        self.own = own[:k]
+        self.rest = b"".join([_PAIR.pack(*entry) for entry in own[k:]])
+
+    def entries(self) -> Entries:
+        """All that rules and filters choose from. Raises BrokenRecord."""
+        if self.own is None:
+            return decode_record(self.record)
+        return [*self.own, *_PAIR.iter_unpack(self.rest)]
 
 
 class NearCache:

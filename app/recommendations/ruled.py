@@ -5,12 +5,12 @@ items that may be, which is exact; whoever has none gets what is popular, then w
 likes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.contracts.recommendations import MAX_K, decode_history, decode_record
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Entries, Remembered
-from app.recommendations.rules.ranking import Order, ranked
+from app.recommendations.rules.ranking import Order, below_cap, ranked
 
 _DEEP = 4
 """So many times the length of a list is looked at, at least, before it is boosted and varied."""
@@ -24,12 +24,12 @@ def ruled(
     Raises BrokenRecord.
     """
     key = order.tag, fallback
-    if found.ruled is None or found.ruled[0] != key:
-        ruled = _ruled(generation, order, found, source, fallback)
-        if order.is_asked_for:
-            return ruled
-        found.ruled = key, ruled
-    return found.ruled[1]
+    known = found.ruled  # another thread may put another one there
+    if known is None or known[0] != key:
+        known = key, _ruled(generation, order, found, source, fallback)
+        if not order.is_asked_for:
+            found.ruled = known
+    return known[1]
 
 
 def allowed(order: Order, found: Remembered) -> Remembered:
@@ -41,10 +41,10 @@ def _ruled(
     generation: Generation, order: Order, found: Remembered, source: str, fallback: str
 ) -> Remembered:
     k = generation.manifest.k
-    own = decode_record(found.record) if found.own is None else found.own
+    own = found.entries()
     entries = ranked(order, [own], k, found.gone)
     if len(entries) < k and generation.model and (found.vector or found.wanted):
-        entries = ranked(order, [_live(generation, order, found)], k, found.gone)
+        entries = ranked(order, _live(generation, order, found), k, found.gone)
     elif len(entries) < k and fallback == "popular":
         entries = ranked(order, _filled(generation, order, found, own), k, found.gone)
         source = source if order.allowed(own) else "popular"
@@ -54,15 +54,21 @@ def _ruled(
 def _filled(
     generation: Generation, order: Order, found: Remembered, own: Entries
 ) -> Iterator[Entries]:
-    yield own
     had = _had(found)
-    yield [each for each in decode_record(generation.popular.record) if each[0] not in had]
+    popular = [each for each in decode_record(generation.popular.record) if each[0] not in had]
+    yield own
+    yield popular
     if generation.model:
-        yield _live(generation, order, found)
+        yield from _live(generation, order, found, (own, popular))
 
 
-def _live(generation: Generation, order: Order, found: Remembered) -> Entries:
-    """The best of all items that may be shown and are new to the user."""
+def _live(
+    generation: Generation, order: Order, found: Remembered, before: Iterable[Entries] = ()
+) -> Iterator[Entries]:
+    """The best of all items that may be shown and are new to the user.
+
+    While they are too few under a cap: then the best of those that it leaves room for.
+    """
     assert generation.model
     manifest = generation.manifest
     n = manifest.k + len(order.pins)
@@ -70,7 +76,13 @@ def _live(generation: Generation, order: Order, found: Remembered) -> Entries:
         n = max(manifest.stored, _DEEP * n)
     if order.cap:
         n = MAX_K
-    return generation.model.over(found.vector, found.wanted, order.mask, _had(found), n)
+    parts, mask, had = [*before], order.mask, _had(found)
+    while True:
+        parts.append(generation.model.over(found.vector, found.wanted, mask, had, n))
+        yield parts[-1]
+        if not order.cap or len(parts[-1]) < n:
+            return
+        mask = below_cap(order, parts, manifest.k)
 
 
 def _had(found: Remembered) -> set[int]:

@@ -49,7 +49,7 @@ WORKER_MB = 45.0
 MAX_REMEMBERED_BYTES = 8192
 """Longer answers are not kept (``app.recommendations.generation``)."""
 NEAR_ANSWER_OVERHEAD = 400.0
-"""Bytes that an answer in the near cache costs beside its text."""
+"""Bytes of a near answer beside its text, and beside what is stored of a live user."""
 
 HEADER_BYTES = 420.0
 """Headers of a request and its answer, both ways."""
@@ -188,6 +188,9 @@ def _of_the_api(needed: Deployment) -> Iterator[Figure]:
     )
     yield Figure("API workers", workers, "processes", "one a core, 2 at least")
     near = min(_answer_bytes(needed), MAX_REMEMBERED_BYTES) + NEAR_ANSWER_OVERHEAD
+    if needed.stored:
+        near += value_bytes(needed.stored, needed.factors)
+        near += history_bytes(needed.history, needed.items)
     near_users = min(needed.near_users, needed.users)
     yield Figure(
         "memory of one API worker",

@@ -91,7 +91,8 @@ def _known(
     moved = Remembered(b"", version=recents.version, history=stays.history, gone=_packed(gone))
     if own:
         moved.source = "personal" if own[:k] == entries[:k] else "personal+recent"
-        moved.own, moved.vector, moved.wanted = own[: _kept(generation)], stays.vector, wanted
+        moved.vector, moved.wanted = stays.vector, wanted
+        moved.follow(own, k)
     else:
         moved.own, moved.source = _without(generation.popular.record, gone, k), "popular"
     return moved
@@ -118,15 +119,15 @@ def _first(
     gone: Collection[int],
     similar: Lists,
 ) -> Remembered:
-    k = generation.manifest.k
+    k, stored = generation.manifest.k, generation.manifest.stored
     moved = Remembered(b"", True, version=recents.version, history=stays.history)
     moved.wanted, moved.gone, moved.source = wanted, _packed(gone), "recent"
-    if generation.model and wanted and (own := generation.model.first(wanted, gone, k)):
-        moved.own = own
+    if generation.model and wanted and (own := generation.model.first(wanted, gone, stored or k)):
+        moved.follow(own, k)
         return moved
     popular = decode_record(stays.record or generation.popular.record)
     near = neighbours.nearness(similar, wanted)
-    moved.own = neighbours.first(popular, near, gone)[: _kept(generation)]
+    moved.follow(neighbours.first(popular, near, gone), k)
     if not near.keys() - gone:
         moved.source = "popular"
     return moved
@@ -135,11 +136,6 @@ def _first(
 def _packed(gone: Collection[int]) -> "array[int]":
     """A user may have bought hundreds, and what is near is to stay small."""
     return array("I", sorted(gone))
-
-
-def _kept(generation: Generation) -> int | None:
-    """Rules choose from more than is served."""
-    return None if generation.rules and generation.rules.acts else generation.manifest.k
 
 
 def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:

@@ -4,11 +4,11 @@ What it cannot follow, such as a filter by a column that is gone, is left out an
 """
 
 import json
-import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from app.contracts.columns import AVAILABLE_FROM, AVAILABLE_UNTIL, Type
 from app.contracts.filters import BadFilter, Clause
 from app.contracts.rules import Boost, Cap, Rules, Version
 from app.recommendations.documents import Finding
-from app.recommendations.rules.ranking import Order, Values, Varying
+from app.recommendations.rules.ranking import Lacking, Order, Values, Varying, both
 
 if TYPE_CHECKING:
     from app.recommendations.columns import Columns
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MOST_TOLD = 20
 _KEPT_BYTES = 8 << 20
 """Of the masks of filters that were asked for lately."""
+_LEAST_BYTES = _KEPT_BYTES // 256
+"""What each counts as, at least, so that there are never many."""
 
 Clauses = tuple[Clause, ...]
 
@@ -73,8 +75,9 @@ class InForce:
         """Whether lists that nobody filters can differ from those of the generation."""
         self._lock = Lock()
         self._now: tuple[tuple[int, int], Order] | None = None
-        self._filtered: LRUCache[Any, Order] = LRUCache(
-            max(_KEPT_BYTES, items + 1), getsizeof=lambda order: len(order.mask or b"") + 1
+        self._filtered: LRUCache[str, Order] = LRUCache(
+            max(_KEPT_BYTES, items),
+            getsizeof=lambda order: max(len(order.mask or b""), _LEAST_BYTES),
         )
 
     @property
@@ -99,7 +102,7 @@ class InForce:
         shown = self._mask(self._default)
         available = self._columns.available(now) if self._columns else None
         if available is not None:
-            shown = _both(shown, available.tobytes())
+            shown = both(shown, available.tobytes())
         if self._hidden:
             mask = bytearray(shown or b"\1" * self._items)
             for item in self._hidden.values():
@@ -110,15 +113,14 @@ class InForce:
         return Order(tag, shown, self._boosts, self._cap, self._vary, tuple(pins))
 
     def _with(self, order: Order, asked: Clauses) -> Order:
-        key = order.tag, asked
+        tag = f"{order.tag}.{_digest(repr(asked))}"
         with self._lock:
-            found = self._filtered.get(key)
+            found = self._filtered.get(tag)
         if found is None:
-            mask = _both(order.mask, self._mask(asked) or b"")
-            tag = f"{order.tag}.{_digest(repr(asked))}"
+            mask = both(order.mask, self._mask(asked) or b"")
             found = replace(order, tag=tag, mask=mask, is_asked_for=True)
             with self._lock:
-                self._filtered[key] = found
+                self._filtered[tag] = found
         return found
 
     def _mask(self, clauses: Iterable[Clause]) -> bytes | None:
@@ -126,7 +128,7 @@ class InForce:
         mask = None
         for clause in clauses:
             assert self._columns is not None
-            mask = _both(mask, self._columns.mask(clause).tobytes())
+            mask = both(mask, self._columns.mask(clause).tobytes())
         return mask
 
     def _found(self, what: str, ids: Iterable[str], find: Finding) -> dict[str, int]:
@@ -174,13 +176,18 @@ class InForce:
                 product = factors if product is None else product * factors
         return None if product is None else memoryview(product)
 
-    def _capped(self, cap: Cap | None) -> tuple[Cap, Values] | None:
+    def _capped(self, cap: Cap | None) -> tuple[Cap, Values, Lacking] | None:
         if cap is None:
             return None
-        if self._columns is None or self.types.get(cap.column) != "category":
-            self._leave_out(f"cap: there is no column {cap.column!r:.80} of categories")
+        columns, name = self._columns, cap.column
+        if columns is None or self.types.get(name) != "category":
+            self._leave_out(f"cap: there is no column {name!r:.80} of categories")
             return None
-        return cap, partial(self._columns.values, cap.column)
+
+        def lacking(values: Collection[str]) -> bytes:
+            return columns.mask(Clause(name, tuple(values), is_negated=True)).tobytes()
+
+        return cap, partial(columns.values, name), lacking
 
     def _varying(self, diversity: float, model: "Model | None") -> Varying | None:
         if not diversity:
@@ -191,13 +198,5 @@ class InForce:
         return partial(model.varied, diversity)
 
 
-def _both(one: bytes | None, other: bytes) -> bytes:
-    """Where both masks hold; None is one that holds everywhere."""
-    if one is None:
-        return other
-    both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
-    return both.to_bytes(len(one), "little")
-
-
 def _digest(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from app.contracts.rules import Cap
 from app.recommendations.near_cache import Entries
 
 Values = Callable[[Sequence[int]], list[tuple[str, ...]]]
 """Gives the values that each of these items has of a category."""
+
+Lacking = Callable[[Collection[str]], bytes]
+"""Gives a byte an item: 1 where it has none of these values of a category."""
 
 Varying = Callable[[Entries, int], Entries]
 """Gives the n best entries in an order that likes variety."""
@@ -19,14 +23,15 @@ class Order:
     """What is ordered of a list at one moment.
 
     tag: another one when that changes. mask: a byte an item, 0 for what may not be shown; None
-    where all may. boosts: a factor an item; cap with the values of its column. pins: items and
-    their positions from 1, in the order of these. is_asked_for: by a caller's filter.
+    where all may. boosts: a factor an item; cap with the values of its column, and who lacks some.
+    pins: items and their positions from 1, in the order of these. is_asked_for: by a caller's
+    filter.
     """
 
     tag: str
     mask: bytes | None = None
     boosts: memoryview | None = None
-    cap: tuple[Cap, Values] | None = None
+    cap: tuple[Cap, Values, Lacking] | None = None
     vary: Varying | None = None
     pins: tuple[tuple[int, int], ...] = ()
     is_asked_for: bool = False
@@ -38,6 +43,24 @@ class Order:
         """Those that may be shown."""
         mask = self.mask
         return entries if mask is None else [each for each in entries if mask[each[0]]]
+
+
+def below_cap(order: Order, parts: Iterable[Entries], n: int) -> bytes | None:
+    """A mask as that of the order, without the items that these parts leave no room for."""
+    if order.cap is None:
+        return order.mask
+    cap, values, lacking = order.cap
+    found = ranked(replace(order, vary=None, pins=()), parts, n)
+    there = Counter(chain.from_iterable(values([item for item, _ in found])))
+    return both(order.mask, lacking([value for value in there if there[value] >= cap.most]))
+
+
+def both(one: bytes | None, other: bytes) -> bytes:
+    """Where both masks hold; None is one that holds everywhere."""
+    if one is None:
+        return other
+    found = int.from_bytes(one, "little") & int.from_bytes(other, "little")
+    return found.to_bytes(len(one), "little")
 
 
 def ranked(
@@ -59,7 +82,7 @@ def ranked(
         if order.boosts is not None:
             fresh = _boosted(order.boosts, fresh)
         if order.cap is not None:
-            fresh = _capped(*order.cap, found, fresh)
+            fresh = _capped(*order.cap[:2], found, fresh)
         if order.vary is not None:
             fresh = order.vary(fresh, n)
         found += fresh[:n]

@@ -1,5 +1,7 @@
 """Who sets rules sees them on every worker at its next look, and finds the way back."""
 
+import gc
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -237,6 +239,48 @@ def test_a_dry_run_tells_whose_lists_change_and_keeps_nothing(
         assert worker.get("/rules")["version"] == 1
 
 
+def test_who_did_something_gets_the_same_from_a_worker_that_held_their_list_before_the_rules(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    published(client, namespace)
+    rules = {"boost": [{"filter": "genre:a", "factor": 10}]}
+    with following(server, namespace) as warm, following(server, namespace) as cold:
+        for number in range(50):
+            warm.did("click", f"i{number % 10}", f"u{number}")
+        before = {f"u{n}": items(warm, f"/recommendations/u{n}") for n in range(50)}
+        told = warm.app.test_client().post("/rules/check", json=rules).get_json()
+        put(warm, rules)
+        for look in (cold.watcher, cold.tail):
+            look.poll()
+        after = {}
+        for user in before:
+            here, there = (
+                worker.app.test_client().get(f"/recommendations/{user}") for worker in (warm, cold)
+            )
+            assert (here.data, here.headers["ETag"]) == (there.data, there.headers["ETag"])
+            after[user] = [each["item"] for each in here.get_json()["recommendations"]]
+        assert told["changed"] == sum(before[user] != after[user] for user in before)
+        assert any(each["entered"] for each in told["examples"])
+        for each in told["examples"]:
+            assert set(each["entered"]) == {*after[each["user"]]} - {*before[each["user"]]}
+
+
+@pytest.mark.parametrize("path", ["/recommendations/newcomer", "/recommendations?session=s"])
+def test_a_newcomers_list_is_boosted_out_of_as_many_as_a_users(
+    server: Server, client: Any, namespace: Namespace, path: str
+) -> None:
+    published(client, namespace)
+    with following(server, namespace) as worker:
+        worker.did("click", "i7", "newcomer", session="s")
+        generation = worker.watcher.live()
+        assert generation.model
+        best = generation.model.first({7: 1.0}, (7,), 6)
+        assert items(worker, path) == [f"i{item}" for item, _ in best[:3]]
+        last, score = best[5]
+        put(worker, {"boost": [{"filter": f"price:{last}", "factor": 10}]})
+        assert score > 0 and items(worker, path)[0] == f"i{last}"
+
+
 def test_an_etag_changes_with_the_rules_and_the_filter(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
@@ -291,6 +335,29 @@ class TestFilters:
                     ]
                     for path in paths[:2]
                 ]
+
+    def test_the_texts_of_filters_are_not_kept(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        published(client, namespace)
+        with answering(server, namespace) as app:
+            api = app.test_client()
+
+            def ask(number: int) -> None:
+                texts = [f"{number}.{n}" + "x" * 500 for n in range(100)]
+                body = {"users": ["u1"], "filter": {"genre": texts}}
+                assert api.post("/recommendations", json=body).status_code == 200
+
+            ask(0)
+            tracemalloc.start()
+            try:
+                for number in range(1, 41):
+                    ask(number)
+                gc.collect()
+                kept, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert kept < 500_000  # of the 2 MB that came
 
     def test_too_little_is_said(self, server: Server, client: Any, namespace: Namespace) -> None:
         published(client, namespace)

@@ -141,5 +141,6 @@ def test_a_live_generation_is_planned_by_what_it_stores() -> None:
         "one_generation_in_the_cache",
         "documents_on_each_machine",
         "network_to_the_cache",
+        "memory_of_one_api_worker",
     ):
         assert plain[name]["amount"] < live[name]["amount"] < longer[name]["amount"]

@@ -33,6 +33,7 @@ GENRES = {
 PRICES = {item: float(price) for item, price in zip(IDS, CHANCE.uniform(0, 100, ITEMS).round(2))}
 FROM = {f"i{n}": NOON + n for n in range(0, ITEMS, 2)}
 UNTIL = {f"i{n}": NOON + 5 for n in range(0, ITEMS, 5)}
+CAPPED = {"cap": {"column": "kind", "most": 3}}
 COLUMNS = {"genre": GENRES, "price": PRICES}
 
 
@@ -148,6 +149,25 @@ def test_a_capped_list_is_the_full_ranking_capped(seed: int) -> None:
     assert items(listed(made, user.remembered(), ["price:..29.995"])) == wanted[:K]
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "stranger"])
+def test_a_cap_finds_what_stands_behind_thousands_of_one_kind(is_known: bool) -> None:
+    made = generation()
+    assert made.model
+    ranking = User(1).best(np.ones(ITEMS, bool), ITEMS)
+    user = User(1).remembered()
+    if not is_known:
+        ranking = [item for item, _ in made.model.over(b"", {}, None, (), ITEMS)]
+        user = made.popular
+    kinds = dict.fromkeys(IDS, ["none"])
+    for kind, part in (("a", ranking[:1200]), ("b", ranking[1200:2500]), ("c", ranking[2500:])):
+        kinds |= {IDS[item]: [kind] for item in part}
+    packed = Packed.of([FilterColumn("kind", "category", kinds)], IDS)
+    made = replace(made, columns=Columns(packed.columns, ITEMS, packed.data))
+    made = replace(made, rules=made.follow(replace(NONE, rules=CAPPED)))
+    found = Counter(kinds[IDS[item]][0] for item in items(listed(made, user)))
+    assert (found["a"], found["b"], found["c"]) == (3, 3, 3)
+
+
 def test_what_is_hidden_is_replaced_by_the_next_best() -> None:
     user = User(1)
     best = user.best(np.ones(ITEMS, bool), STORED)
@@ -216,6 +236,16 @@ def test_between_two_dates_nothing_is_computed() -> None:
     assert rules.at(NOON, asked) is rules.at(NOON, asked)
 
 
+def test_only_the_latest_256_filters_are_remembered() -> None:
+    rules = generation().rules
+    assert rules
+    asked = [(Clause.parse(f"price:{n}.."),) for n in range(257)]
+    first = rules.at(NOON, asked[0])
+    latest = [rules.at(NOON, each) for each in asked[1:]]
+    assert all(rules.at(NOON, each) is one for each, one in zip(asked[1:], latest, strict=True))
+    assert rules.at(NOON, asked[0]) is not first
+
+
 def test_diversity_is_maximal_marginal_relevance() -> None:
     user = User(5)
     stored = user.best(np.ones(ITEMS, bool), STORED)
@@ -246,6 +276,24 @@ def test_who_has_no_vector_gets_what_is_popular_then_what_the_mean_user_likes() 
     assert made.rules
     alone = ruled(made, made.rules.at(NOON), mine, "personal", "none")
     assert (alone.source, alone.own) == ("personal", [(own, 0.5)])
+
+
+def test_nobody_gets_the_list_that_another_thread_made_meanwhile() -> None:
+    made = generation({"defaults": {"filter": "price:..10"}})
+    assert made.rules
+    order = made.rules.at(NOON)
+    own = next(item for item in range(ITEMS) if PRICES[IDS[item]] <= 10)
+
+    class Contended(Remembered):
+        """Of which another thread wants a filled list as soon as one without filling is kept."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "ruled" and value and value[0][1] == "none":
+                assert len(ruled(made, order, self, "personal", "popular").own or ()) == K
+
+    mine = Contended(encode_record([(own, 0.5)]))
+    assert ruled(made, order, mine, "personal", "none").own == [(own, 0.5)]
 
 
 def test_a_newcomers_events_count_and_their_items_are_gone() -> None:
