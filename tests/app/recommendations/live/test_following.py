@@ -387,7 +387,7 @@ class TestNeighbours:
             assert worker.items("/recommendations/newcomer") == ["i3", "i4", "i31"]
             for number in range(neighbours.MOST_ITEMS - 3):
                 worker.did("click", f"i{40 + number}", "newcomer")
-            assert worker.items("/recommendations/newcomer?n=2") == ["i3", "i42"]
+            assert set(worker.items("/recommendations/newcomer?n=2")) == {"i3", "i42"}
             worker.did("click", "i0", "u1")
             assert worker.get(U1)["source"] == "personal"
 
