@@ -198,9 +198,11 @@ class Watcher(Link):
             self._follow_rules(client, versions)
 
     def _serve(self, generation: Generation) -> None:
-        """Answer from it, with the rules that are known."""
-        rules = generation.follow(self._rules.version)
-        self._live = replace(generation, rules=rules)
+        """Answer from it, with the rules that are known, which may want longer lists."""
+        rules, near = generation.follow(self._rules.version), generation.near
+        if rules.acts and not generation.rules.acts:
+            near = NearCache(self._settings.near_cache_users)
+        self._live = replace(generation, rules=rules, near=near)
         for sentence in rules.ignored:
             if sentence not in self._left_out:
                 log.warning("left out of the rules: %s", sentence)

@@ -119,10 +119,11 @@ def _first(
     gone: Collection[int],
     similar: Lists,
 ) -> Remembered:
-    k, stored = generation.manifest.k, generation.manifest.stored
+    k = generation.manifest.k
+    most = generation.manifest.stored or k if generation.rules.acts else k
     moved = Remembered(b"", True, version=recents.version, history=stays.history)
     moved.wanted, moved.gone, moved.source = wanted, _packed(gone), "recent"
-    if generation.model and wanted and (own := generation.model.first(wanted, gone, stored or k)):
+    if generation.model and wanted and (own := generation.model.first(wanted, gone, most)):
         moved.follow(own, k)
         return moved
     popular = decode_record(stays.record or generation.popular.record)
