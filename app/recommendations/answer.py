@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import decode_record
 from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
 from app.recommendations.live.lookup import LiveLookup
@@ -211,9 +210,7 @@ def _items(
         return []
     if order is not None:
         remembered = ruled(generation, order, remembered, source, "popular")
-    own = remembered.own
-    entries = decode_record(remembered.record) if own is None else own
-    return [item for item, _ in entries[: generation.manifest.k]]
+    return [item for item, _ in remembered.entries()[: generation.manifest.k]]
 
 
 def _answer(

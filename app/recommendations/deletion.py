@@ -11,8 +11,8 @@ def delete(client: Client, namespace: Namespace, user: str) -> int:
     """How many generations had a list of the user; none has now.
 
     The rest of a generation stays as it is and verifies as before. Every worker then forgets what
-    it holds. A run that writes one now may
-    know the user still. Raises BrokenRecord and what the client raises.
+    it holds. A run that writes one now may know the user still. Raises BrokenRecord and what the
+    client raises.
     """
     server: Any = client
     kept = map(Manifest.from_json, server.hvals(namespace.generations))

@@ -13,7 +13,7 @@ from statistics import mean
 
 import click
 
-from app.contracts.recommendations import encode_document, usual_history
+from app.contracts.recommendations import Manifest, encode_document, usual_history
 from batch.command import events, report
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
@@ -89,6 +89,12 @@ def refresh(
                 ours, found, documents, terms, progress, page.judged, columns
             )
     page.published(client, cache.namespace, manifest)
+    _tell(manifest, cache, was_live)
+    return manifest.generation
+
+
+def _tell(manifest: Manifest, cache: CacheOptions, was_live: Manifest | None) -> None:
+    """What is live now, and what the one before did that it does not."""
     click.echo(
         f"published generation {manifest.generation}: {manifest.users:,} users, "
         f"{manifest.items:,} items, top {manifest.k}, in namespace {cache.namespace.name}; "
@@ -100,7 +106,6 @@ def refresh(
             "the lists until now followed what users do; these only lose items, and a newcomer has "
             "none: refresh with --live, or 'larder rollback'"
         )
-    return manifest.generation
 
 
 def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bool) -> None:

@@ -175,13 +175,13 @@ def _decoded(actors: Sequence[Actor], answers: Answers | None) -> Iterator[Recen
             yield None
 
 
-def _client_of(server: Watcher | Link) -> Client | None:
+def _client_of(server: Link) -> Client | None:
     try:
         return server.client()
     except CacheUnavailable:
         return None
 
 
-def _lost(server: Watcher | Link, client: Client, error: Exception) -> None:
+def _lost(server: Link, client: Client, error: Exception) -> None:
     if is_away(client, error):
         server.lost(error)
