@@ -85,24 +85,28 @@ class GranianWorker:
                 self._answer(protocol, environ)
 
     def _has_body(self, environ: "WSGIEnvironment") -> bool:
-        """Whether there is a body that the application would read: not one that is too long."""
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input_terminated"] = True  # it tells by itself where it ends
             return True
-        return 0 < int(environ.get("CONTENT_LENGTH", 0)) <= self._settings.max_body_bytes
+        return int(environ.get("CONTENT_LENGTH", 0)) > 0
 
     def _read(self, protocol: Any, environ: "WSGIEnvironment") -> bytes | None:
-        """The body; None for one that was refused meanwhile, or is not whole."""
+        """The body; None for one that was refused meanwhile, or is not whole.
+
+        Of one that is too long, more than may be taken: a client that is cut off while it sends
+        may never read why.
+        """
+        enough = self._settings.max_body_bytes + 1
         request = self._bodies[protocol] = Request(environ["REMOTE_ADDR"], time.monotonic())
         if len(self._bodies) >= BODIES:
             self._full.set()
         try:
-            body: bytes = environ["wsgi.input"].read(self._settings.max_body_bytes + 1)
+            body: bytes = environ["wsgi.input"].read(enough)
         finally:
             del self._bodies[protocol]
         if request.is_refused:
             return None
-        if len(body) < int(environ.get("CONTENT_LENGTH", 0)):
+        if len(body) < min(int(environ.get("CONTENT_LENGTH", 0)), enough):
             protocol.response_bytes(*_problem(HTTPStatus.BAD_REQUEST, CUT_SHORT))
             return None
         return body
