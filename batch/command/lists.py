@@ -155,7 +155,7 @@ def _to_people(as_json: bool) -> Callable[[str], None]:
 def _platform(
     model: Model, spark: SparkOptions | None, stored: int = 0, history: int = 0
 ) -> pipeline.Platform:
-    if model.engine == "implicit":
+    if model.engine == "als":
         return OneMachine(_engine(model, spark), model.repeat)
     from batch.spark import java
 
@@ -230,7 +230,7 @@ def _fitting(
             document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
-            factors=found.settings["factors"] if terms.stored else 0,
+            factors=found.factors if terms.stored else 0,
             history=usual_history(terms.history, found.interactions, found.users),
         ),
         free_bytes(client),

@@ -360,8 +360,8 @@ model_options = group(
     Model,
     option(
         "--engine",
-        type=click.Choice(["implicit", "spark"]),
-        default="implicit",
+        type=click.Choice(["als", "spark"]),
+        default="als",
         help="What trains the model: the library implicit on this machine, or a Spark cluster.",
     ),
     option(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,16 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
-from batch.recommendations.engines.engine import Engine, Factors
+from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.histories import histories
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.similar import Company, most_similar
+from batch.recommendations.recommend import Crowd, recommend, with_vectors
 from batch.recommendations.split import hold_out
 from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
-from batch.recommendations.topk import (
-    Crowd,
-    Lists,
-    most_popular,
-    popular_list,
-    popularity,
-    recommend,
-    with_vectors,
-)
+from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +85,10 @@ class LocalCandidate:
     def settings(self) -> Mapping[str, Any]:
         return {**self.model.settings, **REPEATS[self.repeat], **self.events.settings}
 
+    @property
+    def factors(self) -> int:
+        return self.model.factors
+
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()
 
@@ -112,15 +109,14 @@ class LocalCandidate:
         history: int = 0,
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
-        factors = _fit(self.model, seen, "train on all", progress)
-        crowd = Crowd(popularity(seen), self.users, self.repeat)
-        company = Company.of(factors.users, seen)
+        fitted = _fit(self.model, seen, "train on all", progress)
+        crowd, nearest = Crowd(popularity(seen), self.repeat), cache(fitted.scorer.nearest)
 
         def lists_of(users: NDArray[np.int64]) -> Lists:
-            lists = recommend(factors, crowd, seen, users, stored or k, hidden=hidden)
+            lists = recommend(fitted, crowd, seen, users, stored or k, hidden=hidden)
             if not stored:
                 return lists
-            lists = with_vectors(lists, factors.users[users])
+            lists = with_vectors(lists, fitted.users[users])
             return replace(lists, histories=own_of(users)) if history else lists
 
         def own_of(users: NDArray[np.int64]) -> list[bytes]:
@@ -131,10 +127,10 @@ class LocalCandidate:
             users=self.loaded.users,
             items=self.loaded.items,
             user_lists=lists_of,
-            similar_lists=lambda items: most_similar(company.directions(factors.items), items, k),
+            similar_lists=lambda items: nearest()(items, k, 0),
             popular=popular_list(crowd.share, popular_entries(k, stored)),
             documents=documents,
-            live=Live.of(factors) if stored else None,
+            live=Live.of(fitted) if stored else None,
             columns=columns,
         )
 
@@ -172,15 +168,15 @@ class LocalTrial:
             wanted = relevant(seen, wanted)
         if not wanted.nnz:
             raise nothing_to_judge()
-        factors = _fit(self.engine, seen, "train", progress)
-        crowd = Crowd(popularity(seen), self.users, self.repeat)
+        fitted = _fit(self.engine, seen, "train", progress)
+        crowd = Crowd(popularity(seen), self.repeat)
         hidden = self.seen.hidden_matrix()
         share, excluded = crowd.share, crowd.excluded(seen, hidden)
         measured = []
         makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
             (
                 "evaluate the model",
-                lambda users: recommend(factors, crowd, seen, users, k, hidden=hidden),
+                lambda users: recommend(fitted, crowd, seen, users, k, hidden=hidden),
             ),
             ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
         ]
@@ -197,6 +193,6 @@ class LocalTrial:
         return Quality(model, popular)
 
 
-def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Factors:
+def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Fitted:
     with progress.step(name, engine.iterations, "iterations") as advance:
         return engine.fit(weights, advance)

@@ -70,6 +70,10 @@ class Candidate(Protocol):
         """The hyper-parameters, and how events were weighed, as the manifest records them."""
 
     @property
+    def factors(self) -> int:
+        """How many factors the model has of users and items; 0 for none."""
+
+    @property
     def events(self) -> Weighed:
         """Up to which entry of the stream they go."""
 
@@ -187,7 +191,7 @@ def _manifest(
     columns: Packed,
 ) -> Manifest:
     items = len(candidate.items)
-    factors = candidate.settings["factors"] if terms.stored else 0
+    factors = candidate.factors if terms.stored else 0
     similar_buckets = bucket_count(items) if terms.similar else 0
     own = usual_history(terms.history, candidate.interactions, candidate.users)
     size = bucket_size(terms.stored, items, factors, own)

@@ -42,7 +42,7 @@ class Model:
     what their user has had.
     """
 
-    engine: str = "implicit"
+    engine: str = "als"
     factors: int | None = None
     regularization: float | None = None
     alpha: float | None = None

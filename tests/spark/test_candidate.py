@@ -189,7 +189,7 @@ def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: Spa
         found = walk.judge(holdout, K, Lines()).ratings
         train, test = sides(walk, hold_out(walk.indexed.frame, holdout))
     assert isinstance(walk.learner, KnownOnCluster)
-    factors = walk.learner.factors
+    factors = walk.learner.known
     known = np.isin(test.user, train.user) & np.isin(test.item, train.item)
     true = test.weight[known].astype(np.float64)
     scores = factors.users.astype(np.float64) @ factors.items.T

@@ -18,7 +18,9 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
-from batch.recommendations.engines.engine import Scale
+from batch.recommendations.engines.engine import Scale, Scorer
+from batch.recommendations.engines.factors import FactorScorer
+from batch.recommendations.similar import Company
 
 Matrix = NDArray[np.float32]
 
@@ -74,14 +76,17 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned. users: a block of factors per partition; items: (items, factors).
-
-    scale: None where nobody can follow users by it.
-    """
+    """What was learned. users: a block of factors per partition, of width 0 for none."""
 
     users: "RDD[Matrix]"
-    items: Matrix
-    scale: Scale | None = None
+    scorer: Scorer
+
+    @classmethod
+    def of(cls, users: "RDD[Matrix]", items: Matrix, scale: Scale | None, view: View) -> "Learned":
+        """Factors that were fitted on the pairs of a view; items: (items, factors)."""
+        sides = users.zip(view.users.rows)
+        company = sides.map(lambda pair: Company.of(*pair)).treeReduce(Company.add)
+        return cls(users, FactorScorer(items, scale, company))
 
 
 def beside(rows: "RDD[Any]", hidden: "RDD[csr_matrix] | None") -> "RDD[tuple[Any, Any]]":

@@ -32,12 +32,13 @@ from batch.recommendations.cluster.blocks import (
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Fitted, Scorer
 from batch.recommendations.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import Sums
+from batch.recommendations.recommend import Crowd, recommend
 from batch.recommendations.terms import REPEATS, Holdout
-from batch.recommendations.topk import BLOCK, Crowd, Lists, most_popular, recommend
+from batch.recommendations.topk import BLOCK, Lists, most_popular
 
 Hid = csr_matrix | None
 """What a block's users hid."""
@@ -53,6 +54,10 @@ class Learner(Protocol):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The hyper-parameters, as the manifest records them."""
+
+    @property
+    def factors(self) -> int:
+        """How many factors users and items have; 0 for none."""
 
     @property
     def rates(self) -> bool:
@@ -100,6 +105,10 @@ class ClusterCandidate:
     def settings(self) -> Mapping[str, Any]:
         return {**self.learner.settings, **REPEATS[self.repeat], **self.events.settings}
 
+    @property
+    def factors(self) -> int:
+        return self.learner.factors
+
     def fingerprint(self) -> str:
         """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.
 
@@ -145,7 +154,7 @@ class ClusterCandidate:
             self.indexed,
             view.users.rows,
             model,
-            Crowd(view.popularity(), self.users, self.repeat),
+            Crowd(view.popularity(), self.repeat),
             documents,
             self.cache_url,
             k,
@@ -198,7 +207,7 @@ class ClusterTrial:
             if not judged:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
-            crowd = Crowd(view.popularity(), self.users, self.repeat)
+            crowd = Crowd(view.popularity(), self.repeat)
             rates, hidden = self.learner.rates, self.hidden
             return _measured(view, pairs, hidden, model, crowd, judged, rates, k, progress, stack)
 
@@ -216,12 +225,12 @@ def _measured(
     stack: ExitStack,
 ) -> Quality:
     """pairs: of each block of users, what they have seen and what was held out."""
-    sent = view.frame.sparkSession.sparkContext.broadcast((model.items, crowd))
+    sent = view.frame.sparkSession.sparkContext.broadcast((model.scorer, crowd))
     stack.callback(sent.destroy)
 
     def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
-        items, crowd = sent.value
-        return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hid)
+        scorer, crowd = sent.value
+        return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hid)
 
     def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
         _, crowd = sent.value
@@ -261,7 +270,7 @@ def _tallied(
 
 
 def _errors(
-    pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, crowd: Crowd
+    pair: tuple[csr_matrix, csr_matrix], users: Matrix, scorer: Scorer, crowd: Crowd
 ) -> Sums:
     """How far the predicted ratings are from those held out, where user and item are known."""
     seen, wanted = pair
@@ -271,7 +280,7 @@ def _errors(
         rows = part.row + first
         known = (np.diff(seen.indptr)[rows] > 0) & (crowd.share[part.col] > 0)
         rows, columns = rows[known], part.col[known]
-        predicted = np.einsum("pf,pf->p", users[rows], items[columns])
+        predicted = np.einsum("pf,pf->p", users[rows], scorer.factors[columns])
         total += Sums.of(part.data[known], predicted)
     return total
 

@@ -1,0 +1,121 @@
+"""EASE: a linear model of each item by all others, in closed form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse import csr_matrix
+
+from batch.errors import BadSettings, NotGoodEnough
+from batch.progress import Advance
+from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
+from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
+from batch.recommendations.topk import Floats, Lists, best_unseen, together
+
+_BLOCK = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Ease:
+    """Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
+
+    With G = X'X of who has what and P = (G + penalty I)^-1, B = I - P / diag(P) are the items'
+    weights, zero on the diagonal, and X B the scores. ``ease_penalty`` is relative: see
+    ``penalty``. P takes items^2 numbers of four bytes, so catalogues beyond ``ease_items`` are
+    refused. Weights of interactions are not looked at. It has no factors.
+    """
+
+    ease_penalty: float = 1.0
+    ease_items: int = 20_000
+
+    @property
+    def name(self) -> str:
+        return "ease"
+
+    @property
+    def iterations(self) -> int:
+        return 1
+
+    @property
+    def factors(self) -> int:
+        return 0
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"ease_penalty": self.ease_penalty}
+
+    def check(self, items: int) -> None:
+        """Raise BadSettings for a catalogue that is too large."""
+        if items > self.ease_items:
+            raise BadSettings(
+                f"--engine ease takes up to {self.ease_items:,} items (--ease-items) and here are "
+                f"{items:,}, which would take {4 * items**2 / 1e9:,.1f} GB: choose --engine als"
+            )
+
+    def penalty(self, weights: csr_matrix) -> float:
+        """The absolute penalty."""
+        return self.ease_penalty
+
+    def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
+        self.check(weights.shape[1])
+        scorer = EaseScorer(self._weights(ones(weights), self.penalty(weights)), weights)
+        advance(1)
+        return Fitted(no_factors(weights.shape[0]), scorer)
+
+    def _weights(self, seen: csr_matrix, penalty: float) -> Floats:
+        """B, computed in the place of G; only one of them is in memory."""
+        gram = np.asfortranarray((seen.T @ seen).toarray(), np.float32)
+        np.einsum("ii->i", gram)[:] += np.float32(penalty)
+        gram, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+        if not failed:
+            gram, failed = lapack.spotri(gram, lower=1, overwrite_c=1)
+        if failed:
+            raise NotGoodEnough("training failed: choose a higher --ease-penalty")
+        rows: Floats = gram.T  # symmetric, and in the order of C
+        _mirror(rows)
+        rows /= -np.diagonal(rows).copy()
+        np.fill_diagonal(rows, 0)
+        return rows
+
+
+def _mirror(matrix: Floats) -> None:
+    """Fill what is below the diagonal from what is above it."""
+    for first in range(0, len(matrix), _BLOCK):
+        last = first + _BLOCK
+        square = np.triu(matrix[first:last, first:last])
+        matrix[first:last, first:last] = square + np.triu(square, 1).T
+        matrix[last:, first:last] = matrix[first:last, last:].T
+
+
+@dataclass(frozen=True, slots=True)
+class EaseScorer:
+    """A ``Scorer``. weights: (items, items), B of ``Ease``; seen: (all users, items)."""
+
+    weights: Floats
+    seen: csr_matrix
+
+    @property
+    def factors(self) -> Floats:
+        return no_factors(len(self.weights))
+
+    @property
+    def scale(self) -> None:
+        return None
+
+    def best(
+        self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
+    ) -> Lists:
+        made = []
+        for first in range(0, seen.shape[0], _BLOCK):
+            block = slice(first, first + _BLOCK)
+            scores = np.ascontiguousarray((ones(seen[block]) @ self.weights).T)
+            each = np.eye(scores.shape[1], dtype=np.float32)
+            made.append(best_unseen(each, scores, excluded[block], k, threads))
+        lists = together(made)
+        return replace(lists, lengths=lists.lengths * (np.diff(seen.indptr) > 0))
+
+    def nearest(self) -> Nearest:
+        """By cosine: B tells what an item adds to others, not what is like it."""
+        return NeighbourScorer(ItemKNN().similarities(self.seen)).nearest()
