@@ -30,10 +30,15 @@ from batch.events.inputs import Weighing
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.terms import (
+    BLEND,
+    BUDGET,
     DEFAULTS,
+    EASE_ITEMS,
+    ENGINES,
     HISTORY,
     MAX_STORED,
     RULES,
+    WEIGHTINGS,
     Gate,
     Holdout,
     Model,
@@ -360,9 +365,10 @@ model_options = group(
     Model,
     option(
         "--engine",
-        type=click.Choice(["als", "spark"]),
-        default="als",
-        help="What trains the model: the library implicit on this machine, or a Spark cluster.",
+        type=click.Choice(ENGINES),
+        default="auto",
+        help="What makes the lists. auto tries als (factors), knn (item neighbours), ease and "
+        "blends of them, and takes the best; spark and spark-knn train als and knn on a cluster.",
     ),
     option(
         "--factors",
@@ -383,6 +389,34 @@ model_options = group(
         "--iterations",
         type=click.IntRange(1, 1000),
         help=f"Passes of training over all users and items.  {_default('iterations')}",
+    ),
+    option(
+        "--neighbours",
+        type=click.IntRange(1, 1000),
+        help="How many neighbours of each item knn keeps.  [default: 50]",
+    ),
+    option(
+        "--weighting",
+        type=click.Choice(WEIGHTINGS),
+        help="How knn compares items.  [default: cosine]",
+    ),
+    option(
+        "--ease-penalty",
+        type=Finite(0, min_open=True),
+        help="More makes ease less personal.  [default: 1]",
+    ),
+    option(
+        "--ease-items",
+        type=click.IntRange(1, 100_000),
+        help="The largest catalogue for ease, whose memory grows with its square, and time with "
+        f"its cube.  [default: {EASE_ITEMS}]",
+    ),
+    option("--blend", help=f"The parts of a blend and their weights.  [default: {BLEND}]"),
+    option(
+        "--tune-budget",
+        type=Finite(0, 1000),
+        help="How much work auto may spend on finding an engine, in fits of als.  "
+        f"[default: {BUDGET:g}]",
     ),
     option(
         "--seed",

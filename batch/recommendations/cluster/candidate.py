@@ -20,6 +20,7 @@ from batch.events.inputs import Weighed
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
+from batch.recommendations.choose import Tried
 from batch.recommendations.cluster.blocks import (
     Learned,
     Matrix,
@@ -108,6 +109,13 @@ class ClusterCandidate:
     @property
     def factors(self) -> int:
         return self.learner.factors
+
+    @property
+    def tried(self) -> Sequence[Tried]:
+        return ()
+
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "ClusterCandidate":
+        return self
 
     def fingerprint(self) -> str:
         """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.

@@ -12,6 +12,7 @@ from batch.errors import BadSettings, NotGoodEnough
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
+from batch.recommendations.terms import EASE_ITEMS
 from batch.recommendations.topk import Floats, Lists, best_unseen, together
 
 _BLOCK = 128
@@ -28,7 +29,7 @@ class Ease:
     """
 
     ease_penalty: float = 1.0
-    ease_items: int = 20_000
+    ease_items: int = EASE_ITEMS
 
     @property
     def name(self) -> str:

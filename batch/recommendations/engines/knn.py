@@ -15,8 +15,6 @@ from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.topk import Floats, Lists
 
-WEIGHTINGS = ("cosine", "tfidf", "bm25")
-
 _NEVER = np.float32(1e9)
 """More than any sum of similarities: taken from the score of what must not be in a list."""
 
