@@ -393,7 +393,7 @@ model_options = group(
     option(
         "--neighbours",
         type=click.IntRange(1, 1000),
-        help="How many neighbours of each item knn keeps.  [default: 50]",
+        help="How many neighbours of each item knn keeps.  [default: 100]",
     ),
     option(
         "--weighting",
@@ -401,9 +401,19 @@ model_options = group(
         help="How knn compares items.  [default: cosine]",
     ),
     option(
+        "--damping",
+        type=Finite(0, 4),
+        help="How much less knn heeds users who have much; 0: no less.  [default: 0.5]",
+    ),
+    option(
+        "--shrinkage",
+        type=Finite(0),
+        help="How many users make knn believe that two items go together.  [default: 20]",
+    ),
+    option(
         "--ease-penalty",
         type=Finite(0, min_open=True),
-        help="More makes ease less personal.  [default: 1]",
+        help="More makes ease less personal.  [default: 400]",
     ),
     option(
         "--ease-items",

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -42,7 +42,7 @@ class Quality:
     model: Metrics
     popular: Metrics
     ratings: RatingMetrics | None = None
-    tried: Sequence[Tried] = ()
+    tried: list[Tried] = field(default_factory=list)
 
 
 class Candidate(Protocol):
@@ -194,7 +194,7 @@ def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality |
     if not terms.holdout.judges:
         return None
     judged = candidate.judge(terms.holdout, terms.k, progress)
-    return replace(judged, tried=candidate.tried)
+    return replace(judged, tried=list(candidate.tried))
 
 
 def _manifest(
