@@ -23,12 +23,13 @@ from app.contracts.columns import (
     Type,
 )
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import MAX_HISTORY, MAX_K, Namespace
+from app.contracts.recommendations import MAX_HISTORY, MAX_K, PLAIN_ID_BYTES, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.events.inputs import Weighing
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
+from batch.recommendations.published.wish import FORMATS, Wish
 from batch.recommendations.terms import (
     BLEND,
     BUDGET,
@@ -139,6 +140,11 @@ def _reading(
             f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
         )
     return Reading(preset, layout, rejects, max_rejects)
+
+
+def _users(preset: str, delimiter: str | None, max_rejects: float, **given: Any) -> Reading:
+    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **given)
+    return Reading(preset, layout, max_rejects=max_rejects)
 
 
 def _items(
@@ -594,6 +600,42 @@ terms_options = group(
         type=click.IntRange(0, MAX_HISTORY),
         help="How many items of their own a live generation stores of each user, the strongest: "
         f"for filtered lists without them, and for why.  [default: {HISTORY}]",
+    ),
+)
+
+users_options = group(
+    "reading",
+    "How the files of --users are written",
+    _users,
+    option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
+    option("--user-column", help="The column of user ids; no other counts.  [default: user]"),
+    option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
+    option("--encoding", help="Of the text.  [default: utf-8]"),
+    option("--header/--no-header", default=None, help="Whether the first line names the columns."),
+    option(
+        "--max-rejects",
+        type=Finite(0, 1),
+        default=0.01,
+        help="The share of rows without a right id to put up with; more stop the run.",
+    ),
+)
+
+wish_options = group(
+    "wish",
+    "What is exported",
+    Wish,
+    option("--generation", help="Which generation.  [default: the live one]"),
+    option(
+        "--k", type=click.IntRange(1, MAX_K), help="Cut lists to so many.  [default: as served]"
+    ),
+    option("--format", type=click.Choice(FORMATS), default=FORMATS[0], help="Of the files."),
+    option("--similar/--no-similar", default=False, help="Whether to export similar items, too."),
+    option(
+        "--users",
+        multiple=True,
+        type=InputPath(),
+        help="Files with the ids of users, such as the interactions: the cache holds none of more "
+        f"than {PLAIN_ID_BYTES} bytes. May come several times.",
     ),
 )
 
