@@ -16,6 +16,7 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.engines.engine import Engine, Factors
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.histories import histories
@@ -176,7 +177,7 @@ class LocalTrial:
         crowd = Crowd(popularity(seen), self.users, self.repeat)
         hidden = self.seen.hidden_matrix()
         share, excluded = crowd.share, crowd.excluded(seen, hidden)
-        measured = []
+        measured, catalogue = [], Catalogue.of(seen)
         makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
             (
                 "evaluate the model",
@@ -192,7 +193,7 @@ class LocalTrial:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, share, k, had))
+                measured.append(evaluate(lists_of, wanted, catalogue, k, had))
         model, popular = measured
         return Quality(model, popular)
 
