@@ -36,6 +36,7 @@ from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.pairs import Interactions
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.evaluate import PerUser, _hits, evaluate, ndcg
 from batch.recommendations.histories import histories
@@ -159,7 +160,7 @@ def _known(interactions: Interactions) -> list[str]:
     wanted = _of(judged.matrix(), np.flatnonzero(np.diff(during.matrix().indptr)))
     served, again = Served(train), Served(before)
     plain, live = served.generation(), served.generation(served.model())
-    share = served.crowd.share
+    catalogue = Catalogue.of(train.matrix())
     nothing = [NOTHING] * len(recents)
     ways = [
         (plain, served.values, nothing),
@@ -172,7 +173,7 @@ def _known(interactions: Interactions) -> list[str]:
         generation, values, told = way
         return _lists(generation, [values[user] for user in users], [told[user] for user in users])
 
-    measured = [evaluate(partial(made, way), wanted, share, K) for way in ways]
+    measured = [evaluate(partial(made, way), wanted, catalogue, K) for way in ways]
     stale, _, moved, retrained = (each.ndcg for each in measured)
     texts = [f"{each.ndcg:.3f} ({_interval(each.intervals['ndcg'])})" for each in measured]
     recovered = (moved - stale) / (retrained - stale)
