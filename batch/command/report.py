@@ -37,19 +37,12 @@ def compared(tried: Sequence[Tried]) -> list[str]:
             f"{each.ndcg:.4f}",
             f"{each.interval[0]:.4f}-{each.interval[1]:.4f}",
             f"{each.work:.2f}",
-            _settings(each.settings),
+            each.shown,
         ]
         for each in tried
     ]
     head = ["", "engine", "nDCG", "95 % interval", "fits of als", "settings"]
     return ["engines compared on a part of what is trained on:", table(head, rows), ""]
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    if "blend" in settings:
-        return ",".join(f"{name}={weight:g}" for name, weight in settings["blend"].items())
-    unchanging = ("seed", "threads", "iterations")
-    return " ".join(f"{name}={each}" for name, each in settings.items() if name not in unchanging)
 
 
 def _rows(found: Metrics) -> list[list[str]]:
