@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from implicit.nearest_neighbours import bm25_weight, normalize, tfidf_weight
+from implicit.nearest_neighbours import normalize, tfidf_weight
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity, vstack
 from sparse_dot_topn import sp_matmul_topn
@@ -68,15 +68,19 @@ class ItemKNN:
 
     def weighted(self, weights: csr_matrix) -> csr_matrix:
         """(users, items): columns whose inner products are the similarities of items."""
-        items = ones(weights).T
-        if self.weighting == "bm25":
-            items = bm25_weight(items)
-        elif self.weighting == "tfidf":
-            items = tfidf_weight(items)
         with np.errstate(invalid="ignore"):
-            made: csr_matrix = normalize(items).T.tocsr().astype(np.float32)
+            made: csr_matrix = normalize(self.by_user(weights).T).T.tocsr().astype(np.float32)
         made.data[~np.isfinite(made.data)] = 0
         return made
+
+    def by_user(self, weights: csr_matrix) -> csr_matrix:
+        """The same before columns are scaled, each row for itself.
+
+        BM25 is then TF-IDF: of interactions without weights it adds a number for each column.
+        """
+        if self.weighting == "cosine":
+            return ones(weights)
+        return tfidf_weight(ones(weights).T).T.tocsr()
 
 
 @dataclass(frozen=True, slots=True)
