@@ -12,12 +12,21 @@ from scipy.sparse import csr_matrix
 from batch.errors import BadSettings
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.candidate import Learner
+from batch.recommendations.cluster.knn import SlicedKNN
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.cluster.mllib import MllibALS
 from batch.recommendations.engines.engine import Fitted
+from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.terms import Model
 from tests.batch.pairs import checkerboard
-from tests.batch.recommendations.engine_suite import ITEMS, USERS, FactorSuite, fit, matrix
+from tests.batch.recommendations.engine_suite import (
+    ITEMS,
+    USERS,
+    EngineSuite,
+    FactorSuite,
+    fit,
+    matrix,
+)
 from tests.spark.frames import fitted_of, view_of
 
 QUICK = {"factors": 4, "iterations": 3}
@@ -68,17 +77,26 @@ def memory() -> dict[Any, Fitted]:
     return {}
 
 
-class ClusterSuite(FactorSuite):
-    """The suite for one of the learners, with few iterations."""
+class ClusterSuite(EngineSuite):
+    """The suite for one of the learners."""
 
-    als: str
-    breaking = {"alpha": 1e39}
-    converged = {"iterations": 6}
     fitted: dict[Any, Fitted] | None
 
     @pytest.fixture(autouse=True)
     def _on(self, spark: SparkSession, memory: dict[Any, Fitted]) -> None:
         self.spark, self.fitted = spark, memory
+
+    def test_progress_is_told_of_each_step(self) -> None:
+        self.fitted = None
+        super().test_progress_is_told_of_each_step()
+
+
+class AlsSuite(ClusterSuite, FactorSuite):
+    """With few iterations."""
+
+    als: str
+    breaking = {"alpha": 1e39}
+    converged = {"iterations": 6}
 
     def engine(self, **settings: Any) -> OnCluster:
         chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
@@ -90,11 +108,11 @@ class ClusterSuite(FactorSuite):
         super().test_the_same_seed_gives_the_same_bytes()
 
 
-class TestBlocked(ClusterSuite):
+class TestBlocked(AlsSuite):
     als = "blocked"
 
 
-class TestMllib(ClusterSuite):
+class TestMllib(AlsSuite):
     als = "mllib"
     breaking = {"alpha": 1.7e308}  # it computes in double precision
 
@@ -106,12 +124,17 @@ class TestMllib(ClusterSuite):
         assert one.users == pytest.approx(again.users, abs=1e-5)
         assert one.scorer.factors == pytest.approx(again.scorer.factors, abs=1e-5)
 
-    def test_progress_is_told_of_each_iteration(self) -> None:
+    def test_progress_is_told_of_each_step(self) -> None:
         """Not quite: MLlib says nothing before the last one."""
         told: list[int] = []
         engine = self.engine(iterations=4)
         engine.fit(matrix(checkerboard(USERS, ITEMS)), told.append)
         assert (told, engine.iterations) == ([4], 4)
+
+
+class TestKNN(ClusterSuite):
+    def engine(self, **settings: Any) -> OnCluster:
+        return OnCluster(self.spark, SlicedKNN(ItemKNN(**settings)), self.fitted)
 
 
 @pytest.mark.parametrize(
