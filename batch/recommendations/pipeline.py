@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -42,7 +42,7 @@ class Quality:
     model: Metrics
     popular: Metrics
     ratings: RatingMetrics | None = None
-    tried: Sequence[Tried] = ()
+    tried: list[Tried] = field(default_factory=list)
 
 
 class Candidate(Protocol):
@@ -194,7 +194,7 @@ def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality |
     if not terms.holdout.judges:
         return None
     judged = candidate.judge(terms.holdout, terms.k, progress)
-    return replace(judged, tried=candidate.tried)
+    return replace(judged, tried=list(candidate.tried))
 
 
 def _manifest(
@@ -296,6 +296,10 @@ def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> li
         reasons.append(f"{reached} does not beat most-popular's {popular.ndcg:.4f}")
     if model.ndcg < gate.min_ndcg:
         reasons.append(f"{reached} is below --min-ndcg {gate.min_ndcg:g}")
+    if model.coverage < gate.min_coverage:
+        reasons.append(
+            f"coverage {model.coverage:.4f} is below --min-coverage {gate.min_coverage:g}"
+        )
     if live_ndcg is not None and model.ndcg < live_ndcg * (1 - gate.max_drop):
         reasons.append(
             f"{reached} is more than {gate.max_drop:.0%} under the live generation's "

@@ -46,6 +46,8 @@ _KNOWN_TO = {
     "iterations": ("auto", "als", "blend", "spark"),
     "neighbours": ("auto", "knn", "blend", "spark-knn"),
     "weighting": ("auto", "knn", "blend", "spark-knn"),
+    "damping": ("auto", "knn", "blend", "spark-knn"),
+    "shrinkage": ("auto", "knn", "blend", "spark-knn"),
     "ease_penalty": ("auto", "ease", "blend"),
     "ease_items": ("auto", "ease", "blend"),
     "blend": ("blend",),
@@ -60,9 +62,10 @@ _KNOWN_TO = {
 class Model:
     """Which model to train, and where. None: the engine's own default.
 
-    neighbours, weighting: see ``engines.knn``; ease_penalty, ease_items: ``engines.ease``; blend:
-    the parts of a blend and their weights; tune_budget: see ``choose``. als, feedback, whole_mb:
-    see ``cluster.learners``; Spark's alone. repeat: whether lists may hold what their user has had.
+    neighbours, weighting, damping, shrinkage: see ``engines.knn``; ease_penalty, ease_items:
+    ``engines.ease``; blend: the parts of a blend and their weights; tune_budget: see ``choose``.
+    als, feedback, whole_mb: see ``cluster.learners``; Spark's alone. repeat: whether lists may hold
+    what their user has had.
     """
 
     engine: str = "auto"
@@ -72,6 +75,8 @@ class Model:
     iterations: int | None = None
     neighbours: int | None = None
     weighting: str | None = None
+    damping: float | None = None
+    shrinkage: float | None = None
     ease_penalty: float | None = None
     ease_items: int | None = None
     blend: str | None = None
@@ -106,7 +111,7 @@ class Model:
     @property
     def of_knn(self) -> dict[str, Any]:
         """Those of item neighbours."""
-        return self._said("neighbours", "weighting")
+        return self._said("neighbours", "weighting", "damping", "shrinkage")
 
     @property
     def of_ease(self) -> dict[str, Any]:
@@ -151,13 +156,14 @@ class Holdout:
 class Gate:
     """What a model must reach to be published, unless forced.
 
-    max_drop, max_shrink: shares of what the live generation has.
+    max_drop, max_shrink: shares of what the live generation has; min_coverage: see ``Metrics``.
     """
 
     min_ndcg: float = 0.0
     max_drop: float = 0.1
     force: bool = False
     max_shrink: float = 0.5
+    min_coverage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

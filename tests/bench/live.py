@@ -36,6 +36,7 @@ from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.pairs import Interactions
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.engines.blend import blended
 from batch.recommendations.engines.engine import Fitted
 from batch.recommendations.engines.implicit_als import ImplicitALS
@@ -177,16 +178,20 @@ def _known(interactions: Interactions) -> list[list[str]]:
     train, during = chronological(before, 0.125)
     recents = _recents(during)
     wanted = _of(judged.matrix(), np.flatnonzero(np.diff(during.matrix().indptr)))
-    again = served(before)
+    again, catalogue = served(before), Catalogue.of(train.matrix())
     rows = []
     for engine, stale in served(train).items():
-        rows.append([engine, *_followed(stale, again[engine], recents, wanted)])
+        rows.append([engine, *_followed(stale, again[engine], recents, wanted, catalogue)])
         print(*rows[-1], file=sys.stderr, flush=True)
     return rows
 
 
 def _followed(
-    stale: Served, again: Served, recents: Sequence[Recents], wanted: csr_matrix
+    stale: Served,
+    again: Served,
+    recents: Sequence[Recents],
+    wanted: csr_matrix,
+    catalogue: Catalogue,
 ) -> list[str]:
     """What is known users' of following them, beside a refresh."""
     plain, live, similar = stale.generation(), stale.generation(stale.model()), stale.similar()
@@ -203,8 +208,7 @@ def _followed(
         mine = [values[user] for user in users], [told[user] for user in users]
         return _lists(generation, *mine, near)
 
-    share = stale.crowd.share
-    measured = [evaluate(partial(made, way), wanted, share, K) for way in ways]
+    measured = [evaluate(partial(made, way), wanted, catalogue, K) for way in ways]
     first, _, moved, last = (each.ndcg for each in measured)
     texts = [f"{each.ndcg:.3f} ({_interval(each.intervals['ndcg'])})" for each in measured]
     return [f"{measured[0].users:,}", *texts, f"{(moved - first) / (last - first):.0%}"]

@@ -32,7 +32,10 @@ def parts(model: Model) -> Mapping[str, Engine]:
 
 def candidates(model: Model) -> list[Engine]:
     """What ``auto`` chooses from, in the order to try them."""
-    return list(parts(model).values())
+    als, knn, ease = parts(model).values()
+    if model.of_knn:
+        return [als, knn, ease]
+    return [als, knn, ItemKNN(damping=1.0, shrinkage=10.0), ease]
 
 
 def shares(text: str) -> dict[str, float]:
