@@ -133,7 +133,8 @@ class NeighbourScorer:
         return as_lists(sp_matmul_topn(both, table, min(k, items), threshold=0.0), k)
 
     def nearest(self) -> Nearest:
-        return partial(_nearest, self.similarities)
+        """Each item's neighbours, and behind them those whose neighbour it is."""
+        return partial(_nearest, self.similarities.maximum(self.similarities.T).tocsr())
 
 
 def _nearest(similarities: csr_matrix, chosen: NDArray[np.int64], k: int, threads: int) -> Lists:
