@@ -152,7 +152,8 @@ def main() -> None:
             known += [[name, *row] for row in _known(interactions)]
             folds = 1 if name == "decklists" else 10
             newcomers += [[name, *row] for row in _newcomers(interactions, folds)]
-    head = ["known users", "engine", "users", "stale", "+ exclusion", "live", "retrained", "recovered"]
+    head = ["known users", "engine", "users", "stale", "+ exclusion", "live", "retrained"]
+    head += ["recovered"]
     print(table(head, known))
     print("target: live recovers >= 70% of retrained - stale\n")
     head = ["newcomers", "engine", "events", "users", "popular", "live", "gain", "rows scanned"]
