@@ -1,6 +1,8 @@
 """EASE: a linear model of each item by all others, in closed form."""
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,12 +112,14 @@ class EaseScorer:
     def best(
         self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
     ) -> Lists:
-        made = []
-        for first in range(0, seen.shape[0], _BLOCK):
-            block = slice(first, first + _BLOCK)
-            scores = np.ascontiguousarray((ones(seen[block]) @ self.weights).T)
+        def block(first: int) -> Lists:
+            part = slice(first, first + _BLOCK)
+            scores = np.ascontiguousarray((ones(seen[part]) @ self.weights).T)
             each = np.eye(scores.shape[1], dtype=np.float32)
-            made.append(best_unseen(each, scores, excluded[block], k, threads))
+            return best_unseen(each, scores, excluded[part], k, 1)
+
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            made = list(pool.map(block, range(0, max(seen.shape[0], 1), _BLOCK)))
         lists = together(made)
         return replace(lists, lengths=(lists.scores > 0).sum(axis=1, dtype=np.int32))
 
