@@ -415,7 +415,7 @@ model_options = group(
     option(
         "--shrinkage",
         type=Finite(0),
-        help="How many users make knn believe that two items go together.  [default: 20]",
+        help="How many users make knn believe that two items go together.  [default: 10]",
     ),
     option(
         "--ease-penalty",
@@ -425,8 +425,8 @@ model_options = group(
     option(
         "--ease-items",
         type=click.IntRange(1, 100_000),
-        help="The largest catalogue for ease, whose memory grows with its square, and time with "
-        f"its cube.  [default: {EASE_ITEMS}]",
+        help="How many items ease models, the most popular ones: its memory grows with the square "
+        f"of their number, its time with the cube.  [default: {EASE_ITEMS}]",
     ),
     option("--blend", help=f"The parts of a blend and their weights.  [default: {BLEND}]"),
     option(
