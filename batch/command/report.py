@@ -6,6 +6,7 @@ from typing import Any
 from batch.command.table import table
 from batch.interactions.items import Items
 from batch.interactions.pairs import Interactions, Report
+from batch.recommendations.choose import Tried
 from batch.recommendations.evaluate import PER_USER, Metrics
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import RatingMetrics
@@ -34,7 +35,33 @@ def quality(measured: Quality) -> str:
     lines = [table(head, rows), f"({model.users:,} users judged)"]
     if measured.ratings is not None:
         lines.append(_ratings(measured.ratings))
-    return "\n".join(lines)
+    return "\n".join([*compared(measured.tried), *lines])
+
+
+def compared(tried: Sequence[Tried]) -> list[str]:
+    """What an engine was chosen from; nothing where it was not."""
+    if not tried:
+        return []
+    rows = [
+        [
+            "*" * each.chosen,
+            each.engine,
+            f"{each.ndcg:.4f}",
+            f"{each.interval[0]:.4f}-{each.interval[1]:.4f}",
+            f"{each.work:.2f}",
+            _settings(each.settings),
+        ]
+        for each in tried
+    ]
+    head = ["", "engine", "nDCG", "95 % interval", "fits of als", "settings"]
+    return ["engines compared on a part of what is trained on:", table(head, rows), ""]
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    if "blend" in settings:
+        return ",".join(f"{name}={weight:g}" for name, weight in settings["blend"].items())
+    unchanging = ("seed", "threads", "iterations")
+    return " ".join(f"{name}={each}" for name, each in settings.items() if name not in unchanging)
 
 
 def _ratings(found: RatingMetrics) -> str:

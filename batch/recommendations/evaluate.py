@@ -60,6 +60,11 @@ def ndcg(hits: Hits, relevant: Counts) -> PerUser:
     return np.asarray((hits * discounts).sum(axis=1) / ideal[np.minimum(relevant, hits.shape[1])])
 
 
+def per_user_ndcg(lists: Lists, held_out: csr_matrix, k: int) -> PerUser:
+    """nDCG@k of each of the lists; held_out: as many rows."""
+    return ndcg(_hits(lists, held_out, k), np.diff(held_out.indptr).astype(np.int64))
+
+
 PER_USER: dict[str, Callable[[Hits, Counts], PerUser]] = {
     "ndcg": ndcg,
     "map": average_precision,

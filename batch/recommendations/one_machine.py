@@ -17,6 +17,7 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
+from batch.recommendations.choose import Auto, Tried
 from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.histories import histories
@@ -24,17 +25,18 @@ from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.split import hold_out
+from batch.recommendations.split import Split, hold_out
 from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
 from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 
 
 @dataclass(frozen=True, slots=True)
 class OneMachine:
-    """A ``pipeline.Platform``. repeat: see ``terms.Model``."""
+    """A ``pipeline.Platform``. auto: to choose the engine; repeat: see ``terms.Model``."""
 
     engine: Engine
     repeat: bool = False
+    auto: Auto | None = None
 
     @contextmanager
     def candidate(
@@ -42,14 +44,14 @@ class OneMachine:
     ) -> Iterator["LocalCandidate"]:
         found = load_all(inputs, reading, reading.rejects_file)
         events = Weighed(exported_until(inputs), inputs.settings())
-        yield LocalCandidate(found, self.engine, self.repeat, events)
+        yield LocalCandidate(found, self.engine, self.repeat, events, self.auto)
 
     @contextmanager
     def trial(
         self, train: Inputs, test: Inputs, reading: Reading, progress: Progress
     ) -> Iterator["LocalTrial"]:
         parts = load_both(train, test, reading, reading.rejects_file)
-        yield LocalTrial(*parts, self.engine, self.repeat)
+        yield LocalTrial(*parts, self.engine, self.repeat, self.auto)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class LocalCandidate:
     model: Engine
     repeat: bool = False
     events: Weighed = Weighed()
+    auto: Auto | None = None
+    tried: Sequence[Tried] = ()
 
     @property
     def report(self) -> Report:
@@ -92,10 +96,15 @@ class LocalCandidate:
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()
 
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "LocalCandidate":
+        if self.auto is None:
+            return self
+        known = _split(self.loaded, holdout)[0] if holdout.judges else self.loaded
+        choice = self.auto.choose(known, holdout, self.repeat, k, progress)
+        return replace(self, model=choice.engine, tried=choice.tried, auto=None)
+
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
-        train, held_out = hold_out(
-            self.loaded, holdout.split, holdout.share, holdout.seed, holdout.after
-        )
+        train, held_out = _split(self.loaded, holdout)
         return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
 
     def train(
@@ -143,6 +152,7 @@ class LocalTrial:
     held_out: Interactions
     engine: Engine
     repeat: bool = False
+    auto: Auto | None = None
 
     @property
     def reports(self) -> Sequence[Report]:
@@ -162,13 +172,17 @@ class LocalTrial:
         What is also in the first part does not count, unless it can be recommended again.
         """
         check_k(k)
+        engine, tried = self.engine, list[Tried]()
+        if self.auto is not None:
+            choice = self.auto.choose(self.seen, Holdout(), self.repeat, k, progress)
+            engine, tried = choice.engine, choice.tried
         seen = self.seen.matrix()
         wanted = self.held_out.matrix()
         if not self.repeat:
             wanted = relevant(seen, wanted)
         if not wanted.nnz:
             raise nothing_to_judge()
-        fitted = _fit(self.engine, seen, "train", progress)
+        fitted = _fit(engine, seen, "train", progress)
         crowd = Crowd(popularity(seen), self.repeat)
         hidden = self.seen.hidden_matrix()
         share, excluded = crowd.share, crowd.excluded(seen, hidden)
@@ -190,7 +204,11 @@ class LocalTrial:
 
                 measured.append(evaluate(lists_of, wanted, share, k, had))
         model, popular = measured
-        return Quality(model, popular)
+        return Quality(model, popular, tried=tried)
+
+
+def _split(interactions: Interactions, holdout: Holdout) -> Split:
+    return hold_out(interactions, holdout.split, holdout.share, holdout.seed, holdout.after)
 
 
 def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Fitted:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
+from batch.recommendations.choose import Tried
 from batch.recommendations.evaluate import Metrics
 from batch.recommendations.ratings import RatingMetrics
 from batch.recommendations.terms import Gate, Holdout, Terms
@@ -34,12 +35,14 @@ log = logging.getLogger("larder.pipeline")
 class Quality:
     """The model and most-popular, judged on the same held-out interactions.
 
-    ratings: how well a model of explicit feedback predicts them.
+    ratings: how well a model of explicit feedback predicts them; tried: what the engine was chosen
+    from, on other interactions.
     """
 
     model: Metrics
     popular: Metrics
     ratings: RatingMetrics | None = None
+    tried: list[Tried] = field(default_factory=list)
 
 
 class Candidate(Protocol):
@@ -76,6 +79,16 @@ class Candidate(Protocol):
     @property
     def events(self) -> Weighed:
         """Up to which entry of the stream they go."""
+
+    @property
+    def tried(self) -> Sequence[Tried]:
+        """What the engine was chosen from."""
+
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "Candidate":
+        """The same with the engine that suits it, if one is to be chosen: by what is not held out.
+
+        Raises BadSettings when the split does not fit the data, NotGoodEnough when a fit fails.
+        """
 
     def fingerprint(self) -> str:
         """A hash of ids, pairs, weights and timestamps, whatever their order."""
@@ -156,6 +169,7 @@ def refresh(
     """
     live = ours.generations.live_manifest()
     shrunk = _is_forced(terms.gate, reasons_of_size(candidate, terms.gate, live))
+    candidate = candidate.chosen(terms.holdout, terms.k, progress)
     quality = _judged(candidate, terms, progress)
     if quality is not None:
         report(quality)
@@ -179,7 +193,8 @@ def refresh(
 def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
     if not terms.holdout.judges:
         return None
-    return candidate.judge(terms.holdout, terms.k, progress)
+    judged = candidate.judge(terms.holdout, terms.k, progress)
+    return replace(judged, tried=list(candidate.tried))
 
 
 def _manifest(

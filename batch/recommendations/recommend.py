@@ -46,9 +46,14 @@ def recommend(
     rows = seen[users]
     excluded = crowd.excluded(rows, None if hidden is None else hidden[users])
     lists = fitted.scorer.best(fitted.users[users], rows, excluded, k, threads)
-    room = np.minimum(k, rows.shape[1] - np.diff(excluded.indptr))
+    return filled(lists, crowd.share, excluded, k, threads)
+
+
+def filled(lists: Lists, share: Floats, excluded: csr_matrix, k: int, threads: int = 0) -> Lists:
+    """The lists of k of some users; what is missing, and is not excluded, is popular."""
+    room = np.minimum(k, len(share) - np.diff(excluded.indptr))
     short = np.flatnonzero(lists.lengths < room)
-    return _filled(lists, crowd.share, excluded, short, threads) if len(short) else lists
+    return _filled(lists, share, excluded, short, k, threads) if len(short) else lists
 
 
 def with_vectors(lists: Lists, users: Floats) -> Lists:
@@ -57,9 +62,15 @@ def with_vectors(lists: Lists, users: Floats) -> Lists:
 
 
 def _filled(
-    lists: Lists, share: Floats, excluded: csr_matrix, short: NDArray[np.int64], threads: int
+    lists: Lists,
+    share: Floats,
+    excluded: csr_matrix,
+    short: NDArray[np.int64],
+    k: int,
+    threads: int,
 ) -> Lists:
     """Lists whose short rows go on with what is popular; those of strangers are that alone."""
+    lists = _widened(lists, min(k, len(share)))
     items, scores, lengths = lists.items.copy(), lists.scores.copy(), lists.lengths.copy()
     mine = lists.rows(short)
     others = excluded[short] + _listed(mine, len(share))
@@ -78,6 +89,12 @@ def _filled(
     flags = np.zeros(len(lists), bool)
     flags[short] = strangers
     return replace(lists, items=items, scores=scores, lengths=lengths, popular=flags)
+
+
+def _widened(lists: Lists, width: int) -> Lists:
+    """The lists in rows of that width; what is named by nobody may leave them narrower."""
+    missing = ((0, 0), (0, width - lists.items.shape[1]))
+    return replace(lists, items=np.pad(lists.items, missing), scores=np.pad(lists.scores, missing))
 
 
 def _listed(lists: Lists, items: int) -> csr_matrix:

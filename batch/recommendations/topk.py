@@ -47,6 +47,10 @@ class Lists:
         """Some of the lists."""
         return Lists(self.items[rows], self.scores[rows], self.lengths[rows])
 
+    def cut(self, k: int) -> "Lists":
+        """The first k entries of each."""
+        return Lists(self.items[:, :k], self.scores[:, :k], np.minimum(self.lengths, k))
+
     @property
     def filled(self) -> NDArray[np.bool_]:
         """(lists, k): which entries count."""

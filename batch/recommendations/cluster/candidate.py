@@ -20,6 +20,7 @@ from batch.events.inputs import Weighed
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
+from batch.recommendations.choose import Tried
 from batch.recommendations.cluster.blocks import (
     Learned,
     Matrix,
@@ -45,7 +46,11 @@ Hid = csr_matrix | None
 
 
 class Learner(Protocol):
-    """Whatever learns factors from pairs on a cluster."""
+    """Whatever learns from pairs on a cluster."""
+
+    @property
+    def name(self) -> str:
+        """What ``--engine`` calls it."""
 
     @property
     def iterations(self) -> int:
@@ -99,7 +104,7 @@ class ClusterCandidate:
 
     @property
     def engine(self) -> str:
-        return "spark"
+        return self.learner.name
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -108,6 +113,13 @@ class ClusterCandidate:
     @property
     def factors(self) -> int:
         return self.learner.factors
+
+    @property
+    def tried(self) -> Sequence[Tried]:
+        return ()
+
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "ClusterCandidate":
+        return self
 
     def fingerprint(self) -> str:
         """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.

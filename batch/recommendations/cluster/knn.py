@@ -24,8 +24,8 @@ from batch.recommendations.engines.engine import no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
 
 CELLS = 2**24
-"""How many sums a task may hold, of 8 bytes, and as many of 12 of one block: a slice's items times
-all items."""
+"""How many sums a task may hold, a slice's items times all items: of 8 bytes, and of 12 more while
+those of a block are added."""
 
 Sums = NDArray[np.float64]
 
@@ -70,14 +70,16 @@ class SlicedKNN:
     def _similarities(self, rows: "RDD[csr_matrix]", items: int) -> csr_matrix:
         """Those of each item with its neighbours, (items, items); slice s has each n-th from s."""
         slices = min(items, max(rows.getNumPartitions(), math.ceil(items**2 / self.cells)))
-        model, lengths = self.model, self._lengths(rows, items)
+        model = self.model
+        lengths = model.lengths(rows.map(model.totals).treeReduce(np.add))
 
         def cut(block: csr_matrix) -> Iterator[tuple[int, csr_matrix]]:
-            columns = ones(block).tocsc()
+            seen = ones(block)
+            columns = seen.tocsc()
             for number in range(slices):
                 having = np.unique(columns[:, number::slices].indices)
                 if len(having):
-                    yield number, block[having]
+                    yield number, seen[having]
 
         def nearest(number: int, found: Iterable[tuple[int, csr_matrix]]) -> Iterator[csr_matrix]:
             mine = np.arange(number, items, slices)
@@ -90,17 +92,6 @@ class SlicedKNN:
         sliced = rows.flatMap(cut).partitionBy(slices).mapPartitionsWithIndex(nearest)
         order = np.concatenate([np.arange(each, items, slices) for each in range(slices)])
         return vstack(sliced.collect()).tocsr()[np.argsort(order)]
-
-    def _lengths(self, rows: "RDD[csr_matrix]", items: int) -> Sums:
-        """Of the items' columns; 1 for those that nothing is known of."""
-        model = self.model
-
-        def squares(block: csr_matrix) -> Sums:
-            counted = model.by_user(block)
-            return np.bincount(counted.indices, counted.data.astype(np.float64) ** 2, items)
-
-        lengths = np.sqrt(rows.map(squares).treeReduce(np.add))
-        return np.where(lengths > 0, lengths, 1)
 
 
 def _add(sums: Sums, counted: csr_matrix, mine: NDArray[np.int64]) -> None:

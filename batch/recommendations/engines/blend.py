@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Engine, Fitted, Nearest, Scale, Scorer
-from batch.recommendations.engines.knn import as_lists
 from batch.recommendations.topk import Floats, Lists
 
 DEPTH = 100
@@ -82,7 +82,7 @@ class BlendScorer:
     ) -> Lists:
         depth = max(k, DEPTH)
         lists = [part.best(users, seen, excluded, depth, threads) for part in self.parts]
-        return mixed(lists, self.weights, seen.shape[1], k)
+        return Named.of(lists, seen.shape[1]).best(self.weights, k)
 
     def nearest(self) -> Nearest:
         return min(self.parts, key=lambda part: part.factors.shape[1]).nearest()
@@ -91,25 +91,50 @@ class BlendScorer:
         return max(self.parts, key=lambda part: part.factors.shape[1])
 
 
-def mixed(parts: Sequence[Lists], weights: Sequence[float], items: int, k: int) -> Lists:
-    """The k best of what several lists of the same users name."""
-    rows, columns, scores = [], [], []
-    floors = np.zeros(len(parts[0]), np.float32)
-    for lists, weight in zip(parts, weights, strict=True):
-        scaled, floor = _scaled(lists)
-        filled = lists.filled
-        rows.append(np.nonzero(filled)[0])
-        columns.append(lists.items[filled])
-        scores.append(((scaled - floor[:, np.newaxis]) * np.float32(weight))[filled])
-        floors += floor * np.float32(weight)
-    gathered = (np.concatenate(scores), (np.concatenate(rows), np.concatenate(columns)))
-    total = csr_matrix(gathered, (len(floors), items))  # it adds up what is named twice
-    total.data += np.repeat(floors, np.diff(total.indptr))
-    return as_lists(total, k)
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What several parts name of some users.
+
+    items: (users, named) int32, rising; scores: (parts, users, named) float32, scaled; lengths:
+    (users,), how many of a row count; what lies behind has a score of -infinity.
+    """
+
+    items: NDArray[np.int32]
+    scores: Floats
+    lengths: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, parts: Sequence[Lists], items: int) -> "Named":
+        """parts: the lists of the same users; items: how many there are."""
+        users = len(parts[0])
+        keys = [each.items + items * np.arange(users)[:, np.newaxis] for each in parts]
+        every = np.concatenate([key[each.filled] for key, each in zip(keys, parts, strict=True)])
+        union, place = np.unique(every, return_inverse=True)
+        rows = union // items
+        lengths = np.bincount(rows, minlength=users)
+        columns = np.arange(len(union)) - (np.cumsum(lengths) - lengths)[rows]
+        shape = users, int(lengths.max(initial=0))
+        named, scores = np.zeros(shape, np.int32), np.empty((len(parts), *shape), np.float32)
+        named[rows, columns] = union % items
+        starts = np.cumsum([0, *(each.lengths.sum() for each in parts)])
+        for number, each in enumerate(parts):
+            scaled = _scaled(each)
+            mine = place[starts[number] : starts[number + 1]]
+            scores[number] = scaled[:, -1:]
+            scores[number][rows[mine], columns[mine]] = scaled[each.filled]
+        scores[:, np.arange(shape[1]) >= lengths[:, np.newaxis]] = -np.inf
+        return cls(named, scores, lengths.astype(np.int32))
+
+    def best(self, weights: Sequence[float], k: int) -> Lists:
+        """The k of the highest weighted sums; equal ones in the order of the items."""
+        sums = np.einsum("p,pun->un", np.asarray(weights, np.float32), self.scores)
+        order = np.argsort(-sums, axis=1, kind="stable")[:, :k]
+        items, scores = (np.take_along_axis(each, order, 1) for each in (self.items, sums))
+        return Lists(items, scores, np.minimum(self.lengths, k))
 
 
-def _scaled(lists: Lists) -> tuple[Floats, Floats]:
-    """(lists, k): the scores, scaled; (lists,): what an item has that is not named.
+def _scaled(lists: Lists) -> Floats:
+    """(lists, k): the scores, scaled; the last column is what an item has that is not named.
 
     A list that is not full names all that score anything, so that what is not named has 0.
     """
@@ -118,5 +143,4 @@ def _scaled(lists: Lists) -> tuple[Floats, Floats]:
     zero = scores[:, min(_SCALED, width) - 1, np.newaxis]
     span = scores[:, :1] - zero
     span[span <= 0] = 1
-    scaled = (scores - zero) / span
-    return scaled, scaled[:, -1]
+    return np.asarray((scores - zero) / span, np.float32)

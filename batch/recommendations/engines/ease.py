@@ -12,6 +12,7 @@ from batch.errors import BadSettings, NotGoodEnough
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
+from batch.recommendations.terms import EASE_ITEMS
 from batch.recommendations.topk import Floats, Lists, best_unseen, together
 
 _BLOCK = 128
@@ -21,14 +22,16 @@ _BLOCK = 128
 class Ease:
     """Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
 
-    With G = X'X of who has what and P = (G + penalty I)^-1, B = I - P / diag(P) are the items'
-    weights, zero on the diagonal, and X B the scores. ``ease_penalty`` is relative: see
-    ``penalty``. P takes items^2 numbers of four bytes, so catalogues beyond ``ease_items`` are
-    refused. Weights of interactions are not looked at. It has no factors.
+    With X who has what, V of users' weights, G = X'VX and P = (G + penalty I)^-1, items' weights
+    are B = I - P / diag(P), zero on the diagonal, and X B the scores. As in ``ItemKNN`` a user
+    counts (their items)^-``damping``, here over the mean of that. P takes items^2 numbers of four
+    bytes, so catalogues beyond ``ease_items`` are refused. Weights of interactions are not looked
+    at. It has no factors.
     """
 
-    ease_penalty: float = 1.0
-    ease_items: int = 20_000
+    ease_penalty: float = 400.0
+    ease_items: int = EASE_ITEMS
+    damping: float = 0.5
 
     @property
     def name(self) -> str:
@@ -44,7 +47,7 @@ class Ease:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return {"ease_penalty": self.ease_penalty}
+        return {"ease_penalty": self.ease_penalty, "ease_damping": self.damping}
 
     def check(self, items: int) -> None:
         """Raise BadSettings for a catalogue that is too large."""
@@ -54,20 +57,20 @@ class Ease:
                 f"{items:,}, which would take {4 * items**2 / 1e9:,.1f} GB: choose --engine als"
             )
 
-    def penalty(self, weights: csr_matrix) -> float:
-        """The absolute penalty."""
-        return self.ease_penalty
-
     def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
         self.check(weights.shape[1])
-        scorer = EaseScorer(self._weights(ones(weights), self.penalty(weights)), weights)
+        scorer = EaseScorer(self._weights(weights), weights)
         advance(1)
         return Fitted(no_factors(weights.shape[0]), scorer)
 
-    def _weights(self, seen: csr_matrix, penalty: float) -> Floats:
+    def _weights(self, weights: csr_matrix) -> Floats:
         """B, computed in the place of G; only one of them is in memory."""
+        counts, seen = np.diff(weights.indptr), ones(weights)
+        each = np.maximum(counts, 1) ** -self.damping
+        each /= each[counts > 0].mean() if counts.any() else 1
+        seen.data = np.repeat(np.sqrt(each), counts).astype(np.float32)
         gram = np.asfortranarray((seen.T @ seen).toarray(), np.float32)
-        np.einsum("ii->i", gram)[:] += np.float32(penalty)
+        np.einsum("ii->i", gram)[:] += np.float32(self.ease_penalty)
         gram, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
         if not failed:
             gram, failed = lapack.spotri(gram, lower=1, overwrite_c=1)
