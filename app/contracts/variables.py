@@ -82,6 +82,7 @@ BATCH = frozenset(
         "LARDER_MAX_DROP",
         "LARDER_MAX_REJECTS",
         "LARDER_MAX_SHRINK",
+        "LARDER_MIN_COVERAGE",
         "LARDER_MIN_NDCG",
         "LARDER_N",
         "LARDER_NAMESPACE",

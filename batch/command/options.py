@@ -217,6 +217,7 @@ def _terms(
     holdout: float,
     after: str | None,
     min_ndcg: float,
+    min_coverage: float,
     max_drop: float,
     max_shrink: float,
     force: bool,
@@ -228,7 +229,7 @@ def _terms(
     history: int | None,
 ) -> Terms:
     held_out = Holdout(split, holdout, _moment(after))
-    gate = Gate(min_ndcg, max_drop, force, max_shrink)
+    gate = Gate(min_ndcg, max_drop, force, max_shrink, min_coverage)
     if stored is not None and not live:
         raise BadSettings(
             "--stored needs --live: a plain generation stores the --k items it serves"
@@ -561,6 +562,12 @@ terms_options = group(
         "and --holdout.",
     ),
     option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG."),
+    option(
+        "--min-coverage",
+        type=Finite(0, 1),
+        default=0.0,
+        help="Publish no model whose lists show a smaller share of all items.",
+    ),
     option(
         "--max-drop",
         type=Finite(0, 1),

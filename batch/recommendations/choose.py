@@ -58,6 +58,16 @@ class Tried:
     work: float
     chosen: bool = False
 
+    @property
+    def shown(self) -> str:
+        """What sets it apart from others of its kind."""
+        if "blend" in self.settings:
+            shares = self.settings["blend"].items()
+            return ",".join(f"{name}={weight:g}" for name, weight in shares)
+        unchanging = ("seed", "threads", "iterations")
+        told = ((name, each) for name, each in self.settings.items() if name not in unchanging)
+        return " ".join(f"{name}={each}" for name, each in told)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -17,6 +17,7 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.choose import Auto, Tried
 from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
@@ -186,7 +187,7 @@ class LocalTrial:
         crowd = Crowd(popularity(seen), self.repeat)
         hidden = self.seen.hidden_matrix()
         share, excluded = crowd.share, crowd.excluded(seen, hidden)
-        measured = []
+        measured, catalogue = [], Catalogue.of(seen)
         makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
             (
                 "evaluate the model",
@@ -202,7 +203,7 @@ class LocalTrial:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, share, k, had))
+                measured.append(evaluate(lists_of, wanted, catalogue, k, had))
         model, popular = measured
         return Quality(model, popular, tried=tried)
 

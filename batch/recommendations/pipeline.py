@@ -296,6 +296,10 @@ def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> li
         reasons.append(f"{reached} does not beat most-popular's {popular.ndcg:.4f}")
     if model.ndcg < gate.min_ndcg:
         reasons.append(f"{reached} is below --min-ndcg {gate.min_ndcg:g}")
+    if model.coverage < gate.min_coverage:
+        reasons.append(
+            f"coverage {model.coverage:.4f} is below --min-coverage {gate.min_coverage:g}"
+        )
     if live_ndcg is not None and model.ndcg < live_ndcg * (1 - gate.max_drop):
         reasons.append(
             f"{reached} is more than {gate.max_drop:.0%} under the live generation's "

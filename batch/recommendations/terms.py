@@ -156,13 +156,14 @@ class Holdout:
 class Gate:
     """What a model must reach to be published, unless forced.
 
-    max_drop, max_shrink: shares of what the live generation has.
+    max_drop, max_shrink: shares of what the live generation has; min_coverage: see ``Metrics``.
     """
 
     min_ndcg: float = 0.0
     max_drop: float = 0.1
     force: bool = False
     max_shrink: float = 0.5
+    min_coverage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

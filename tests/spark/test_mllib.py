@@ -12,6 +12,7 @@ from batch.datasets import movielens
 from batch.errors import BadInteractions, NotGoodEnough
 from batch.interactions.layout import PRESETS
 from batch.interactions.pairs import Interactions
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.cluster.mllib import DEFAULTS, MllibALS
 from batch.recommendations.engines.factors import Factors
 from batch.recommendations.evaluate import evaluate
@@ -197,7 +198,7 @@ def rated(factors: Factors, train: Interactions, held_out: Interactions) -> Rati
 def judged(factors: Factors, train: Interactions, held_out: Interactions) -> Quality:
     seen, share = train.matrix(), popularity(train.matrix())
     model, popular = (
-        evaluate(make, held_out.matrix(), share, 10)
+        evaluate(make, held_out.matrix(), Catalogue.of(seen), 10)
         for make in (
             lambda users: recommend(factors.fitted(seen), Crowd(share), seen, users, 10),
             lambda users: most_popular(share, seen[users], 10),

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
+from batch.recommendations.catalogue import Catalogue, directions
 from batch.recommendations.engines.engine import Scale, Scorer
 from batch.recommendations.engines.factors import FactorScorer
 from batch.recommendations.similar import Company
@@ -72,6 +73,12 @@ class View:
         """The share of users who have each item, shape (items,)."""
         counts = self.items.rows.map(lambda rows: np.diff(rows.indptr)).collect()
         return (np.concatenate(counts) / max(self.users.size, 1)).astype(np.float32)
+
+    def catalogue(self) -> Catalogue:
+        """What the lists of a model of these pairs are measured by."""
+        return Catalogue(
+            self.popularity(), np.concatenate(self.items.rows.map(directions).collect())
+        )
 
 
 @dataclass(frozen=True, slots=True)

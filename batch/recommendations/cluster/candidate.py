@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark import RDD
+from pyspark import RDD, Broadcast
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
@@ -20,6 +20,7 @@ from batch.events.inputs import Weighed
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.choose import Tried
 from batch.recommendations.cluster.blocks import (
     Learned,
@@ -219,9 +220,12 @@ class ClusterTrial:
             if not judged:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
-            crowd = Crowd(view.popularity(), self.repeat)
+            catalogue = view.catalogue()
+            crowd = Crowd(catalogue.share, self.repeat)
             rates, hidden = self.learner.rates, self.hidden
-            return _measured(view, pairs, hidden, model, crowd, judged, rates, k, progress, stack)
+            return _measured(
+                view, pairs, hidden, model, crowd, catalogue, judged, rates, k, progress, stack
+            )
 
 
 def _measured(
@@ -230,6 +234,7 @@ def _measured(
     hidden: "RDD[csr_matrix] | None",
     model: Learned,
     crowd: Crowd,
+    catalogue: Catalogue,
     judged: int,
     rates: bool,
     k: int,
@@ -239,6 +244,8 @@ def _measured(
     """pairs: of each block of users, what they have seen and what was held out."""
     sent = view.frame.sparkSession.sparkContext.broadcast((model.scorer, crowd))
     stack.callback(sent.destroy)
+    known = view.frame.sparkSession.sparkContext.broadcast(catalogue)
+    stack.callback(known.destroy)
 
     def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
         scorer, crowd = sent.value
@@ -255,10 +262,10 @@ def _measured(
         ("evaluate the model", with_users, personal),
         ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
     ):
-        tallied = _tallied(make, k, resamples(judged))
+        tallied = _tallied(make, known, k, resamples(judged))
         tallies = beside(blocks, hidden).mapPartitionsWithIndex(tallied)
         with progress.step(name, judged, "users") as advance:
-            measured.append(tallies.treeReduce(add).metrics(crowd.share, k))
+            measured.append(tallies.treeReduce(add).metrics(catalogue, k))
             advance(judged)
     ours, popularity = measured
     if not rates:
@@ -268,7 +275,10 @@ def _measured(
 
 
 def _tallied(
-    make: Callable[[csr_matrix, Hid, Any, NDArray[np.int64]], Lists], k: int, times: int
+    make: Callable[[csr_matrix, Hid, Any, NDArray[np.int64]], Lists],
+    catalogue: "Broadcast[Catalogue]",
+    k: int,
+    times: int,
 ) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
     """What a task does with each block of users, whose lists ``make`` makes."""
 
@@ -276,7 +286,8 @@ def _tallied(
         for ((seen, wanted), users), hid in found:
             rng = np.random.default_rng(block)
             had = np.diff(seen.indptr)
-            yield tally(partial(make, seen, hid, users), wanted, had, k, times, rng)
+            lists_of = partial(make, seen, hid, users)
+            yield tally(lists_of, wanted, had, catalogue.value, k, times, rng)
 
     return some
 

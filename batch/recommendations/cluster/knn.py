@@ -21,13 +21,11 @@ from sparse_dot_topn import sp_matmul
 from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, View, cpus
 from batch.recommendations.engines.engine import no_factors
-from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
+from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, Sums, ones
 
 CELLS = 2**24
 """How many sums a task may hold, a slice's items times all items: of 8 bytes, and of 12 more while
 those of a block are added."""
-
-Sums = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,11 @@ class SlicedKNN:
         """Those of each item with its neighbours, (items, items); slice s has each n-th from s."""
         slices = min(items, max(rows.getNumPartitions(), math.ceil(items**2 / self.cells)))
         model = self.model
-        lengths = model.lengths(rows.map(model.totals).treeReduce(np.add))
+        tally = rows.map(lambda block: model.tally(model.by_user(block))).treeReduce(np.add)
+        lengths = model.lengths(tally)
 
         def cut(block: csr_matrix) -> Iterator[tuple[int, csr_matrix]]:
-            seen = ones(block)
+            seen = ones(block)  # which takes next to nothing on its way
             columns = seen.tocsc()
             for number in range(slices):
                 having = np.unique(columns[:, number::slices].indices)

@@ -117,7 +117,7 @@ class EaseScorer:
             each = np.eye(scores.shape[1], dtype=np.float32)
             made.append(best_unseen(each, scores, excluded[block], k, threads))
         lists = together(made)
-        return replace(lists, lengths=lists.lengths * (np.diff(seen.indptr) > 0))
+        return replace(lists, lengths=(lists.scores > 0).sum(axis=1, dtype=np.int32))
 
     def nearest(self) -> Nearest:
         """By cosine: B tells what an item adds to others, not what is like it."""

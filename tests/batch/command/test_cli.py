@@ -193,6 +193,7 @@ def test_a_misspelt_variable_is_an_error_with_a_suggestion(
         ("refresh", "x", "--k", "ten"),
         ("refresh", "x", "--k", "0"),
         ("refresh", "x", "--min-ndcg", "nan"),
+        ("refresh", "x", "--min-coverage", "50"),
         ("refresh", "x", "--max-drop", "nan"),
         ("refresh", "x", "--alpha", "inf"),
         ("refresh", "x", "--regularization", "nan"),
@@ -281,6 +282,7 @@ def test_bad_input_is_terminal(command: str, tmp_path: Path, where: dict[str, st
         (("--after", "2026-01-31"), "--timestamp-column"),
         (("--alpha", "1e39"), "training failed"),
         (("--min-ndcg", "1"), "below --min-ndcg 1"),
+        (("--k", "1", "--min-coverage", "1"), "is below --min-coverage 1"),
     ],
 )
 def test_what_cannot_be_judged_or_is_not_good_enough_publishes_nothing(
@@ -614,6 +616,8 @@ def test_evaluate_tells_people_and_programs_of_the_model_and_most_popular(
     assert written.keys() == {"model", "popular", "ratings", "tried"}
     for part in (written["model"], written["popular"]):
         assert {"ndcg", "map", "precision", "recall", "coverage"} <= part.keys()
+        assert {"novelty", "diversity", "half"} <= part.keys()
+        assert part["items"].keys() == {"head", "tail"}
         assert (part["k"], part["users"]) == (5, 40)
     assert written["model"]["ndcg"] == written["model"]["recall"] == 1.0
     assert written["popular"]["ndcg"] < 0.5
