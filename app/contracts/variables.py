@@ -77,6 +77,7 @@ BATCH = frozenset(
         "LARDER_MAX_REJECTS",
         "LARDER_MAX_SHRINK",
         "LARDER_MIN_NDCG",
+        "LARDER_MLFLOW",
         "LARDER_N",
         "LARDER_NAMESPACE",
         "LARDER_NOTE",
