@@ -48,8 +48,10 @@ class Run:
 
     def tried(self, candidate: Candidate, terms: Terms, page: Page) -> None:
         """Tell of a refresh, however it ended, that has read its input."""
-        self.tags["engine"] = candidate.engine
-        self.settings |= {**candidate.settings, **terms.holdout.settings, "k": terms.k}
+        told = page.quality.tried if page.quality else []
+        chosen = next((each for each in told if each.chosen), candidate)
+        self.tags["engine"] = chosen.engine
+        self.settings = {**chosen.settings, **terms.holdout.settings, "k": terms.k}
         sizes = {"users": candidate.users, "items": len(candidate.items)}
         self.figures |= {**sizes, "interactions": candidate.interactions}
         if page.quality is not None:
@@ -58,7 +60,9 @@ class Run:
 
     def published(self, manifest: Manifest, page: Page) -> None:
         """Tell of the generation that is live now."""
+        self.settings = {**manifest.settings, "k": manifest.k}
         self.tags |= {
+            "engine": manifest.engine,
             "generation": manifest.generation,
             "code_version": manifest.code_version,
             "forced": str(manifest.forced).lower(),
@@ -150,7 +154,7 @@ def _numbers(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
         match value:
             case dict():
                 yield from _numbers(value, f"{key}.")
-            case [low, high]:
+            case [float(low), float(high)]:
                 yield from ((f"{key}.low", low), (f"{key}.high", high))
             case int() | float():
                 yield key, float(value)

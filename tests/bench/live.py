@@ -36,22 +36,16 @@ from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.pairs import Interactions
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.evaluate import PerUser, _hits, evaluate, ndcg
 from batch.recommendations.histories import histories
 from batch.recommendations.lists import encode_lists
 from batch.recommendations.live import Live
+from batch.recommendations.recommend import Crowd, recommend, with_vectors
 from batch.recommendations.split import chronological
 from batch.recommendations.terms import HISTORY, popular_entries, stored_of
-from batch.recommendations.topk import (
-    BLOCK,
-    Crowd,
-    Lists,
-    popular_list,
-    popularity,
-    recommend,
-    with_vectors,
-)
+from batch.recommendations.topk import BLOCK, Lists, popular_list, popularity
 from tests.bench import data
 from tests.generations import MANIFEST, contents, live_contents
 from tests.servers import Server
@@ -83,7 +77,7 @@ class Served:
         weights = seen.matrix()
         self.items = seen.items
         self.fitted = ImplicitALS().fit(weights, lambda done: None)
-        self.crowd = Crowd(popularity(weights), len(seen.users))
+        self.crowd = Crowd(popularity(weights))
         self.values: list[bytes] = []
         for first in range(0, len(seen.users), BLOCK):
             users = np.arange(first, min(first + BLOCK, len(seen.users)))
@@ -94,7 +88,7 @@ class Served:
             items=len(seen.items),
             k=K,
             stored=STORED,
-            factors=self.fitted.items.shape[1],
+            factors=self.fitted.users.shape[1],
             settings={"event_weights": {CLICK: float(np.median(seen.weight))}},
         )
 
@@ -108,7 +102,9 @@ class Served:
 
     def model(self) -> Model:
         """What follows users, from the bytes that are published."""
-        parts = dict(Live.of(self.fitted).parts())
+        live = Live.of(self.fitted)
+        assert live is not None
+        parts = dict(live.parts())
         packed = b"".join(laid_out(self.manifest, parts.pop(MODEL), parts.values()))
         made = Model(Factors.of(memoryview(packed), self.manifest))
         made._rows = made._rows.view(Counted)
@@ -164,7 +160,7 @@ def _known(interactions: Interactions) -> list[str]:
     wanted = _of(judged.matrix(), np.flatnonzero(np.diff(during.matrix().indptr)))
     served, again = Served(train), Served(before)
     plain, live = served.generation(), served.generation(served.model())
-    share = served.crowd.share
+    catalogue = Catalogue.of(train.matrix())
     nothing = [NOTHING] * len(recents)
     ways = [
         (plain, served.values, nothing),
@@ -177,7 +173,7 @@ def _known(interactions: Interactions) -> list[str]:
         generation, values, told = way
         return _lists(generation, [values[user] for user in users], [told[user] for user in users])
 
-    measured = [evaluate(partial(made, way), wanted, share, K) for way in ways]
+    measured = [evaluate(partial(made, way), wanted, catalogue, K) for way in ways]
     stale, _, moved, retrained = (each.ndcg for each in measured)
     texts = [f"{each.ndcg:.3f} ({_interval(each.intervals['ndcg'])})" for each in measured]
     recovered = (moved - stale) / (retrained - stale)

@@ -63,7 +63,18 @@ def refresh(
     server: Server, uri: str, folder: Path, *more: str
 ) -> "subprocess.CompletedProcess[str]":
     url = server.url.replace("//", f"//:{PASSWORD}@")
-    given = ("--cache-url", url, "--namespace", "shop", "--factors", "8", "--mlflow", uri)
+    given = (
+        "--cache-url",
+        url,
+        "--namespace",
+        "shop",
+        "--engine",
+        "als",
+        "--factors",
+        "8",
+        "--mlflow",
+        uri,
+    )
     return run_here("refresh", str(write(folder / "pairs.csv", checkerboard())), *given, *more)
 
 
@@ -148,7 +159,7 @@ def test_nobody_else_is_told(tmp_path: Path) -> None:
         "import sys; from batch.command.tracking import track; "
         "track(sys.argv[1], 'refresh', 'shop', lambda run: None); "
         "from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY as off; "
-        "from mlflow.telemetry import get_telemetry_client; print(off.get(), get_telemetry_client())"
+        "from mlflow.telemetry import get_telemetry_client as client; print(off.get(), client())"
     )
     command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/runs.db"]
     plain = environment()

@@ -136,6 +136,13 @@ def test_plots_are_to_scale() -> None:
     assert dots == pytest.approx([WIDTH * 0.5 / 0.75, WIDTH * 0.125 / 0.75], abs=0.1)
 
 
+def test_popular_and_other_items_stand_side_by_side() -> None:
+    quality = Quality(metrics(0.5), metrics(0.125))
+    text = Page(render(Found("Judged.", quality, MANIFEST, Sample(), []))).text
+    assert "items that make half of all recommendations 1,081 1,081" in text
+    assert "tail 3,473 0.2500 0.2500 0.0625 0.0500–0.0700 0.0625" in text
+
+
 def test_a_histogram_counts_every_entry_of_personal_lists() -> None:
     lists = [UserList("a", True, [(0, 1.0), (1, 0.0)]), UserList("b", False, [(0, 9.0)])]
     documents = {0: '{"item":"i0","n":1}', 1: '{"item":"i1","title":"T"}'}
