@@ -87,6 +87,7 @@ BATCH = frozenset(
         "LARDER_MAX_SHRINK",
         "LARDER_MIN_COVERAGE",
         "LARDER_MIN_NDCG",
+        "LARDER_MLFLOW",
         "LARDER_N",
         "LARDER_NAMESPACE",
         "LARDER_NEIGHBOURS",

@@ -19,6 +19,7 @@ from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.command.page import Page
 from batch.command.size import Deployment, check_room
+from batch.command.tracking import Run
 from batch.errors import BadSettings
 from batch.events.inputs import Inputs
 from batch.events.load import load_all
@@ -52,10 +53,12 @@ def refresh(
     cache: CacheOptions,
     events_url: str = "",
     page_path: Path | None = None,
+    *,
+    run: Run,
 ) -> str:
     """Export events where there are any to train on; judge, train and publish.
 
-    Returns the name of the generation.
+    run: told of what was found. Returns the name of the generation.
     """
     if terms.stored and model.feedback == "explicit":
         raise BadSettings(
@@ -78,6 +81,7 @@ def refresh(
             events.export_first(Path(folder), client, cache, events_url)
         candidate = platform.candidate(inputs, reading, cache.url, progress)
         found = stack.enter_context(candidate)
+        stack.callback(run.tried, found, terms, page)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
         plain = _documents(found.items, described)
@@ -89,6 +93,7 @@ def refresh(
                 ours, found, documents, terms, progress, page.judged, columns
             )
     page.published(client, cache.namespace, manifest)
+    run.published(manifest, page)
     _tell(manifest, cache, was_live)
     return manifest.generation
 

@@ -519,6 +519,13 @@ report_option = option(
     "--report", type=PATH, help="Write what was found into a page of HTML: report.html."
 )
 
+mlflow_option = option(
+    "--mlflow",
+    metavar="URI",
+    help="Write the run into MLflow: http://host:port of a server, or sqlite:///runs.db. It needs "
+    "pip install '.[mlflow]' in Larder's folder.",
+)
+
 cache_options = group(
     "cache",
     "Where the lists are",
