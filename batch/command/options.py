@@ -34,6 +34,7 @@ from batch.recommendations.terms import (
     BUDGET,
     DEFAULTS,
     EASE_ITEMS,
+    EASE_MOST,
     ENGINES,
     HISTORY,
     MAX_STORED,
@@ -419,8 +420,9 @@ model_options = group(
     option(
         "--ease-items",
         type=click.IntRange(1, 100_000),
-        help="How many items ease models, the most popular ones: its memory grows with the square "
-        f"of their number, its time with the cube.  [default: {EASE_ITEMS}]",
+        help="How many items ease models at most: memory grows with the square of their number, "
+        f"its time with the cube. auto gives it the most popular ones.  [default: {EASE_ITEMS}; "
+        f"of auto {EASE_MOST}]",
     ),
     option("--blend", help=f"The parts of a blend and their weights.  [default: {BLEND}]"),
     option(

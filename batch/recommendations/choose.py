@@ -126,7 +126,7 @@ class Trial:
             rows = 4 * (users + items) * engine.factors**2
             return engine.iterations * (8.0 * self.seen.nnz * engine.factors + rows)
         if isinstance(engine, Ease):
-            return together + min(items, engine.ease_items) ** 3 / _FAST
+            return together + engine.modelled(items) ** 3 / _FAST
         return together
 
 

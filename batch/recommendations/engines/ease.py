@@ -1,5 +1,6 @@
 """EASE: a linear model of each item by all others, in closed form."""
 
+import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
-from batch.errors import NotGoodEnough
+from batch.errors import BadSettings, NotGoodEnough
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
 from batch.recommendations.terms import EASE_ITEMS
 from batch.recommendations.topk import Floats, Lists, best_unseen, together
+
+log = logging.getLogger("larder.ease")
 
 _BLOCK = 128
 
@@ -28,13 +31,15 @@ class Ease:
     With X who has what, V of users' weights, G = X'VX and P = (G + penalty I)^-1, items' weights
     are B = I - P / diag(P), zero on the diagonal, and X B the scores. As in ``ItemKNN`` a user
     counts (their items)^-``damping``, here over the mean of that. P takes items^2 numbers of four
-    bytes and items^3 products, so only the ``ease_items`` most popular items are modelled; the
-    others are in no list. Weights of interactions are not looked at. It has no factors.
+    bytes and items^3 products, so catalogues of more than ``ease_items`` are refused; unless only
+    the ``most`` popular items are modelled, and the others are in no list. Weights of interactions
+    are not looked at. It has no factors.
     """
 
     ease_penalty: float = 400.0
     ease_items: int = EASE_ITEMS
     damping: float = 0.5
+    most: int | None = None
 
     @property
     def name(self) -> str:
@@ -50,12 +55,27 @@ class Ease:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        names = {"penalty": self.ease_penalty, "items": self.ease_items, "damping": self.damping}
-        return {f"ease_{name}": value for name, value in names.items()}
+        settings: dict[str, Any] = {"penalty": self.ease_penalty, "damping": self.damping}
+        if self.most is not None:
+            settings["most"] = self.most
+        return {f"ease_{name}": value for name, value in settings.items()}
+
+    def modelled(self, items: int) -> int:
+        """How many of so many items are. Raises BadSettings when they are too many."""
+        if self.most is not None:
+            return min(self.most, items)
+        if items > self.ease_items:
+            raise BadSettings(
+                f"--engine ease takes up to {self.ease_items:,} items (--ease-items) and here are "
+                f"{items:,}, which would take {4 * items**2 / 1e9:,.1f} GB: choose --engine auto"
+            )
+        return items
 
     def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
-        popular = np.argsort(-np.bincount(weights.indices, minlength=weights.shape[1]), kind="stable")
-        chosen = np.sort(popular[: self.ease_items])
+        items = self.modelled(weights.shape[1])
+        log.info("ease takes %.1f GB for %s items", 4 * items**2 / 1e9, f"{items:,}")
+        having = np.bincount(weights.indices, minlength=weights.shape[1])
+        chosen = np.sort(np.argsort(-having, kind="stable")[:items])
         scorer = EaseScorer(self._weights(weights, chosen), chosen, weights)
         advance(1)
         return Fitted(no_factors(weights.shape[0]), scorer)
