@@ -11,4 +11,5 @@ descent      how they are found without most of the products
 evaluate     how good lists are; ratings: how good predicted ratings are
 lists        lists as the cache keeps them
 show         read one user's list back; deletion: take one user out
+published    all lists read back: as files, or compared
 """
