@@ -15,6 +15,7 @@ LarderError
     |-- CacheUnavailable         away, refused, timed out, or out of memory
     |-- ClusterUnavailable       no Spark master answers, or it gave the run up
     |-- DiskUnavailable          full, or it fails
+    |-- GenerationGone           deleted, or rolled back from, while it was read
     |-- Locked                   another run is refreshing
     `-- LostLock                 another run took over while this one wrote
 """
@@ -89,6 +90,10 @@ class ClusterUnavailable(Transient):
 
 class DiskUnavailable(Transient):
     """A disk is full, or fails; usually that of temporary files."""
+
+
+class GenerationGone(Transient):
+    """A generation was deleted, or somebody rolled back from it, while it was read."""
 
 
 class Locked(Transient):

@@ -20,10 +20,11 @@ from app.contracts.recommendations import (
 )
 from batch.generations.lock import hold
 from batch.generations.publish import publish
-from batch.recommendations.engines.engine import Factors, Scale
+from batch.recommendations.engines.engine import Scale
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
-from batch.recommendations.topk import Lists, with_vectors
+from batch.recommendations.recommend import with_vectors
+from batch.recommendations.topk import Lists
 
 MANIFEST = Manifest(
     generation="20260101T000000Z-0001",
@@ -111,7 +112,7 @@ def live_contents(
         made,
         user_lists=lambda first: with_vectors(longer.user_lists(first), mine[first]),
         popular=longer.popular,
-        live=Live.of(Factors(mine, theirs, Scale(confidence=6.0, penalty=2.0))),
+        live=Live(theirs, mine.mean(axis=0, dtype=np.float64), Scale(confidence=6.0, penalty=2.0)),
     )
 
 

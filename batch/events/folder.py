@@ -28,6 +28,7 @@ from batch.interactions.table import is_disk_trouble, literal, sentence
 
 REJECTS = "_rejects"
 _NAME = re.compile(r"([0-9]+-[0-9]+)_([0-9]+-[0-9]+)\.parquet")
+_LOST = "nothing is lost, for what is in no file stays in the stream"
 _COPY = "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
 
 
@@ -162,15 +163,18 @@ def replace(target: Path, write: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong into DiskUnavailable, or Terminal where a retry is vain."""
+def writing(path: Path, lost: str = _LOST) -> Iterator[None]:
+    """Turn what goes wrong into DiskUnavailable, or Terminal where a retry is vain.
+
+    lost: what to say of what is not in a file then.
+    """
     try:
         yield
     except (duckdb.Error, OSError) as error:
         if is_disk_trouble(error):
             raise DiskUnavailable(
-                f"{path}: a disk is full or fails ({sentence(error)}); nothing is lost, for what "
-                "is in no file stays in the stream: make room and run it again"
+                f"{path}: a disk is full or fails ({sentence(error)}); {lost}: "
+                "make room and run it again"
             ) from error
         if isinstance(error, duckdb.InterruptException):
             raise KeyboardInterrupt from error

@@ -10,4 +10,5 @@ topk         the best unseen items; what is evaluated and what is served
 evaluate     how good lists are; ratings: how good predicted ratings are
 lists        lists as the cache keeps them
 show         read one user's list back; deletion: take one user out
+published    all lists read back: as files, or compared
 """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.errors import BadSettings
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.topk import BLOCK, Lists
 
 Hits = NDArray[np.bool_]
@@ -19,12 +20,19 @@ Counts = NDArray[np.int64]
 PerUser = NDArray[np.float64]
 
 SLICES: dict[str, tuple[int, int]] = {
+    "0": (0, 1),
     "1-4": (1, 5),
     "5-19": (5, 20),
     "20-99": (20, 100),
     "100+": (100, 2**62),
 }
 """Users by how many items they had when the model was trained."""
+
+PARTS = ("head", "tail")
+"""Items by how popular they are, see ``Catalogue.parts``."""
+
+_MEANS = (*SLICES, *PARTS, "diversity")
+"""What is measured on some of the judged users alone."""
 
 _DRAWS = 10**6
 """How many draws are in memory at a time."""
@@ -60,6 +68,11 @@ def ndcg(hits: Hits, relevant: Counts) -> PerUser:
     return np.asarray((hits * discounts).sum(axis=1) / ideal[np.minimum(relevant, hits.shape[1])])
 
 
+def per_user_ndcg(lists: Lists, held_out: csr_matrix, k: int) -> PerUser:
+    """nDCG@k of each of the lists; held_out: as many rows."""
+    return ndcg(_hits(lists, held_out, k), np.diff(held_out.indptr).astype(np.int64))
+
+
 PER_USER: dict[str, Callable[[Hits, Counts], PerUser]] = {
     "ndcg": ndcg,
     "map": average_precision,
@@ -78,11 +91,29 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the items: how many there are, and what share of all recommendations they are.
+
+    recall: the mean R@k of those of them that were held out, over the ``users`` who have any;
+    interval: its 95 % interval.
+    """
+
+    items: int
+    share: float
+    users: int
+    recall: float
+    interval: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """One model's quality at k. ``coverage``: the share of the catalogue that appears in any list.
 
     ``popularity``: the mean share of users who have a recommended item. ``intervals``: metric ->
     [low, high], the 95 % bootstrap interval over users. ``slices``: those of SLICES with users.
+    ``novelty``: the mean bits of a recommended item; ``diversity``: the mean over lists, 0 where
+    none has a pair; see ``Catalogue`` for both. ``half``: the fewest items that make half of all
+    recommendations. ``items``: each of PARTS.
     """
 
     ndcg: float
@@ -95,13 +126,17 @@ class Metrics:
     users: int
     k: int
     slices: dict[str, Slice] = field(default_factory=dict)
+    novelty: float = 0.0
+    diversity: float = 0.0
+    half: int = 0
+    items: dict[str, Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Sums over some users, which add up over all of them, in whatever order.
 
-    sums: (columns,): those of ``PER_USER``, then for each of SLICES its users and their nDCG;
+    sums: (columns,): those of ``PER_USER``, then for each of _MEANS its users and their values;
     recommended: (items,), in how many lists each item is; resampled: see ``resample``.
     """
 
@@ -118,30 +153,44 @@ class Tally:
             self.resampled + other.resampled,
         )
 
-    def metrics(self, popularity: NDArray[np.float32], k: int) -> Metrics:
-        """What the sums over all users come to; popularity: (items,)."""
+    def metrics(self, catalogue: Catalogue, k: int) -> Metrics:
+        """What the sums over all users come to."""
         count = len(PER_USER)
         means = (self.sums[:count] / max(self.users, 1)).tolist()
         ends = intervals(self.resampled[:, : 1 + count]).T.tolist()
+        listed = max(int(self.recommended.sum()), 1)
+        found = {name: self._mean(number) for number, name in enumerate(_MEANS)}
         return Metrics(
             **dict(zip(PER_USER, means, strict=True)),
-            coverage=float(np.count_nonzero(self.recommended) / len(popularity)),
-            popularity=float(self.recommended @ popularity / max(self.recommended.sum(), 1)),
+            coverage=float(np.count_nonzero(self.recommended) / len(catalogue.share)),
+            popularity=float(self.recommended @ catalogue.share / listed),
             intervals=dict(zip(PER_USER, ends, strict=True)),
             users=self.users,
             k=k,
-            slices=self._slices(),
+            slices={name: Slice(*found[name]) for name in SLICES if found[name][0]},
+            novelty=float(self.recommended @ catalogue.novelty / listed),
+            diversity=found["diversity"][1],
+            half=self._half(),
+            items={
+                name: Part(
+                    int(part.sum()), float(self.recommended[part].sum() / listed), *found[name]
+                )
+                for name, part in zip(PARTS, catalogue.parts, strict=True)
+            },
         )
 
-    def _slices(self) -> dict[str, Slice]:
-        found = {}
-        for number, name in enumerate(SLICES):
-            at = len(PER_USER) + 2 * number
-            users, ndcg = self.sums[at : at + 2].tolist()
-            if users:
-                ((low, high),) = intervals(self.resampled[:, at + 1 : at + 3]).T.tolist()
-                found[name] = Slice(int(users), ndcg / users, [low, high])
-        return found
+    def _mean(self, number: int) -> tuple[int, float, list[float]]:
+        """One of _MEANS: over how many users, the mean and its interval."""
+        at = len(PER_USER) + 2 * number
+        users, total = self.sums[at : at + 2].tolist()
+        if not users:
+            return 0, 0.0, [0.0, 0.0]
+        (ends,) = intervals(self.resampled[:, at + 1 : at + 3]).T.tolist()
+        return int(users), total / users, ends
+
+    def _half(self) -> int:
+        reached = np.cumsum(np.sort(self.recommended)[::-1])
+        return int(np.searchsorted(reached, reached[-1] / 2)) + bool(reached[-1])
 
 
 def relevant(seen: csr_matrix, held_out: csr_matrix) -> csr_matrix:
@@ -159,36 +208,37 @@ def nothing_to_judge() -> BadSettings:
 def evaluate(
     recommend: Callable[[NDArray[np.int64]], Lists],
     held_out: csr_matrix,
-    popularity: NDArray[np.float32],
+    catalogue: Catalogue,
     k: int,
     had: Counts | None = None,
     seed: int = 0,
 ) -> Metrics:
     """Judge the lists that ``recommend`` makes for the users who have something held out.
 
-    recommend: user indices -> Lists; held_out: (users, items); popularity: (items,); had:
-    (users,), how many items the model knew of each, without which there are no slices.
+    recommend: user indices -> Lists; held_out: (users, items); had: (users,), how many items the
+    model knew of each, without which there are no slices.
     """
-    had = np.zeros(held_out.shape[0], np.int64) if had is None else had
+    had = np.full(held_out.shape[0], -1) if had is None else had
     times = resamples(int(np.count_nonzero(np.diff(held_out.indptr))))
     rng = np.random.default_rng(seed)
-    return tally(recommend, held_out, had, k, times, rng).metrics(popularity, k)
+    return tally(recommend, held_out, had, catalogue, k, times, rng).metrics(catalogue, k)
 
 
 def tally(
     recommend: Callable[[NDArray[np.int64]], Lists],
     held_out: csr_matrix,
     had: Counts,
+    catalogue: Catalogue,
     k: int,
     times: int,
     rng: np.random.Generator,
 ) -> Tally:
     """Sum up, over those of some users who have something held out, how good their lists are.
 
-    recommend, held_out, had: see ``evaluate``; times: how often to resample.
+    recommend, held_out, had, catalogue: see ``evaluate``; times: how often to resample.
     """
     users = np.flatnonzero(np.diff(held_out.indptr))
-    columns = len(PER_USER) + 2 * len(SLICES)
+    columns = len(PER_USER) + 2 * len(_MEANS)
     total = Tally(
         0,
         np.zeros(columns),
@@ -197,12 +247,18 @@ def tally(
     )
     for first in range(0, len(users), BLOCK):
         block = users[first : first + BLOCK]
-        total += _tally(recommend(block), held_out[block], had[block], k, times, rng)
+        total += _tally(recommend(block), held_out[block], had[block], catalogue, k, times, rng)
     return total
 
 
 def _tally(
-    lists: Lists, held_out: csr_matrix, had: Counts, k: int, times: int, rng: np.random.Generator
+    lists: Lists,
+    held_out: csr_matrix,
+    had: Counts,
+    catalogue: Catalogue,
+    k: int,
+    times: int,
+    rng: np.random.Generator,
 ) -> Tally:
     relevant = np.diff(held_out.indptr).astype(np.int64)
     hits = _hits(lists, held_out, k)
@@ -210,6 +266,11 @@ def _tally(
     for low, high in SLICES.values():
         inside = ((had >= low) & (had < high)).astype(float)
         columns += [inside, inside * columns[0]]
+    for part in catalogue.parts:
+        wanted = held_out.astype(bool).astype(np.int64) @ part
+        found = hits[:, : lists.items.shape[1]] & part[lists.items]
+        columns += [wanted > 0, recall(found, np.maximum(wanted, 1))]
+    columns += catalogue.diversity(lists)
     values = np.column_stack(columns)
     recommended = np.bincount(lists.items[lists.filled], minlength=held_out.shape[1])
     return Tally(len(lists), values.sum(axis=0), recommended, resample(values, times, rng))

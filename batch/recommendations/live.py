@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.recommendations import MODEL, factors_part, rows_of_chunk
-from batch.recommendations.engines.engine import Factors, Scale
+from batch.recommendations.engines.engine import Fitted, Scale
 from batch.recommendations.topk import BLOCK
 
 _MAX_FACTOR = float(np.finfo(np.float16).max)
@@ -31,10 +31,12 @@ class Live:
     scale: Scale
 
     @classmethod
-    def of(cls, factors: Factors) -> "Live":
-        """What is known of a model that was fitted on implicit feedback."""
-        assert factors.scale is not None
-        return cls(factors.items, factors.users.mean(axis=0, dtype=np.float64), factors.scale)
+    def of(cls, fitted: Fitted) -> "Live | None":
+        """What is known of a model that was fitted on implicit feedback; None without factors."""
+        scorer = fitted.scorer
+        if scorer.scale is None:
+            return None
+        return cls(scorer.factors, fitted.users.mean(axis=0, dtype=np.float64), scorer.scale)
 
     def parts(self) -> Iterator[tuple[str, bytes]]:
         """The name and the bytes of each part: factors of the longest items first."""
@@ -72,6 +74,8 @@ def gram_of(factors: NDArray[np.float32]) -> NDArray[np.float64]:
 def encode_vectors(vectors: NDArray[np.float32]) -> list[bytes]:
     """Each row as a vector of the contract: rounded to 127 steps on each side of 0."""
     count, factors = vectors.shape
+    if not factors:
+        return [b""] * count
     scales = np.abs(vectors).max(axis=1, initial=0) / _MOST
     packed = np.empty(count, [("scale", "<f4"), ("numbers", "i1", (factors,))])
     packed["scale"] = scales

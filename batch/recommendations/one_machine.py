@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,32 +17,27 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
-from batch.recommendations.engines.engine import Engine, Factors
+from batch.recommendations.catalogue import Catalogue
+from batch.recommendations.choose import Auto, Tried
+from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.histories import histories
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.similar import Company, most_similar
-from batch.recommendations.split import hold_out
+from batch.recommendations.recommend import Crowd, recommend, with_vectors
+from batch.recommendations.split import Split, hold_out
 from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
-from batch.recommendations.topk import (
-    Crowd,
-    Lists,
-    most_popular,
-    popular_list,
-    popularity,
-    recommend,
-    with_vectors,
-)
+from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 
 
 @dataclass(frozen=True, slots=True)
 class OneMachine:
-    """A ``pipeline.Platform``. repeat: see ``terms.Model``."""
+    """A ``pipeline.Platform``. auto: to choose the engine; repeat: see ``terms.Model``."""
 
     engine: Engine
     repeat: bool = False
+    auto: Auto | None = None
 
     @contextmanager
     def candidate(
@@ -49,14 +45,14 @@ class OneMachine:
     ) -> Iterator["LocalCandidate"]:
         found = load_all(inputs, reading, reading.rejects_file)
         events = inputs.weighed(exported_until(inputs))
-        yield LocalCandidate(found, self.engine, self.repeat, events)
+        yield LocalCandidate(found, self.engine, self.repeat, events, self.auto)
 
     @contextmanager
     def trial(
         self, train: Inputs, test: Inputs, reading: Reading, progress: Progress
     ) -> Iterator["LocalTrial"]:
         parts = load_both(train, test, reading, reading.rejects_file)
-        yield LocalTrial(*parts, self.engine, self.repeat)
+        yield LocalTrial(*parts, self.engine, self.repeat, self.auto)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +63,8 @@ class LocalCandidate:
     model: Engine
     repeat: bool = False
     events: Weighed = Weighed()
+    auto: Auto | None = None
+    tried: Sequence[Tried] = ()
 
     @property
     def report(self) -> Report:
@@ -92,13 +90,22 @@ class LocalCandidate:
     def settings(self) -> Mapping[str, Any]:
         return {**self.model.settings, **REPEATS[self.repeat], **self.events.settings}
 
+    @property
+    def factors(self) -> int:
+        return self.model.factors
+
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()
 
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "LocalCandidate":
+        if self.auto is None:
+            return self
+        known = _split(self.loaded, holdout)[0] if holdout.judges else self.loaded
+        choice = self.auto.choose(known, holdout, self.repeat, k, progress)
+        return replace(self, model=choice.engine, tried=choice.tried, auto=None)
+
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
-        train, held_out = hold_out(
-            self.loaded, holdout.split, holdout.share, holdout.seed, holdout.after
-        )
+        train, held_out = _split(self.loaded, holdout)
         return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
 
     def train(
@@ -112,15 +119,14 @@ class LocalCandidate:
         history: int = 0,
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
-        factors = _fit(self.model, seen, "train on all", progress)
-        crowd = Crowd(popularity(seen), self.users, self.repeat)
-        company = Company.of(factors.users, seen)
+        fitted = _fit(self.model, seen, "train on all", progress)
+        crowd, nearest = Crowd(popularity(seen), self.repeat), cache(fitted.scorer.nearest)
 
         def lists_of(users: NDArray[np.int64]) -> Lists:
-            lists = recommend(factors, crowd, seen, users, stored or k, hidden=hidden)
+            lists = recommend(fitted, crowd, seen, users, stored or k, hidden=hidden)
             if not stored:
                 return lists
-            lists = with_vectors(lists, factors.users[users])
+            lists = with_vectors(lists, fitted.users[users])
             return replace(lists, histories=own_of(users)) if history else lists
 
         def own_of(users: NDArray[np.int64]) -> list[bytes]:
@@ -131,10 +137,10 @@ class LocalCandidate:
             users=self.loaded.users,
             items=self.loaded.items,
             user_lists=lists_of,
-            similar_lists=lambda items: most_similar(company.directions(factors.items), items, k),
+            similar_lists=lambda items: nearest()(items, k, 0),
             popular=popular_list(crowd.share, popular_entries(k, stored)),
             documents=documents,
-            live=Live.of(factors) if stored else None,
+            live=Live.of(fitted) if stored else None,
             columns=columns,
         )
 
@@ -147,6 +153,7 @@ class LocalTrial:
     held_out: Interactions
     engine: Engine
     repeat: bool = False
+    auto: Auto | None = None
 
     @property
     def reports(self) -> Sequence[Report]:
@@ -166,21 +173,25 @@ class LocalTrial:
         What is also in the first part does not count, unless it can be recommended again.
         """
         check_k(k)
+        engine, tried = self.engine, list[Tried]()
+        if self.auto is not None:
+            choice = self.auto.choose(self.seen, Holdout(), self.repeat, k, progress)
+            engine, tried = choice.engine, choice.tried
         seen = self.seen.matrix()
         wanted = self.held_out.matrix()
         if not self.repeat:
             wanted = relevant(seen, wanted)
         if not wanted.nnz:
             raise nothing_to_judge()
-        factors = _fit(self.engine, seen, "train", progress)
-        crowd = Crowd(popularity(seen), self.users, self.repeat)
+        fitted = _fit(engine, seen, "train", progress)
+        crowd = Crowd(popularity(seen), self.repeat)
         hidden = self.seen.hidden_matrix()
         share, excluded = crowd.share, crowd.excluded(seen, hidden)
-        measured = []
+        measured, catalogue = [], Catalogue.of(seen)
         makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
             (
                 "evaluate the model",
-                lambda users: recommend(factors, crowd, seen, users, k, hidden=hidden),
+                lambda users: recommend(fitted, crowd, seen, users, k, hidden=hidden),
             ),
             ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
         ]
@@ -192,11 +203,15 @@ class LocalTrial:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, share, k, had))
+                measured.append(evaluate(lists_of, wanted, catalogue, k, had))
         model, popular = measured
-        return Quality(model, popular)
+        return Quality(model, popular, tried=tried)
 
 
-def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Factors:
+def _split(interactions: Interactions, holdout: Holdout) -> Split:
+    return hold_out(interactions, holdout.split, holdout.share, holdout.seed, holdout.after)
+
+
+def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Fitted:
     with progress.step(name, engine.iterations, "iterations") as advance:
         return engine.fit(weights, advance)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
+from batch.recommendations.choose import Tried
 from batch.recommendations.evaluate import Metrics
 from batch.recommendations.ratings import RatingMetrics
 from batch.recommendations.terms import Gate, Holdout, Terms
@@ -34,12 +35,14 @@ log = logging.getLogger("larder.pipeline")
 class Quality:
     """The model and most-popular, judged on the same held-out interactions.
 
-    ratings: how well a model of explicit feedback predicts them.
+    ratings: how well a model of explicit feedback predicts them; tried: what the engine was chosen
+    from, on other interactions.
     """
 
     model: Metrics
     popular: Metrics
     ratings: RatingMetrics | None = None
+    tried: list[Tried] = field(default_factory=list)
 
 
 class Candidate(Protocol):
@@ -70,8 +73,22 @@ class Candidate(Protocol):
         """The hyper-parameters, and how events were weighed, as the manifest records them."""
 
     @property
+    def factors(self) -> int:
+        """How many factors the model has of users and items; 0 for none."""
+
+    @property
     def events(self) -> Weighed:
         """Up to which entry of the stream they go."""
+
+    @property
+    def tried(self) -> Sequence[Tried]:
+        """What the engine was chosen from."""
+
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "Candidate":
+        """The same with the engine that suits it, if one is to be chosen: by what is not held out.
+
+        Raises BadSettings when the split does not fit the data, NotGoodEnough when a fit fails.
+        """
 
     def fingerprint(self) -> str:
         """A hash of ids, pairs, weights and timestamps, whatever their order."""
@@ -152,6 +169,7 @@ def refresh(
     """
     live = ours.generations.live_manifest()
     shrunk = _is_forced(terms.gate, reasons_of_size(candidate, terms.gate, live))
+    candidate = candidate.chosen(terms.holdout, terms.k, progress)
     quality = _judged(candidate, terms, progress)
     if quality is not None:
         report(quality)
@@ -175,7 +193,8 @@ def refresh(
 def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
     if not terms.holdout.judges:
         return None
-    return candidate.judge(terms.holdout, terms.k, progress)
+    judged = candidate.judge(terms.holdout, terms.k, progress)
+    return replace(judged, tried=list(candidate.tried))
 
 
 def _manifest(
@@ -187,7 +206,7 @@ def _manifest(
     columns: Packed,
 ) -> Manifest:
     items = len(candidate.items)
-    factors = candidate.settings["factors"] if terms.stored else 0
+    factors = candidate.factors if terms.stored else 0
     similar_buckets = bucket_count(items) if terms.similar else 0
     own = usual_history(terms.history, candidate.interactions, candidate.users)
     size = bucket_size(terms.stored, items, factors, own)
@@ -277,6 +296,10 @@ def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> li
         reasons.append(f"{reached} does not beat most-popular's {popular.ndcg:.4f}")
     if model.ndcg < gate.min_ndcg:
         reasons.append(f"{reached} is below --min-ndcg {gate.min_ndcg:g}")
+    if model.coverage < gate.min_coverage:
+        reasons.append(
+            f"coverage {model.coverage:.4f} is below --min-coverage {gate.min_coverage:g}"
+        )
     if live_ndcg is not None and model.ndcg < live_ndcg * (1 - gate.max_drop):
         reasons.append(
             f"{reached} is more than {gate.max_drop:.0%} under the live generation's "

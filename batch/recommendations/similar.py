@@ -39,10 +39,11 @@ Keys = NDArray[np.uint64]
 class Company:
     """What some users tell of which items belong together; ``add`` that of others.
 
-    told: (items,), whether anybody who has the item has another one too; reach: the length of the
-    longest row of the users' factors.
+    users: (items,), how many have each; told: (items,), whether anybody who has the item has
+    another one too; reach: the length of the longest row of the users' factors.
     """
 
+    users: Indices
     told: NDArray[np.bool_]
     reach: float
 
@@ -51,11 +52,14 @@ class Company:
         """users: (users, factors); seen: (users, items), what they have."""
         counts, items = np.diff(seen.indptr), seen.shape[1]
         alone = seen.indices[seen.indptr[:-1][counts == 1]]
-        told = np.bincount(seen.indices, minlength=items) > np.bincount(alone, minlength=items)
-        return cls(told, float(np.linalg.norm(users, axis=1).max(initial=0)))
+        having = np.bincount(seen.indices, minlength=items)
+        told = having > np.bincount(alone, minlength=items)
+        return cls(having, told, float(np.linalg.norm(users, axis=1).max(initial=0)))
 
     def add(self, other: "Company") -> "Company":
-        return Company(self.told | other.told, max(self.reach, other.reach))
+        return Company(
+            self.users + other.users, self.told | other.told, max(self.reach, other.reach)
+        )
 
     def directions(self, items: Floats) -> Floats:
         """Where each item points: rows of length 1, see ``unit_rows``, or 0 for what is not known.

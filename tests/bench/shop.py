@@ -11,7 +11,7 @@ from app.contracts.rules import Version, rules_key
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.interactions.filters import FilterColumn, Packed
-from batch.recommendations.engines.engine import Factors, Scale
+from batch.recommendations.engines.engine import Scale
 from batch.recommendations.live import Live
 from tests.generations import live_contents
 
@@ -41,7 +41,7 @@ def publish_shop(client: Any, name: str) -> None:
         ],
         items,
     )
-    live = Live.of(Factors(people, factors, Scale(confidence=6.0, penalty=2.0)))
+    live = Live(factors, people.mean(axis=0, dtype=np.float64), Scale(confidence=6.0, penalty=2.0))
     manifest = replace(manifest, columns=[each.entry() for each in columns.columns])
     with hold(client, namespace) as lease:
         publish(client, namespace, manifest, replace(made, live=live, columns=columns), lease)

@@ -35,7 +35,7 @@ from tests.servers import Server, run
 
 K = 10
 ENGINES = {
-    "implicit": [],
+    "als": [],
     "spark, --als blocked": ["--engine", "spark"],
 }
 

@@ -16,7 +16,8 @@ from batch.interactions.pairs import Interactions, Report
 from batch.recommendations.cluster.blocks import Learned, View, balanced
 from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.ids import Indexed, index
-from batch.recommendations.engines.engine import Factors, Scale
+from batch.recommendations.engines.engine import Fitted, Scale
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.pipeline import Candidate
 
@@ -104,17 +105,22 @@ def view_of(spark: SparkSession, weights: csr_matrix, blocks: int, stack: ExitSt
     return View.of(frame, starts, item_starts, stack)
 
 
-def factors_of(model: Learned) -> Factors:
+def fitted_of(model: Learned) -> Fitted:
     """A model of the cluster, brought to this machine."""
-    return Factors(np.concatenate(model.users.collect()), model.items, model.scale)
+    return Fitted(np.concatenate(model.users.collect()), model.scorer)
 
 
-def spread(spark: SparkSession, factors: Factors, starts: NDArray[np.int64]) -> Learned:
-    """Factors of this machine as a model of the cluster. starts: the first user of each block."""
+def factors_of(model: Fitted) -> Factors:
+    """Its factors."""
+    return Factors(model.users, model.scorer.factors, model.scorer.scale)
+
+
+def spread(factors: Factors, view: View) -> Learned:
+    """Factors of this machine as a model of the cluster, fitted on a view."""
+    starts = view.users.starts
     blocks = [factors.users[first:last] for first, last in zip(starts[:-1], starts[1:])]
-    return Learned(
-        spark.sparkContext.parallelize(blocks, len(blocks)), factors.items, factors.scale
-    )
+    users = view.frame.sparkSession.sparkContext.parallelize(blocks, len(blocks))
+    return Learned.of(users, factors.items, factors.scale, view)
 
 
 def drawn(users: int, items: int, width: int = WIDTH, seed: int = 0) -> Factors:
@@ -128,34 +134,42 @@ def drawn(users: int, items: int, width: int = WIDTH, seed: int = 0) -> Factors:
 class Known:
     """An ``Engine`` that has learned already."""
 
-    factors: Factors
+    known: Factors
     iterations: int = 1
     name: str = "known"
 
     @property
     def settings(self) -> dict[str, float | int]:
-        return {"factors": self.factors.items.shape[1]}
+        return {"factors": self.factors}
 
-    def fit(self, weights: csr_matrix, progress: Callable[[int], None]) -> Factors:
+    @property
+    def factors(self) -> int:
+        return int(self.known.items.shape[1])
+
+    def fit(self, weights: csr_matrix, progress: Callable[[int], None]) -> Fitted:
         progress(1)
-        return self.factors
+        return self.known.fitted(weights)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownOnCluster:
     """A ``Learner`` that has learned the same."""
 
-    factors: Factors
+    known: Factors
     rates: bool = False
     iterations: int = 1
 
     @property
     def settings(self) -> dict[str, float | int]:
-        return {"factors": self.factors.items.shape[1]}
+        return {"factors": self.factors}
+
+    @property
+    def factors(self) -> int:
+        return int(self.known.items.shape[1])
 
     def fit(self, view: View, progress: Callable[[int], None], stack: ExitStack) -> Learned:
         progress(1)
-        return spread(view.frame.sparkSession, self.factors, view.users.starts)
+        return spread(self.known, view)
 
 
 def both_candidates(

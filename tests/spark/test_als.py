@@ -11,9 +11,9 @@ from scipy.sparse import csr_matrix
 
 from batch.recommendations.cluster.als import BlockedALS, numbers
 from batch.recommendations.cluster.blocks import View
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
-from tests.spark.frames import factors_of, pairs_of, sparse, view_of
+from tests.spark.frames import factors_of, fitted_of, pairs_of, sparse, view_of
 
 MODEL = ImplicitALS(factors=5, iterations=2)
 USERS, ITEMS = 61, 23  # odd, so that blocks begin between two numbers of one step
@@ -26,13 +26,13 @@ def weights() -> csr_matrix:
 
 @pytest.fixture(scope="module")
 def alone(weights: csr_matrix) -> Factors:
-    return MODEL.fit(weights, lambda iteration: None)
+    return factors_of(MODEL.fit(weights, lambda iteration: None))
 
 
 def fit(spark: SparkSession, als: BlockedALS, weights: csr_matrix, blocks: int) -> Factors:
     with ExitStack() as stack:
         view = view_of(spark, weights, blocks, stack)
-        return factors_of(als.fit(view, lambda iteration: None, stack))
+        return factors_of(fitted_of(als.fit(view, lambda iteration: None, stack)))
 
 
 def assert_close(found: Factors, expected: Factors, tolerance: float) -> None:
@@ -66,7 +66,7 @@ def test_what_stands_in_for_the_factors_that_are_not_sent_matters(spark: SparkSe
     users = np.repeat(np.arange(60), 2)
     items = 7 * (users // 20) + (users + np.arange(120) % 2) % 7
     weights = csr_matrix((np.ones(120, np.float32), (users, items)), (60, 21))
-    expected = MODEL.fit(weights, lambda iteration: None)
+    expected = factors_of(MODEL.fit(weights, lambda iteration: None))
     assert_close(fit(spark, BlockedALS(MODEL, 0), weights, 3), expected, 1e-4)
 
 
@@ -76,11 +76,13 @@ def test_users_without_pairs_get_nothing_and_blocks_may_be_empty(
 ) -> None:
     weights = csr_matrix(sparse(40, 11, 0.4, 1).multiply((np.arange(40) >= 20)[:, np.newaxis]))
     starts, item_starts = np.array([0, 0, 15, 30, 40]), np.array([0, 5, 5, 10, 11])
-    expected = MODEL.fit(weights, lambda iteration: None)
+    expected = factors_of(MODEL.fit(weights, lambda iteration: None))
     with ExitStack() as stack:
         frame = pairs_of(spark, weights, starts, item_starts)
         view = View.of(frame, starts, item_starts, stack)
-        found = factors_of(BlockedALS(MODEL, whole_bytes).fit(view, lambda done: None, stack))
+        found = factors_of(
+            fitted_of(BlockedALS(MODEL, whole_bytes).fit(view, lambda done: None, stack))
+        )
     assert np.abs(found.users[:20]).max() < 1e-9, "the last bits of a solver that aims at 0"
     assert_close(found, expected, 1e-4)
 

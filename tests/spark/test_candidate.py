@@ -43,7 +43,7 @@ from tests.spark.test_contents import assert_alike
 
 K = 5
 UNUSED = "redis://127.0.0.1:1"
-EXACT = (*PER_USER, "coverage", "popularity", "users", "k")
+EXACT = (*PER_USER, "coverage", "popularity", "novelty", "diversity", "half", "users", "k")
 
 
 def assert_as_good(found: Quality, expected: Quality) -> None:
@@ -55,6 +55,10 @@ def assert_as_good(found: Quality, expected: Quality) -> None:
         for name, some in theirs.slices.items():
             assert mine.slices[name].users == some.users
             assert mine.slices[name].ndcg == pytest.approx(some.ndcg, rel=1e-9), name
+        for name, part in theirs.items.items():
+            assert (mine.items[name].items, mine.items[name].users) == (part.items, part.users)
+            assert mine.items[name].share == pytest.approx(part.share, rel=1e-9), name
+            assert mine.items[name].recall == pytest.approx(part.recall, rel=1e-9), name
 
 
 def sides(walk: ClusterCandidate, marked: DataFrame) -> tuple[Interactions, Interactions]:
@@ -138,6 +142,7 @@ def test_strangers_to_train_are_judged_on_what_is_popular(spark: SparkSession) -
         )
     assert_as_good(found, expected)
     assert found.model.users == len(np.unique(made.user[late]))
+    assert found.model.slices["0"].users == found.model.users
     assert [getattr(found.model, name) for name in EXACT] == [
         getattr(found.popular, name) for name in EXACT
     ]
@@ -189,7 +194,7 @@ def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: Spa
         found = walk.judge(holdout, K, Lines()).ratings
         train, test = sides(walk, hold_out(walk.indexed.frame, holdout))
     assert isinstance(walk.learner, KnownOnCluster)
-    factors = walk.learner.factors
+    factors = walk.learner.known
     known = np.isin(test.user, train.user) & np.isin(test.item, train.item)
     true = test.weight[known].astype(np.float64)
     scores = factors.users.astype(np.float64) @ factors.items.T

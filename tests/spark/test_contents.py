@@ -200,7 +200,7 @@ def test_those_of_whom_nothing_is_known_are_marked_on_a_cluster_too(
         frame = frame_of(spark, interactions(sorted(pairs)))
         alone, walk = both_candidates(frame, server.url, stack)
         forgotten = alone.items.index("i3")
-        alone.model.fit(alone.loaded.matrix(), print).items[forgotten] *= 1e-9  # of both
+        alone.model.fit(alone.loaded.matrix(), print).scorer.factors[forgotten] *= 1e-9  # of both
         manifest = manifest_of(walk.users, len(walk.items), 2)
         Generations(client, namespace).begin(manifest)
         contents = walk.train(namespace, documents_of(walk), 2, Lines())

@@ -12,13 +12,22 @@ from scipy.sparse import csr_matrix
 from batch.errors import BadSettings
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.candidate import Learner
+from batch.recommendations.cluster.knn import SlicedKNN
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.cluster.mllib import MllibALS
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Fitted
+from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.terms import Model
 from tests.batch.pairs import checkerboard
-from tests.batch.recommendations.engine_suite import ITEMS, USERS, EngineSuite, fit, matrix
-from tests.spark.frames import factors_of, view_of
+from tests.batch.recommendations.engine_suite import (
+    ITEMS,
+    USERS,
+    EngineSuite,
+    FactorSuite,
+    fit,
+    matrix,
+)
+from tests.spark.frames import fitted_of, view_of
 
 QUICK = {"factors": 4, "iterations": 3}
 
@@ -32,7 +41,7 @@ class OnCluster:
 
     spark: SparkSession = field(compare=False)
     learner: Learner
-    fitted: dict[Any, Factors] | None = field(compare=False)
+    fitted: dict[Any, Fitted] | None = field(compare=False)
     name: str = "spark"
 
     @property
@@ -40,10 +49,14 @@ class OnCluster:
         return self.learner.iterations
 
     @property
+    def factors(self) -> int:
+        return self.learner.factors
+
+    @property
     def settings(self) -> dict[str, Any]:
         return dict(self.learner.settings)
 
-    def fit(self, weights: csr_matrix, progress: Callable[[int], None]) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Callable[[int], None]) -> Fitted:
         if self.fitted is None:
             return self._fit(weights, progress)
         parts = (weights.data, weights.indices, weights.indptr)
@@ -52,29 +65,38 @@ class OnCluster:
             self.fitted[what] = self._fit(weights, progress)
         return self.fitted[what]
 
-    def _fit(self, weights: csr_matrix, progress: Callable[[int], None]) -> Factors:
+    def _fit(self, weights: csr_matrix, progress: Callable[[int], None]) -> Fitted:
         with ExitStack() as stack:
             view = view_of(self.spark, weights, 2, stack)
-            return factors_of(self.learner.fit(view, progress, stack))
+            return fitted_of(self.learner.fit(view, progress, stack))
 
 
 @pytest.fixture(scope="class")
-def memory() -> dict[Any, Factors]:
+def memory() -> dict[Any, Fitted]:
     """What a class has learned."""
     return {}
 
 
 class ClusterSuite(EngineSuite):
-    """The suite for one of the learners, with few iterations."""
+    """The suite for one of the learners."""
+
+    fitted: dict[Any, Fitted] | None
+
+    @pytest.fixture(autouse=True)
+    def _on(self, spark: SparkSession, memory: dict[Any, Fitted]) -> None:
+        self.spark, self.fitted = spark, memory
+
+    def test_progress_is_told_of_each_step(self) -> None:
+        self.fitted = None
+        super().test_progress_is_told_of_each_step()
+
+
+class AlsSuite(ClusterSuite, FactorSuite):
+    """With few iterations."""
 
     als: str
     breaking = {"alpha": 1e39}
     converged = {"iterations": 6}
-    fitted: dict[Any, Factors] | None
-
-    @pytest.fixture(autouse=True)
-    def _on(self, spark: SparkSession, memory: dict[Any, Factors]) -> None:
-        self.spark, self.fitted = spark, memory
 
     def engine(self, **settings: Any) -> OnCluster:
         chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
@@ -86,11 +108,11 @@ class ClusterSuite(EngineSuite):
         super().test_the_same_seed_gives_the_same_bytes()
 
 
-class TestBlocked(ClusterSuite):
+class TestBlocked(AlsSuite):
     als = "blocked"
 
 
-class TestMllib(ClusterSuite):
+class TestMllib(AlsSuite):
     als = "mllib"
     breaking = {"alpha": 1.7e308}  # it computes in double precision
 
@@ -100,14 +122,19 @@ class TestMllib(ClusterSuite):
         weights = matrix(checkerboard(USERS, ITEMS))
         one, again = (fit(self.engine(seed=7), weights) for _ in range(2))
         assert one.users == pytest.approx(again.users, abs=1e-5)
-        assert one.items == pytest.approx(again.items, abs=1e-5)
+        assert one.scorer.factors == pytest.approx(again.scorer.factors, abs=1e-5)
 
-    def test_progress_is_told_of_each_iteration(self) -> None:
+    def test_progress_is_told_of_each_step(self) -> None:
         """Not quite: MLlib says nothing before the last one."""
         told: list[int] = []
         engine = self.engine(iterations=4)
         engine.fit(matrix(checkerboard(USERS, ITEMS)), told.append)
         assert (told, engine.iterations) == ([4], 4)
+
+
+class TestKNN(ClusterSuite):
+    def engine(self, **settings: Any) -> OnCluster:
+        return OnCluster(self.spark, SlicedKNN(ItemKNN(**settings)), self.fitted)
 
 
 @pytest.mark.parametrize(

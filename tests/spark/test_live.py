@@ -79,14 +79,14 @@ def _candidates(
 
 def test_each_way_of_training_says_how_it_weighed(spark: SparkSession) -> None:
     weights = sparse(60, 40, 0.2, seed=1)
-    alone = ImplicitALS(factors=4, iterations=1).fit(weights, lambda done: None).scale
+    alone = ImplicitALS(factors=4, iterations=1).fit(weights, lambda done: None).scorer.scale
     mean = np.log1p(weights.data).mean(dtype=np.float64)
     with ExitStack() as stack:
         view = view_of(spark, weights, 3, stack)
         blocked, mllib, explicit = (
             learner(Model(als=als, feedback=feedback, factors=4, iterations=1))
             .fit(view, lambda done: None, stack)
-            .scale
+            .scorer.scale
             for als, feedback in (
                 ("blocked", "implicit"),
                 ("mllib", "implicit"),

@@ -12,13 +12,15 @@ from batch.datasets import movielens
 from batch.errors import BadInteractions, NotGoodEnough
 from batch.interactions.layout import PRESETS
 from batch.interactions.pairs import Interactions
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.cluster.mllib import DEFAULTS, MllibALS
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.evaluate import evaluate
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import RatingMetrics, Sums
+from batch.recommendations.recommend import Crowd, recommend
 from batch.recommendations.split import Split, stratified
-from batch.recommendations.topk import Crowd, best_unseen, most_popular, popularity, recommend
+from batch.recommendations.topk import best_unseen, most_popular, popularity
 from tests.batch.pairs import checkerboard, interactions, missing
 from tests.bench.data import FETCHED, loaded
 
@@ -196,9 +198,9 @@ def rated(factors: Factors, train: Interactions, held_out: Interactions) -> Rati
 def judged(factors: Factors, train: Interactions, held_out: Interactions) -> Quality:
     seen, share = train.matrix(), popularity(train.matrix())
     model, popular = (
-        evaluate(make, held_out.matrix(), share, 10)
+        evaluate(make, held_out.matrix(), Catalogue.of(seen), 10)
         for make in (
-            lambda users: recommend(factors, Crowd(share, seen.shape[0]), seen, users, 10),
+            lambda users: recommend(factors.fitted(seen), Crowd(share), seen, users, 10),
             lambda users: most_popular(share, seen[users], 10),
         )
     )

@@ -61,6 +61,10 @@ class BlockedALS:
         return {**asdict(self.model), "als": "blocked"}
 
     @property
+    def factors(self) -> int:
+        return self.model.factors
+
+    @property
     def rates(self) -> bool:
         return False
 
@@ -82,7 +86,7 @@ class BlockedALS:
             theirs, fixed = self._step(halves[1], items, theirs, fixed, stack)
             advance(1)
         whole = fixed.whole.value if fixed.whole is not None else np.concatenate(theirs.collect())
-        return Learned(mine, whole, Scale(self.model.alpha / mean, penalty))
+        return Learned.of(mine, whole, Scale(self.model.alpha / mean, penalty), view)
 
     def _step(
         self, half: "_Half", side: Side, factors: "RDD[Matrix]", fixed: Fixed, stack: ExitStack

@@ -18,7 +18,10 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
-from batch.recommendations.engines.engine import Scale
+from batch.recommendations.catalogue import Catalogue, directions
+from batch.recommendations.engines.engine import Scale, Scorer
+from batch.recommendations.engines.factors import FactorScorer
+from batch.recommendations.similar import Company
 
 Matrix = NDArray[np.float32]
 
@@ -71,17 +74,26 @@ class View:
         counts = self.items.rows.map(lambda rows: np.diff(rows.indptr)).collect()
         return (np.concatenate(counts) / max(self.users.size, 1)).astype(np.float32)
 
+    def catalogue(self) -> Catalogue:
+        """What the lists of a model of these pairs are measured by."""
+        return Catalogue(
+            self.popularity(), np.concatenate(self.items.rows.map(directions).collect())
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned. users: a block of factors per partition; items: (items, factors).
-
-    scale: None where nobody can follow users by it.
-    """
+    """What was learned. users: a block of factors per partition, of width 0 for none."""
 
     users: "RDD[Matrix]"
-    items: Matrix
-    scale: Scale | None = None
+    scorer: Scorer
+
+    @classmethod
+    def of(cls, users: "RDD[Matrix]", items: Matrix, scale: Scale | None, view: View) -> "Learned":
+        """Factors that were fitted on the pairs of a view; items: (items, factors)."""
+        sides = users.zip(view.users.rows)
+        company = sides.map(lambda pair: Company.of(*pair)).treeReduce(Company.add)
+        return cls(users, FactorScorer(items, scale, company))
 
 
 def beside(rows: "RDD[Any]", hidden: "RDD[csr_matrix] | None") -> "RDD[tuple[Any, Any]]":

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pyspark import RDD
+from pyspark import RDD, Broadcast
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
@@ -20,6 +20,8 @@ from batch.events.inputs import Weighed
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
+from batch.recommendations.catalogue import Catalogue
+from batch.recommendations.choose import Tried
 from batch.recommendations.cluster.blocks import (
     Learned,
     Matrix,
@@ -32,12 +34,13 @@ from batch.recommendations.cluster.blocks import (
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Fitted, Scorer
 from batch.recommendations.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.ratings import Sums
+from batch.recommendations.recommend import Crowd, recommend
 from batch.recommendations.terms import REPEATS, Holdout
-from batch.recommendations.topk import BLOCK, Crowd, Lists, most_popular, recommend
+from batch.recommendations.topk import BLOCK, Lists, most_popular
 
 Hid = csr_matrix | None
 """What a block's users hid."""
@@ -53,6 +56,10 @@ class Learner(Protocol):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The hyper-parameters, as the manifest records them."""
+
+    @property
+    def factors(self) -> int:
+        """How many factors users and items have; 0 for none."""
 
     @property
     def rates(self) -> bool:
@@ -100,6 +107,17 @@ class ClusterCandidate:
     def settings(self) -> Mapping[str, Any]:
         return {**self.learner.settings, **REPEATS[self.repeat], **self.events.settings}
 
+    @property
+    def factors(self) -> int:
+        return self.learner.factors
+
+    @property
+    def tried(self) -> Sequence[Tried]:
+        return ()
+
+    def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "ClusterCandidate":
+        return self
+
     def fingerprint(self) -> str:
         """Two sums of 64-bit hashes of the pairs and of the users, and a hash of the items.
 
@@ -145,7 +163,7 @@ class ClusterCandidate:
             self.indexed,
             view.users.rows,
             model,
-            Crowd(view.popularity(), self.users, self.repeat),
+            Crowd(view.popularity(), self.repeat),
             documents,
             self.cache_url,
             k,
@@ -198,9 +216,12 @@ class ClusterTrial:
             if not judged:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
-            crowd = Crowd(view.popularity(), self.users, self.repeat)
+            catalogue = view.catalogue()
+            crowd = Crowd(catalogue.share, self.repeat)
             rates, hidden = self.learner.rates, self.hidden
-            return _measured(view, pairs, hidden, model, crowd, judged, rates, k, progress, stack)
+            return _measured(
+                view, pairs, hidden, model, crowd, catalogue, judged, rates, k, progress, stack
+            )
 
 
 def _measured(
@@ -209,6 +230,7 @@ def _measured(
     hidden: "RDD[csr_matrix] | None",
     model: Learned,
     crowd: Crowd,
+    catalogue: Catalogue,
     judged: int,
     rates: bool,
     k: int,
@@ -216,12 +238,14 @@ def _measured(
     stack: ExitStack,
 ) -> Quality:
     """pairs: of each block of users, what they have seen and what was held out."""
-    sent = view.frame.sparkSession.sparkContext.broadcast((model.items, crowd))
+    sent = view.frame.sparkSession.sparkContext.broadcast((model.scorer, crowd))
     stack.callback(sent.destroy)
+    known = view.frame.sparkSession.sparkContext.broadcast(catalogue)
+    stack.callback(known.destroy)
 
     def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
-        items, crowd = sent.value
-        return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hid)
+        scorer, crowd = sent.value
+        return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hid)
 
     def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
         _, crowd = sent.value
@@ -234,10 +258,10 @@ def _measured(
         ("evaluate the model", with_users, personal),
         ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
     ):
-        tallied = _tallied(make, k, resamples(judged))
+        tallied = _tallied(make, known, k, resamples(judged))
         tallies = beside(blocks, hidden).mapPartitionsWithIndex(tallied)
         with progress.step(name, judged, "users") as advance:
-            measured.append(tallies.treeReduce(add).metrics(crowd.share, k))
+            measured.append(tallies.treeReduce(add).metrics(catalogue, k))
             advance(judged)
     ours, popularity = measured
     if not rates:
@@ -247,7 +271,10 @@ def _measured(
 
 
 def _tallied(
-    make: Callable[[csr_matrix, Hid, Any, NDArray[np.int64]], Lists], k: int, times: int
+    make: Callable[[csr_matrix, Hid, Any, NDArray[np.int64]], Lists],
+    catalogue: "Broadcast[Catalogue]",
+    k: int,
+    times: int,
 ) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
     """What a task does with each block of users, whose lists ``make`` makes."""
 
@@ -255,13 +282,14 @@ def _tallied(
         for ((seen, wanted), users), hid in found:
             rng = np.random.default_rng(block)
             had = np.diff(seen.indptr)
-            yield tally(partial(make, seen, hid, users), wanted, had, k, times, rng)
+            lists_of = partial(make, seen, hid, users)
+            yield tally(lists_of, wanted, had, catalogue.value, k, times, rng)
 
     return some
 
 
 def _errors(
-    pair: tuple[csr_matrix, csr_matrix], users: Matrix, items: Matrix, crowd: Crowd
+    pair: tuple[csr_matrix, csr_matrix], users: Matrix, scorer: Scorer, crowd: Crowd
 ) -> Sums:
     """How far the predicted ratings are from those held out, where user and item are known."""
     seen, wanted = pair
@@ -271,7 +299,7 @@ def _errors(
         rows = part.row + first
         known = (np.diff(seen.indptr)[rows] > 0) & (crowd.share[part.col] > 0)
         rows, columns = rows[known], part.col[known]
-        predicted = np.einsum("pf,pf->p", users[rows], items[columns])
+        predicted = np.einsum("pf,pf->p", users[rows], scorer.factors[columns])
         total += Sums.of(part.data[known], predicted)
     return total
 

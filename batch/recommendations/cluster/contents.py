@@ -28,7 +28,7 @@ from batch.interactions.filters import Packed
 from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, beside, cpus
 from batch.recommendations.cluster.ids import Indexed
-from batch.recommendations.engines.engine import Factors
+from batch.recommendations.engines.engine import Fitted
 from batch.recommendations.histories import histories
 from batch.recommendations.lists import (
     ListsOf,
@@ -40,9 +40,9 @@ from batch.recommendations.lists import (
     write_similar,
 )
 from batch.recommendations.live import Live
-from batch.recommendations.similar import Company, most_similar
+from batch.recommendations.recommend import Crowd, recommend, with_vectors
 from batch.recommendations.terms import popular_entries
-from batch.recommendations.topk import Crowd, Lists, popular_list, recommend, with_vectors
+from batch.recommendations.topk import Lists, popular_list
 
 _SIMILAR_AT_A_TIME = 100
 
@@ -175,8 +175,8 @@ class ClusterContents:
         popular = popular_list(self.crowd.share, popular_entries(self.k, self.stored))
         write_common(client, space, name, popular, self._sample(), self.documents, common)
         write_parts(client, space, name, self.columns.parts(), common)
-        if self.stored:
-            write_parts(client, space, name, self._live().parts(), common)
+        if (live := self._live()) is not None:
+            write_parts(client, space, name, live.parts(), common)
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
         sides = [self._similar(target)] if manifest.similar_buckets else []
@@ -189,13 +189,13 @@ class ClusterContents:
     def _sample(self) -> bytes:
         """Some of the users who have a list of their own, of each block."""
         each = max(1, SAMPLE_SIZE // self.indexed.blocks)  # one too many would halve the sample
-        sent, k = self._send((self.model.items, self.crowd)), self.k
+        sent, k = self._send((self.model.scorer, self.crowd)), self.k
 
         def personal(pair: tuple[Any, Any]) -> NDArray[np.bool_]:
             (seen, hidden), users = pair
-            items, crowd = sent.value
+            scorer, crowd = sent.value
             rows = np.arange(min(each, len(users)))
-            return recommend(Factors(users, items), crowd, seen, rows, k, cpus(), hidden).personal
+            return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hidden).personal
 
         known = beside(self.seen, self.hidden)
         kept = np.concatenate(known.zip(self.model.users).map(personal).collect())
@@ -203,11 +203,13 @@ class ClusterContents:
         table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
         return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
 
-    def _live(self) -> Live:
+    def _live(self) -> Live | None:
+        scorer = self.model.scorer
+        if not self.stored or scorer.scale is None:
+            return None
         sums = self.model.users.map(lambda users: users.sum(axis=0, dtype=np.float64))
         mean = sums.treeReduce(np.add) / max(self.indexed.user_count, 1)
-        assert self.model.scale is not None
-        return Live(self.model.items, mean, self.model.scale)
+        return Live(scorer.factors, mean, scorer.scale)
 
     def _similar(self, target: Target) -> "RDD[Shelf]":
         """The neighbours of the items, some buckets a task."""
@@ -219,9 +221,7 @@ class ClusterContents:
             range(first, min(first + at_a_time, count)) for first in range(0, count, at_a_time)
         ]
         parts = [(buckets, shelves.part(buckets)) for buckets in ranges]
-        sides = self.model.users.zip(self.seen)
-        company = sides.map(lambda pair: Company.of(*pair)).treeReduce(Company.add)
-        sent = self._send(company.directions(self.model.items))
+        sent = self._send(self.model.scorer.nearest())
 
         def write(part: tuple[range, Shelves]) -> Shelf:
             buckets, here = part
@@ -230,28 +230,28 @@ class ClusterContents:
                 Whose.ITEMS,
                 buckets,
                 here,
-                lambda items: most_similar(sent.value, items, k, threads),
+                lambda items: sent.value(items, k, threads),
             )
 
         return self.seen.context.parallelize(parts, len(parts)).map(write)
 
     def _users(self, target: Target) -> "RDD[Shelf]":
         """The lists of the users, a block a task."""
-        sent, k, stored = self._send((self.model.items, self.crowd)), self.k, self.stored
+        sent, k, stored = self._send((self.model.scorer, self.crowd)), self.k, self.stored
         history = self.history
         ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
 
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
-            items, crowd = sent.value
+            scorer, crowd = sent.value
             buckets, threads = ranges[block], cpus()
             for ((seen, hidden), users), (names, numbers) in found:
                 bounds = np.searchsorted(numbers, np.arange(buckets.start, buckets.stop + 1))
                 shelves = Shelves(names, np.arange(len(names)), bounds.tolist())
-                factors = Factors(users, items)
+                fitted = Fitted(users, scorer)
 
                 def lists_of(rows: NDArray[np.int64]) -> Lists:
                     long = stored or k
-                    lists = recommend(factors, crowd, seen, rows, long, threads, hidden)
+                    lists = recommend(fitted, crowd, seen, rows, long, threads, hidden)
                     if not stored:
                         return lists
                     lists = with_vectors(lists, users[rows])

@@ -22,8 +22,8 @@ def learner(model: Model) -> Learner:
             raise BadSettings("--whole-mb needs --als blocked: MLlib ships factors in its own way")
         if feedback == "explicit" and model.alpha is not None:
             raise BadSettings("--alpha means nothing to --feedback explicit: leave it out")
-        return replace(DEFAULTS[feedback], **model.chosen)
+        return replace(DEFAULTS[feedback], **model.of_als)
     if feedback == "explicit":
         raise BadSettings("--feedback explicit needs --als mllib: the blocked solver has none")
-    blocked = BlockedALS(ImplicitALS(**model.chosen))
+    blocked = BlockedALS(ImplicitALS(**model.of_als))
     return blocked if whole_mb is None else replace(blocked, whole_bytes=whole_mb * 2**20)

@@ -58,7 +58,7 @@ class MllibALS:
         users, items = self.learn(view.frame, advance)
         by_block = factors(users, view.users.starts, self.factors)
         whole = factors(items, view.items.starts, self.factors).collect()
-        return Learned(kept(by_block, stack), np.concatenate(whole), self._scale(view))
+        return Learned.of(kept(by_block, stack), np.concatenate(whole), self._scale(view), view)
 
     def _scale(self, view: View) -> Scale | None:
         """As ``ImplicitALS`` would have it, for an average interaction and an average user."""

@@ -46,7 +46,7 @@ class Cluster:
         with session(self.options.conf, self.options.log) as spark, ExitStack() as stack:
             reach(spark.sparkContext, cache_url)
             pairs = self._read(spark, inputs, reading, reading.rejects_folder, stack)
-            factors = chosen.settings["factors"] if self.stored else 0
+            factors = chosen.factors if self.stored else 0
             lengths = self.stored, factors, self.history
             indexed = _numbered(pairs.frame, [pairs], progress, stack, *lengths)
             yield ClusterCandidate(

@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from batch.errors import NotGoodEnough
 from batch.progress import Advance
-from batch.recommendations.engines.engine import Factors, Scale
+from batch.recommendations.engines.engine import Fitted, Scale
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.terms import Hyperparameters
 
 
@@ -25,7 +26,7 @@ class ImplicitALS(Hyperparameters):
 
     @property
     def name(self) -> str:
-        return "implicit"
+        return "als"
 
     @property
     def settings(self) -> dict[str, float | int]:
@@ -63,7 +64,7 @@ class ImplicitALS(Hyperparameters):
             num_threads=self.threads,
         )
 
-    def fit(self, weights: csr_matrix, advance: Advance) -> Factors:
+    def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
         users = int(np.count_nonzero(np.diff(weights.indptr)))
         items = len(np.unique(weights.indices))
         penalty = self.penalty(weights.nnz, users, items)
@@ -79,7 +80,8 @@ class ImplicitALS(Hyperparameters):
             except ModelFitError as error:
                 raise diverged(str(error)) from error
         mean = float(np.log1p(weights.data).mean(dtype=np.float64))
-        return Factors(model.user_factors, model.item_factors, Scale(self.alpha / mean, penalty))
+        scale = Scale(self.alpha / mean, penalty)
+        return Factors(model.user_factors, model.item_factors, scale).fitted(weights)
 
 
 def diverged(why: str) -> NotGoodEnough:

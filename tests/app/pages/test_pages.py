@@ -300,14 +300,21 @@ def test_cards_show_what_the_setting_names(
 def test_quality_is_drawn_with_its_intervals_and_told_as_text(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
-    manifest = publish_by_hand(client, namespace, NEW)
-    metrics = {"model": {"ndcg": 0.25, "intervals": {"ndcg": [0.2, 0.3]}}, "popular": {"ndcg": 0.1}}
-    text = json.dumps({**json.loads(manifest.to_json()), "metrics": metrics})
-    client.hset(namespace.generations, NEW, text)
+    old = {"ndcg": 0.25, "intervals": {"ndcg": [0.2, 0.3]}}
+    new = {**old, "novelty": 3.25, "diversity": 0.875, "items": {"tail": {"share": 0.625}}}
+    for name, model in ((OLD, old), (NEW, new)):
+        manifest = publish_by_hand(client, namespace, name)
+        metrics = {"model": model, "popular": {"ndcg": 0.1}}
+        text = json.dumps({**json.loads(manifest.to_json()), "metrics": metrics})
+        client.hset(namespace.generations, name, text)
     with answering(server, namespace, explorer=True) as app:
         page = app.test_client().get("/explorer/generations").text
     words = re.sub(r"\s+", " ", Text(page).words)
     assert f"{NEW}: 0.2500, from 0.2000 to 0.3000" in words
-    (dot,) = re.findall(r'<circle class="dot" cx="[\d.]+" cy="([\d.]+)"', page)
-    ((low, high),) = re.findall(r'<line class="interval" [^>]*y1="([\d.]+)" y2="([\d.]+)"', page)
+    dot, _ = re.findall(r'<circle class="dot" cx="[\d.]+" cy="([\d.]+)"', page)
+    (low, high), _ = re.findall(r'<line class="interval" [^>]*y1="([\d.]+)" y2="([\d.]+)"', page)
     assert float(high) < float(dot) < float(low)
+    cells = re.findall(r'<td class="number">(.*?)</td>', page)
+    judged = ["0.2500", "0.2000 to 0.3000", "0.1000"]
+    assert cells[:7] == [*judged, "", "3.25", "0.88", "62.5 %"]
+    assert cells[7:14] == [*judged, "", "", "", ""], "an older release measured less"

@@ -158,6 +158,7 @@ def test_an_option_is_taken_from_its_variable(board: Path, where: dict[str, str]
         holdout="0",
         force="1",
         header="yes",
+        engine="als",
         iterations="2",
         items_id_column="",
         **where,
@@ -192,6 +193,7 @@ def test_a_misspelt_variable_is_an_error_with_a_suggestion(
         ("refresh", "x", "--k", "ten"),
         ("refresh", "x", "--k", "0"),
         ("refresh", "x", "--min-ndcg", "nan"),
+        ("refresh", "x", "--min-coverage", "50"),
         ("refresh", "x", "--max-drop", "nan"),
         ("refresh", "x", "--alpha", "inf"),
         ("refresh", "x", "--regularization", "nan"),
@@ -280,6 +282,7 @@ def test_bad_input_is_terminal(command: str, tmp_path: Path, where: dict[str, st
         (("--after", "2026-01-31"), "--timestamp-column"),
         (("--alpha", "1e39"), "training failed"),
         (("--min-ndcg", "1"), "below --min-ndcg 1"),
+        (("--k", "1", "--min-coverage", "1"), "is below --min-coverage 1"),
     ],
 )
 def test_what_cannot_be_judged_or_is_not_good_enough_publishes_nothing(
@@ -355,7 +358,7 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
 
 
 def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str]) -> None:
-    done = larder("refresh", board, "--live", "--k", "40", **where)
+    done = larder("refresh", board, "--engine", "als", "--live", "--k", "40", **where)
     assert done.returncode == 0, done.stderr
     assert "documents and factors take" in done.stdout
     (told,) = one_object(larder("generations", "--json", **where))["generations"]
@@ -386,7 +389,10 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "live": None,
         "generations": [],
     }
-    assert larder("refresh", board, "--k", "3", "--no-similar", **where).returncode == 0
+    assert (
+        larder("refresh", board, "--engine", "als", "--k", "3", "--no-similar", **where).returncode
+        == 0
+    )
     told = one_object(larder("generations", "--json", **where))
     (only,) = told["generations"]
     assert told["live"] == only["generation"]
@@ -401,7 +407,7 @@ def test_programs_read_what_is_published(board: Path, where: dict[str, str]) -> 
         "stored": 0,
         "similar": False,
         "follows": "exclusion",
-        "engine": "implicit",
+        "engine": "als",
         "forced": False,
     }
     shown = one_object(larder("show", "u7", "--n", "2", "--json", **where))
@@ -613,9 +619,11 @@ def test_evaluate_tells_people_and_programs_of_the_model_and_most_popular(
 ) -> None:
     done = process("evaluate", "--train", board, "--test", held_out, "--k", "5", "--json")
     written = one_object(done)
-    assert written.keys() == {"model", "popular", "ratings"}
+    assert written.keys() == {"model", "popular", "ratings", "tried"}
     for part in (written["model"], written["popular"]):
         assert {"ndcg", "map", "precision", "recall", "coverage"} <= part.keys()
+        assert {"novelty", "diversity", "half"} <= part.keys()
+        assert part["items"].keys() == {"head", "tail"}
         assert (part["k"], part["users"]) == (5, 40)
     assert written["model"]["ndcg"] == written["model"]["recall"] == 1.0
     assert written["popular"]["ndcg"] < 0.5
@@ -647,7 +655,7 @@ def test_a_full_disk_is_told_in_a_sentence(board: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_progress_is_plain_lines(board: Path, where: dict[str, str]) -> None:
-    done = larder("refresh", board, "--iterations", "3", **where)
+    done = larder("refresh", board, "--engine", "als", "--iterations", "3", **where)
     steps = [line.rsplit(" in ", 1)[0] for line in done.stderr.splitlines()]
     assert steps == [
         "train: 3 iterations",
@@ -660,7 +668,7 @@ def test_without_a_terminal_progress_is_plain_lines(board: Path, where: dict[str
 
 
 def test_on_a_terminal_progress_is_bars(board: Path, where: dict[str, str]) -> None:
-    shown = on_a_terminal(120, "refresh", board, "--iterations", "3", **where)
+    shown = on_a_terminal(120, "refresh", board, "--engine", "als", "--iterations", "3", **where)
     for step, total in (("train", 3), ("evaluate the model", 40), ("publish", 60)):
         assert re.search(rf"\r{step} *:.* {total}/{total} ", shown), shown
 
@@ -669,7 +677,7 @@ def test_on_a_terminal_without_a_width_progress_is_lines(
     board: Path, where: dict[str, str]
 ) -> None:
     """As in a container with a terminal that nobody looks at; a bar would be as wide: nothing."""
-    shown = on_a_terminal(0, "refresh", board, "--iterations", "3", **where)
+    shown = on_a_terminal(0, "refresh", board, "--engine", "als", "--iterations", "3", **where)
     assert "train: 3 iterations in" in shown
 
 

@@ -75,6 +75,9 @@ def test_a_refresh_tells_what_it_published(
     shown = next(line for line in first.stdout.splitlines() if line.startswith("nDCG@10"))
     assert shown.split()[1] in once.text
     assert "60 users, 40 items" in found.text
+    table = [line.split() for line in first.stdout.splitlines() if line.startswith("*")]
+    assert [f"{winner} (chosen)" in once.text for _, winner, *_ in table] == [True]
+    assert "als=0." in once.text and "neighbours=100" in once.text
     assert "Before" in found.text and "Before" not in once.text
     assert "In most lists" in found.text and "User 0" in found.text
     assert FOREIGN.replace('"', "'") in found.text
@@ -134,6 +137,13 @@ def test_plots_are_to_scale() -> None:
     plot = ElementTree.fromstring(text[start : text.index("</svg>", start) + 6])
     dots = [float(each.attrib["cx"]) for each in plot.iter("circle")]
     assert dots == pytest.approx([WIDTH * 0.5 / 0.75, WIDTH * 0.125 / 0.75], abs=0.1)
+
+
+def test_popular_and_other_items_stand_side_by_side() -> None:
+    quality = Quality(metrics(0.5), metrics(0.125))
+    text = Page(render(Found("Judged.", quality, MANIFEST, Sample(), []))).text
+    assert "items that make half of all recommendations 1,081 1,081" in text
+    assert "tail 3,473 0.2500 0.2500 0.0625 0.0500–0.0700 0.0625" in text
 
 
 def test_a_histogram_counts_every_entry_of_personal_lists() -> None:

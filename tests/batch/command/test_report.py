@@ -8,7 +8,7 @@ from batch.command import report
 from batch.command.bars import Bars, Lines
 from batch.command.published import listing
 from batch.command.table import table
-from batch.recommendations.evaluate import Metrics
+from batch.recommendations.evaluate import Metrics, Part, Slice
 from batch.recommendations.pipeline import Quality
 from tests.batch.pairs import interactions
 from tests.generations import MANIFEST
@@ -26,6 +26,14 @@ def metrics(ndcg: float) -> Metrics:
         intervals=intervals,
         users=1234,
         k=10,
+        slices={"0": Slice(34, ndcg / 2, [0.1, 0.3])},
+        novelty=3.25,
+        diversity=0.875,
+        half=1081,
+        items={
+            "head": Part(233, 0.75, 1200, 0.375, [0.3, 0.4]),
+            "tail": Part(3473, 0.25, 1234, 0.0625, [0.05, 0.07]),
+        },
     )
 
 
@@ -52,7 +60,21 @@ def test_the_model_stands_beside_most_popular() -> None:
         "popularity",
     ]
     assert lines[5].split() == ["coverage", "0.4000", "0.4000"]
-    assert lines[7] == "(1,234 users judged)"
+    assert [line.split("  ")[0] for line in lines[7:15]] == [
+        "novelty",
+        "diversity",
+        "items that make half",
+        "nDCG@10, 0 known",
+        "head, share",
+        "head, recall@10",
+        "tail, share",
+        "tail, recall@10",
+    ]
+    assert lines[9].split()[4:] == ["1,081", "1,081"]
+    assert lines[10].split()[3:] == ["0.2500", "0.1000-0.3000", "0.0625", "0.1000-0.3000"]
+    assert lines[14].split()[2:] == ["0.0625", "0.0500-0.0700"] * 2
+    assert lines[15] == "(1,234 users judged)"
+    assert max(map(len, lines)) < 100
 
 
 def test_the_input_is_summed_up_with_every_reason_for_a_rejection() -> None:

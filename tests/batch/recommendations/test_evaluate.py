@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.recommendations import evaluate as judged
+from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.evaluate import (
+    Part,
     Slice,
     evaluate,
     intervals,
@@ -90,6 +92,11 @@ def fixed(all_lists: Lists) -> Callable[[NDArray[np.int64]], Lists]:
     )
 
 
+def catalogue(*share: float) -> Catalogue:
+    """Items that so many users have, each of which points where no other does."""
+    return Catalogue(np.array(share, np.float32), np.eye(len(share), dtype=np.float32))
+
+
 def test_a_small_table_by_hand() -> None:
     held_out = csr_matrix(
         np.array(
@@ -103,8 +110,7 @@ def test_a_small_table_by_hand() -> None:
         )
     )
     recommended = lists([1, 3, 2], [2, 2, 2], [4], [3, 1, 0])
-    popularity = np.array([0.5, 0.25, 0.125, 1.0, 0.0], np.float32)
-    found = evaluate(fixed(recommended), held_out, popularity, k=3)
+    found = evaluate(fixed(recommended), held_out, catalogue(0.5, 0.25, 0.125, 1.0, 0.0), k=3)
     # user 0: "x..", of 2; user 2: "x", a list of one, of 2 (item 0 behind its end is no hit);
     # user 3: "...", of 1
     assert found.users == 3
@@ -116,26 +122,35 @@ def test_a_small_table_by_hand() -> None:
     assert found.coverage == 1.0
     # .25 + 1 + .125 + 0 + 1 + .25 + .5 = 3.125, over 7 entries
     assert found.popularity == pytest.approx(3.125 / 7)
+    # bits: 1, 2, 3, 0, and of the item that nobody has those of the rarest, 3
+    assert found.novelty == pytest.approx((2 + 0 + 3 + 3 + 0 + 2 + 1) / 7)
+    # two items of two lists (1 and 3) are 4 of 7 entries
+    assert found.half == 2
+    # of 1.875 in all, item 3 has more than a third by itself; nobody wanted it
+    assert found.items["head"] == Part(1, 2 / 7, 0, 0.0, [0.0, 0.0])
+    tail = found.items["tail"]
+    assert (tail.items, tail.share, tail.users) == (4, 5 / 7, 3)
+    assert tail.recall == found.recall and tail.interval == found.intervals["recall"]
     assert found.k == 3
 
 
 def test_coverage_is_a_share_of_the_whole_catalogue() -> None:
     held_out = csr_matrix(np.eye(3, 8, dtype=np.float32))
-    found = evaluate(fixed(lists([5, 6], [6], [5])), held_out, np.ones(8, np.float32), k=3)
+    found = evaluate(fixed(lists([5, 6], [6], [5])), held_out, catalogue(*[1] * 8), k=3)
     assert found.coverage == 2 / 8
     assert found.popularity == 1.0
 
 
 def test_lists_that_are_all_empty_are_worth_nothing() -> None:
     held_out = csr_matrix(np.eye(2, dtype=np.float32))
-    found = evaluate(fixed(lists([], [])), held_out, np.ones(2, np.float32), k=3)
+    found = evaluate(fixed(lists([], [])), held_out, catalogue(*[1] * 2), k=3)
     assert (found.ndcg, found.map, found.precision, found.recall) == (0, 0, 0, 0)
     assert (found.coverage, found.popularity) == (0, 0)
 
 
 def test_a_catalogue_smaller_than_k_is_judged_at_k() -> None:
     held_out = csr_matrix(np.array([[0, 1]], np.float32))
-    found = evaluate(fixed(lists([1, 0], k=2)), held_out, np.ones(2, np.float32), k=4)
+    found = evaluate(fixed(lists([1, 0], k=2)), held_out, catalogue(*[1] * 2), k=4)
     assert found.precision == 1 / 4
     assert (found.recall, found.map, found.ndcg, found.k) == (1, 1, 1, 4)
 
@@ -149,7 +164,7 @@ def test_the_model_is_asked_in_blocks_and_only_for_users_who_are_judged() -> Non
         asked.append(block)
         return lists(*[[0]] * len(block), k=1)
 
-    assert evaluate(model, held_out, np.ones(1, np.float32), k=1).ndcg == 1.0
+    assert evaluate(model, held_out, catalogue(*[1] * 1), k=1).ndcg == 1.0
     assert max(map(len, asked)) == BLOCK
     assert np.concatenate(asked).tolist() == list(range(1, users))
 
@@ -175,7 +190,7 @@ def test_the_metrics_agree_with_slow_ones_on_random_lists(k: int) -> None:
     rows = [user for user, items in enumerate(wanted) for _ in items]
     columns = [item for items in wanted for item in items]
     held_out = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(200, 30))
-    found = evaluate(fixed(lists(*ranked, k=k)), held_out, np.ones(30, np.float32), k)
+    found = evaluate(fixed(lists(*ranked, k=k)), held_out, catalogue(*[1] * 30), k)
 
     def mean(metric: Callable[[list[int], set[int], int], float]) -> float:
         each = [metric(mine, theirs, k) for mine, theirs in zip(ranked, wanted, strict=True)]
@@ -233,7 +248,7 @@ def test_tallies_of_parts_add_up_to_that_of_all() -> None:
 
     def part(rows: slice) -> judged.Tally:
         mine = Lists(ranked.items[rows], ranked.scores[rows], ranked.lengths[rows])
-        return tally(fixed(mine), held_out[rows], had[rows], 3, 200, rng)
+        return tally(fixed(mine), held_out[rows], had[rows], catalogue(*[1] * 9), 3, 200, rng)
 
     whole, parts = part(slice(60)), part(slice(20)) + part(slice(20, 60))
     assert parts.users == whole.users == np.count_nonzero(np.diff(held_out.indptr))
@@ -249,15 +264,37 @@ def test_users_who_had_little_are_told_from_those_who_had_much() -> None:
     found = evaluate(
         fixed(lists(*[[user if user < 20 else 0] for user in range(40)], k=1)),
         held_out,
-        np.ones(40, np.float32),
+        catalogue(*[1] * 40),
         k=1,
         had=had,
     )
     assert found.slices == {
+        "0": Slice(5, 1.0, [1.0, 1.0]),
         "1-4": Slice(15, 1.0, [1.0, 1.0]),
         "5-19": Slice(15, 0.0, [0.0, 0.0]),
         "100+": Slice(5, 0.0, [0.0, 0.0]),
     }
+
+
+def test_recall_is_told_of_what_is_popular_and_of_what_is_not() -> None:
+    held_out = csr_matrix(
+        np.array([[1, 1, 1, 0], [1, 0, 0, 1], [0, 1, 0, 0]], np.float32)  # item 0 is the head
+    )
+    found = evaluate(
+        fixed(lists([0, 1], [3, 2], [0, 2], k=2)), held_out, catalogue(0.9, 0.1, 0.1, 0.1), k=2
+    ).items
+    assert (found["head"].users, found["head"].recall) == (2, (1 + 0) / 2)
+    assert (found["tail"].users, found["tail"].recall) == (3, (1 / 2 + 1 + 0) / 3)
+    assert (found["head"].share, found["tail"].share) == (2 / 6, 4 / 6)
+    assert found["tail"].interval[0] < found["tail"].recall < found["tail"].interval[1]
+
+
+def test_two_items_for_nearly_everybody_are_seen_where_coverage_is_full() -> None:
+    shown = [[0, 1]] * 90 + [[2 + item, 3 + item] for item in range(0, 20, 2)]
+    found = evaluate(
+        fixed(lists(*shown, k=2)), csr_matrix(np.ones((100, 22))), catalogue(*[1] * 22), k=2
+    )
+    assert (found.coverage, found.half) == (1.0, 2)
 
 
 def test_the_intervals_belong_to_their_metrics() -> None:
@@ -265,7 +302,7 @@ def test_the_intervals_belong_to_their_metrics() -> None:
     found = evaluate(
         fixed(lists(*[[user if user % 2 else 0] for user in range(50)], k=2)),
         held_out,
-        np.ones(50, np.float32),
+        catalogue(*[1] * 50),
         k=2,
     )
     assert found.intervals.keys() == {"ndcg", "map", "precision", "recall"}

@@ -50,6 +50,12 @@ def test_each_reason_stops_a_model_and_all_are_told(
         assert sentence.startswith("nDCG@10 0.4000") and reason in sentence
 
 
+def test_lists_of_few_items_are_a_reason() -> None:
+    assert told(0.1, Gate(min_coverage=0.5), None) == []
+    (reason,) = told(0.1, Gate(min_coverage=0.51), None)
+    assert reason == "coverage 0.5000 is below --min-coverage 0.51"
+
+
 @pytest.mark.parametrize("live_ndcg, max_drop", [(0.44, 0.1), (0.4, 0.0), (0.3, 0.0), (0.9, 1.0)])
 def test_a_drop_within_the_limit_is_no_reason(live_ndcg: float, max_drop: float) -> None:
     assert told(0.1, Gate(max_drop=max_drop), live_ndcg) == []

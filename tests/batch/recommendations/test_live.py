@@ -12,6 +12,8 @@ from app.contracts.events import MAX_RECENT
 from app.contracts.recommendations import (
     FACTOR_CHUNK_BYTES,
     MODEL,
+    NEIGHBOURS,
+    RERANKING,
     Manifest,
     Namespace,
     bucket_size,
@@ -30,18 +32,23 @@ from batch.generations.publish import turn
 from batch.generations.registry import Generations
 from batch.interactions.pairs import Interactions
 from batch.progress import Advance
-from batch.recommendations.engines.engine import Factors, Scale
+from batch.recommendations.engines.blend import Blend
+from batch.recommendations.engines.ease import Ease
+from batch.recommendations.engines.engine import Engine, Fitted, Scale
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.live import Live
 from batch.recommendations.show import show
 from batch.recommendations.terms import MAX_STORED, Gate, Holdout, Terms
-from tests.app.served import answering, watching
+from tests.app.served import answering, following, watching
 from tests.batch.pairs import interactions
 from tests.batch.recommendations.test_pipeline import ENGINE, refresh
 from tests.generations import keys_of
 from tests.servers import Server
 
 WIDTH, STORED, K = 6, 30, 5
+U0 = "/recommendations/u0"
 UNJUDGED = {"holdout": Holdout(share=0), "gate": Gate(force=True)}
 
 
@@ -64,16 +71,20 @@ TASTES = tastes()
 class Told:
     """An engine that was told its factors."""
 
-    factors: Factors
+    told: Factors
     name: str = "told"
     iterations: int = 1
 
     @property
-    def settings(self) -> dict[str, float | int]:
-        return {"factors": self.factors.items.shape[1]}
+    def settings(self) -> dict[str, float]:
+        return {}
 
-    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
-        return self.factors
+    @property
+    def factors(self) -> int:
+        return int(self.told.items.shape[1])
+
+    def fit(self, weights: csr_matrix, progress: Advance) -> Fitted:
+        return self.told.fitted(weights)
 
 
 def told() -> Told:
@@ -108,7 +119,7 @@ def vectors(found: dict[str, tuple[bytes, bytes]]) -> NDArray[np.float32]:
 def test_the_bytes_are_those_that_numpy_makes_by_hand(client: Any, namespace: Namespace) -> None:
     engine = told()
     manifest = published(client, namespace, engine, stored=STORED)
-    items = engine.factors.items
+    items = engine.told.items
     assert (manifest.stored, manifest.factors, manifest.k) == (STORED, WIDTH, K)
 
     order = np.argsort(-np.linalg.norm(items.astype("<f2").astype(np.float32), axis=1))
@@ -117,14 +128,14 @@ def test_the_bytes_are_those_that_numpy_makes_by_hand(client: Any, namespace: Na
     model = client.get(namespace.part(manifest.generation, MODEL))
     numbers = np.frombuffer(model, "<f4", WIDTH * WIDTH + WIDTH + 2)
     assert numbers[: WIDTH * WIDTH] == pytest.approx(solution.ravel(), rel=1e-5, abs=1e-9)
-    assert numbers[WIDTH * WIDTH : -2] == pytest.approx(engine.factors.users.mean(axis=0), abs=1e-6)
+    assert numbers[WIDTH * WIDTH : -2] == pytest.approx(engine.told.users.mean(axis=0), abs=1e-6)
     assert numbers[-2:] == pytest.approx([8.6, 3.5])
     assert np.frombuffer(model, "<u4", offset=4 * len(numbers)).tolist() == order.tolist()
     halves = client.get(namespace.part(manifest.generation, factors_part(0)))
     assert halves == items[order].astype("<f2").tobytes()
 
     found = values(client, namespace, manifest)
-    (record, vector), users = found["u0"], engine.factors.users
+    (record, vector), users = found["u0"], engine.told.users
     scale = np.abs(users[0]).max() / np.float32(127)
     assert vector == np.float32(scale).tobytes() + np.rint(users[0] / scale).astype("i1").tobytes()
     assert len(decode_record(record)) == STORED
@@ -228,6 +239,45 @@ def test_a_history_stands_behind_each_vector(
     assert len(answer["recommendations"]) == K
 
 
+def scores(answer: Any) -> dict[str, float]:
+    """Of each item of an answer, in its order."""
+    return {each["item"]: each["score"] for each in answer["recommendations"]}
+
+
+@pytest.mark.parametrize(
+    "engine, follows",
+    [
+        (ItemKNN(), NEIGHBOURS),
+        (Ease(), NEIGHBOURS),
+        (Blend((ItemKNN(), Ease()), (0.3, 0.7)), NEIGHBOURS),
+        (Blend((ImplicitALS(factors=16), ItemKNN()), (0.3, 0.7)), RERANKING),
+    ],
+)
+def test_lists_of_every_engine_follow_what_users_do(
+    server: Server, client: Any, namespace: Namespace, engine: Engine, follows: str
+) -> None:
+    manifest = published(client, namespace, engine, stored=STORED, history=1000)
+    assert manifest.follows == follows
+    shown = [document for document, _ in show(client, namespace, "u0").entries]
+    with following(server, namespace) as worker:
+        assert worker.get("/generation")["following"] == follows
+        before = scores(worker.get(U0))
+        assert shown == [encode_document(item).decode() for item in before] and len(before) == K
+        for clicked in [*before][1:]:
+            worker.did("click", clicked, "u0")
+        after = scores(found := worker.get(U0))
+        assert found["source"] == "personal+recent" and len(after) == K
+        assert before.keys() & after.keys() == {best := next(iter(before))}
+        assert after[best] != before[best]
+        worker.did("click", "i2", "somebody")
+        found = worker.get("/recommendations/somebody")
+        assert found["source"] == "recent"
+        assert {int(each["item"][1:]) % 5 for each in found["recommendations"]} == {2}
+        assert worker.get("/recommendations/u299")["source"] == "popular"
+        reasons = worker.app.test_client().get(f"{U0}/why?item=i5")
+        assert (reasons.status_code == 200) == (follows == RERANKING)
+
+
 @pytest.mark.parametrize("similar", [True, False])
 def test_workers_serve_it_and_their_file_holds_what_the_manifest_says(
     server: Server, client: Any, namespace: Namespace, similar: bool
@@ -244,7 +294,7 @@ def test_workers_serve_it_and_their_file_holds_what_the_manifest_says(
             number = kept.find(item)
             assert number is not None
             row = np.frombuffer(kept.factors.places, np.uint32)[number]
-            assert rows[row] == pytest.approx(engine.factors.items[number], rel=1e-3, abs=1e-6)
+            assert rows[row] == pytest.approx(engine.told.items[number], rel=1e-3, abs=1e-6)
     with answering(server, namespace) as app, app.test_client() as api:
         answer = api.get("/recommendations/u0").get_json()
     shown = show(client, namespace, "u0")
@@ -317,7 +367,7 @@ def test_how_many_are_stored_has_bounds(stored: int) -> None:
 
 def test_a_plain_engine_says_how_it_weighed() -> None:
     made = TASTES.matrix()
-    scale = ENGINE.fit(made, lambda done: None).scale
+    scale = ENGINE.fit(made, lambda done: None).scorer.scale
     assert scale is not None
     assert np.log1p(made.data) * np.float32(scale.confidence) == pytest.approx(
         ENGINE.confidences(made).data

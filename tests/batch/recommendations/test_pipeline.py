@@ -24,7 +24,8 @@ from batch.generations.registry import Generations
 from batch.interactions.pairs import Interactions
 from batch.progress import Advance
 from batch.recommendations import pipeline
-from batch.recommendations.engines.engine import Engine, Factors
+from batch.recommendations.engines.engine import Engine, Fitted
+from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.one_machine import LocalCandidate, LocalTrial
 from batch.recommendations.pipeline import Quality
@@ -59,9 +60,10 @@ class Failing:
 
     name = "failing"
     iterations = 1
+    factors = 0
     settings: dict[str, float | int] = {}
 
-    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Fitted:
         raise NotGoodEnough("training failed: of course")
 
 
@@ -70,12 +72,14 @@ class Colours:
 
     name = "colours"
     iterations = 1
+    factors = 0
     settings: dict[str, float | int] = {}
 
-    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Fitted:
         progress(1)
         users, items = (np.arange(size) % 2 for size in weights.shape)
-        return Factors(np.eye(2, dtype=np.float32)[users], np.eye(2, dtype=np.float32)[items])
+        eye = np.eye(2, dtype=np.float32)
+        return Factors(eye[users], eye[items]).fitted(weights)
 
 
 class Counting(Colours):
@@ -84,7 +88,7 @@ class Counting(Colours):
     def __init__(self) -> None:
         self.given: list[int] = []
 
-    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
+    def fit(self, weights: csr_matrix, progress: Advance) -> Fitted:
         self.given.append(weights.nnz)
         return super().fit(weights, progress)
 
@@ -92,9 +96,9 @@ class Counting(Colours):
 class Contrary(Colours):
     """An engine that always likes the wrong colour."""
 
-    def fit(self, weights: csr_matrix, progress: Advance) -> Factors:
-        factors = super().fit(weights, progress)
-        return Factors(factors.users[:, ::-1].copy(), factors.items)
+    def fit(self, weights: csr_matrix, progress: Advance) -> Fitted:
+        fitted = super().fit(weights, progress)
+        return replace(fitted, users=fitted.users[:, ::-1].copy())
 
 
 def refresh(
@@ -145,7 +149,7 @@ def test_the_first_refresh_publishes_and_its_manifest_says_what_it_is(
     assert Generations(client, namespace).live_manifest() == manifest
     assert (manifest.state, manifest.forced) == ("complete", False)
     assert (manifest.users, manifest.items, manifest.interactions) == (40, 20, len(BOARD))
-    assert (manifest.k, manifest.engine) == (5, "implicit")
+    assert (manifest.k, manifest.engine) == (5, "als")
     assert manifest.fingerprint == BOARD.fingerprint()
     assert manifest.settings == {
         **ENGINE.settings,

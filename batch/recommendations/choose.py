@@ -1,0 +1,224 @@
+"""``--engine auto``: which engine makes the best lists of these interactions?
+
+A part of what a model may train on is held out once more. The engines are fitted on the rest; what
+they recommend, alone and blended, is compared on that part. So nothing that the chosen engine is
+judged by has a say in the choice. The budget is work and not time, so that the same data and seed
+make the same choice wherever it is made.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from batch.errors import BadSettings
+from batch.interactions.pairs import Interactions
+from batch.progress import Progress
+from batch.recommendations.engines.blend import DEPTH, Blend, Named
+from batch.recommendations.engines.ease import Ease
+from batch.recommendations.engines.engine import Engine
+from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.evaluate import PerUser, per_user_ndcg
+from batch.recommendations.recommend import Crowd, filled
+from batch.recommendations.split import hold_out
+from batch.recommendations.terms import BUDGET, Holdout
+from batch.recommendations.topk import Lists, popularity
+
+log = logging.getLogger("larder.choose")
+
+SHARE = 0.1
+"""What share of the interactions engines are compared on."""
+
+USERS = 5_000
+"""How many users they are compared on, at most."""
+
+_STEPS = 10
+"""Into how many parts the weights of a blend are cut."""
+
+_SPARSE = 40
+"""How many multiplications of a dense product take as long as one of a sparse product."""
+
+_FAST = 5
+"""How many multiplications of LAPACK take as long as one of a dense product of a few columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An engine that was compared: its nDCG@k, the 95 % interval, and its work in fits of als."""
+
+    engine: str
+    settings: Mapping[str, Any]
+    ndcg: float
+    interval: list[float]
+    work: float
+    chosen: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What sets it apart from others of its kind."""
+        if "blend" in self.settings:
+            shares = self.settings["blend"].items()
+            return ",".join(f"{name}={weight:g}" for name, weight in shares)
+        unchanging = ("seed", "threads", "iterations")
+        told = ((name, each) for name, each in self.settings.items() if name not in unchanging)
+        return " ".join(f"{name}={each}" for name, each in told)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine, and what it was compared with, the best first."""
+
+    engine: Engine
+    tried: list[Tried]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What engines are compared on.
+
+    seen: (users, items), to fit on; wanted: as seen, to find; excluded: of some users the same, not
+    to recommend; users: which these are.
+    """
+
+    seen: csr_matrix
+    wanted: csr_matrix
+    excluded: csr_matrix
+    users: NDArray[np.int64]
+    k: int
+
+    @classmethod
+    def of(
+        cls, seen: csr_matrix, wanted: csr_matrix, crowd: Crowd, hidden: csr_matrix | None, k: int
+    ) -> "Trial":
+        """A trial on users who have something to find, spread evenly."""
+        judged = np.flatnonzero(np.diff(wanted.indptr))
+        users = judged[:: -(-len(judged) // USERS) or 1]
+        excluded = crowd.excluded(seen[users], None if hidden is None else hidden[users])
+        return cls(seen, wanted[users], excluded, users, k)
+
+    def lists(self, engine: Engine) -> Lists:
+        """What an engine names of the users."""
+        fitted = engine.fit(self.seen, lambda done: None)
+        mine = fitted.users[self.users]
+        return fitted.scorer.best(mine, self.seen[self.users], self.excluded, DEPTH)
+
+    def ndcg(self, lists: Lists) -> PerUser:
+        """(users,): how good lists are, filled as they are served."""
+        best = filled(lists.cut(self.k), popularity(self.seen), self.excluded, self.k)
+        return per_user_ndcg(best, self.wanted, self.k)
+
+    def work(self, engine: Engine) -> float:
+        """About how many multiplications of a dense product a fit takes."""
+        users, items = self.seen.shape
+        together = _SPARSE * float(np.square(np.diff(self.seen.indptr), dtype=np.float64).sum())
+        if isinstance(engine, ImplicitALS):
+            rows = 4 * (users + items) * engine.factors**2
+            return engine.iterations * (8.0 * self.seen.nnz * engine.factors + rows)
+        if isinstance(engine, Ease):
+            return together + (items**3 / _FAST if items <= engine.ease_items else np.inf)
+        return together
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An engine, or a blend, that was tried. lists: what a single one names."""
+
+    engine: Engine
+    work: float
+    ndcg: PerUser
+    lists: Lists | None = None
+
+    def beats(self, other: "_Row") -> bool:
+        """Whether it is better by more than a standard error of the difference."""
+        difference = self.ndcg - other.ndcg
+        return bool(difference.mean() > difference.std() / np.sqrt(len(difference)))
+
+    def told(self, winner: "_Row") -> Tried:
+        mean, spread = self.ndcg.mean(), 1.96 * self.ndcg.std() / np.sqrt(len(self.ndcg))
+        interval = [float(mean - spread), float(mean + spread)]
+        settings, work = self.engine.settings, round(self.work, 3)
+        return Tried(self.engine.name, settings, float(mean), interval, work, self is winner)
+
+
+def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Progress) -> Choice:
+    """Compare engines, and blends of the best of each kind.
+
+    engines: in the order to try them; budget: in fits of the first. The first two are tried
+    whatever it is. The best gives way to an engine that takes less work, which it does not beat by
+    a standard error (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+    """
+    some = _affordable(trial, engines, budget)
+    unit = trial.work(engines[0])
+    rows = []
+    with progress.step("compare engines", len(some), "engines") as advance:
+        for engine in some:
+            lists = trial.lists(engine)
+            rows.append(_Row(engine, trial.work(engine) / unit, trial.ndcg(lists), lists))
+            advance(1)
+    best: dict[str, _Row] = {}
+    for row in sorted(rows, key=_mean):
+        best[row.engine.name] = row
+    for size in range(2, len(best) + 1):
+        rows += [_blend(trial, parts) for parts in combinations(best.values(), size)]
+    rows.sort(key=_mean, reverse=True)
+    winner = min((row for row in rows if not rows[0].beats(row)), key=lambda row: row.work)
+    return Choice(winner.engine, [row.told(winner) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """What to choose from. engines: see ``choose``; budget: in fits of the first of them."""
+
+    engines: Sequence[Engine]
+    budget: float = BUDGET
+
+    def choose(
+        self, known: Interactions, holdout: Holdout, repeat: bool, k: int, progress: Progress
+    ) -> Choice:
+        """Choose by a part of what is known, held out by the rule of ``holdout``."""
+        by_time = holdout.after is not None or holdout.split == "chronological"
+        rule = "chronological" if by_time else holdout.split
+        try:
+            some, rest = hold_out(known, rule, SHARE, holdout.seed + 1, None)
+        except BadSettings:
+            log.warning("there is too little data to compare engines: als it is")
+            return Choice(self.engines[0], [])
+        seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
+        trial = Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
+        return choose(trial, self.engines, self.budget, progress)
+
+
+def _affordable(trial: Trial, engines: Sequence[Engine], budget: float) -> list[Engine]:
+    """Those that there is work left for."""
+    left = budget * trial.work(engines[0])
+    taken: list[Engine] = []
+    for number, engine in enumerate(engines):
+        work = trial.work(engine)
+        if number < 2 or work <= left:
+            taken.append(engine)
+            left -= work
+    return taken
+
+
+def _blend(trial: Trial, parts: Sequence[_Row]) -> _Row:
+    """The best blend of some engines."""
+    named = Named.of([part.lists for part in parts if part.lists], trial.seen.shape[1])
+    tried = {weights: trial.ndcg(named.best(weights, trial.k)) for weights in _weights(len(parts))}
+    weights = max(tried, key=lambda each: tried[each].mean())
+    blend = Blend(tuple(part.engine for part in parts), weights)
+    return _Row(blend, sum(part.work for part in parts), tried[weights])
+
+
+def _weights(parts: int) -> list[tuple[float, ...]]:
+    """All weights above 0 in steps of a tenth that are 1 together."""
+    every = product(range(1, _STEPS), repeat=parts)
+    return [tuple(each / _STEPS for each in some) for some in every if sum(some) == _STEPS]
+
+
+def _mean(row: _Row) -> float:
+    return float(row.ndcg.mean())

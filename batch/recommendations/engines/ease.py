@@ -1,0 +1,128 @@
+"""EASE: a linear model of each item by all others, in closed form."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse import csr_matrix
+
+from batch.errors import BadSettings, NotGoodEnough
+from batch.progress import Advance
+from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
+from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
+from batch.recommendations.terms import EASE_ITEMS
+from batch.recommendations.topk import Floats, Lists, best_unseen, together
+
+_BLOCK = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Ease:
+    """Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
+
+    With X who has what, V of users' weights, G = X'VX and P = (G + penalty I)^-1, items' weights
+    are B = I - P / diag(P), zero on the diagonal, and X B the scores. As in ``ItemKNN`` a user
+    counts (their items)^-``damping``, here over the mean of that. P takes items^2 numbers of four
+    bytes, so catalogues beyond ``ease_items`` are refused. Weights of interactions are not looked
+    at. It has no factors.
+    """
+
+    ease_penalty: float = 400.0
+    ease_items: int = EASE_ITEMS
+    damping: float = 0.5
+
+    @property
+    def name(self) -> str:
+        return "ease"
+
+    @property
+    def iterations(self) -> int:
+        return 1
+
+    @property
+    def factors(self) -> int:
+        return 0
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"ease_penalty": self.ease_penalty, "ease_damping": self.damping}
+
+    def check(self, items: int) -> None:
+        """Raise BadSettings for a catalogue that is too large."""
+        if items > self.ease_items:
+            raise BadSettings(
+                f"--engine ease takes up to {self.ease_items:,} items (--ease-items) and here are "
+                f"{items:,}, which would take {4 * items**2 / 1e9:,.1f} GB: choose --engine als"
+            )
+
+    def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
+        self.check(weights.shape[1])
+        scorer = EaseScorer(self._weights(weights), weights)
+        advance(1)
+        return Fitted(no_factors(weights.shape[0]), scorer)
+
+    def _weights(self, weights: csr_matrix) -> Floats:
+        """B, computed in the place of G; only one of them is in memory."""
+        counts, seen = np.diff(weights.indptr), ones(weights)
+        each = np.maximum(counts, 1) ** -self.damping
+        each /= each[counts > 0].mean() if counts.any() else 1
+        seen.data = np.repeat(np.sqrt(each), counts).astype(np.float32)
+        gram = np.asfortranarray((seen.T @ seen).toarray(), np.float32)
+        np.einsum("ii->i", gram)[:] += np.float32(self.ease_penalty)
+        gram, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+        if not failed:
+            gram, failed = lapack.spotri(gram, lower=1, overwrite_c=1)
+        if failed:
+            raise NotGoodEnough("training failed: choose a higher --ease-penalty")
+        rows: Floats = gram.T  # symmetric, and in the order of C
+        _mirror(rows)
+        rows /= -np.diagonal(rows).copy()
+        np.fill_diagonal(rows, 0)
+        return rows
+
+
+def _mirror(matrix: Floats) -> None:
+    """Fill what is below the diagonal from what is above it."""
+    for first in range(0, len(matrix), _BLOCK):
+        last = first + _BLOCK
+        square = np.triu(matrix[first:last, first:last])
+        matrix[first:last, first:last] = square + np.triu(square, 1).T
+        matrix[last:, first:last] = matrix[first:last, last:].T
+
+
+@dataclass(frozen=True, slots=True)
+class EaseScorer:
+    """A ``Scorer``. weights: (items, items), B of ``Ease``; seen: (all users, items)."""
+
+    weights: Floats
+    seen: csr_matrix
+
+    @property
+    def factors(self) -> Floats:
+        return no_factors(len(self.weights))
+
+    @property
+    def scale(self) -> None:
+        return None
+
+    def best(
+        self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
+    ) -> Lists:
+        def block(first: int) -> Lists:
+            part = slice(first, first + _BLOCK)
+            scores = np.ascontiguousarray((ones(seen[part]) @ self.weights).T)
+            each = np.eye(scores.shape[1], dtype=np.float32)
+            return best_unseen(each, scores, excluded[part], k, 1)
+
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            made = list(pool.map(block, range(0, max(seen.shape[0], 1), _BLOCK)))
+        lists = together(made)
+        return replace(lists, lengths=(lists.scores > 0).sum(axis=1, dtype=np.int32))
+
+    def nearest(self) -> Nearest:
+        """By cosine: B tells what an item adds to others, not what is like it."""
+        return NeighbourScorer(ItemKNN().similarities(self.seen)).nearest()
