@@ -37,6 +37,7 @@ from batch.command.options import (
     json_option,
     k_option,
     keep_option,
+    mlflow_option,
     model_options,
     option,
     reading_options,
@@ -84,6 +85,7 @@ def cli() -> None:
 @cache_options
 @events_url_option
 @report_option
+@mlflow_option
 def refresh(
     interactions: tuple[str, ...],
     reading: Reading,
@@ -95,6 +97,7 @@ def refresh(
     cache: CacheOptions,
     events_url: str,
     report: Path | None,
+    mlflow: str | None,
 ) -> None:
     """Judge a model, train it on INTERACTIONS, publish its lists.
 
@@ -113,13 +116,14 @@ def refresh(
     Plays, judged on those since New Year, for a shop that shares its cache with others:
       larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """
-    from batch.command import lists
+    from batch.command import lists, tracking
 
     inputs = Inputs(interactions, weighing)
-    run = partial(
-        lists.refresh, inputs, reading, items, terms, model, spark, cache, events_url, report
+    given = inputs, reading, items, terms, model, spark, cache, events_url, report
+    refresh = partial(lists.refresh, *given)
+    tracking.track(
+        mlflow, "refresh", cache.namespace.name, lambda run: noted(cache, partial(refresh, run=run))
     )
-    noted(cache, run)
 
 
 @cli.command(cls=Grouped)
