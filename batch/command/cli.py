@@ -551,15 +551,15 @@ def main() -> NoReturn:
             raise BadSettings("; ".join(sentences))
         cli(prog_name="larder")
     except (LarderError, BrokenRecord, UnicodeEncodeError, MemoryError, OSError) as error:
-        _end(*ending(error))
+        if not stopped:  # else DuckDB has made another error of the signal
+            _end(*ending(error))
     except (RuntimeError, SystemExit) as error:  # the first is what DuckDB makes of a signal
         done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
         if done or not stopped:
             raise
-        if STOPS_SILENTLY in os.environ:
-            sys.exit(128 + stopped[0])
+    if stopped and STOPS_SILENTLY not in os.environ:
         _end(f"stopped by {stopped[0].name}", 128 + stopped[0])
-    sys.exit(0)
+    sys.exit(128 + stopped[0] if stopped else 0)
 
 
 def _note_stop(*signals: signal.Signals) -> list[signal.Signals]:

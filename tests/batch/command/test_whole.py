@@ -4,10 +4,12 @@ import csv
 import errno
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import redis
 
@@ -87,6 +89,23 @@ def test_what_cannot_be_exported_is_told(
     done = larder(variables, "export", tmp_path)
     assert done.returncode == 75 and "a disk is full or fails" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_of_which_duckdb_makes_an_error_is_told_as_one(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does when a handler raises while it looks at Python's objects."""
+
+    def interrupted(*given: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit as error:
+            raise duckdb.InvalidInputException("Traceback (most recent call last):") from error
+
+    monkeypatch.setattr("batch.recommendations.published.export.copy", interrupted)
+    done = larder(variables, "export", tmp_path / "new")
+    assert done.returncode == 143 and done.stderr.endswith("error: stopped by SIGTERM\n")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_comparison_of_the_last_two(variables: dict[str, str]) -> None:
