@@ -112,7 +112,7 @@ def refresh(
       larder refresh orders.csv --user-column customer_id --item-column sku \\
         --items products.csv --items-id-column sku --document-columns title,price
     Orders, and what users do on the pages, which counts half after a month:
-      larder refresh orders.csv events/ --event-weights click=1,cart=3,purchase=5 --half-life 30d
+      larder refresh orders.csv events/ --weights click=1,cart=3,purchase=5 --half-life 30d
     Plays, judged on those since New Year, for a shop that shares its cache with others:
       larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """

@@ -141,8 +141,11 @@ def items(loaded: Items, known: Sequence[str]) -> str:
         f"{described:,} of {len(known):,} items; {counts.replaced:,} replaced, "
         f"{_rejected(counts.rejected)}"
     )
-    untouched = len(loaded.texts) - described
-    told += f"\n{untouched:,} items of the file that nobody has touched" * (untouched > 0)
+    if untouched := sorted(loaded.texts.keys() - set(known)):
+        told += (
+            f"\n{len(untouched):,} items of the file that nobody has touched, or whose rows are "
+            f"left out, are in no list: {', '.join(map(repr, untouched[:3]))}"
+        )
     filters = [f"{each.name} ({each.type} of {len(each.values):,})" for each in loaded.columns]
     return told + f"\nrequests may filter by: {', '.join(filters)}" * bool(filters)
 
