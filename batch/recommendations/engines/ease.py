@@ -54,8 +54,8 @@ class Ease:
         return {f"ease_{name}": value for name, value in names.items()}
 
     def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
-        popular = np.argsort(-np.bincount(weights.indices, minlength=weights.shape[1]), kind="stable")
-        chosen = np.sort(popular[: self.ease_items])
+        counts = np.bincount(weights.indices, minlength=weights.shape[1])
+        chosen = np.sort(np.argsort(-counts, kind="stable")[: self.ease_items])
         scorer = EaseScorer(self._weights(weights, chosen), chosen, weights)
         advance(1)
         return Fitted(no_factors(weights.shape[0]), scorer)
