@@ -31,7 +31,7 @@ from batch.recommendations.topk import Lists, popularity
 
 log = logging.getLogger("larder.choose")
 
-SHARE = 0.1
+SHARE = 0.25
 """What share of the interactions engines are compared on."""
 
 USERS = 5_000
