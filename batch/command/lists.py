@@ -19,6 +19,7 @@ from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.command.page import Page
 from batch.command.size import Deployment, check_room
+from batch.command.tracking import Run
 from batch.errors import BadSettings
 from batch.events.inputs import Inputs
 from batch.events.load import load_all
@@ -52,10 +53,12 @@ def refresh(
     cache: CacheOptions,
     events_url: str = "",
     page_path: Path | None = None,
+    *,
+    run: Run,
 ) -> str:
     """Export events where there are any to train on; judge, train and publish.
 
-    Returns the name of the generation.
+    run: told of what was found. Returns the name of the generation.
     """
     if terms.stored and model.feedback == "explicit":
         raise BadSettings(
@@ -65,13 +68,12 @@ def refresh(
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
     outputs = [("--rejects", rejects), ("--report", page_path)]
-    _keep_inputs(inputs.others(), items, outputs, rejects)
+    inputs.check()
+    _keep_inputs(inputs.read(), items, outputs, rejects)
     page = Page.at(page_path)
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored, terms.history)
     progress = for_this_terminal()
-    if inputs.weighing.half_life and not inputs.of_events():
-        log.warning("--half-life changes nothing: no input is a folder of events")
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
         described = _load_items(items, reading, rejects)
@@ -79,6 +81,7 @@ def refresh(
             events.export_first(Path(folder), client, cache, events_url)
         candidate = platform.candidate(inputs, reading, cache.url, progress)
         found = stack.enter_context(candidate)
+        stack.callback(run.tried, found, terms, page)
         click.echo(report.interactions(found.report, found.users, len(found.items)))
         click.echo(report.columns(found.report))
         plain = _documents(found.items, described)
@@ -90,6 +93,7 @@ def refresh(
                 ours, found, documents, terms, progress, page.judged, columns
             )
     page.published(client, cache.namespace, manifest)
+    run.published(manifest, page)
     _tell(manifest, cache, was_live)
     return manifest.generation
 
@@ -113,7 +117,8 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     """Say what a refresh would find."""
     say = _to_people(as_json)
     rejects = None if reading.rejects is None else reading.rejects_file
-    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
+    inputs.check()
+    _keep_inputs(inputs.read(), items, [("--rejects", rejects)], rejects)
     found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
     say(report.columns(found.report))
@@ -137,7 +142,8 @@ def evaluate(
     """Train on one input, score on the other."""
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
-    _keep_inputs(train.others() + test.others(), None, outputs, None)
+    Inputs(train.paths + test.paths, train.weighing).check()
+    _keep_inputs(train.read() + test.read(), None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:

@@ -30,6 +30,7 @@ class Page:
     path: Path | None
     before: list[Manifest] = field(default_factory=list)
     quality: Quality | None = None
+    written: Path | None = None
 
     @classmethod
     def at(cls, path: Path | None) -> Self:
@@ -80,5 +81,6 @@ class Page:
             return
         try:
             write(self.path, found)
+            self.written = self.path
         except OSError as error:
             log.warning("the report was not written to %s: %s", self.path, error.strerror)

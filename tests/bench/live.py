@@ -152,8 +152,9 @@ def main() -> None:
             known += [[name, *row] for row in _known(interactions)]
             folds = 1 if name == "decklists" else 10
             newcomers += [[name, *row] for row in _newcomers(interactions, folds)]
-    after = ["users", "stale", "+ exclusion", "live", "retrained", "recovered"]
-    print(table(["known users", "engine", *after], known))
+    head = ["known users", "engine", "users", "stale", "+ exclusion", "live", "retrained"]
+    head += ["recovered"]
+    print(table(head, known))
     print("target: live recovers >= 70% of retrained - stale\n")
     head = ["newcomers", "engine", "events", "users", "popular", "live", "gain", "rows scanned"]
     print(table(head, newcomers))

@@ -12,11 +12,9 @@ from scipy.sparse import csr_matrix
 from batch.errors import BadSettings
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.candidate import Learner
-from batch.recommendations.cluster.knn import SlicedKNN
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.cluster.mllib import MllibALS
 from batch.recommendations.engines.engine import Fitted
-from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.terms import Model
 from tests.batch.pairs import checkerboard
 from tests.batch.recommendations.engine_suite import (
@@ -99,7 +97,7 @@ class AlsSuite(ClusterSuite, FactorSuite):
     converged = {"iterations": 6}
 
     def engine(self, **settings: Any) -> OnCluster:
-        chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
+        chosen = {"engine": "spark", "als": self.als, "feedback": "implicit", **QUICK, **settings}
         chosen.pop("threads", None)  # a task is one thread, and no option says otherwise
         return OnCluster(self.spark, learner(Model(**chosen)), self.fitted)
 
@@ -134,7 +132,7 @@ class TestMllib(AlsSuite):
 
 class TestKNN(ClusterSuite):
     def engine(self, **settings: Any) -> OnCluster:
-        return OnCluster(self.spark, SlicedKNN(ItemKNN(**settings)), self.fitted)
+        return OnCluster(self.spark, learner(Model("spark-knn", **settings)), self.fitted)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +148,7 @@ class TestKNN(ClusterSuite):
 def test_the_feedback_chooses_the_learner_unless_it_is_named(
     als: str | None, feedback: str, kind: type
 ) -> None:
-    made = learner(Model(als=als, feedback=feedback, factors=7))
+    made = learner(Model("spark", als=als, feedback=feedback, factors=7))
     assert isinstance(made, kind)
     assert made.settings["factors"] == 7
     assert made.rates == (feedback == "explicit")
@@ -158,10 +156,10 @@ def test_the_feedback_chooses_the_learner_unless_it_is_named(
 
 def test_the_blocked_solver_refuses_ratings() -> None:
     with pytest.raises(BadSettings, match="--als mllib"):
-        learner(Model(als="blocked", feedback="explicit"))
+        learner(Model("spark", als="blocked", feedback="explicit"))
 
 
 def test_the_size_up_to_which_factors_are_sent_whole_is_in_mebibytes() -> None:
-    made = learner(Model(als="blocked", whole_mb=3))
+    made = learner(Model("spark", als="blocked", whole_mb=3))
     assert isinstance(made, BlockedALS)
     assert made.whole_bytes == 3 * 2**20

@@ -24,8 +24,8 @@ from batch.recommendations.engines.engine import no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, Sums, ones
 
 CELLS = 2**24
-"""How many sums a task may hold, of 8 bytes, and as many of 12 of one block: a slice's items times
-all items."""
+"""How many sums a task may hold, a slice's items times all items: of 8 bytes, and of 12 more while
+those of a block are added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,12 @@ class SlicedKNN:
         lengths = model.lengths(tally)
 
         def cut(block: csr_matrix) -> Iterator[tuple[int, csr_matrix]]:
-            columns = ones(block).tocsc()
+            seen = ones(block)  # which takes next to nothing on its way
+            columns = seen.tocsc()
             for number in range(slices):
                 having = np.unique(columns[:, number::slices].indices)
                 if len(having):
-                    yield number, block[having]
+                    yield number, seen[having]
 
         def nearest(number: int, found: Iterable[tuple[int, csr_matrix]]) -> Iterator[csr_matrix]:
             mine = np.arange(number, items, slices)

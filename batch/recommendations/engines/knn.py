@@ -37,7 +37,7 @@ class ItemKNN:
     neighbours: int = 100
     weighting: str = "cosine"
     damping: float = 0.5
-    shrinkage: float = 20.0
+    shrinkage: float = 10.0
 
     @property
     def name(self) -> str:

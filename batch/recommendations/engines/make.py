@@ -8,7 +8,7 @@ from batch.recommendations.engines.ease import Ease
 from batch.recommendations.engines.engine import Engine
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.engines.knn import ItemKNN
-from batch.recommendations.terms import BLEND, Model
+from batch.recommendations.terms import BLEND, EASE_MOST, Model
 
 
 def make(model: Model) -> Engine:
@@ -32,10 +32,11 @@ def parts(model: Model) -> Mapping[str, Engine]:
 
 def candidates(model: Model) -> list[Engine]:
     """What ``auto`` chooses from, in the order to try them."""
-    als, knn, ease = parts(model).values()
+    als, knn, _ = parts(model).values()
+    ease = Ease(**model.of_ease, most=model.ease_items or EASE_MOST)
     if model.of_knn:
         return [als, knn, ease]
-    return [als, knn, ItemKNN(damping=1.0, shrinkage=10.0), ease]
+    return [als, knn, ease, ItemKNN(shrinkage=300.0)]
 
 
 def shares(text: str) -> dict[str, float]:

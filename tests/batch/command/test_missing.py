@@ -12,19 +12,27 @@ HOUSE = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("package", "source", "said"),
     [
         (
+            "implicit",
             "raise ModuleNotFoundError('', name='implicit')",
             "pip install '.[batch]' in Larder's folder",
         ),
-        ("raise ImportError('libgomp.so.1: cannot open')", "apt-get install libgomp1"),
+        ("implicit", "raise ImportError('libgomp.so.1: cannot open')", "apt-get install libgomp1"),
+        (
+            "mlflow",
+            "raise ModuleNotFoundError('', name='mlflow')",
+            "pip install '.[mlflow]' in Larder's folder",
+        ),
     ],
 )
-def test_one_sentence_says_what_to_install(tmp_path: Path, source: str, said: str) -> None:
-    (tmp_path / "implicit.py").write_text(source)
+def test_one_sentence_says_what_to_install(
+    tmp_path: Path, package: str, source: str, said: str
+) -> None:
+    (tmp_path / f"{package}.py").write_text(source)
     done = subprocess.run(
-        [sys.executable, "-m", "batch", "check", "films.csv"],
+        [sys.executable, "-m", "batch", "refresh", "films.csv", "--mlflow", "sqlite:///runs.db"],
         env=environment({"PYTHONPATH": str(tmp_path)}),
         capture_output=True,
         text=True,
@@ -34,7 +42,7 @@ def test_one_sentence_says_what_to_install(tmp_path: Path, source: str, said: st
     assert len(done.stderr.splitlines()) == 1
 
 
-HEAVY = ("duckdb", "gunicorn", "implicit", "numpy", "pyspark", "redis", "scipy", "tqdm")
+HEAVY = ("duckdb", "gunicorn", "implicit", "mlflow", "numpy", "pyspark", "redis", "scipy", "tqdm")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -4,10 +4,12 @@ import csv
 import errno
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import redis
 
@@ -42,7 +44,7 @@ def test_an_export_of_the_live_lists(variables: dict[str, str], tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     file = tmp_path / "new" / "recommendations-g2.csv"
-    counts = {"users": 100, "popular": 0, "exhausted": 0, "unnamed": 0, "similar": 0}
+    counts = {"users": 100, "popular": 0, "unnamed": 0, "similar": 0}
     assert told == {"generation": "g2", "k": 2, **counts, "files": [str(file)]}
     with open(file, newline="") as stream:
         head, *rows = csv.reader(stream)
@@ -50,8 +52,8 @@ def test_an_export_of_the_live_lists(variables: dict[str, str], tmp_path: Path) 
     assert ["u3", "2", "i5", "0.875", "personal"] in rows
     named = larder(variables, "export", tmp_path, "--generation", "g1", "--similar")
     assert named.stdout == (
-        "exported the lists of 90 users from generation g1, and similar items of 10 items\n"
-        "0 of the users get what is popular, 0 more have had all\n"
+        "exported lists of 90 users, 0 of which are what is popular, and of 10 items, from "
+        "generation g1\n"
         f"{tmp_path}/recommendations-g1.parquet\n{tmp_path}/similar-g1.parquet\n"
     )
 
@@ -87,6 +89,23 @@ def test_what_cannot_be_exported_is_told(
     done = larder(variables, "export", tmp_path)
     assert done.returncode == 75 and "a disk is full or fails" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_of_which_duckdb_makes_an_error_is_told_as_one(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does when a handler raises while it looks at Python's objects."""
+
+    def interrupted(*given: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit as error:
+            raise duckdb.InvalidInputException("Traceback (most recent call last):") from error
+
+    monkeypatch.setattr("batch.recommendations.published.export.copy", interrupted)
+    done = larder(variables, "export", tmp_path / "new")
+    assert done.returncode == 143 and done.stderr.endswith("error: stopped by SIGTERM\n")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_comparison_of_the_last_two(variables: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""Runs in a real MLflow: ``make test-mlflow``."""
