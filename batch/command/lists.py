@@ -68,7 +68,7 @@ def refresh(
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
     outputs = [("--rejects", rejects), ("--report", page_path)]
-    _keep_inputs(inputs.others(), items, outputs, rejects)
+    keep_inputs(inputs.others(), items, outputs, rejects)
     page = Page.at(page_path)
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored, terms.history)
@@ -118,7 +118,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     """Say what a refresh would find."""
     say = _to_people(as_json)
     rejects = None if reading.rejects is None else reading.rejects_file
-    _keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
+    keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
     found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
     say(report.columns(found.report))
@@ -142,7 +142,7 @@ def evaluate(
     """Train on one input, score on the other."""
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
-    _keep_inputs(train.others() + test.others(), None, outputs, None)
+    keep_inputs(train.others() + test.others(), None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:
@@ -242,7 +242,7 @@ def _fitting(
     return chain(some, remaining)
 
 
-def _keep_inputs(
+def keep_inputs(
     inputs: Sequence[str],
     items: ItemsFile | None,
     outputs: Sequence[tuple[str, Path | None]],

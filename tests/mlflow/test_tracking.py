@@ -157,7 +157,7 @@ def test_an_mlflow_that_is_in_trouble_loses_no_refresh(
 def test_nobody_else_is_told(tmp_path: Path) -> None:
     program = (
         "import sys; from batch.command.tracking import track; "
-        "track(sys.argv[1], 'refresh', 'shop', lambda run: None); "
+        "track(sys.argv[1], {'kind': 'refresh'}, lambda run: None); "
         "from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY as off; "
         "from mlflow.telemetry import get_telemetry_client as client; print(off.get(), client())"
     )
