@@ -28,7 +28,7 @@ def why(generation: Generation, found: Remembered | None, item: str) -> Why:
     Raises UnknownItem, NoReasons where the generation has no factors, BrokenRecord.
     """
     if generation.model is None:
-        raise NoReasons("the live generation has no factors: refresh with --live")
+        raise NoReasons("the live generation has no factors: refresh with --live and --engine als")
     index = generation.find(item)
     if index is None:
         raise UnknownItem(f"the live generation does not hold item {item!r}")

@@ -68,13 +68,12 @@ def refresh(
     terms = replace(terms, holdout=replace(terms.holdout, seed=model.seed))
     rejects = reading.rejects_file
     outputs = [("--rejects", rejects), ("--report", page_path)]
-    keep_inputs(inputs.others(), items, outputs, rejects)
+    inputs.check()
+    keep_inputs(inputs.read(), items, outputs, rejects)
     page = Page.at(page_path)
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored, terms.history)
     progress = for_this_terminal()
-    if inputs.weighing.half_life and not inputs.of_events():
-        log.warning("--half-life changes nothing: no input is a folder of events")
     replicas = Replicas(terms.wait_replicas)
     with turn(client, cache.namespace, terms.keep, replicas) as ours, ExitStack() as stack:
         described = _load_items(items, reading, rejects)
@@ -118,7 +117,8 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     """Say what a refresh would find."""
     say = _to_people(as_json)
     rejects = None if reading.rejects is None else reading.rejects_file
-    keep_inputs(inputs.others(), items, [("--rejects", rejects)], rejects)
+    inputs.check()
+    keep_inputs(inputs.read(), items, [("--rejects", rejects)], rejects)
     found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
     say(report.columns(found.report))
@@ -142,7 +142,8 @@ def evaluate(
     """Train on one input, score on the other."""
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
-    keep_inputs(train.others() + test.others(), None, outputs, None)
+    Inputs(train.paths + test.paths, train.weighing).check()
+    keep_inputs(train.read() + test.read(), None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:

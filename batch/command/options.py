@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +27,7 @@ from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import MAX_HISTORY, MAX_K, PLAIN_ID_BYTES, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
-from batch.events.inputs import Weighing
+from batch.events.inputs import Weighing, moment_of
 from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
 from batch.recommendations.published.wish import FORMATS, Wish
@@ -222,8 +221,13 @@ def _filter(text: str) -> tuple[str, Type | None]:
     return name, found
 
 
-def _weighing(event_weights: str | None, half_life: str | None) -> Weighing:
-    return Weighing.of(event_weights, half_life)
+def _weighing(
+    weights: str | None, event_weights: str | None, half_life: str | None, **others: Any
+) -> Weighing:
+    if weights is not None and event_weights is not None:
+        raise BadSettings("--event-weights is the older name of --weights: say one of them")
+    said = event_weights if weights is None else weights
+    return Weighing.of(said, half_life, **others)
 
 
 def _terms(
@@ -243,7 +247,7 @@ def _terms(
     stored: int | None,
     history: int | None,
 ) -> Terms:
-    held_out = Holdout(split, holdout, _moment(after))
+    held_out = Holdout(split, holdout, moment_of(after, "--after"))
     gate = Gate(min_ndcg, max_drop, force, max_shrink, min_coverage)
     if stored is not None and not live:
         raise BadSettings(
@@ -274,7 +278,7 @@ def _tuning(
             f"--budget must be seconds, minutes or hours, such as 90s, 10m or 2h, not {budget!r}"
         )
     seconds = float(given[1]) * {"s": 1, "m": 60, "h": 3600}[given[2]]
-    held_out = Holdout(split, holdout, _moment(after), seed)
+    held_out = Holdout(split, holdout, moment_of(after, "--after"), seed)
     return Tuning(seconds, trials or sys.maxsize, study, json, k, held_out, repeat)
 
 
@@ -341,16 +345,6 @@ def inputs_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
 
 def _delimiter(text: str | None) -> str | None:
     return "\t" if text == "\\t" else text
-
-
-def _moment(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadSettings(f"--after must be a date such as 2026-01-31, not {text!r}") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _default(name: str) -> str:
@@ -464,7 +458,7 @@ model_options = group(
     option(
         "--shrinkage",
         type=Finite(0),
-        help="How many users make knn believe that two items go together.  [default: 20]",
+        help="How many users make knn believe that two items go together.  [default: 10]",
     ),
     option(
         "--ease-penalty",
@@ -474,8 +468,8 @@ model_options = group(
     option(
         "--ease-items",
         type=click.IntRange(1, 100_000),
-        help="The largest catalogue for ease, whose memory grows with its square, and time with "
-        f"its cube.  [default: {EASE_ITEMS}]",
+        help="How many items ease models, the most popular ones: its memory grows with the square "
+        f"of their number, its time with the cube.  [default: {EASE_ITEMS}]",
     ),
     option("--blend", help=f"The parts of a blend and their weights.  [default: {BLEND}]"),
     option(
@@ -525,18 +519,33 @@ spark_options = group(
 
 events_options = group(
     "weighing",
-    "Folders of events",
+    "Which rows and events count, and how much",
     _weighing,
+    option("--type-column", help="What happened, where rows are of several types."),
     option(
-        "--event-weights",
-        help="How much an event of each type counts; others not at all.  "
+        "--weights",
+        help="How much a row or event of each type counts; others not at all.  "
         f"[default: {','.join(f'{kind}={weight:g}' for kind, weight in WEIGHTS.items())}]",
     ),
+    option("--event-weights", help="The older name of --weights."),
     option(
         "--half-life",
-        help="After how long an event counts half, such as 12h, 30d or 8w, back from the newest.  "
+        help="After how long a row counts half, such as 12h, 30d or 8w, back from the newest.  "
         "[default: all count the same]",
     ),
+    option(
+        "--since",
+        help="Leave out what is older than this date (ISO 8601), or than a length such as 90d back "
+        "from the newest row.",
+    ),
+    option(
+        "--max-items-per-user",
+        type=click.IntRange(1),
+        help="Leave out what a user, perhaps a robot, has beyond so many items, the weakest and "
+        "oldest first.  [default: no limit]",
+    ),
+    option("--items-allow", help="A file of item ids, one a line: no other item makes pairs."),
+    option("--items-deny", help="A file of item ids, one a line: none of these makes pairs."),
 )
 
 events_url_option = option(

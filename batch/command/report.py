@@ -1,9 +1,13 @@
 """What a run tells: tables of plain text for people, the same as JSON objects for programs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from batch.command.table import table
+from batch.interactions.counting import LEFT_OUT
 from batch.interactions.items import Items
 from batch.interactions.pairs import Interactions, Report
 from batch.recommendations.choose import Tried
@@ -37,19 +41,12 @@ def compared(tried: Sequence[Tried]) -> list[str]:
             f"{each.ndcg:.4f}",
             ends(each.interval),
             f"{each.work:.2f}",
-            _settings(each.settings),
+            each.shown,
         ]
         for each in tried
     ]
     head = ["", "engine", "nDCG", "95 % interval", "fits of als", "settings"]
     return ["engines compared on a part of what is trained on:", table(head, rows), ""]
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    if "blend" in settings:
-        return ",".join(f"{name}={weight:g}" for name, weight in settings["blend"].items())
-    unchanging = ("seed", "threads", "iterations")
-    return " ".join(f"{name}={each}" for name, each in settings.items() if name not in unchanging)
 
 
 def _rows(found: Metrics) -> list[list[str]]:
@@ -92,8 +89,23 @@ def interactions(found: Report, users: int, items: int) -> str:
         f"{found.rows:,} rows in {found.files:,} file(s): {found.pairs:,} pairs of "
         f"{users:,} users and {items:,} items; "
         f"{found.merged:,} merged, {found.zero:,} of weight 0 left out, "
-        f"{_rejected(found.rejected)}"
+        f"{_rejected(found.rejected)}{_left_out(found)}"
     )
+
+
+def _left_out(found: Report) -> str:
+    told = [f"left out: {rows:,} rows {LEFT_OUT[why]}" for why, rows in found.left_out.items()]
+    for name, ids in found.unknown.items():
+        some = ", ".join(map(repr, sorted(ids)[:3]))
+        told += [f"--{name.replace('_', '-')} has {len(ids):,} ids without a row: {some}"] * bool(
+            ids
+        )
+    if capped := found.capped:
+        told.append(
+            f"left out: {capped.pairs:,} pairs of {capped.users:,} users beyond "
+            f"--max-items-per-user; {capped.worst!r} had the most, {capped.most:,}"
+        )
+    return "".join(f"\n{each}" for each in told)
 
 
 def columns(report: Report) -> str:
@@ -111,7 +123,14 @@ def values(loaded: Interactions) -> str:
     period = loaded.period()
     weights = f"{loaded.weight.min():,g} to {loaded.weight.max():,g}"
     first_met = f"first met from {period[0]} to {period[1]}" if period else "no timestamps"
-    return f"pairs: weights {weights}; {first_met}"
+    user, most = _busiest(loaded)
+    return f"pairs: weights {weights}; {first_met}; at most {most:,} of one user, {user!r}"
+
+
+def _busiest(loaded: Interactions) -> tuple[str, int]:
+    """The user who has the most pairs, perhaps a robot, and how many."""
+    counts = np.bincount(loaded.user)
+    return loaded.users[counts.argmax()], int(counts.max())
 
 
 def _rejected(counts: Mapping[str, int]) -> str:
@@ -150,6 +169,9 @@ def interactions_json(found: Report, users: int, items: int) -> dict[str, Any]:
         "rejected": dict(found.rejected),
         "used": dict(found.used),
         "unused": list(found.unused),
+        "left_out": dict(found.left_out),
+        "unknown": {name: len(ids) for name, ids in found.unknown.items()},
+        "capped": None if found.capped is None else asdict(found.capped),
     }
 
 
@@ -160,6 +182,7 @@ def check_json(loaded: Interactions, described: Items | None) -> dict[str, Any]:
         **interactions_json(loaded.report, len(loaded.users), len(known)),
         "weights": [float(loaded.weight.min()), float(loaded.weight.max())],
         "first_met": list(period) if period else None,
+        "busiest": dict(zip(("user", "pairs"), _busiest(loaded))),
         "documents": None if described is None else _items_json(described, known),
     }
 

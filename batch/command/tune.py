@@ -33,7 +33,8 @@ def tune(inputs: Inputs, reading: Reading, tuning: Tuning, run: Run) -> None:
     """Search until the time is over or Ctrl-C, and tell what is best."""
     rejects = None if reading.rejects is None else reading.rejects_file
     outputs = [("--rejects", rejects), ("--json", tuning.json), ("--study", tuning.study)]
-    keep_inputs(inputs.others(), None, outputs, rejects)
+    inputs.check()
+    keep_inputs(inputs.read(), None, outputs, rejects)
     if tuning.json is not None:
         tuning.json.open("a").close()  # what cannot be written is told before hours of work
     found = load_all(inputs, reading, rejects)

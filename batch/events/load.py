@@ -17,7 +17,7 @@ added: of inputs with ratings, the last one named that has the pair counts.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +27,13 @@ from numpy.typing import NDArray
 
 from app.contracts.events import HIDE
 from batch.events.folder import files_of, until
-from batch.events.inputs import Inputs, Weighing
-from batch.interactions.load import STEPS, load, none_left
+from batch.events.inputs import Inputs
+from batch.interactions.cap import cap
+from batch.interactions.counting import Counting, reasons
+from batch.interactions.load import STEPS, load, newest, none_left
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading, beside
-from batch.interactions.table import database, literal, literals, reading_errors
+from batch.interactions.table import database, literals, reading_errors
 
 log = logging.getLogger("larder.events")
 
@@ -49,15 +51,37 @@ def load_all(inputs: Inputs, reading: Reading, rejects: Path | None) -> Interact
     events = inputs.of_events()
     others = inputs.others()
     listed = [_rejects(rejects, number) for number, _ in enumerate(others)]
+    counting = _counting(inputs, reading)
+    limit = reading.max_rejects
     parts = [
-        load(path, reading.layout, rejects=own, max_rejects=reading.max_rejects)
+        load(path, reading.layout, rejects=own, max_rejects=limit, counting=counting)
         for path, own in zip(others, listed, strict=True)
     ]
     if events:
-        parts.append(load_events([Path(path) for path in events], inputs.weighing))
-    if len(parts) == 1 and not events:
-        return parts[0]
-    return together(inputs.shown, parts)
+        parts.append(load_events([Path(path) for path in events], counting))
+    found = parts[0] if len(parts) == 1 and not events else together(inputs.shown, parts)
+    if not len(found):
+        raise none_left(inputs.shown, found.report.rows, found.report.zero, found.report.left_out)
+    most = inputs.weighing.max_items_per_user
+    return cap(found, most) if most else found
+
+
+def _counting(inputs: Inputs, reading: Reading) -> Counting:
+    """What counts, back from the newest row of all inputs."""
+    times: dict[str, float | None] = {}
+    if inputs.weighing.looks_back:
+        times = {path: newest(path, reading.layout) for path in inputs.others()}
+        times |= {path: _newest(Path(path)) for path in inputs.of_events()}
+    return inputs.weighing.counting(times, reading.layout.item_column)
+
+
+def _newest(folder: Path) -> float:
+    files = [file.path for file in files_of(folder)]
+    if not files:
+        return 0.0
+    with reading_errors(folder), database() as (connection, _):
+        sql = f"SELECT coalesce(max(time), 0) FROM read_parquet({literals(files)}) WHERE user != ''"
+        return float(connection.execute(sql).fetchall()[0][0]) / 1e3
 
 
 def load_both(
@@ -76,7 +100,7 @@ def exported_until(inputs: Inputs) -> str:
     return until([*found])
 
 
-def load_events(paths: Sequence[Path], weighing: Weighing) -> Interactions:
+def load_events(paths: Sequence[Path], counting: Counting) -> Interactions:
     """Load folders of events, see above.
 
     The weight of a pair may be below 0 here, and users and items are also those that were hidden.
@@ -85,10 +109,11 @@ def load_events(paths: Sequence[Path], weighing: Weighing) -> Interactions:
     files = [file.path for path in paths for file in files_of(path)]
     with reading_errors(name), database() as (connection, _):
         if not files:
-            return _nothing()
+            return _nothing(counting)
         _open(connection, files)
-        _weigh(connection, weighing)
-        return _fetch(connection, len(files))
+        counting.lay(connection)
+        left_out = _weigh(connection, counting)
+        return _fetch(connection, len(files), left_out, _unknown(connection, counting))
 
 
 def _open(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
@@ -114,29 +139,44 @@ def _open(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     )
 
 
-def _weigh(connection: duckdb.DuckDBPyConnection, weighing: Weighing) -> None:
-    """Make the tables ``pairs`` and ``hidden``."""
-    half_life = weighing.half_life_seconds
-    newest = connection.execute("SELECT coalesce(max(time), 0) FROM rows").fetchall()[0][0]
-    age = f"(({newest} - time) / {1000 * (half_life or 1)!r})"
-    said = {kind: weight for kind, weight in weighing.weights.items() if weight > 0}
-    cases = " ".join(f"WHEN {literal(kind)} THEN {weight!r}" for kind, weight in said.items())
-    weight = f"(CASE type {cases or 'WHEN NULL THEN 0'} END)::DOUBLE"
+def _weigh(connection: duckdb.DuckDBPyConnection, counting: Counting) -> dict[str, int]:
+    """Make the tables ``pairs`` and ``hidden``; say how many events were left out, and why."""
+    weight = counting.of_type("type")
     amount = "CASE WHEN type = 'purchase' THEN value ELSE 1 END"
-    counted = f"{weight} * {amount}" + (f" * pow(2, -{age})" if half_life else "")
+    counted = counting.faded(f"{weight} * {amount}", "time / 1e3")
+    left_out = counting.left_out("item", None, "time / 1e3")
+    meant = f"FROM events WHERE {weight} IS NOT NULL AND item != ''"
     connection.execute(
         "CREATE TEMP TABLE pairs AS SELECT user, item, count(*) AS n, "
         "min(time) / 1e3 AS timestamp, "
-        f"sum(({counted} * {STEPS})::HUGEINT)::DOUBLE / {STEPS} AS weight FROM events "
-        f"WHERE {weight} IS NOT NULL AND item != '' GROUP BY user, item"
+        f"sum(({counted} * {STEPS})::HUGEINT)::DOUBLE / {STEPS} AS weight {meant} "
+        f"{f'AND {left_out} = 0' if left_out else ''} GROUP BY user, item"
     )
     connection.execute(
         "CREATE TEMP TABLE hidden AS SELECT DISTINCT user, item FROM events "
         f"WHERE type = '{HIDE}'"
     )
+    if left_out is None:
+        return {}
+    sql = f"SELECT {left_out}, count(*) {meant} AND {left_out} > 0 GROUP BY 1"
+    return reasons(connection.execute(sql).fetchall())
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, files: int) -> Interactions:
+def _unknown(
+    connection: duckdb.DuckDBPyConnection, counting: Counting
+) -> Mapping[str, frozenset[str]]:
+    if not counting.lists:
+        return {}
+    items = connection.execute("SELECT DISTINCT item FROM events").fetchall()
+    return counting.unknown(item for (item,) in items)
+
+
+def _fetch(
+    connection: duckdb.DuckDBPyConnection,
+    files: int,
+    left_out: Mapping[str, int],
+    unknown: Mapping[str, frozenset[str]],
+) -> Interactions:
     for column in ("user", "item"):
         connection.execute(
             f"CREATE TEMP TABLE {column}s AS SELECT {column}, "
@@ -159,7 +199,7 @@ def _fetch(connection: duckdb.DuckDBPyConnection, files: int) -> Interactions:
         f"{rows:,}",
         f"{rows - of_users:,}",
     )
-    n = int(pairs["n"].sum())
+    n, out = int(pairs["n"].sum()), sum(left_out.values())
     return Interactions(
         users,
         items,
@@ -167,14 +207,14 @@ def _fetch(connection: duckdb.DuckDBPyConnection, files: int) -> Interactions:
         np.asarray(pairs["item"], np.int32),
         np.asarray(pairs["weight"], np.float32),
         np.asarray(pairs["timestamp"], np.float64),
-        Report(files, n, {}, n - len(pairs["user"]), 0, USED),
+        Report(files, n + out, {}, n - len(pairs["user"]), 0, USED, (), left_out, unknown),
         (np.asarray(hidden["user"], np.int32), np.asarray(hidden["item"], np.int32)),
     )
 
 
-def _nothing() -> Interactions:
+def _nothing(counting: Counting) -> Interactions:
     none = np.zeros(0, np.int32)
-    empty = Report(0, 0, {}, 0, 0, USED)
+    empty = Report(0, 0, {}, 0, 0, USED, unknown=counting.unknown(()))
     times = np.zeros(0, np.float64)
     return Interactions([], [], none, none, np.zeros(0, np.float32), times, empty, (none, none))
 
@@ -196,9 +236,9 @@ def together(name: str, parts: Sequence[Interactions]) -> Interactions:
     wanted = (whole.weight > 0) & ~np.isin(_keys(whole.user, whole.item, items), hidden)
     report = report_of([part.report for part in parts], len(wanted), int(wanted.sum()))
     if not wanted.any():
-        raise none_left(name, report.rows, len(wanted))
+        raise none_left(name, report.rows, len(wanted), report.left_out)
     pairs = (hidden // len(items)).astype(np.int32), (hidden % len(items)).astype(np.int32)
-    return _compact(replace(whole.select(wanted), report=report, hidden=pairs))
+    return replace(whole.select(wanted), report=report, hidden=pairs).compact()
 
 
 def _merged(
@@ -249,38 +289,22 @@ def _ids(parts: Sequence[Interactions]) -> tuple[list[str], list[str]]:
     return users, sorted({item for part in parts for item in part.items})
 
 
-def _compact(found: Interactions) -> Interactions:
-    """Number anew those users and items that have a pair, and forget what the others hid."""
-    users, user = np.unique(found.user, return_inverse=True)
-    items, item = np.unique(found.item, return_inverse=True)
-    hidden_user, hidden_item = found.hidden or (user[:0], item[:0])
-    known = np.isin(hidden_user, users) & np.isin(hidden_item, items)
-    hidden = (
-        np.searchsorted(users, hidden_user[known]).astype(np.int32),
-        np.searchsorted(items, hidden_item[known]).astype(np.int32),
-    )
-    return replace(
-        found,
-        users=[found.users[number] for number in users.tolist()],
-        items=[found.items[number] for number in items.tolist()],
-        user=user.astype(np.int32),
-        item=item.astype(np.int32),
-        hidden=hidden if len(hidden[0]) else None,
-    )
-
-
 def report_of(parts: Sequence[Report], pairs: int, kept: int) -> Report:
     """What became of several inputs, which together named so many pairs and of which some stay."""
     rejected = sum((Counter(part.rejected) for part in parts), Counter[str]())
+    left_out = sum((Counter(part.left_out) for part in parts), Counter[str]())
     rows = sum(part.rows for part in parts)
+    lists = {name for part in parts for name in part.unknown}
     return Report(
         sum(part.files for part in parts),
         rows,
         dict(rejected),
-        rows - rejected.total() - pairs,
+        rows - rejected.total() - left_out.total() - pairs,
         pairs - kept,
         parts[0].used,
         parts[0].unused,
+        dict(left_out),
+        {name: frozenset.intersection(*(part.unknown[name] for part in parts)) for name in lists},
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from app.contracts.recommendations import MAX_ID_BYTES
 from batch.errors import BadInteractions
+from batch.interactions.counting import ALL, Counting
 from batch.interactions.layout import OPTIONAL, PRESETS, Layout, preset_with
 from batch.interactions.table import Table
 
@@ -146,9 +147,12 @@ class Checks:
 
 
 class Columns:
-    """SQL for what a row of interactions says: user, item, weight, timestamp, reason."""
+    """SQL for what a row of interactions says: user, item, weight, timestamp, reason.
 
-    def __init__(self, table: Table, path: str | Path) -> None:
+    left_out: as `Counting.left_out` has it.
+    """
+
+    def __init__(self, table: Table, path: str | Path, counting: Counting = ALL) -> None:
         self.checks = Checks(table, path)
         layout = table.layout
         self.user = self.checks.id(layout.user_column, "--user-column", "missing user")
@@ -166,6 +170,30 @@ class Columns:
         value = rating or weight
         self.weight = None if value is None else self._weight(value, layout.zero_counts_as)
         self.timestamp = None if timestamp is None else self._timestamp(timestamp)
+        kind = self._count(counting)
+        self.left_out = counting.left_out(f"({self.item})::VARCHAR", kind, self.timestamp)
+
+    def _count(self, counting: Counting) -> str | None:
+        """Weigh a row by its type, SQL for which is returned, and by its age."""
+        kind, path = None, self.checks.path
+        if counting.type_column:
+            self.used["type"] = self.checks.required(counting.type_column, "--type-column")
+            if self.is_rating:
+                raise BadInteractions(
+                    f"{path}: expected a rating or a type of each row, found both: leave the one "
+                    "out with --rating-column '', or the other without --type-column"
+                )
+            kind = f"{self.checks.table.identifier(counting.type_column)}::VARCHAR"
+            product = f"{counting.of_type(kind)} * ({self.weight or 1})"
+            self.weight = f"CASE WHEN {product} > {MAX_WEIGHT} THEN {MAX_WEIGHT} ELSE {product} END"
+        if counting.since is not None and self.timestamp is None:
+            raise BadInteractions(
+                f"{path}: --since needs timestamps and found none: name their column with "
+                "--timestamp-column, or leave out --since"
+            )
+        if counting.half_life is not None and self.timestamp is not None:
+            self.weight = counting.faded(self.weight or "1::DOUBLE", self.timestamp)
+        return kind
 
     def unused(self) -> tuple[str, ...]:
         """Return the columns that have no role."""

@@ -14,7 +14,9 @@ A pair whose merged weight is 0 says nothing to a model of implicit feedback: it
 left out. (In Book-Crossing 0 means "has it, did not rate it": that preset counts 0 as 1.)
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -24,9 +26,10 @@ from scipy.sparse import csr_matrix
 
 from batch.errors import BadInteractions
 from batch.interactions.columns import Columns
+from batch.interactions.counting import ALL, LEFT_OUT, Counting, reasons
 from batch.interactions.layout import Layout
 from batch.interactions.pairs import Interactions, Report
-from batch.interactions.rejects import settle
+from batch.interactions.rejects import judge_rows, settle
 from batch.interactions.table import Table, reading
 
 PIECE = 1 << 20
@@ -41,20 +44,43 @@ def load(
     *,
     rejects: Path | None = None,
     max_rejects: float = 0.01,
+    counting: Counting = ALL,
 ) -> Interactions:
     """Load one file, or all files of a folder, into distinct pairs of user and item.
 
     Rejected rows are counted in the report and listed in the file `rejects` (CSV: file, line,
     reason, content); when there are none, that of an earlier run is removed. Raises BadInteractions
     when the input cannot be read, when the rejects are more than the share `max_rejects`, or when
-    no pair is left.
+    no pair is left though nothing was left out or faded.
     """
     path = Path(path)
     return reading(
         path,
         layout,
-        lambda connection, table: _load(connection, table, path, rejects, max_rejects),
+        lambda connection, table: _load(connection, table, path, rejects, max_rejects, counting),
     )
+
+
+def newest(path: str | Path, layout: Layout) -> float | None:
+    """Return the latest time of right rows (seconds since 1970), None when they have no times."""
+    return reading(Path(path), layout, lambda connection, table: _newest(connection, table, path))
+
+
+def _newest(connection: duckdb.DuckDBPyConnection, table: Table, path: str | Path) -> float | None:
+    columns = Columns(table, path)
+    if columns.timestamp is None:
+        return None
+    said = f"{columns.checks.reason} AS reason, {columns.timestamp} AS timestamp"
+    judge_rows(
+        connection,
+        columns.checks,
+        "times",
+        lambda rows: "CREATE OR REPLACE TEMP TABLE times AS SELECT reason, count(*) AS n, "
+        f"max(timestamp) AS newest FROM (SELECT {said} FROM ({rows})) GROUP BY reason",
+        lambda reject: None,
+    )
+    sql = "SELECT coalesce(max(newest), 0)::DOUBLE FROM times WHERE reason = 0"
+    return float(connection.execute(sql).fetchall()[0][0])
 
 
 def _load(
@@ -63,8 +89,10 @@ def _load(
     path: Path,
     rejects: Path | None,
     max_rejects: float,
+    counting: Counting,
 ) -> Interactions:
-    columns = Columns(table, path)
+    columns = Columns(table, path, counting)
+    counting.lay(connection)
     # DuckDB cannot know how few ids there are to so many rows, and would hold the rows in a join.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     good, rejected = settle(
@@ -76,28 +104,44 @@ def _load(
         max_rejects,
     )
     total = good + rejected.total()
+    left_out = _left_out(connection) if columns.left_out else {}
     pairs, kept = connection.execute(
-        "SELECT count(*), count(*) FILTER (weight > 0) FROM pairs WHERE reason = 0"
+        "SELECT count(weight), count(*) FILTER (weight > 0) FROM pairs WHERE reason = 0"
     ).fetchall()[0]
-    if not kept:
+    if not kept and not left_out and counting.half_life is None:
         raise none_left(path, total, pairs)
     report = Report(
         len(table.files),
         total,
         dict(rejected),
-        good - pairs,
+        good - sum(left_out.values()) - pairs,
         pairs - kept,
         columns.used,
         columns.unused(),
+        left_out,
+        counting.unknown(_items(connection)) if counting.lists else {},
     )
     return _fetch(connection, columns.timestamp is not None, report)
 
 
-def none_left(path: str | Path, rows: int, pairs: int) -> BadInteractions:
+def _left_out(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    sql = "SELECT left_out, sum(n)::BIGINT FROM pairs WHERE left_out > 0 GROUP BY 1"
+    return reasons(connection.execute(sql).fetchall())
+
+
+def _items(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT id::VARCHAR FROM items").fetchall()]
+
+
+def none_left(
+    path: str | Path, rows: int, pairs: int, left_out: Mapping[str, int] = MappingProxyType({})
+) -> BadInteractions:
     """Say that of these rows, and pairs all of weight 0, nothing is left."""
+    why = [f"{pairs} pairs weigh 0"] if pairs else []
+    why += [f"{number} {LEFT_OUT[reason]}" for reason, number in left_out.items()]
     return BadInteractions(
         f"{path}: expected interactions, found none in {rows} rows"
-        + (f": {pairs} pairs weigh 0" if pairs else "")
+        + (f": {', '.join(why)}" if why else "")
     )
 
 
@@ -113,11 +157,17 @@ def _merged(columns: Columns, rows: str) -> str:
     merged += ["count(*) AS n", f"({_weight(columns)})::FLOAT AS weight"]
     if columns.weight:
         said.append(f"{columns.weight} AS weight")
-        right.append("CASE WHEN reason = 0 THEN weight END AS weight")
+        counts = "reason = 0 AND left_out = 0" if columns.left_out else "reason = 0"
+        right.append(f"CASE WHEN {counts} THEN weight END AS weight")
     if columns.timestamp:
         said.append(f"{columns.timestamp} AS timestamp")
         right.append("timestamp")
         merged.append("min(timestamp) AS timestamp")
+    if columns.left_out:
+        said.append(f"{columns.left_out} AS left_out")
+        right[:2] = [f"CASE WHEN left_out = 0 THEN {id} END AS {id}" for id in ("user", "item")]
+        right.append("CASE WHEN reason = 0 THEN left_out ELSE 0 END AS left_out")
+        merged.append("left_out")
     return (
         f"CREATE OR REPLACE TEMP TABLE ids AS SELECT user, item FROM (SELECT {ids} FROM ({rows})) "
         "GROUP BY GROUPING SETS ((user), (item)); "
@@ -139,7 +189,8 @@ def _numbered(role: str) -> str:
 
 def _weight(columns: Columns) -> str:
     if columns.weight is None:
-        return "count(*)"
+        counted = "nullif(count(*) FILTER (left_out = 0), 0)"
+        return counted if columns.left_out else "count(*)"
     if not columns.is_rating:
         steps = f"sum((weight * {STEPS})::HUGEINT)"
         added = f"greatest({steps}::DOUBLE / {STEPS}, max(weight))"  # each may be less than a step

@@ -11,6 +11,18 @@ from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True, slots=True)
+class Capped:
+    """Users who had more pairs than one may have, and how many of them are left out."""
+
+    users: int
+    pairs: int
+    worst: str
+    """The user who had the most."""
+    most: int
+    """How many these were."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What was read, and what became of it."""
 
@@ -27,11 +39,17 @@ class Report:
     """The column of each role, such as `user` or `rating`."""
     unused: tuple[str, ...] = ()
     """The other columns that were found."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Rows that were to make no pair, by the reasons of `counting`."""
+    unknown: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of each list of items, the ids that no row has."""
+    capped: Capped | None = None
 
     @property
     def pairs(self) -> int:
         """How many are left."""
-        return self.rows - sum(self.rejected.values()) - self.merged - self.zero
+        rows = self.rows - sum(self.rejected.values()) - sum(self.left_out.values())
+        return rows - self.merged - self.zero - (self.capped.pairs if self.capped else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,25 @@ class Interactions:
             item=self.item[mask],
             weight=self.weight[mask],
             timestamp=None if self.timestamp is None else self.timestamp[mask],
+        )
+
+    def compact(self) -> "Interactions":
+        """Number anew those users and items that have a pair, and forget what others hid."""
+        users, user = np.unique(self.user, return_inverse=True)
+        items, item = np.unique(self.item, return_inverse=True)
+        hidden_user, hidden_item = self.hidden or (user[:0], item[:0])
+        known = np.isin(hidden_user, users) & np.isin(hidden_item, items)
+        hidden = (
+            np.searchsorted(users, hidden_user[known]).astype(np.int32),
+            np.searchsorted(items, hidden_item[known]).astype(np.int32),
+        )
+        return replace(
+            self,
+            users=[self.users[number] for number in users.tolist()],
+            items=[self.items[number] for number in items.tolist()],
+            user=user.astype(np.int32),
+            item=item.astype(np.int32),
+            hidden=hidden if len(hidden[0]) else None,
         )
 
     def among(self, users: list[str], items: list[str]) -> "Interactions":

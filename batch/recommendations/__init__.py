@@ -7,6 +7,7 @@ cluster      the same on Spark
 split        hold out
 engines      what learns factors
 topk         the best unseen items; what is evaluated and what is served
+descent      how they are found without most of the products
 evaluate     how good lists are; ratings: how good predicted ratings are
 lists        lists as the cache keeps them
 show         read one user's list back; deletion: take one user out

@@ -9,7 +9,7 @@ make the same choice wherever it is made.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,14 @@ SHARE = 0.1
 USERS = 5_000
 """How many users they are compared on, at most."""
 
-_STEPS = 10
-"""Into how many parts the weights of a blend are cut."""
+_WEIGHTS: Mapping[int, Sequence[tuple[float, ...]]] = {
+    2: ((0.3, 0.7), (0.5, 0.5), (0.7, 0.3)),
+    3: ((0.4, 0.4, 0.2), (0.4, 0.2, 0.4), (0.2, 0.4, 0.4)),
+}
+"""Those that blends of so many parts are tried with: finer ones would be chosen by chance."""
+
+_TIE = 0.001
+"""By how much of its nDCG an engine has to be better than one that takes less work."""
 
 _SPARSE = 40
 """How many multiplications of a dense product take as long as one of a sparse product."""
@@ -57,6 +63,16 @@ class Tried:
     interval: list[float]
     work: float
     chosen: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What sets it apart from others of its kind."""
+        if "blend" in self.settings:
+            shares = self.settings["blend"].items()
+            return ",".join(f"{name}={weight:g}" for name, weight in shares)
+        unchanging = ("seed", "threads", "iterations")
+        told = ((name, each) for name, each in self.settings.items() if name not in unchanging)
+        return " ".join(f"{name}={each}" for name, each in told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +126,7 @@ class Trial:
             rows = 4 * (users + items) * engine.factors**2
             return engine.iterations * (8.0 * self.seen.nnz * engine.factors + rows)
         if isinstance(engine, Ease):
-            return together + (items**3 / _FAST if items <= engine.ease_items else np.inf)
+            return together + min(items, engine.ease_items) ** 3 / _FAST
         return together
 
 
@@ -124,9 +140,8 @@ class _Row:
     lists: Lists | None = None
 
     def beats(self, other: "_Row") -> bool:
-        """Whether it is better by more than a standard error of the difference."""
-        difference = self.ndcg - other.ndcg
-        return bool(difference.mean() > difference.std() / np.sqrt(len(difference)))
+        """Whether it is better by more than a tie."""
+        return bool((self.ndcg - other.ndcg).mean() > _TIE * self.ndcg.mean())
 
     def told(self, winner: "_Row") -> Tried:
         mean, spread = self.ndcg.mean(), 1.96 * self.ndcg.std() / np.sqrt(len(self.ndcg))
@@ -139,8 +154,8 @@ def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Pro
     """Compare engines, and blends of the best of each kind.
 
     engines: in the order to try them; budget: in fits of the first. The first two are tried
-    whatever it is. The best gives way to an engine that takes less work, which it does not beat by
-    a standard error (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+    whatever it is. The best gives way to an engine that takes less work and is as good but for a
+    tie. More caution, such as giving way within a standard error, made worse choices.
     """
     some = _affordable(trial, engines, budget)
     unit = trial.work(engines[0])
@@ -153,7 +168,7 @@ def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Pro
     best: dict[str, _Row] = {}
     for row in sorted(rows, key=_mean):
         best[row.engine.name] = row
-    for size in range(2, len(best) + 1):
+    for size in _WEIGHTS:
         rows += [_blend(trial, parts) for parts in combinations(best.values(), size)]
     rows.sort(key=_mean, reverse=True)
     winner = min((row for row in rows if not rows[0].beats(row)), key=lambda row: row.work)
@@ -206,16 +221,10 @@ def _affordable(trial: Trial, engines: Sequence[Engine], budget: float) -> list[
 def _blend(trial: Trial, parts: Sequence[_Row]) -> _Row:
     """The best blend of some engines."""
     named = Named.of([part.lists for part in parts if part.lists], trial.seen.shape[1])
-    tried = {weights: trial.ndcg(named.best(weights, trial.k)) for weights in _weights(len(parts))}
+    tried = {weights: trial.ndcg(named.best(weights, trial.k)) for weights in _WEIGHTS[len(parts)]}
     weights = max(tried, key=lambda each: tried[each].mean())
     blend = Blend(tuple(part.engine for part in parts), weights)
     return _Row(blend, sum(part.work for part in parts), tried[weights])
-
-
-def _weights(parts: int) -> list[tuple[float, ...]]:
-    """All weights above 0 in steps of a tenth that are 1 together."""
-    every = product(range(1, _STEPS), repeat=parts)
-    return [tuple(each / _STEPS for each in some) for some in every if sum(some) == _STEPS]
 
 
 def _mean(row: _Row) -> float:

@@ -44,7 +44,7 @@ class OneMachine:
         self, inputs: Inputs, reading: Reading, cache_url: str, progress: Progress
     ) -> Iterator["LocalCandidate"]:
         found = load_all(inputs, reading, reading.rejects_file)
-        events = Weighed(exported_until(inputs), inputs.settings())
+        events = inputs.weighed(exported_until(inputs))
         yield LocalCandidate(found, self.engine, self.repeat, events, self.auto)
 
     @contextmanager

@@ -35,7 +35,7 @@ DEFAULTS = Hyperparameters()
 
 ENGINES = ("auto", "als", "knn", "ease", "blend", "spark", "spark-knn")
 WEIGHTINGS = ("cosine", "tfidf", "bm25")
-EASE_ITEMS = 20_000
+EASE_ITEMS = 8_000
 BUDGET = 3.0
 BLEND = "als=0.3,knn=0.7"
 

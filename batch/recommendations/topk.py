@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from implicit.cpu.topk import topk
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
+
+from batch.recommendations.descent import Falling, best, unpacked
 
 BLOCK = 8192
-"""Users at a time: memory is a block's lists and 100 rows of scores a thread."""
+"""Users at a time: memory is a block's lists and some 10 MB of scores a thread."""
 
 FAINTEST = 0.01
 """A model knows nothing of a user who could not get a score so high, whatever the item: what it has
 learned that a user has is near 1, or is a rating."""
 
 Floats = NDArray[np.float32]
-
-_NOTHING = float(np.finfo(np.float32).min)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +71,27 @@ def together(parts: Sequence[Lists]) -> Lists:
 
 def best_unseen(
     user_factors: NDArray[np.float32],
-    item_factors: NDArray[np.float32],
+    item_factors: NDArray[np.float32] | Falling,
     seen: csr_matrix,
     k: int,
     threads: int = 0,
 ) -> Lists:
     """Find each user's k items of highest inner product among those that the user has not seen.
 
-    user_factors: (users, factors); item_factors: (items, factors); seen: (users, items), whose
-    stored entries are excluded whatever their value. A user with fewer than k unseen items gets a
-    shorter list. Equal scores are in the order of the item indices; which of the items that tie
-    for the last place get in is the same every time, but not always those of lowest index. The
-    last bits of a score depend on its user's place among the users, as BLAS rounds there.
+    user_factors: (users, factors); item_factors: (items, factors), or made ``Falling`` once for
+    many calls; seen: (users, items), whose stored entries are excluded whatever their value;
+    threads: 0 takes all cores. A user with fewer than k unseen items gets a shorter list. A score
+    is the inner product in double precision, rounded to float32. Equal scores are in the order of
+    the item indices, and those of lowest index get in.
     """
     users, items = seen.shape
     k = min(k, items)
     if users == 0 or k == 0:
         empty = np.zeros((users, k))
         return Lists(empty.astype(np.int32), empty.astype(np.float32), np.zeros(users, np.int32))
-    rows = _Rows(seen.indptr, seen.indices)
-    with threadpool_limits(1, user_api="blas"):  # topk has threads of its own
-        found, scores = topk(
-            item_factors, user_factors, k, filter_query_items=rows, num_threads=threads
-        )
-    order = np.lexsort((found, -scores), axis=1)
-    found = np.take_along_axis(found, order, axis=1)
-    scores = np.take_along_axis(scores, order, axis=1)
-    return Lists(found, scores, (scores > _NOTHING).sum(axis=1, dtype=np.int32))
+    falling = item_factors if isinstance(item_factors, Falling) else Falling.of(item_factors)
+    keys = best(user_factors, falling, seen, k, threads)
+    return Lists(*unpacked(keys), (keys > 0).sum(axis=1, dtype=np.int32))
 
 
 def popularity(seen: csr_matrix) -> NDArray[np.float32]:
@@ -128,21 +119,3 @@ def nothing(users: int, items: int) -> csr_matrix:
     """A matrix of users who have no items."""
     bounds = np.zeros(users + 1, np.int32)
     return csr_matrix((np.zeros(0, np.float32), bounds[:0], bounds), (users, items))
-
-
-class _Row(NamedTuple):
-    indices: NDArray[np.int32]
-
-
-class _Rows:
-    """The rows of a CSR matrix as ``topk`` asks for them, without making a matrix for each.
-
-    scipy's own ``matrix[row]`` took as long as the products and the selection together.
-    """
-
-    def __init__(self, indptr: NDArray[np.int32], indices: NDArray[np.int32]) -> None:
-        self._indptr = indptr.tolist()
-        self._indices = indices
-
-    def __getitem__(self, row: int) -> _Row:
-        return _Row(self._indices[self._indptr[row] : self._indptr[row + 1]])

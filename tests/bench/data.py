@@ -1,7 +1,9 @@
 """The data of the benchmarks: public sets, decklists if there are any, and generated pairs."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -34,6 +36,14 @@ def public() -> dict[str, tuple[Path, Layout]]:
         "ciao": (_packed("ciao.csv"), Layout(header=False, names=RATED)),
         "book-crossing": (_packed("book-crossing.csv"), PRESETS["book-crossing"]),
     }
+
+
+def every(events: Path | None, folder: Path) -> dict[str, Callable[[], Interactions]]:
+    """What loads each set; the decklists of a Parquet file of events, if any, are the last."""
+    files = public()
+    if events:
+        files["decklists"] = decklists(events, folder), Layout()
+    return {name: partial(loaded, *file) for name, file in files.items()}
 
 
 def _packed(name: str) -> Path:

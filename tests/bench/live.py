@@ -3,7 +3,7 @@
 By the code that serves, from the bytes that are published. Known users: the first seven tenths of
 each user's history are trained on, the next tenth happens afterwards, the last fifth is judged on.
 Newcomers: a tenth of the users is left out of the training, does n things, and is judged on the
-rest. k = 10, full ranking, the defaults of ``larder refresh --live``.
+rest. k = 10, full ranking, the defaults of ``larder refresh --live`` and of each engine.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from app.contracts.recommendations import MODEL, Namespace, decode_record, encod
 from app.contracts.rules import NONE
 from app.recommendations.factors import Factors, laid_out
 from app.recommendations.generation import Generation
-from app.recommendations.live.following import remember
+from app.recommendations.live.following import near_to, remember
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.model import Model
 from app.recommendations.near_cache import Entries, NearCache, Remembered
@@ -37,14 +37,18 @@ from batch.generations.publish import publish
 from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.pairs import Interactions
 from batch.recommendations.catalogue import Catalogue
+from batch.recommendations.engines.blend import blended
+from batch.recommendations.engines.engine import Fitted
 from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.engines.knn import ItemKNN
+from batch.recommendations.engines.make import shares
 from batch.recommendations.evaluate import PerUser, _hits, evaluate, ndcg
 from batch.recommendations.histories import histories
 from batch.recommendations.lists import encode_lists
 from batch.recommendations.live import Live
 from batch.recommendations.recommend import Crowd, recommend, with_vectors
 from batch.recommendations.split import chronological
-from batch.recommendations.terms import HISTORY, popular_entries, stored_of
+from batch.recommendations.terms import BLEND, HISTORY, popular_entries, stored_of
 from batch.recommendations.topk import BLOCK, Lists, popular_list, popularity
 from tests.bench import data
 from tests.generations import MANIFEST, contents, live_contents
@@ -57,6 +61,9 @@ EVENTS = (1, 3, 5, 10)
 USERS, WIDTH = 100_000, 128
 
 Indices = NDArray[np.int64]
+Similar = Sequence[Entries]
+Way = tuple[Generation, Sequence[bytes], Sequence[Recents], Similar]
+"""A generation, its values, what users did, and the similar items, which are asked for then."""
 
 
 class Counted(np.ndarray[Any, Any]):
@@ -73,10 +80,9 @@ class Counted(np.ndarray[Any, Any]):
 class Served:
     """A live generation that was trained on some interactions, as a worker holds it."""
 
-    def __init__(self, seen: Interactions) -> None:
-        weights = seen.matrix()
+    def __init__(self, seen: Interactions, weights: csr_matrix, fitted: Fitted) -> None:
         self.items = seen.items
-        self.fitted = ImplicitALS().fit(weights, lambda done: None)
+        self.fitted = fitted
         self.crowd = Crowd(popularity(weights))
         self.values: list[bytes] = []
         for first in range(0, len(seen.users), BLOCK):
@@ -89,6 +95,7 @@ class Served:
             k=K,
             stored=STORED,
             factors=self.fitted.users.shape[1],
+            similar_buckets=1,
             settings={"event_weights": {CLICK: float(np.median(seen.weight))}},
         )
 
@@ -100,15 +107,31 @@ class Served:
             self.manifest, lambda item: b"", Remembered(popular), NearCache(0), find, rules, model
         )
 
-    def model(self) -> Model:
-        """What follows users, from the bytes that are published."""
-        live = Live.of(self.fitted)
-        assert live is not None
+    def model(self) -> Model | None:
+        """What follows users, from the bytes that are published; None without factors."""
+        if (live := Live.of(self.fitted)) is None:
+            return None
         parts = dict(live.parts())
         packed = b"".join(laid_out(self.manifest, parts.pop(MODEL), parts.values()))
         made = Model(Factors.of(memoryview(packed), self.manifest))
         made._rows = made._rows.view(Counted)
         return made
+
+    def similar(self) -> Similar:
+        """What requests ask for where there is no model: the similar items of each item."""
+        if self.manifest.factors:
+            return ()
+        nearest, items = self.fitted.scorer.nearest(), np.arange(len(self.items))
+        made = (nearest(items[at : at + BLOCK], K, 0) for at in range(0, len(items), BLOCK))
+        return [decode_record(record) for lists in made for record in encode_lists(lists)]
+
+
+def served(seen: Interactions) -> dict[str, Served]:
+    """A generation of each engine."""
+    weights = seen.matrix()
+    als, knn = (each.fit(weights, lambda done: None) for each in (ImplicitALS(), ItemKNN()))
+    fits = {"als": als, "knn": knn, "blend": blended((als, knn), tuple(shares(BLEND).values()))}
+    return {name: Served(seen, weights, fitted) for name, fitted in fits.items()}
 
 
 def main() -> None:
@@ -126,18 +149,15 @@ def main() -> None:
         for name, (path, layout) in sets.items():
             interactions = data.loaded(path, layout)
             own.append([name, *_own(interactions)])
-            known.append([name, *_known(interactions)])
-            print(" ".join(known[-1]), file=sys.stderr, flush=True)
+            known += [[name, *row] for row in _known(interactions)]
             folds = 1 if name == "decklists" else 10
             newcomers += [[name, *row] for row in _newcomers(interactions, folds)]
-    head = ["known users", "users", "stale", "+ exclusion", "live", "retrained", "recovered"]
+    head = ["known users", "engine", "users", "stale", "+ exclusion", "live", "retrained"]
+    head += ["recovered"]
     print(table(head, known))
     print("target: live recovers >= 70% of retrained - stale\n")
-    print(
-        table(
-            ["newcomers", "events", "users", "popular", "live", "gain", "rows scanned"], newcomers
-        )
-    )
+    head = ["newcomers", "engine", "events", "users", "popular", "live", "gain", "rows scanned"]
+    print(table(head, newcomers))
     print("target: a gain at each\n")
     print(table(["100,000 users", "bytes/user"], _memory()) + "\n")
     head = ["history", "items a user", "bytes a user, mean", "median", "longest", "bytes an item"]
@@ -153,31 +173,46 @@ def _own(interactions: Interactions) -> list[str]:
     return [items, *(f"{number:,.0f}" for number in numbers), f"{lengths.sum() / seen.nnz:.1f}"]
 
 
-def _known(interactions: Interactions) -> list[str]:
+def _known(interactions: Interactions) -> list[list[str]]:
+    """A row for each engine."""
     before, judged = chronological(interactions, 0.2)
     train, during = chronological(before, 0.125)
     recents = _recents(during)
     wanted = _of(judged.matrix(), np.flatnonzero(np.diff(during.matrix().indptr)))
-    served, again = Served(train), Served(before)
-    plain, live = served.generation(), served.generation(served.model())
-    catalogue = Catalogue.of(train.matrix())
+    again, catalogue = served(before), Catalogue.of(train.matrix())
+    rows = []
+    for engine, stale in served(train).items():
+        rows.append([engine, *_followed(stale, again[engine], recents, wanted, catalogue)])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def _followed(
+    stale: Served,
+    again: Served,
+    recents: Sequence[Recents],
+    wanted: csr_matrix,
+    catalogue: Catalogue,
+) -> list[str]:
+    """What is known users' of following them, beside a refresh."""
+    plain, live, similar = stale.generation(), stale.generation(stale.model()), stale.similar()
     nothing = [NOTHING] * len(recents)
-    ways = [
-        (plain, served.values, nothing),
-        (plain, served.values, recents),
-        (live, served.values, recents),
-        (again.generation(), again.values, nothing),
+    ways: list[Way] = [
+        (plain, stale.values, nothing, ()),
+        (plain, stale.values, recents, ()),
+        (live, stale.values, recents, similar),
+        (again.generation(), again.values, nothing, ()),
     ]
 
-    def made(way: tuple[Generation, list[bytes], list[Recents]], users: Indices) -> Lists:
-        generation, values, told = way
-        return _lists(generation, [values[user] for user in users], [told[user] for user in users])
+    def made(way: Way, users: Indices) -> Lists:
+        generation, values, told, near = way
+        mine = [values[user] for user in users], [told[user] for user in users]
+        return _lists(generation, *mine, near)
 
     measured = [evaluate(partial(made, way), wanted, catalogue, K) for way in ways]
-    stale, _, moved, retrained = (each.ndcg for each in measured)
+    first, _, moved, last = (each.ndcg for each in measured)
     texts = [f"{each.ndcg:.3f} ({_interval(each.intervals['ndcg'])})" for each in measured]
-    recovered = (moved - stale) / (retrained - stale)
-    return [f"{measured[0].users:,}", *texts, f"{recovered:.0%}"]
+    return [f"{measured[0].users:,}", *texts, f"{(moved - first) / (last - first):.0%}"]
 
 
 def _newcomers(interactions: Interactions, folds: int) -> list[list[str]]:
@@ -189,13 +224,14 @@ def _newcomers(interactions: Interactions, folds: int) -> list[list[str]]:
         for fold in range(folds)
     ]
     rows = []
-    for number, count in enumerate(EVENTS):
+    for engine, count in measured[0]:
         ours, theirs, scanned = (
-            np.concatenate(each) for each in zip(*(fold[number] for fold in measured))
+            np.concatenate(each) for each in zip(*(fold[engine, count] for fold in measured))
         )
         gain = ours - theirs
         rows.append(
             [
+                engine,
                 str(count),
                 f"{len(gain):,}",
                 f"{theirs.mean():.3f}",
@@ -207,33 +243,45 @@ def _newcomers(interactions: Interactions, folds: int) -> list[list[str]]:
     return rows
 
 
-def _strangers(interactions: Interactions, some: Indices) -> list[tuple[PerUser, ...]]:
-    """For each number of events: nDCG@10 of each user, that of most-popular, the share scanned."""
+def _strangers(
+    interactions: Interactions, some: Indices
+) -> dict[tuple[str, int], tuple[PerUser, ...]]:
+    """By engine and number of events: nDCG@10 of each user, that of most-popular, share scanned.
+
+    A blend is left out, whose newcomers get what its factors alone say.
+    """
     is_new = np.isin(interactions.user, some)
-    served = Served(_picked(interactions, ~is_new))
-    plain, live = served.generation(), served.generation(served.model())
-    found: list[tuple[PerUser, ...]] = []
-    for count in EVENTS:
-        first, rest = _first(_picked(interactions, is_new), count)
-        recents, wanted = _recents(first), rest.matrix()[some]
-        told = [recents[user] for user in some.tolist()]
-        Counted.rows = 0
-        ours, theirs = (
-            _per_user(_lists(each, [None] * len(some), told), wanted) for each in (live, plain)
-        )
-        share = Counted.rows / len(some) / len(interactions.items)
-        found.append((ours, theirs, np.full(len(some), share)))
+    found: dict[tuple[str, int], tuple[PerUser, ...]] = {}
+    nobody = [None] * len(some)
+    for engine, each in served(_picked(interactions, ~is_new)).items():
+        if engine == "blend":
+            continue
+        plain, live, similar = each.generation(), each.generation(each.model()), each.similar()
+        for count in EVENTS:
+            first, rest = _first(_picked(interactions, is_new), count)
+            recents, wanted = _recents(first), rest.matrix()[some]
+            told = [recents[user] for user in some.tolist()]
+            Counted.rows = 0
+            ours = _per_user(_lists(live, nobody, told, similar), wanted)
+            theirs = _per_user(_lists(plain, nobody, told), wanted)
+            share = Counted.rows / len(some) / len(interactions.items)
+            found[engine, count] = (ours, theirs, np.full(len(some), share))
     return found
 
 
 def _lists(
-    generation: Generation, values: Sequence[bytes | None], recents: Sequence[Recents]
+    generation: Generation,
+    values: Sequence[bytes | None],
+    recents: Sequence[Recents],
+    similar: Similar = (),
 ) -> Lists:
     """What the API would answer to each."""
     items = np.zeros((len(values), K), np.int32)
     lengths = np.zeros(len(values), np.int32)
     for row, (value, told) in enumerate(zip(values, recents, strict=True)):
-        found = remember(generation, value, told, (CLICK,))
+        wanted = near_to(generation, value, told).values() if similar else ()
+        near = {item: similar[item] for item in wanted}
+        found = remember(generation, value, told, (CLICK,), near)
         entries = _entries(found or generation.popular)[:K]
         items[row, : len(entries)] = [item for item, _ in entries]
         lengths[row] = len(entries)

@@ -2,7 +2,7 @@
 
 On the same pairs, on the cores of this machine in one local session: the blocked solver, MLlib and
 ``implicit`` alone; then the lists of the same factors by executors, seen items left out, and by
-MLlib's recommendForAllUsers, which keeps them. Last, what both engines publish.
+MLlib's recommendForAllUsers, which keeps them. Last, what engines of both publish.
 """
 
 import argparse
@@ -35,8 +35,10 @@ from tests.servers import Server, run
 
 K = 10
 ENGINES = {
-    "als": [],
+    "als": ["--engine", "als"],
     "spark, --als blocked": ["--engine", "spark"],
+    "knn": ["--engine", "knn"],
+    "spark-knn": ["--engine", "spark-knn"],
 }
 
 
@@ -146,12 +148,12 @@ def _all_users(fitted: ALSModel) -> None:
 
 
 def _published(path: Path, cores: int) -> list[list[str]]:
-    """What a whole refresh of either engine publishes, and how good it is."""
+    """What a whole refresh of each engine publishes, and how good it is."""
     rows = []
     with Server() as server, redis.Redis.from_url(server.url) as client:
         for name, more in ENGINES.items():
             conf = f"spark.master=local[{cores}] spark.driver.memory=4g"
-            variables = {"LARDER_CONF": conf} if "spark" in more else {}
+            variables = {"LARDER_CONF": conf} if "spark" in name else {}
             started = time.perf_counter()
             done = run(
                 *("refresh", str(path), "--split", "stratified", "--holdout", "0.25"),

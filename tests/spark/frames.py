@@ -158,6 +158,7 @@ class KnownOnCluster:
     known: Factors
     rates: bool = False
     iterations: int = 1
+    name: str = "spark"
 
     @property
     def settings(self) -> dict[str, float | int]:

@@ -25,6 +25,7 @@ from batch.errors import BadInteractions, BadSettings, LarderError, NotGoodEnoug
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests import servers
+from tests.app.served import following
 from tests.servers import PATIENCE_SECONDS, Api, Server, environment, wait_until
 from tests.spark.cluster import QUICK
 
@@ -200,6 +201,28 @@ def refresh(
     return run
 
 
+def test_neighbours_from_a_cluster_follow_what_a_user_does(
+    refresh: Callable[..., None], server: Server, client: Any, where: dict[str, str]
+) -> None:
+    knn = ["--engine", "spark-knn", "--neighbours", "30", "--weighting", "tfidf"]
+    refresh(*knn, "--live", *UNJUDGED)
+    namespace = Namespace(where["namespace"])
+    made = Generations(client, namespace).live_manifest()
+    assert made is not None and (made.engine, made.factors) == ("spark-knn", 0)
+    assert made.follows == "neighbours"
+    assert (made.settings["neighbours"], made.settings["weighting"]) == (30, "tfidf")
+    with following(server, namespace) as worker:
+        first = worker.items("/recommendations/7")
+        assert worker.get("/recommendations/7")["source"] == "personal" and len(first) == 10
+        for user in ("7", "a newcomer"):
+            worker.did("purchase", first[0], user)
+        assert worker.get("/recommendations/7")["source"] == "personal+recent"
+        assert first[0] not in worker.items("/recommendations/7")
+        assert worker.get("/recommendations/a%20newcomer")["source"] == "recent"
+        stranger = worker.items("/recommendations/a%20stranger")
+        assert worker.items("/recommendations/a%20newcomer") != stranger
+
+
 REFUSED: Mapping[str, tuple[list[str], type[LarderError], str]] = {
     "no such column": (
         ["--user-column", "who"],
@@ -265,10 +288,14 @@ def test_explicit_feedback_needs_ratings(
 
 
 WRONG_USE: Mapping[str, tuple[list[str], str]] = {
-    "als": (["--als", "mllib"], "--als needs --engine spark"),
+    "als": (["--als", "mllib"], "--als means nothing to --engine auto, but to spark"),
     "conf": (["--conf", "spark.master=local"], "--conf needs --engine spark"),
     "feedback": (["--feedback", "explicit"], "--feedback explicit needs --engine spark"),
-    "whole": (["--whole-mb", "1"], "--whole-mb needs --engine spark"),
+    "whole": (["--whole-mb", "1"], "--whole-mb means nothing to --engine auto, but to spark"),
+    "factors of none": (
+        ["--engine", "spark-knn", "--factors", "8"],
+        "--factors means nothing to --engine spark-knn, but to auto, als, blend, spark",
+    ),
     "log": (["--spark-log", "warn"], "--spark-log needs --engine spark"),
     "no setting": (
         ["--engine", "spark", "--conf", "spark.master"],

@@ -17,7 +17,14 @@ from batch.recommendations.cluster.mllib import MllibALS
 from batch.recommendations.engines.engine import Fitted
 from batch.recommendations.terms import Model
 from tests.batch.pairs import checkerboard
-from tests.batch.recommendations.engine_suite import ITEMS, USERS, FactorSuite, fit, matrix
+from tests.batch.recommendations.engine_suite import (
+    ITEMS,
+    USERS,
+    EngineSuite,
+    FactorSuite,
+    fit,
+    matrix,
+)
 from tests.spark.frames import fitted_of, view_of
 
 QUICK = {"factors": 4, "iterations": 3}
@@ -68,20 +75,29 @@ def memory() -> dict[Any, Fitted]:
     return {}
 
 
-class ClusterSuite(FactorSuite):
-    """The suite for one of the learners, with few iterations."""
+class ClusterSuite(EngineSuite):
+    """The suite for one of the learners."""
 
-    als: str
-    breaking = {"alpha": 1e39}
-    converged = {"iterations": 6}
     fitted: dict[Any, Fitted] | None
 
     @pytest.fixture(autouse=True)
     def _on(self, spark: SparkSession, memory: dict[Any, Fitted]) -> None:
         self.spark, self.fitted = spark, memory
 
+    def test_progress_is_told_of_each_step(self) -> None:
+        self.fitted = None
+        super().test_progress_is_told_of_each_step()
+
+
+class AlsSuite(ClusterSuite, FactorSuite):
+    """With few iterations."""
+
+    als: str
+    breaking = {"alpha": 1e39}
+    converged = {"iterations": 6}
+
     def engine(self, **settings: Any) -> OnCluster:
-        chosen = {"als": self.als, "feedback": "implicit", **QUICK, **settings}
+        chosen = {"engine": "spark", "als": self.als, "feedback": "implicit", **QUICK, **settings}
         chosen.pop("threads", None)  # a task is one thread, and no option says otherwise
         return OnCluster(self.spark, learner(Model(**chosen)), self.fitted)
 
@@ -90,11 +106,11 @@ class ClusterSuite(FactorSuite):
         super().test_the_same_seed_gives_the_same_bytes()
 
 
-class TestBlocked(ClusterSuite):
+class TestBlocked(AlsSuite):
     als = "blocked"
 
 
-class TestMllib(ClusterSuite):
+class TestMllib(AlsSuite):
     als = "mllib"
     breaking = {"alpha": 1.7e308}  # it computes in double precision
 
@@ -106,12 +122,17 @@ class TestMllib(ClusterSuite):
         assert one.users == pytest.approx(again.users, abs=1e-5)
         assert one.scorer.factors == pytest.approx(again.scorer.factors, abs=1e-5)
 
-    def test_progress_is_told_of_each_iteration(self) -> None:
+    def test_progress_is_told_of_each_step(self) -> None:
         """Not quite: MLlib says nothing before the last one."""
         told: list[int] = []
         engine = self.engine(iterations=4)
         engine.fit(matrix(checkerboard(USERS, ITEMS)), told.append)
         assert (told, engine.iterations) == ([4], 4)
+
+
+class TestKNN(ClusterSuite):
+    def engine(self, **settings: Any) -> OnCluster:
+        return OnCluster(self.spark, learner(Model("spark-knn", **settings)), self.fitted)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +148,7 @@ class TestMllib(ClusterSuite):
 def test_the_feedback_chooses_the_learner_unless_it_is_named(
     als: str | None, feedback: str, kind: type
 ) -> None:
-    made = learner(Model(als=als, feedback=feedback, factors=7))
+    made = learner(Model("spark", als=als, feedback=feedback, factors=7))
     assert isinstance(made, kind)
     assert made.settings["factors"] == 7
     assert made.rates == (feedback == "explicit")
@@ -135,10 +156,10 @@ def test_the_feedback_chooses_the_learner_unless_it_is_named(
 
 def test_the_blocked_solver_refuses_ratings() -> None:
     with pytest.raises(BadSettings, match="--als mllib"):
-        learner(Model(als="blocked", feedback="explicit"))
+        learner(Model("spark", als="blocked", feedback="explicit"))
 
 
 def test_the_size_up_to_which_factors_are_sent_whole_is_in_mebibytes() -> None:
-    made = learner(Model(als="blocked", whole_mb=3))
+    made = learner(Model("spark", als="blocked", whole_mb=3))
     assert isinstance(made, BlockedALS)
     assert made.whole_bytes == 3 * 2**20

@@ -29,6 +29,18 @@ from tests.servers import Server
 from tests.spark.test_read import kept, singly
 
 DAY = 86_400
+TYPED = "\n".join(
+    [
+        "user,item,kind,weight,timestamp",
+        *(
+            f"{'robot' if n % 3 else f'u{n % 5}'},i{n % 13},{('buy', 'view', 'click')[n % 7 % 3]},"
+            f"{n % 4},{1_700_000_000 + n * DAY}"
+            for n in range(150)
+        ),
+        "u1,i1,buy,-1,0",
+        "u1,,buy,1,4e9",
+    ]
+)
 READING = Reading(max_rejects=1.0)
 
 
@@ -62,7 +74,27 @@ def inputs(client: Any, namespace: Namespace, tmp_path: Path) -> Inputs:
 def test_pairs_hidden_ones_and_reports_are_those_of_a_single_machine(
     spark: SparkSession, inputs: Inputs, tmp_path: Path
 ) -> None:
-    for some in (inputs, Inputs(inputs.paths[2:]), Inputs(inputs.paths[:2])):
+    (tmp_path / "typed.csv").write_text(TYPED)
+    typed = str(tmp_path / "typed.csv")
+    (tmp_path / "allow").write_text("\n".join([*(f"i{n}" for n in range(9)), "x"]))
+    (tmp_path / "deny.csv").write_text("title,item\nx,i3\nx,i4\nx,none\n")
+    chosen = Weighing.of(
+        "buy=4,click=2",
+        "40d",
+        "9w",
+        type_column="kind",
+        max_items_per_user=3,
+        items_allow=str(tmp_path / "allow"),
+        items_deny=str(tmp_path / "deny.csv"),
+    )
+    for some in (
+        inputs,
+        Inputs(inputs.paths[2:]),
+        Inputs(inputs.paths[:2]),
+        Inputs((typed,), Weighing.of("buy=4,click=2", None, type_column="kind")),
+        Inputs((typed, inputs.paths[2]), chosen),
+        Inputs(inputs.paths[:2], Weighing.of(None, None, "1970-01-01T00:00:06")),
+    ):
         before = kept(spark)
         found = read_all(spark, some, READING, str(tmp_path / "rejects"))
         rows = found.frame.toArrow().to_pylist()

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from app.contracts.recommendations import (
     MODEL,
+    NEIGHBOURS,
     Manifest,
     Namespace,
     decode_history,
@@ -17,13 +18,16 @@ from app.contracts.recommendations import (
     split_value,
 )
 from batch.recommendations.cluster.candidate import ClusterCandidate
+from batch.recommendations.cluster.ids import index
+from batch.recommendations.cluster.knn import SlicedKNN
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.one_machine import LocalCandidate
 from batch.recommendations.terms import Gate, Holdout, Model, Terms
 from tests.generations import read_back
 from tests.servers import Server
-from tests.spark.frames import both_candidates, frame_of, shop, sparse, view_of
+from tests.spark.frames import both_candidates, frame_of, gathered, shop, sparse, view_of
 from tests.spark.test_candidate import _published
 from tests.spark.test_contents import assert_alike
 
@@ -70,6 +74,34 @@ def test_both_publish_the_same_live_generation(
         assert behind(client, other, found, user) == behind(client, namespace, expected, user)
 
 
+def test_both_publish_the_same_live_generation_of_neighbours(
+    spark: SparkSession, server: Server, client: Any, namespace: Namespace
+) -> None:
+    """Without factors, but with what each user has behind their list."""
+    other = Namespace(f"{namespace.name}-spark")
+    model = ItemKNN(neighbours=40)
+    with ExitStack() as stack:
+        indexed = index(frame_of(spark, shop()), stack, TERMS.stored, 0, TERMS.history)
+        made = gathered(indexed)
+        walk = ClusterCandidate(made.report, indexed, SlicedKNN(model), server.url, stack)
+        expected = _published(LocalCandidate(made, model), client, namespace, TERMS)
+        found = _published(walk, client, other, TERMS)
+    lists = [
+        read_back(client, space, each, made.users, made.items)
+        for each, space in ((found, other), (expected, namespace))
+    ]
+    assert_alike(*lists)
+    assert all(len(similar) == TERMS.k for similar in lists[0].similar.values())
+    assert (found.engine, expected.engine) == ("spark-knn", "knn")
+    for name in ("settings", "stored", "factors", "follows", "history", "user_buckets"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert (found.follows, found.factors) == (NEIGHBOURS, 0)
+    for user in made.users:
+        vector, history = behind(client, other, found, user)
+        assert (vector, history) == behind(client, namespace, expected, user)
+        assert vector == b"" and decode_history(history)
+
+
 def _candidates(
     spark: SparkSession, url: str, stack: ExitStack
 ) -> tuple[LocalCandidate, ClusterCandidate]:
@@ -84,7 +116,7 @@ def test_each_way_of_training_says_how_it_weighed(spark: SparkSession) -> None:
     with ExitStack() as stack:
         view = view_of(spark, weights, 3, stack)
         blocked, mllib, explicit = (
-            learner(Model(als=als, feedback=feedback, factors=4, iterations=1))
+            learner(Model("spark", als=als, feedback=feedback, factors=4, iterations=1))
             .fit(view, lambda done: None, stack)
             .scorer.scale
             for als, feedback in (

@@ -53,6 +53,10 @@ class BlockedALS:
     whole_bytes: int = 256 * 2**20
 
     @property
+    def name(self) -> str:
+        return "spark"
+
+    @property
     def iterations(self) -> int:
         return self.model.iterations
 

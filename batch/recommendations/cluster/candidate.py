@@ -47,7 +47,11 @@ Hid = csr_matrix | None
 
 
 class Learner(Protocol):
-    """Whatever learns factors from pairs on a cluster."""
+    """Whatever learns from pairs on a cluster."""
+
+    @property
+    def name(self) -> str:
+        """What ``--engine`` calls it."""
 
     @property
     def iterations(self) -> int:
@@ -101,7 +105,7 @@ class ClusterCandidate:
 
     @property
     def engine(self) -> str:
-        return "spark"
+        return self.learner.name
 
     @property
     def settings(self) -> Mapping[str, Any]:

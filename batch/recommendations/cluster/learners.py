@@ -1,12 +1,14 @@
-"""Which model a cluster learns: ``--als`` and ``--feedback``."""
+"""Which model a cluster learns: ``--engine``, ``--als`` and ``--feedback``."""
 
 from dataclasses import replace
 
 from batch.errors import BadSettings
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.candidate import Learner
+from batch.recommendations.cluster.knn import SlicedKNN
 from batch.recommendations.cluster.mllib import DEFAULTS
 from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.terms import Model
 
 
@@ -16,6 +18,8 @@ def learner(model: Model) -> Learner:
     als: "blocked", "mllib", or None for what suits the feedback; whole_mb: see ``BlockedALS``.
     Raises BadSettings when the two do not go together.
     """
+    if model.engine == "spark-knn":
+        return SlicedKNN(ItemKNN(**model.of_knn))
     als, feedback, whole_mb = model.als, model.feedback, model.whole_mb
     if als == "mllib" or (als is None and feedback == "explicit"):
         if whole_mb is not None:

@@ -46,6 +46,10 @@ class MllibALS:
     feedback: Feedback = "implicit"
 
     @property
+    def name(self) -> str:
+        return "spark"
+
+    @property
     def settings(self) -> dict[str, float | int | str]:
         return {"als": "mllib", **asdict(self)}
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from batch.errors import BadSettings
-from batch.events.inputs import Inputs, Weighed
+from batch.events.inputs import Inputs
 from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.cluster.candidate import ClusterCandidate, ClusterTrial
@@ -56,7 +56,7 @@ class Cluster:
                 cache_url,
                 stack,
                 self.model.repeat,
-                Weighed(pairs.until, inputs.weighing.settings) if pairs.until else Weighed(),
+                inputs.weighed(pairs.until),
                 hidden_of(indexed, pairs.hidden, stack),
             )
 
@@ -81,6 +81,11 @@ class Cluster:
         self, spark: SparkSession, inputs: Inputs, reading: Reading, rejects: str, stack: ExitStack
     ) -> Pairs:
         """Read pairs; the rejected rows go into that folder."""
+        if self.model.feedback == "explicit" and inputs.weighing.half_life:
+            raise BadSettings(
+                "--half-life fades what counts, and --feedback explicit learns ratings as they "
+                "are: leave one of them out"
+            )
         started = time.monotonic()
         pairs = read_all(spark, inputs, reading, rejects)
         stack.callback(pairs.release)

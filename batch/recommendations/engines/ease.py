@@ -1,14 +1,17 @@
 """EASE: a linear model of each item by all others, in closed form."""
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
-from batch.errors import BadSettings, NotGoodEnough
+from batch.errors import NotGoodEnough
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
@@ -25,8 +28,8 @@ class Ease:
     With X who has what, V of users' weights, G = X'VX and P = (G + penalty I)^-1, items' weights
     are B = I - P / diag(P), zero on the diagonal, and X B the scores. As in ``ItemKNN`` a user
     counts (their items)^-``damping``, here over the mean of that. P takes items^2 numbers of four
-    bytes, so catalogues beyond ``ease_items`` are refused. Weights of interactions are not looked
-    at. It has no factors.
+    bytes and items^3 products, so only the ``ease_items`` most popular items are modelled; the
+    others are in no list. Weights of interactions are not looked at. It has no factors.
     """
 
     ease_penalty: float = 400.0
@@ -47,28 +50,23 @@ class Ease:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return {"ease_penalty": self.ease_penalty, "ease_damping": self.damping}
-
-    def check(self, items: int) -> None:
-        """Raise BadSettings for a catalogue that is too large."""
-        if items > self.ease_items:
-            raise BadSettings(
-                f"--engine ease takes up to {self.ease_items:,} items (--ease-items) and here are "
-                f"{items:,}, which would take {4 * items**2 / 1e9:,.1f} GB: choose --engine als"
-            )
+        names = {"penalty": self.ease_penalty, "items": self.ease_items, "damping": self.damping}
+        return {f"ease_{name}": value for name, value in names.items()}
 
     def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
-        self.check(weights.shape[1])
-        scorer = EaseScorer(self._weights(weights), weights)
+        popular = np.argsort(-np.bincount(weights.indices, minlength=weights.shape[1]), kind="stable")
+        chosen = np.sort(popular[: self.ease_items])
+        scorer = EaseScorer(self._weights(weights, chosen), chosen, weights)
         advance(1)
         return Fitted(no_factors(weights.shape[0]), scorer)
 
-    def _weights(self, weights: csr_matrix) -> Floats:
-        """B, computed in the place of G; only one of them is in memory."""
+    def _weights(self, weights: csr_matrix, chosen: NDArray[np.int64]) -> Floats:
+        """B of some items, computed in the place of G; only one of them is in memory."""
         counts, seen = np.diff(weights.indptr), ones(weights)
         each = np.maximum(counts, 1) ** -self.damping
         each /= each[counts > 0].mean() if counts.any() else 1
         seen.data = np.repeat(np.sqrt(each), counts).astype(np.float32)
+        seen = seen[:, chosen]
         gram = np.asfortranarray((seen.T @ seen).toarray(), np.float32)
         np.einsum("ii->i", gram)[:] += np.float32(self.ease_penalty)
         gram, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
@@ -94,14 +92,18 @@ def _mirror(matrix: Floats) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EaseScorer:
-    """A ``Scorer``. weights: (items, items), B of ``Ease``; seen: (all users, items)."""
+    """A ``Scorer``. weights: (chosen, chosen), B of ``Ease``; chosen: which items these are.
+
+    seen: (all users, items).
+    """
 
     weights: Floats
+    chosen: NDArray[np.int64]
     seen: csr_matrix
 
     @property
     def factors(self) -> Floats:
-        return no_factors(len(self.weights))
+        return no_factors(self.seen.shape[1])
 
     @property
     def scale(self) -> None:
@@ -110,14 +112,20 @@ class EaseScorer:
     def best(
         self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
     ) -> Lists:
-        made = []
-        for first in range(0, seen.shape[0], _BLOCK):
-            block = slice(first, first + _BLOCK)
-            scores = np.ascontiguousarray((ones(seen[block]) @ self.weights).T)
+        def block(first: int) -> Lists:
+            part = slice(first, first + _BLOCK)
+            scores = np.ascontiguousarray((ones(seen[part][:, self.chosen]) @ self.weights).T)
             each = np.eye(scores.shape[1], dtype=np.float32)
-            made.append(best_unseen(each, scores, excluded[block], k, threads))
+            return best_unseen(each, scores, excluded[part][:, self.chosen], k, 1)
+
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            made = list(pool.map(block, range(0, max(seen.shape[0], 1), _BLOCK)))
         lists = together(made)
-        return replace(lists, lengths=lists.lengths * (np.diff(seen.indptr) > 0))
+        return replace(
+            lists,
+            items=self.chosen[lists.items].astype(np.int32),
+            lengths=(lists.scores > 0).sum(axis=1, dtype=np.int32),
+        )
 
     def nearest(self) -> Nearest:
         """By cosine: B tells what an item adds to others, not what is like it."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from implicit.nearest_neighbours import bm25_weight, tfidf_weight
+from implicit.nearest_neighbours import tfidf_weight
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity, vstack
 from sparse_dot_topn import sp_matmul_topn
@@ -14,6 +14,8 @@ from sparse_dot_topn import sp_matmul_topn
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.topk import Floats, Lists
+
+Sums = NDArray[np.float64]
 
 _NEVER = np.float32(1e9)
 """More than any sum of similarities: taken from the score of what must not be in a list."""
@@ -35,7 +37,7 @@ class ItemKNN:
     neighbours: int = 100
     weighting: str = "cosine"
     damping: float = 0.5
-    shrinkage: float = 20.0
+    shrinkage: float = 10.0
 
     @property
     def name(self) -> str:
@@ -69,22 +71,42 @@ class ItemKNN:
 
     def normalized(self, weights: csr_matrix) -> csr_matrix:
         """(users, items): columns whose inner products are the similarities of items, float32."""
-        made = self._weighted(weights)
-        counts = np.diff(weights.indptr)
-        squares = np.square(made.data, dtype=np.float64)
-        mean = np.repeat(1 / np.maximum(counts, 1), counts) @ squares / max((counts > 0).sum(), 1)
-        own = np.bincount(made.indices, squares, made.shape[1]) + self.shrinkage * mean
-        lengths = np.sqrt(np.where(own > 0, own, 1))
+        made = self.by_user(weights)
+        lengths = self.lengths(self.tally(made))
         made.data = (made.data / lengths[made.indices]).astype(np.float32)
         return made
 
-    def _weighted(self, weights: csr_matrix) -> csr_matrix:
-        counts, made = np.diff(weights.indptr), ones(weights)
+    def by_user(self, weights: csr_matrix) -> csr_matrix:
+        """The same before columns are scaled; each row depends on itself alone."""
         if self.weighting != "cosine":
-            weigh = bm25_weight if self.weighting == "bm25" else tfidf_weight
-            return csr_matrix(weigh(made.T).T)
+            return csr_matrix(tfidf_weight(ones(weights).T).T)
+        counts, made = np.diff(weights.indptr), ones(weights)
         made.data = np.repeat(np.maximum(counts, 1) ** (-self.damping / 2), counts)
         return made
+
+    def tally(self, by_user: csr_matrix) -> Sums:
+        """What ``lengths`` needs of some users; of others it adds up.
+
+        (items + 2,): sums of squares (of BM25: users), the sum over users of their mean square, and
+        how many users there are.
+        """
+        counts = np.diff(by_user.indptr)
+        squares = np.square(by_user.data, dtype=np.float64)
+        means = squares / np.repeat(np.maximum(counts, 1), counts)
+        own = None if self.weighting == "bm25" else squares
+        columns = np.bincount(by_user.indices, own, by_user.shape[1])
+        return np.concatenate([columns, [means.sum(), np.count_nonzero(counts)]])
+
+    def lengths(self, tally: Sums) -> Sums:
+        """What columns are divided by, (items,): of BM25 no more than its own length of an item.
+
+        Robertson & Zaragoza, The Probabilistic Relevance Framework, 2009, with k1 = 1.2, b = 0.75.
+        """
+        columns, (means, users) = tally[:-2], tally[-2:]
+        if self.weighting == "bm25":
+            return np.asarray(1 + 1.2 * (0.25 + 0.75 * columns / (columns.mean() or 1)))
+        lengths = np.sqrt(columns + self.shrinkage * means / max(users, 1))
+        return np.where(lengths > 0, lengths, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,8 @@ class NeighbourScorer:
         return as_lists(sp_matmul_topn(both, table, min(k, items), threshold=0.0), k)
 
     def nearest(self) -> Nearest:
-        return partial(_nearest, self.similarities)
+        """Each item's neighbours, and behind them those whose neighbour it is."""
+        return partial(_nearest, self.similarities.maximum(self.similarities.T).tocsr())
 
 
 def _nearest(similarities: csr_matrix, chosen: NDArray[np.int64], k: int, threads: int) -> Lists:

@@ -35,7 +35,7 @@ def candidates(model: Model) -> list[Engine]:
     als, knn, ease = parts(model).values()
     if model.of_knn:
         return [als, knn, ease]
-    return [als, knn, ItemKNN(damping=1.0, shrinkage=10.0), ease]
+    return [als, knn, ease, ItemKNN(shrinkage=300.0)]
 
 
 def shares(text: str) -> dict[str, float]:

@@ -4,15 +4,14 @@ A user is told by the field that the lists are kept under, whatever the numbers 
 item by its id, whatever its index.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.contracts.recommendations import Manifest, Namespace
-from batch.generations.connect import Client
+from app.contracts.recommendations import Manifest
 from batch.progress import Advance
 from batch.recommendations.published.read import Block, Reader
 
@@ -21,7 +20,7 @@ TOP = 10
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Of how many members of a kind: those that are in both generations, or in one alone."""
+    """How many are in both generations, and in one alone."""
 
     both: int
     entered: int
@@ -29,141 +28,98 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What changed; all but the first eight members are of the first k of each list.
+class Listed:
+    """In how many lists an item is."""
 
-    settings: name -> its values before and after, of those that differ; metrics: name -> the same,
-    of those that both have. overlap: the mean over users of both of the share of items that both
-    lists have, of the longer list's; changed: the share of these users whose list has changed, in
-    its order too; first_changed: whose first item has. These are None where nobody is in both.
-    listed: of items that are in any list; top_entered, top_left: of them the ids in most lists,
-    and in how many.
+    item: str
+    lists: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed of users, of items, and of items that are in any list (listed).
+
+    overlap: the mean over users of both of the items that both lists have, as a share of the
+    longer one; changed, first_changed: the shares of these users whose list, or first item, is
+    another. These are None where nobody is in both. top_entered, top_left: of items listed in one
+    generation alone those in most lists.
     """
 
-    namespace: str
-    before: str
-    after: str
-    settings: Mapping[str, tuple[Any, Any]]
-    metrics: Mapping[str, tuple[float, float]]
     users: Change
     items: Change
-    k: int
+    listed: Change
     overlap: float | None
     changed: float | None
     first_changed: float | None
-    listed: Change
-    top_entered: Sequence[tuple[str, int]]
-    top_left: Sequence[tuple[str, int]]
+    top_entered: Sequence[Listed]
+    top_left: Sequence[Listed]
 
 
-def compare(
-    client: Client,
-    namespace: Namespace,
-    old: Manifest,
-    new: Manifest,
-    advance: Advance = lambda done: None,
-) -> Comparison:
-    """Compare two generations; their lists as far as both serve them.
+def compare(old: Reader, new: Reader, advance: Advance = lambda done: None) -> Comparison:
+    """Compare the lists of two generations, as far as both readers read them.
 
     advance: takes the users of both, one after the other. Raises GenerationGone, CacheUnavailable
     or BrokenRecord.
     """
-    k = min(old.k, new.k)
-    readers = Reader(client, namespace, old, k), Reader(client, namespace, new, k)
-    tally = _Tally(_Catalogue.of(*(each.items() for each in readers)))
-    for block in readers[0].users():
-        tally.add_old(block, *readers[1].users_named(block.names))
+    tally = _Tally(old.items(), new.items())
+    for block in old.users():
+        is_in_both, later = new.users_named(block.names)
+        tally.pair(tally.count(0, block)[is_in_both], tally.places[1][later.items])
         advance(len(block.names))
-    for block in readers[1].users():
-        tally.add_new(block)
+    for block in new.users():
+        tally.count(1, block)
         advance(len(block.names))
-    for each in readers:
+    for each in (old, new):
         each.expect_whole()
-    settings, metrics = _settings(old, new), _metrics(old, new)
-    return tally.told(namespace.name, old.generation, new.generation, settings, metrics, k)
-
-
-@dataclass(frozen=True, slots=True)
-class _Catalogue:
-    """The items of both: their ids, and the place there of each index; of index -1 it is -1."""
-
-    ids: list[str]
-    old: NDArray[np.int64]
-    new: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, old: Sequence[str], new: Sequence[str]) -> "_Catalogue":
-        places = {item: place for place, item in enumerate(dict.fromkeys([*old, *new]))}
-        mine, theirs = (np.array([*(places[i] for i in ids), -1]) for ids in (old, new))
-        return cls(list(places), mine, theirs)
-
-    @property
-    def change(self) -> Change:
-        every = np.arange(len(self.ids))
-        return _change(np.isin(every, self.old), np.isin(every, self.new))
-
-    def times(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """In how many lists each place is; -1 is behind a list's end."""
-        return np.bincount(items[items >= 0], minlength=len(self.ids))
-
-    def top(self, times: NDArray[np.int64]) -> list[tuple[str, int]]:
-        first = np.argsort(-times, kind="stable")[:TOP].tolist()
-        return [(self.ids[place], int(times[place])) for place in first if times[place]]
+    return tally.comparison()
 
 
 class _Tally:
-    """What is counted list by list."""
+    """What is counted of the older (0) and the newer generation (1).
 
-    def __init__(self, catalogue: _Catalogue) -> None:
-        self._catalogue = catalogue
-        self._old = self._new = np.zeros(len(catalogue.ids), np.int64)
-        self._old_users = self._new_users = self._both = 0
-        self._sums = np.zeros(3)
+    places: of each the place among the items of both of an index; of index -1 it is -1.
+    """
 
-    def add_old(self, block: Block, is_in_both: NDArray[np.bool_], later: Block) -> None:
-        """Lists of the older generation, who of these is in both, and their newer lists."""
-        items, now = self._catalogue.old[block.items], self._catalogue.new[later.items]
-        self._old = self._old + self._catalogue.times(items)
-        self._old_users += len(items)
-        self._both += len(now)
-        was = items[is_in_both]
-        is_other = was != now
-        moved = is_other.any(axis=1).sum(), is_other[:, 0].sum()
-        self._sums += np.array([_overlaps(was, now).sum(), *moved])
+    def __init__(self, *items: Sequence[str]) -> None:
+        self._ids = list(dict.fromkeys(item for ids in items for item in ids))
+        place = {item: number for number, item in enumerate(self._ids)}
+        self.places = [np.array([*(place[item] for item in ids), -1]) for ids in items]
+        self._lists = np.zeros((2, len(place)), np.int64)
+        self._users = [0, 0]
+        self._sums = np.zeros(4)
 
-    def add_new(self, block: Block) -> None:
-        """Lists of the newer generation."""
-        self._new = self._new + self._catalogue.times(self._catalogue.new[block.items])
-        self._new_users += len(block.names)
+    def count(self, which: int, block: Block) -> NDArray[np.int64]:
+        """Count users, and in how many lists an item is; return the lists as places."""
+        lists = self.places[which][block.items]
+        self._lists[which] += np.bincount(lists[lists >= 0], minlength=len(self._ids))
+        self._users[which] += len(lists)
+        return lists
 
-    def told(
-        self,
-        namespace: str,
-        before: str,
-        after: str,
-        settings: Mapping[str, tuple[Any, Any]],
-        metrics: Mapping[str, tuple[float, float]],
-        k: int,
-    ) -> Comparison:
-        """Say it of these."""
-        both, listed, catalogue = self._both, self._old > 0, self._catalogue
-        overlap, changed, first = (self._sums / both).tolist() if both else [None] * 3
+    def pair(self, old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
+        """Compare both lists of the same users."""
+        is_other = old != new
+        others = is_other.any(axis=1).sum(), is_other[:, 0].sum()
+        self._sums += np.array([len(old), _overlaps(old, new).sum(), *others])
+
+    def comparison(self) -> Comparison:
+        """What has come of it."""
+        both, every = int(self._sums[0]), np.arange(len(self._ids))
+        overlap, changed, first = (self._sums[1:] / both).tolist() if both else [None] * 3
+        before, after = self._lists
         return Comparison(
-            namespace,
-            before,
-            after,
-            settings,
-            metrics,
-            Change(both, self._new_users - both, self._old_users - both),
-            catalogue.change,
-            k,
+            Change(both, self._users[1] - both, self._users[0] - both),
+            _change(*(np.isin(every, places) for places in self.places)),
+            _change(before > 0, after > 0),
             overlap,
             changed,
             first,
-            _change(listed, self._new > 0),
-            catalogue.top(self._new * ~listed),
-            catalogue.top(self._old * (self._new == 0)),
+            self._top(after * (before == 0)),
+            self._top(before * (after == 0)),
         )
+
+    def _top(self, lists: NDArray[np.int64]) -> list[Listed]:
+        first = np.argsort(-lists, kind="stable")[:TOP].tolist()
+        return [Listed(self._ids[place], int(lists[place])) for place in first if lists[place]]
 
 
 def _overlaps(old: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -177,27 +133,25 @@ def _overlaps(old: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def _change(old: NDArray[np.bool_], new: NDArray[np.bool_]) -> Change:
-    counts = (old & new).sum(), (new & ~old).sum(), (old & ~new).sum()
-    return Change(*map(int, counts))
+    return Change(int((old & new).sum()), int((new & ~old).sum()), int((old & ~new).sum()))
 
 
-def _settings(old: Manifest, new: Manifest) -> dict[str, tuple[Any, Any]]:
-    mine, theirs = _told(old), _told(new)
-    both = {name: (mine.get(name), theirs.get(name)) for name in {**mine, **theirs}}
+def settings(old: Manifest, new: Manifest) -> dict[str, tuple[Any, Any]]:
+    """The values before and after of what was set otherwise, by name; None where it was not set."""
+    mine, theirs = map(_set, (old, new))
+    both = {name: (mine.get(name), theirs.get(name)) for name in mine | theirs}
     return {name: values for name, values in both.items() if values[0] != values[1]}
 
 
-def _told(manifest: Manifest) -> dict[str, Any]:
+def _set(manifest: Manifest) -> dict[str, Any]:
     names = ("engine", "k", "stored", "history", "interactions", "forced", "code_version")
     similar = {"similar": manifest.similar_buckets > 0}
     return {name: getattr(manifest, name) for name in names} | similar | manifest.settings
 
 
-def _metrics(old: Manifest, new: Manifest) -> dict[str, tuple[float, float]]:
-    model = new.metrics.get("model")
-    found = {each: (old.measured(each), new.measured(each)) for each in model or {}}
-    return {
-        name: (was, now)
-        for name, (was, now) in found.items()
-        if was is not None and now is not None
+def metrics(old: Manifest, new: Manifest) -> dict[str, tuple[float, float]]:
+    """The values before and after of each metric that both have."""
+    both = {
+        name: (old.measured(name), new.measured(name)) for name in new.metrics.get("model") or ()
     }
+    return {name: (a, b) for name, (a, b) in both.items() if a is not None and b is not None}

@@ -3,8 +3,9 @@
 It takes no more rights than GET, HGET, HGETALL, HLEN and STRLEN of the generation's keys.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Block:
     scores: (names, k) float16; popular: (names,), whose list is what is popular.
     """
 
-    names: list[bytes]
+    names: Sequence[bytes]
     items: NDArray[np.int64]
     scores: NDArray[np.float16]
     popular: NDArray[np.bool_]
@@ -50,8 +51,7 @@ class Block:
 class Reader:
     """Reads the first k of each list of a generation.
 
-    All methods raise CacheUnavailable, GenerationGone when what they read is not there any more,
-    and BrokenRecord.
+    All methods raise CacheUnavailable, GenerationGone or BrokenRecord.
     """
 
     client: Client
@@ -71,94 +71,75 @@ class Reader:
     def _blocks(
         self, key: Callable[[str, int], str], buckets: int, factors: int, history: int
     ) -> Iterator[Block]:
-        at_a_time = max(1, ENTRIES_AT_A_TIME // (BUCKET_SIZE * self.k))
-        for first in range(0, buckets, at_a_time):
-            pipeline = self.client.pipeline(transaction=False)
-            for bucket in range(first, min(first + at_a_time, buckets)):
-                pipeline.hgetall(key(self.manifest.generation, bucket))
-            with cache_errors():
-                found: list[dict[bytes, bytes]] = pipeline.execute()
+        for some in _cut(range(buckets), ENTRIES_AT_A_TIME // (BUCKET_SIZE * self.k)):
+            keys = [(key(self.manifest.generation, bucket),) for bucket in some]
+            found: list[dict[bytes, bytes]] = self._ask("hgetall", keys)
             if not all(found):
-                raise self._gone()
-            records = {n: value for each in found for n, value in each.items() if is_of_somebody(n)}
-            yield self._block(list(records), list(records.values()), factors, history)
+                self.expect_whole()
+            lists = {n: value for each in found for n, value in each.items() if is_of_somebody(n)}
+            yield self._block(list(lists), list(lists.values()), factors, history)
 
     def users_named(self, names: Sequence[bytes]) -> tuple[NDArray[np.bool_], Block]:
         """Which of these fields are of users here, and the lists of those."""
-        known, pipeline = self.manifest, self.client.pipeline(transaction=False)
-        for name in names:
-            bucket = bucket_of(name, known.user_buckets)
-            pipeline.hget(self.namespace.user_bucket(known.generation, bucket), name)
-        with cache_errors():
-            found: list[bytes | None] = pipeline.execute()
-        there = np.array([value is not None for value in found], bool)
-        values = [value for value in found if value is not None]
-        kept = [name for name, value in zip(names, found, strict=True) if value is not None]
-        return there, self._block(kept, values, known.factors, known.history)
+        known = self.manifest
+        buckets = (bucket_of(name, known.user_buckets) for name in names)
+        keys = (self.namespace.user_bucket(known.generation, bucket) for bucket in buckets)
+        found: list[bytes | None] = self._ask("hget", zip(keys, names, strict=True))
+        lists = {n: value for n, value in zip(names, found, strict=True) if value is not None}
+        block = self._block(list(lists), list(lists.values()), known.factors, known.history)
+        return np.array([value is not None for value in found], bool), block
 
     def _block(
-        self, names: list[bytes], values: Sequence[bytes], factors: int, history: int
+        self, names: Sequence[bytes], values: Sequence[bytes], factors: int, history: int
     ) -> Block:
         records = [split_value(value, factors, history)[0] for value in values]
         lengths = np.array([len(record) for record in records], np.int64)
         width = self.k * ENTRY_BYTES
         packed = b"".join([record[:width].ljust(width, b"\0") for record in records])
         entries = np.frombuffer(packed, _ENTRY).reshape(len(names), self.k)
-        popular = (entries["item"][:, 0] & POPULAR_BIT) > 0
         is_there = np.arange(self.k) < lengths[:, np.newaxis] // ENTRY_BYTES
         indices = (entries["item"] & (POPULAR_BIT - 1)).astype(np.int64)
         items = np.where(is_there, indices, -1)
-        is_whole = not (lengths % ENTRY_BYTES).any() and bool(np.isfinite(entries["score"]).all())
-        if not is_whole or items.max(initial=-1) >= self.manifest.items:
+        is_right = not (lengths % ENTRY_BYTES).any() and bool(np.isfinite(entries["score"]).all())
+        if not is_right or items.max(initial=-1) >= self.manifest.items:
             raise BrokenRecord(f"a list of generation {self.manifest.generation}")
-        return Block(names, items, entries["score"], popular)
+        return Block(names, items, entries["score"], entries["item"][:, 0] >= POPULAR_BIT)
 
     def items(self) -> list[str]:
         """The ids of all items, in the order of their indices."""
         known, ids = self.manifest, list[str]()
-        for first in range(0, known.chunks, STRINGS_AT_A_TIME):
-            pipeline = self.client.pipeline(transaction=False)
-            for chunk in range(first, min(first + STRINGS_AT_A_TIME, known.chunks)):
-                pipeline.get(self.namespace.chunk(known.generation, chunk))
-            with cache_errors():
-                chunks: list[bytes | None] = pipeline.execute()
-            for each in chunks:
-                if each is None:
-                    raise self._gone()
-                ids += map(item_of, decode_chunk(each))
+        for some in _cut(range(known.chunks), STRINGS_AT_A_TIME):
+            keys = [(self.namespace.chunk(known.generation, chunk),) for chunk in some]
+            for chunk in self._ask("get", keys):
+                ids += map(item_of, decode_chunk(chunk or b""))
         if len(ids) != known.items:
-            raise BrokenRecord(f"{known.items} items of {known.generation}, found {len(ids)}")
+            self.expect_whole()
+            raise BrokenRecord(f"{len(ids)} documents of {known.items} items")
         return ids
+
+    def _ask(self, command: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        pipeline = self.client.pipeline(transaction=False)
+        for each in arguments:
+            getattr(pipeline, command)(*each)
+        with cache_errors():
+            return list(pipeline.execute())
 
     def expect_whole(self) -> None:
         """Raise unless all is there as it was, and nobody has rolled back from it meanwhile."""
         known = self.manifest
         found = Generations(self.client, self.namespace).find(known.generation)
-        was_withdrawn = found is not None and (known.state, found.state) == PUBLISHED
-        if was_withdrawn:
+        state = "deleted" if found is None or found.state not in PUBLISHED else found.state
+        if state not in (known.state, "complete"):
             raise GenerationGone(
-                f"somebody rolled back from generation {known.generation} while it was read: "
-                "run it again for what is live now"
+                f"generation {known.generation} was {state} while it was read: run it again"
             )
-        if (
-            found is None
-            or found.state not in PUBLISHED
-            or lacks(self.client, self.namespace, known)
-        ):
-            raise self._gone()
+        if missing := lacks(self.client, self.namespace, known):
+            raise CacheUnavailable(f"{known.generation} is not whole any more: {missing}")
 
-    def _gone(self) -> GenerationGone | CacheUnavailable:
-        name = self.manifest.generation
-        found = Generations(self.client, self.namespace).find(name)
-        if found is None or found.state not in PUBLISHED:
-            return GenerationGone(
-                f"generation {name} was deleted while it was read: run it again, with one that is "
-                "published"
-            )
-        return CacheUnavailable(
-            f"generation {name} is not whole any more; does the cache evict keys "
-            "(maxmemory-policy)? run refresh"
-        )
+
+def _cut(numbers: range, at_a_time: int) -> Iterator[range]:
+    step = max(1, at_a_time)
+    return (numbers[first : first + step] for first in numbers[::step])
 
 
 def manifest_of(client: Client, namespace: Namespace, name: str | None) -> Manifest:
@@ -174,15 +155,9 @@ def manifest_of(client: Client, namespace: Namespace, name: str | None) -> Manif
 
 
 def manifest_before(client: Client, namespace: Namespace, after: Manifest) -> Manifest:
-    """The newest good generation that is older than that. Raises UnknownGeneration."""
-    older = [
-        each
-        for each in Generations(client, namespace).all()
-        if each.state == "complete" and each.generation < after.generation
-    ]
+    """The newest good generation that is older. Raises UnknownGeneration."""
+    good = [each for each in Generations(client, namespace).all() if each.state == "complete"]
+    older = [each for each in good if each.generation < after.generation]
     if not older:
-        raise UnknownGeneration(
-            f"no older good generation than {after.generation} is published: name two of those "
-            "that 'larder generations' lists"
-        )
+        raise UnknownGeneration(f"no older good generation than {after.generation} is published")
     return older[-1]

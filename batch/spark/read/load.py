@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from batch.interactions.columns import Columns
+from batch.interactions.counting import ALL, Counting, reasons
 from batch.interactions.layout import Layout
 from batch.interactions.load import STEPS, none_left
 from batch.interactions.pairs import Report
@@ -46,24 +47,41 @@ class Pairs:
             self.hidden.unpersist()
 
 
+def newest(spark: SparkSession, uri: str, layout: Layout) -> float | None:
+    """Return the latest time of right rows (seconds since 1970), None when they have no times."""
+    with readable(uri):
+        source = open_source(spark, uri, layout, ALL)
+        if source.columns.timestamp is None:
+            return None
+        found = source.rows.agg(F.coalesce(F.max("timestamp"), F.lit(0.0)))
+        return float(found.collect()[0][0])
+
+
 def read(
-    spark: SparkSession, uri: str, layout: Layout, *, rejects: str | None, max_rejects: float
+    spark: SparkSession,
+    uri: str,
+    layout: Layout,
+    *,
+    rejects: str | None,
+    max_rejects: float,
+    counting: Counting = ALL,
 ) -> Pairs:
     """Read one file, or all files of a folder, into distinct pairs of user and item.
 
     Rejected rows are counted in the report and listed in the folder `rejects` (CSV: file, how many
     rows of it, reason, content); when there are none, that of an earlier run is removed. Raises
     BadSettings when something else is there; BadInteractions when the input cannot be read, when
-    the rejects are more than the share `max_rejects`, or when no pair is left.
+    the rejects are more than the share `max_rejects`, or when no pair is left though nothing was
+    left out or faded.
     """
     with readable(uri):
         folder = None if rejects is None else Storage(spark, rejects)
         if folder is not None:
             folders.check_folder(folder, Storage(spark, uri))
-        source = open_source(spark, uri, layout)
+        source = open_source(spark, uri, layout, counting)
         merged = _merged(source).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            return _settled(uri, source, merged, folder, max_rejects)
+            return _settled(uri, source, merged, folder, max_rejects, counting)
         except BaseException:
             merged.unpersist()
             raise
@@ -71,16 +89,20 @@ def read(
 
 def _merged(source: Source) -> DataFrame:
     """Return a row of each pair, and of each reason and text that rows were rejected for."""
-    columns = source.columns
+    columns, rows = source.columns, source.rows
     said = [F.count(F.lit(1)).alias("n"), _weight(columns).cast("float").alias("weight")]
     if columns.timestamp:
         said.append(F.min("timestamp").alias("timestamp"))
-    return source.rows.groupBy("user", "item", *ABOUT).agg(*said)
+    if not columns.left_out:
+        return rows.groupBy("user", "item", *ABOUT).agg(*said)
+    for name in {"user", "weight", "steps"} & {*rows.columns}:
+        rows = rows.withColumn(name, F.when(F.col("left_out") == 0, F.col(name)))
+    return rows.groupBy("user", "item", "left_out", *ABOUT).agg(*said)
 
 
 def _weight(columns: Columns) -> Column:
     if columns.weight is None:
-        return F.count(F.lit(1))
+        return F.count("user")  # null where a row is left out
     if not columns.is_rating:
         added = F.sum("steps").cast("double") / F.lit(STEPS)
         least = F.max("weight")  # each may be less than a step
@@ -91,9 +113,15 @@ def _weight(columns: Columns) -> Column:
 
 
 def _settled(
-    uri: str, source: Source, merged: DataFrame, folder: Storage | None, max_rejects: float
+    uri: str,
+    source: Source,
+    merged: DataFrame,
+    folder: Storage | None,
+    max_rejects: float,
+    counting: Counting,
 ) -> Pairs:
     right, rejected = _counted(merged)
+    left_out = _left_out(merged) if source.columns.left_out else {}
     wrong = merged.where("reason IS NOT NULL").withColumnRenamed("n", "rows")
     is_listed = folder is not None and folders.list_rejects(wrong if rejected else None, folder)
     total = right["rows"] + rejected.total()
@@ -103,18 +131,20 @@ def _settled(
         raise too_many(uri, rejected, right["rows"], max_rejects, where, _first(wrong), options)
     if rejected and folder is not None and is_listed:
         log.info("%s: the rejected rows are listed in %s", uri, folder.uri)
-    if not right["kept"]:
+    if not right["kept"] and not left_out and counting.half_life is None:
         raise none_left(uri, total, right["pairs"])
     report = Report(
         source.files,
         total,
         dict(rejected),
-        right["rows"] - right["pairs"],
+        right["rows"] - sum(left_out.values()) - right["pairs"],
         right["pairs"] - right["kept"],
         source.columns.used,
         source.columns.unused(),
+        left_out,
+        counting.unknown(items_of(merged)) if counting.lists else {},
     )
-    names = [name for name in merged.columns if name not in ("n", *ABOUT)]
+    names = [name for name in merged.columns if name not in ("n", "left_out", *ABOUT)]
     kept = merged.where("reason IS NULL AND weight > 0").select(names)
     return Pairs(kept, report, merged)
 
@@ -126,12 +156,22 @@ def _counted(merged: DataFrame) -> tuple[Row, Counter[str]]:
     """Count right rows, their pairs and those of weight above 0, and rejected rows by reason."""
     counts = merged.groupBy("reason").agg(
         F.sum("n").alias("rows"),
-        F.count(F.lit(1)).alias("pairs"),
+        F.count("user").alias("pairs"),
         F.count_if(F.col("weight") > 0).alias("kept"),
     )
     found = {row["reason"]: row for row in counts.collect()}
     right = found.pop(None, NONE)
     return right, Counter({reason: row["rows"] for reason, row in found.items()})
+
+
+def _left_out(merged: DataFrame) -> dict[str, int]:
+    counts = merged.where("left_out > 0").groupBy("left_out").agg(F.sum("n"))
+    return reasons((row[0], row[1]) for row in counts.collect())
+
+
+def items_of(frame: DataFrame) -> list[str]:
+    """Return the ids of the items in a frame."""
+    return [row[0] for row in frame.select("item").distinct().collect()]
 
 
 def _first(wrong: DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ Memory stays in bounds: a task works on `CHUNK` bytes at a time. It yields rows 
     weight                 double, when there is a rating or weight
     steps                  decimal(38, 0), when there is a weight: what sums add up (`STEPS`)
     timestamp              double, when there is one
+    left_out               int, when rows may be: as `Counting.left_out` has it
     reason, file, content  string: which row was rejected for what; null in a right one
 """
 
@@ -26,6 +27,7 @@ from pyspark import TaskContext
 from batch.errors import BadInteractions
 from batch.interactions import files
 from batch.interactions.columns import Columns
+from batch.interactions.counting import Counting
 from batch.interactions.files import Header
 from batch.interactions.layout import Layout
 from batch.interactions.load import STEPS
@@ -56,13 +58,14 @@ class Input:
     """Of text; empty for Parquet."""
     files: Mapping[str, tuple[str, int]]
     """By the URI in Spark's metadata: what people call the file, the lines before its rows."""
+    counting: Counting
 
     def roles(self, found: Sequence[Path] = (), plain: Sequence[Path] = ()) -> Columns:
         """Find the columns and what their values are checked for, in these texts or in Arrow."""
         headers = [Header(self.columns, 0, 0)] * max(1, len(plain)) if self.delimiter else []
         texts = list(found), list(plain), headers
         table = Table(*texts, self.columns, self.types, self.delimiter, self.layout)
-        return Columns(table, self.name)
+        return Columns(table, self.name, self.counting)
 
 
 def schema(columns: Columns) -> pa.Schema:
@@ -84,6 +87,8 @@ def _said(columns: Columns) -> dict[str, tuple[str, pa.DataType]]:
         said["steps"] = (steps, pa.decimal128(38, 0))
     if columns.timestamp:
         said["timestamp"] = (columns.timestamp, pa.float64())
+    if columns.left_out:
+        said["left_out"] = (columns.left_out, pa.int32())
     return said
 
 
@@ -127,6 +132,7 @@ def _database(plan: Input) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     with reading_errors(plan.name), database() as (connection, folder):
         connection.execute(f"SET threads = {task.cpus() if task else 1}")
         connection.execute(f"SET memory_limit = '{ROOM}'")
+        plan.counting.lay(connection)
         yield connection, folder
 
 

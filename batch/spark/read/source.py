@@ -16,6 +16,7 @@ from pyspark.sql.types import BinaryType, DataType
 from batch.errors import BadInteractions
 from batch.interactions import files
 from batch.interactions.columns import Columns
+from batch.interactions.counting import Counting
 from batch.interactions.files import Header
 from batch.interactions.layout import OPTIONAL, Layout
 from batch.interactions.table import are_parquet, of_same_columns
@@ -38,7 +39,7 @@ class Source:
     files: int
 
 
-def open_source(spark: SparkSession, uri: str, layout: Layout) -> Source:
+def open_source(spark: SparkSession, uri: str, layout: Layout, counting: Counting) -> Source:
     """Find the files under a URI and check their columns.
 
     Raises BadInteractions when nothing is there, or when it is laid out in another way.
@@ -51,8 +52,8 @@ def open_source(spark: SparkSession, uri: str, layout: Layout) -> Source:
     if not kept:
         raise files.none_to_read(uri, [Path(file.path).name for file in found])
     if are_parquet(uri, (Path(file.path) for file in kept), layout):
-        return _of_parquet(spark, uri, layout, kept)
-    return _of_text(spark, uri, layout, {file: heads[file] for file in kept})
+        return _of_parquet(spark, uri, layout, kept, counting)
+    return _of_text(spark, uri, layout, {file: heads[file] for file in kept}, counting)
 
 
 def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
@@ -65,7 +66,9 @@ def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
         return heads | dict(zip(texts, pool.map(storage.head, texts), strict=True))
 
 
-def _of_text(spark: SparkSession, uri: str, layout: Layout, heads: dict[File, bytes]) -> Source:
+def _of_text(
+    spark: SparkSession, uri: str, layout: Layout, heads: dict[File, bytes], counting: Counting
+) -> Source:
     _refuse_wide(uri, layout)
     headers = ((file.path, _header(file, head, layout)) for file, head in heads.items())
     full = dict(of_same_columns(uri, headers))
@@ -79,6 +82,7 @@ def _of_text(spark: SparkSession, uri: str, layout: Layout, heads: dict[File, by
         ("VARCHAR",) * len(columns),
         files.delimiter(Path(first), layout),
         {file.uri: (file.path, full[file.path].lines) for file in kept},
+        counting,
     )
     roles = plan.roles()
     lines = spark.read.options(**LITERALLY).text([file.path for file in kept])
@@ -116,10 +120,13 @@ def _unzipped(file: File, head: bytes) -> bytes:
         ) from error
 
 
-def _of_parquet(spark: SparkSession, uri: str, layout: Layout, found: list[File]) -> Source:
+def _of_parquet(
+    spark: SparkSession, uri: str, layout: Layout, found: list[File], counting: Counting
+) -> Source:
     paths = [file.path for file in found]
     table = spark.read.options(mergeSchema="true", **LITERALLY).parquet(*paths)
-    roles = Input(uri, layout, tuple(table.columns), _types(table, layout), "", {}).roles()
+    types = _types(table, layout, counting)
+    roles = Input(uri, layout, tuple(table.columns), types, "", {}, counting).roles()
     names = tuple(dict.fromkeys(roles.used.values()))
     plan = Input(
         uri,
@@ -128,6 +135,7 @@ def _of_parquet(spark: SparkSession, uri: str, layout: Layout, found: list[File]
         tuple(map(roles.checks.table.type_of, names)),
         "",
         {file.uri: (file.path, 0) for file in found},
+        counting,
     )
     cells = (_cell(table, name).alias(f"c{number}") for number, name in enumerate(names))
     rows = table.select(*cells, F.col("_metadata.file_path").alias("file")).mapInArrow(
@@ -141,9 +149,9 @@ def _cell(table: DataFrame, name: str) -> Column:
     return cell.cast("string") if isinstance(table.schema[name].dataType, BinaryType) else cell
 
 
-def _types(table: DataFrame, layout: Layout) -> tuple[str, ...]:
+def _types(table: DataFrame, layout: Layout, counting: Counting) -> tuple[str, ...]:
     """Return DuckDB's names of the columns' types, where a column may have a role."""
-    roles = {layout.user_column, layout.item_column}
+    roles = {layout.user_column, layout.item_column, counting.type_column}
     roles |= {getattr(layout, field) for field in OPTIONAL}
     kinds = [_arrow(field.dataType) if field.name in roles else pa.null() for field in table.schema]
     fields = [pa.field(f"c{number}", kind) for number, kind in enumerate(kinds)]

@@ -29,7 +29,19 @@ def worker(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (folder / "items.csv").write_text("item,title\n" + "".join(titles))
     done = run_here(
         *("refresh", str(folder / "pairs.csv"), "--items", str(folder / "items.csv")),
-        *("--live", "--factors", "8", "--k", "3", "--stored", "4", "--namespace", SPACE.name),
+        *(
+            "--live",
+            "--engine",
+            "als",
+            "--factors",
+            "8",
+            "--k",
+            "3",
+            "--stored",
+            "4",
+            "--namespace",
+            SPACE.name,
+        ),
         *("--cache-url", server.url),
     )
     assert done.returncode == 0, done.stderr

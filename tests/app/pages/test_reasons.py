@@ -28,7 +28,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
 @contextmanager
 def serving(server: Server, shop: Namespace, pairs: str, *options: str) -> Iterator[Worker]:
     variables = {"LARDER_CACHE_URL": server.url, "LARDER_NAMESPACE": shop.name}
-    quick = ("--holdout", "0", "--force", "--factors", "4", "--k", "4", *options)
+    quick = ("--holdout", "0", "--force", "--engine", "als", "--factors", "4", "--k", "4", *options)
     done = run_here("refresh", pairs, "--live", *quick, variables=variables)
     assert done.returncode == 0, done.stderr
     with following(server, shop, explorer=True) as worker:

@@ -136,7 +136,7 @@ def test_the_help_of_refresh_has_groups_and_three_examples(capsys: Any) -> None:
     shown = capsys.readouterr().out
     assert re.findall("^([A-Z].*):$", shown, re.MULTILINE) == [
         "How the interactions are written",
-        "Folders of events",
+        "Which rows and events count, and how much",
         "What answers show of each item",
         "What is published, and when it is not",
         "How the model is trained",
@@ -477,7 +477,9 @@ def test_check_publishes_nothing_and_needs_no_cache(board: Path) -> None:
     assert done.returncode == 0
     assert "360 pairs of 40 users and 20 items" in done.stdout
     assert "columns used: user, item; not used: none\n" in done.stdout
-    assert done.stdout.endswith("pairs: weights 1 to 1; no timestamps\n")
+    assert done.stdout.endswith(
+        "pairs: weights 1 to 1; no timestamps; at most 9 of one user, 'u0'\n"
+    )
 
 
 def test_check_tells_programs_the_same(tmp_path: Path) -> None:
@@ -496,8 +498,12 @@ def test_check_tells_programs_the_same(tmp_path: Path) -> None:
         "rejected": {"missing user": 1},
         "used": {"user": "user", "item": "item", "timestamp": "timestamp"},
         "unused": ["note"],
+        "left_out": {},
+        "unknown": {},
+        "capped": None,
         "weights": [1.0, 2.0],
         "first_met": ["1970-01-01T00:00:00Z", "1970-01-02T00:00:00Z"],
+        "busiest": {"user": "u", "pairs": 2},
         "documents": None,
     }
     assert larder(*asked).stdout in done.stderr

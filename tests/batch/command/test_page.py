@@ -75,6 +75,9 @@ def test_a_refresh_tells_what_it_published(
     shown = next(line for line in first.stdout.splitlines() if line.startswith("nDCG@10"))
     assert shown.split()[1] in once.text
     assert "60 users, 40 items" in found.text
+    table = [line.split() for line in first.stdout.splitlines() if line.startswith("*")]
+    assert [f"{winner} (chosen)" in once.text for _, winner, *_ in table] == [True]
+    assert "als=0." in once.text and "neighbours=100" in once.text
     assert "Before" in found.text and "Before" not in once.text
     assert "In most lists" in found.text and "User 0" in found.text
     assert FOREIGN.replace('"', "'") in found.text

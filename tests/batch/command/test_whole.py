@@ -42,7 +42,7 @@ def test_an_export_of_the_live_lists(variables: dict[str, str], tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     file = tmp_path / "new" / "recommendations-g2.csv"
-    counts = {"users": 100, "popular": 0, "exhausted": 0, "unnamed": 0, "similar": 0}
+    counts = {"users": 100, "popular": 0, "unnamed": 0, "similar": 0}
     assert told == {"generation": "g2", "k": 2, **counts, "files": [str(file)]}
     with open(file, newline="") as stream:
         head, *rows = csv.reader(stream)
@@ -50,8 +50,8 @@ def test_an_export_of_the_live_lists(variables: dict[str, str], tmp_path: Path) 
     assert ["u3", "2", "i5", "0.875", "personal"] in rows
     named = larder(variables, "export", tmp_path, "--generation", "g1", "--similar")
     assert named.stdout == (
-        "exported the lists of 90 users from generation g1, and similar items of 10 items\n"
-        "0 of the users get what is popular, 0 more have had all\n"
+        "exported lists of 90 users, 0 of which are what is popular, and of 10 items, from "
+        "generation g1\n"
         f"{tmp_path}/recommendations-g1.parquet\n{tmp_path}/similar-g1.parquet\n"
     )
 

@@ -218,7 +218,7 @@ def test_how_far_the_events_go_is_known(client: Any, keys: Streams, tmp_path: Pa
 def test_weights_and_half_lives_that_are_none_are_refused(
     weights: str | None, half_life: str | None
 ) -> None:
-    with pytest.raises(BadSettings, match="--event-weights" if weights else "--half-life"):
+    with pytest.raises(BadSettings, match="--weights" if weights else "--half-life"):
         Weighing.of(weights, half_life)
 
 

@@ -91,7 +91,12 @@ class EngineSuite:
         together = recommend(fitted, crowd, weights, np.arange(USERS), 3)
         for user in range(0, USERS, 7):
             alone = recommend(fitted, crowd, weights, np.array([user]), 3)
-            assert alone.items[0, 0] == together.items[user, 0]
+            assert alone.items[0].tolist() == together.items[user].tolist()
+
+    def test_nobody_gets_no_lists(self) -> None:
+        weights = matrix(checkerboard(USERS, ITEMS))
+        fitted, nobody = fit(self.engine(), weights), np.zeros(0, np.int64)
+        assert len(recommend(fitted, Crowd(popularity(weights)), weights, nobody, 3)) == 0
 
     def test_an_item_is_most_like_those_of_its_colour(self) -> None:
         nearest = fit(self.engine(), matrix(checkerboard(USERS, ITEMS))).scorer.nearest()

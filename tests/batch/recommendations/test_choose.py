@@ -95,9 +95,6 @@ def test_of_equals_the_one_of_less_work_is_taken() -> None:
 def test_what_the_budget_has_no_room_for_is_not_tried_but_the_first_two_are() -> None:
     none = auto(BOARD, budget=0).tried
     assert {each.engine for each in none} == {"als", "knn", "blend"}
-    refused = Auto((SMALL[0], SMALL[1], Ease(ease_items=39)), 1e9)
-    tried = refused.choose(BOARD, Holdout(), False, 5, Lines()).tried
-    assert "ease" not in {each.engine for each in tried}
 
 
 def test_too_little_data_to_compare_means_als(caplog: pytest.LogCaptureFixture) -> None:

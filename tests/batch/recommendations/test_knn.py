@@ -62,10 +62,15 @@ def test_ease_is_the_formula() -> None:
     assert fitted(Ease(ease_penalty=3.0), weights) == pytest.approx(expected, abs=1e-5)
 
 
-def test_ease_refuses_what_is_too_large_before_it_takes_the_memory() -> None:
-    wide = nothing(2, 1_000_000)
-    with pytest.raises(BadSettings, match=r"20,000 items .* 1,000,000, .* 4,000.0 GB: choose"):
-        Ease().fit(wide, lambda done: None)
+def test_ease_models_the_most_popular_items_alone() -> None:
+    weights = drawn(2)
+    counts = np.bincount(weights.indices, minlength=ITEMS)
+    chosen = np.sort(np.argsort(-counts, kind="stable")[:5])
+    fit = Ease(ease_items=5).fit(weights, lambda done: None)
+    lists = fit.scorer.best(fit.users, weights, nothing(*weights.shape), ITEMS)
+    assert set(lists.items[lists.filled].tolist()) == set(chosen.tolist())
+    assert fitted(Ease(ease_items=5), weights).shape == (5, 5)
+    assert fit.scorer.factors.shape == (ITEMS, 0)
 
 
 def test_ease_without_a_penalty_to_speak_of_is_told() -> None:

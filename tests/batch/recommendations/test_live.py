@@ -12,6 +12,8 @@ from app.contracts.events import MAX_RECENT
 from app.contracts.recommendations import (
     FACTOR_CHUNK_BYTES,
     MODEL,
+    NEIGHBOURS,
+    RERANKING,
     Manifest,
     Namespace,
     bucket_size,
@@ -30,19 +32,23 @@ from batch.generations.publish import turn
 from batch.generations.registry import Generations
 from batch.interactions.pairs import Interactions
 from batch.progress import Advance
-from batch.recommendations.engines.engine import Fitted, Scale
+from batch.recommendations.engines.blend import Blend
+from batch.recommendations.engines.ease import Ease
+from batch.recommendations.engines.engine import Engine, Fitted, Scale
 from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
+from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.live import Live
 from batch.recommendations.show import show
 from batch.recommendations.terms import MAX_STORED, Gate, Holdout, Terms
-from tests.app.served import answering, watching
+from tests.app.served import answering, following, watching
 from tests.batch.pairs import interactions
 from tests.batch.recommendations.test_pipeline import ENGINE, refresh
 from tests.generations import keys_of
 from tests.servers import Server
 
 WIDTH, STORED, K = 6, 30, 5
+U0 = "/recommendations/u0"
 UNJUDGED = {"holdout": Holdout(share=0), "gate": Gate(force=True)}
 
 
@@ -231,6 +237,45 @@ def test_a_history_stands_behind_each_vector(
     with answering(server, namespace, events=True) as app, app.test_client() as api:
         answer = api.get("/recommendations/u0").get_json()
     assert len(answer["recommendations"]) == K
+
+
+def scores(answer: Any) -> dict[str, float]:
+    """Of each item of an answer, in its order."""
+    return {each["item"]: each["score"] for each in answer["recommendations"]}
+
+
+@pytest.mark.parametrize(
+    "engine, follows",
+    [
+        (ItemKNN(), NEIGHBOURS),
+        (Ease(), NEIGHBOURS),
+        (Blend((ItemKNN(), Ease()), (0.3, 0.7)), NEIGHBOURS),
+        (Blend((ImplicitALS(factors=16), ItemKNN()), (0.3, 0.7)), RERANKING),
+    ],
+)
+def test_lists_of_every_engine_follow_what_users_do(
+    server: Server, client: Any, namespace: Namespace, engine: Engine, follows: str
+) -> None:
+    manifest = published(client, namespace, engine, stored=STORED, history=1000)
+    assert manifest.follows == follows
+    shown = [document for document, _ in show(client, namespace, "u0").entries]
+    with following(server, namespace) as worker:
+        assert worker.get("/generation")["following"] == follows
+        before = scores(worker.get(U0))
+        assert shown == [encode_document(item).decode() for item in before] and len(before) == K
+        for clicked in [*before][1:]:
+            worker.did("click", clicked, "u0")
+        after = scores(found := worker.get(U0))
+        assert found["source"] == "personal+recent" and len(after) == K
+        assert before.keys() & after.keys() == {best := next(iter(before))}
+        assert after[best] != before[best]
+        worker.did("click", "i2", "somebody")
+        found = worker.get("/recommendations/somebody")
+        assert found["source"] == "recent"
+        assert {int(each["item"][1:]) % 5 for each in found["recommendations"]} == {2}
+        assert worker.get("/recommendations/u299")["source"] == "popular"
+        reasons = worker.app.test_client().get(f"{U0}/why?item=i5")
+        assert (reasons.status_code == 200) == (follows == RERANKING)
 
 
 @pytest.mark.parametrize("similar", [True, False])

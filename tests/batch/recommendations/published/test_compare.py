@@ -1,24 +1,43 @@
 """What changed between two generations, against counts that are made user by user."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from app.contracts.recommendations import Namespace
+from app.contracts.recommendations import Manifest, Namespace
 from batch.errors import GenerationGone, UnknownGeneration
 from batch.generations.connect import connect
 from batch.generations.registry import Generations
 from batch.recommendations.deletion import forget
 from batch.recommendations.published import read
-from batch.recommendations.published.compare import Change, compare
-from batch.recommendations.published.read import manifest_before, manifest_of
+from batch.recommendations.published.compare import (
+    Change,
+    Comparison,
+    Listed,
+    compare,
+    metrics,
+    settings,
+)
+from batch.recommendations.published.read import Reader, manifest_before, manifest_of
 from tests.batch.recommendations.published.by_hand import publish_lists
 from tests.generations import publish_by_hand
 from tests.servers import Cluster
 
 QUALITY = {"ndcg": 0.25, "k": 3, "slices": {}}
+
+
+def compared(
+    client: Any,
+    namespace: Namespace,
+    old: Manifest,
+    new: Manifest,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Comparison:
+    readers = [Reader(client, namespace, each, min(old.k, new.k)) for each in (old, new)]
+    return compare(readers[0], readers[1], advance)
 
 
 def test_a_change_is_counted_by_hand(client: Any, namespace: Namespace) -> None:
@@ -42,16 +61,15 @@ def test_a_change_is_counted_by_hand(client: Any, namespace: Namespace) -> None:
         metrics={"model": {**QUALITY, "ndcg": 0.5, "novelty": 1.0}},
         engine="knn",
     )
-    found = compare(client, namespace, old, new)
-    assert (found.before, found.after, found.k) == ("g1", "g2", 3)
+    found = compared(client, namespace, old, new)
     assert found.users == Change(both=4, entered=1, left=1)
     assert found.items == Change(both=2, entered=1, left=2)
     assert found.overlap == pytest.approx((1 + 1 + 0.5 + 1) / 4)
     assert (found.changed, found.first_changed) == (2 / 4, 2 / 4)
     assert found.listed == Change(both=2, entered=1, left=1)
-    assert (found.top_entered, found.top_left) == ([("d", 2)], [("c", 1)])
-    assert found.metrics == {"ndcg": (0.25, 0.5), "k": (3, 3)}
-    assert found.settings == {"engine": ("als", "knn"), "factors": (128, None), "K": (None, 20)}
+    assert (found.top_entered, found.top_left) == ([Listed("d", 2)], [Listed("c", 1)])
+    assert metrics(old, new) == {"ndcg": (0.25, 0.5), "k": (3, 3)}
+    assert settings(old, new) == {"engine": ("als", "knn"), "factors": (128, None), "K": (None, 20)}
 
 
 def test_it_is_exact_whatever_the_buckets_and_indices(
@@ -68,7 +86,7 @@ def test_it_is_exact_whatever_the_buckets_and_indices(
         for opened in (client, spread):
             old = publish_lists(opened, namespace, "g1", was, items[:25], user_buckets=7)
             new = publish_lists(opened, namespace, "g2", now, items[:4:-1], k=5, user_buckets=3)
-            found = compare(opened, namespace, old, new)
+            found = compared(opened, namespace, old, new)
             cut = {user: items[:3] for user, items in now.items()}
             both = [(was[user], cut[user]) for user in users[50:200]]
             overlaps = [len({*a} & {*b}) / (max(len(a), len(b)) or 1) or a == b for a, b in both]
@@ -80,8 +98,9 @@ def test_it_is_exact_whatever_the_buckets_and_indices(
             assert found.listed == Change(
                 len(before & after), len(after - before), len(before - after)
             )
-            for item, lists in found.top_entered:
-                assert item not in before and lists == sum(item in each for each in cut.values())
+            for each in found.top_entered:
+                assert each.item not in before
+                assert each.lists == sum(each.item in listed for listed in cut.values())
             assert len(found.top_entered) == len(after - before)
 
 
@@ -91,15 +110,16 @@ def test_generations_without_a_user_in_common_have_no_shares(
     old = publish_lists(client, namespace, "g1", {"u1": ["a"], "u3": ["a"]}, ["a"], k=1)
     new = publish_lists(client, namespace, "g2", {"u2": ["a"], "u3": ["a"]}, ["a"], k=1)
     forget(client, namespace, "u3")
-    found = compare(client, namespace, old, new)
+    found = compared(client, namespace, old, new)
     assert found.users == Change(0, 1, 1)
     assert found.overlap is found.changed is found.first_changed is None
 
 
 def test_the_same_generation_has_not_changed(client: Any, namespace: Namespace) -> None:
     one = publish_lists(client, namespace, "g1", {"u1": ["a", "b"], "u2": []}, ["a", "b"])
-    found = compare(client, namespace, one, one)
-    assert (found.overlap, found.changed, found.settings, found.metrics) == (1, 0, {}, {})
+    found = compared(client, namespace, one, one)
+    assert (found.overlap, found.changed) == (1, 0)
+    assert settings(one, one) == metrics(one, one) == {}
     assert found.users == Change(2, 0, 0)
 
 
@@ -112,7 +132,7 @@ def test_one_that_is_deleted_meanwhile_is_told(client: Any, namespace: Namespace
         Generations(client, namespace).delete(old)
 
     with pytest.raises(GenerationGone, match="g1 was deleted while it was read"):
-        compare(client, namespace, old, new, advance=delete)
+        compared(client, namespace, old, new, delete)
 
 
 def test_what_to_compare_is_found(client: Any, namespace: Namespace) -> None:

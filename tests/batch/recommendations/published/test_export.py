@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import Manifest, Namespace, encode_record
 from batch.errors import (
     BadInteractions,
     BadSettings,
@@ -28,6 +29,7 @@ from batch.generations.registry import Generations
 from batch.recommendations.deletion import forget
 from batch.recommendations.published import read
 from batch.recommendations.published.export import Exported, export
+from batch.recommendations.published.read import Reader
 from batch.recommendations.published.wish import FORMATS, Wish
 from batch.recommendations.show import show
 from tests.batch.recommendations.published.by_hand import publish_lists
@@ -48,6 +50,18 @@ def rows(file: str) -> list[tuple[Any, ...]]:
     with open(file, newline="", encoding="utf-8") as stream:
         _, *found = csv.reader(stream)
     return [(a, int(rank), b, float(score), *more) for a, rank, b, score, *more in found]
+
+
+def exported(
+    client: Any,
+    namespace: Namespace,
+    manifest: Manifest,
+    folder: Path,
+    wish: Wish,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Exported:
+    reader = Reader(client, namespace, manifest, wish.k or manifest.k)
+    return export(reader, folder, wish, advance=advance)
 
 
 def by_user(file: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -72,9 +86,9 @@ def test_the_file_of_a_live_generation_holds_what_is_served(
         manifest = publish(client, namespace, manifest, made, lease)
     told: list[int] = []
     wish = Wish(format=form)
-    done = export(client, namespace, manifest, tmp_path / "new", wish, advance=told.append)
-    assert (done.users, done.popular, done.k, sum(told)) == (200, 0, 3, 200) and len(told) > 1
-    assert done.files == [str(tmp_path / "new" / f"recommendations-{done.generation}.{form}")]
+    done = exported(client, namespace, manifest, tmp_path / "new", wish, advance=told.append)
+    assert (done.users, done.popular, sum(told)) == (200, 0, 200) and len(told) > 1
+    assert done.files == [str(tmp_path / "new" / f"recommendations-{manifest.generation}.{form}")]
     found = by_user(done.files[0])
     assert found.keys() == set(users)
     for user in users[::20]:
@@ -92,7 +106,7 @@ def test_odd_ids_come_back_as_they_are(
     known = tmp_path / "orders.csv"
     known.write_text("\n".join(["user,item", *(f"{user},i" for user in [*LONG, "short"])]))
     wish = Wish(format=form, similar=True, users=(str(known),))
-    done = export(client, namespace, manifest, tmp_path, wish)
+    done = exported(client, namespace, manifest, tmp_path, wish)
     users, similar = map(by_user, done.files)
     assert users.keys() == similar.keys() == {*ODD, *LONG}
     assert [item for item, *_ in users[ODD[1]]] == (LONG + ODD)[1:4]
@@ -105,16 +119,16 @@ def test_ids_that_are_but_digests_need_a_file_that_has_them(
 ) -> None:
     manifest = publish_by_hand(client, namespace, users=["short", *LONG])
     with pytest.raises(BadSettings, match="--users orders.csv"):
-        export(client, namespace, manifest, tmp_path / "new", Wish())
+        exported(client, namespace, manifest, tmp_path / "new", Wish())
     assert not (tmp_path / "new").exists()
     known = tmp_path / "known.csv"
     known.write_text(f"user\n{LONG[0]}\n")
-    done = export(client, namespace, manifest, tmp_path / "new", Wish(users=(str(known),)))
+    done = exported(client, namespace, manifest, tmp_path / "new", Wish(users=(str(known),)))
     assert (done.users, done.unnamed) == (2, 2)
     assert by_user(done.files[0]).keys() == {"short", LONG[0]}
     known.write_text("customer\nx\n")
     with pytest.raises(BadInteractions, match="--user-column"):
-        export(client, namespace, manifest, tmp_path / "new", Wish(users=(str(known),)))
+        exported(client, namespace, manifest, tmp_path / "new", Wish(users=(str(known),)))
 
 
 def test_it_says_whose_list_is_popular_and_leaves_out_who_has_none(
@@ -124,8 +138,8 @@ def test_it_says_whose_list_is_popular_and_leaves_out_who_has_none(
     items = ["a", "b", "c"]
     manifest = publish_lists(client, namespace, "g1", lists, items, popular=frozenset({"new"}))
     forget(client, namespace, "gone")
-    done = export(client, namespace, manifest, tmp_path, Wish(k=1))
-    assert replace(done, files=[]) == Exported("g1", 1, 2, 1, 1, 0, 0, [])
+    done = exported(client, namespace, manifest, tmp_path, Wish(k=1))
+    assert replace(done, files=[]) == Exported(users=2, popular=1, unnamed=0, similar=0, files=[])
     assert sorted(rows(done.files[0])) == [
         ("new", 1, "a", 1.0, "popular"),
         ("own", 1, "b", 1.0, "personal"),
@@ -136,7 +150,7 @@ def test_a_generation_of_nobody_with_a_list_makes_an_empty_file(
     client: Any, namespace: Namespace, tmp_path: Path
 ) -> None:
     manifest = publish_lists(client, namespace, "g1", {"done": []}, ["a"], k=1)
-    done = export(client, namespace, manifest, tmp_path, Wish(format="csv"))
+    done = exported(client, namespace, manifest, tmp_path, Wish(format="csv"))
     assert Path(done.files[0]).read_text() == "user,rank,item,score,source\n"
 
 
@@ -145,7 +159,7 @@ def test_it_is_the_same_from_a_cluster(
 ) -> None:
     with connect(cluster.url) as client:
         manifest = publish_by_hand(client, namespace, users=[f"u{n}" for n in range(500)])
-        done = export(client, namespace, manifest, tmp_path, Wish(similar=True))
+        done = exported(client, namespace, manifest, tmp_path, Wish(similar=True))
     users, similar = map(by_user, done.files)
     assert users["u7"] == [
         ("i7", 1.0, "personal"),
@@ -172,8 +186,12 @@ def evicted(client: Any, namespace: Namespace, manifest: Manifest) -> None:
     ("harm", "error", "sentence"),
     [
         (deleted, GenerationGone, "g1 was deleted while it was read"),
-        (withdrawn, GenerationGone, "rolled back from generation g1 while it was read"),
-        (evicted, CacheUnavailable, "g1 is not whole any more; does the cache evict"),
+        (withdrawn, GenerationGone, "g1 was withdrawn while it was read"),
+        (
+            evicted,
+            CacheUnavailable,
+            "g1 is not whole any more: .* should hold .* does the cache evict",
+        ),
     ],
 )
 @pytest.mark.parametrize("at_a_time", [100, 100_000])
@@ -198,8 +216,31 @@ def test_what_goes_away_meanwhile_makes_no_file(
             harms.pop()(client, namespace, manifest)
 
     with pytest.raises(error, match=sentence):
-        export(client, namespace, manifest, tmp_path / "new", Wish(), advance=once)
+        exported(client, namespace, manifest, tmp_path / "new", Wish(), advance=once)
     assert not (tmp_path / "new").exists()
+
+
+def test_documents_that_are_gone_are_missed(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    manifest = publish_by_hand(client, namespace)
+    client.unlink(namespace.chunk(manifest.generation, 0))
+    with pytest.raises(CacheUnavailable, match="not whole any more: .* bytes, found"):
+        exported(client, namespace, manifest, tmp_path, Wish())
+
+
+@pytest.mark.parametrize(
+    "record", [b"1234567", encode_record([(10, 0.5)]), b"\0\0\0\0\0\x7c"], ids=repr
+)
+def test_what_nobody_could_have_published_is_no_list(
+    client: Any, namespace: Namespace, tmp_path: Path, record: bytes
+) -> None:
+    """Of 7 bytes, of an item that is not there, of an infinite score."""
+    manifest = publish_by_hand(client, namespace)
+    key, name = manifest.user_place(namespace, "u7")
+    client.hset(key, name, record)
+    with pytest.raises(BrokenRecord, match="a list of generation"):
+        exported(client, namespace, manifest, tmp_path, Wish())
 
 
 def test_a_withdrawn_generation_can_be_exported_by_its_name(
@@ -210,14 +251,14 @@ def test_a_withdrawn_generation_can_be_exported_by_its_name(
     Generations(client, namespace).roll_back("g0")
     manifest = read.manifest_of(client, namespace, "g1")
     assert manifest.state == "withdrawn"
-    assert export(client, namespace, manifest, tmp_path, Wish()).users == 100
+    assert exported(client, namespace, manifest, tmp_path, Wish()).users == 100
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(
     client: Any, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = publish_by_hand(client, namespace)
-    done = export(client, namespace, manifest, tmp_path, Wish())
+    done = exported(client, namespace, manifest, tmp_path, Wish())
     before = Path(done.files[0]).read_bytes()
 
     def full(descriptor: int) -> None:
@@ -225,7 +266,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskUnavailable, match="no file is half-written: make room"):
-        export(client, namespace, manifest, tmp_path, Wish(k=1))
+        exported(client, namespace, manifest, tmp_path, Wish(k=1))
     assert [each.name for each in tmp_path.iterdir()] == [Path(done.files[0]).name]
     assert Path(done.files[0]).read_bytes() == before
 
@@ -242,14 +283,14 @@ def test_a_run_that_is_killed_leaves_no_file_of_that_name(
     assert run.exitcode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".") and left.stat().st_size > 0
-    assert export(client, namespace, manifest, tmp_path, Wish()).users == 100
+    assert exported(client, namespace, manifest, tmp_path, Wish()).users == 100
 
 
 def _export_until_killed(url: str, namespace: Namespace, manifest: Manifest, folder: Path) -> None:
     """It dies when all is written, before the file has its name."""
     with pytest.MonkeyPatch.context() as patch, connect(url) as client:
         patch.setattr(os, "replace", lambda *paths: os.kill(os.getpid(), signal.SIGKILL))
-        export(client, namespace, manifest, folder, Wish())
+        exported(client, namespace, manifest, folder, Wish())
 
 
 def test_similar_items_that_were_not_published_are_missed(
@@ -257,4 +298,4 @@ def test_similar_items_that_were_not_published_are_missed(
 ) -> None:
     manifest = publish_by_hand(client, namespace, similar_buckets=0)
     with pytest.raises(BadSettings, match="without similar items"):
-        export(client, namespace, manifest, tmp_path, Wish(similar=True))
+        exported(client, namespace, manifest, tmp_path, Wish(similar=True))
