@@ -12,7 +12,7 @@ import pytest
 
 from app.contracts.recommendations import Namespace
 from batch.generations.registry import Generations
-from tests.batch.command.test_cli import FILMS, larder, refused, write
+from tests.batch.command.test_cli import larder, refused, write
 from tests.batch.pairs import checkerboard
 from tests.servers import Server, environment, wait_until
 
@@ -43,10 +43,10 @@ def test_the_command_that_it_prints_publishes_what_it_chose(
     )
 
 
-def test_a_search_that_was_killed_goes_on_until_ctrl_c(tmp_path: Path) -> None:
-    study, told = tmp_path / "films.study", tmp_path / "tuning.json"
-    where = ["--preset", "ml-latest", "--study", str(study), "--json", str(told)]
-    command = [sys.executable, "-m", "batch", "tune", str(FILMS), "--budget", "10h", *where]
+def test_a_search_that_was_killed_goes_on_until_ctrl_c(board: Path, tmp_path: Path) -> None:
+    study, told = tmp_path / "board.study", tmp_path / "tuning.json"
+    where = ["--holdout", ".3", "--study", str(study), "--json", str(told)]
+    command = [sys.executable, "-m", "batch", "tune", str(board), "--budget", "10h", *where]
 
     def ended() -> int:
         return study.read_text().count('"ndcg"') if study.exists() else 0
