@@ -39,7 +39,7 @@ def compared(tried: Sequence[Tried]) -> list[str]:
             "*" * each.chosen,
             each.engine,
             f"{each.ndcg:.4f}",
-            f"{each.interval[0]:.4f}-{each.interval[1]:.4f}",
+            ends(each.interval),
             f"{each.work:.2f}",
             each.shown,
         ]
@@ -68,7 +68,12 @@ def _rows(found: Metrics) -> list[list[str]]:
 
 
 def _row(name: str, value: float, interval: Sequence[float] = ()) -> list[str]:
-    return [name, f"{value:.4f}", "-".join(f"{end:.4f}" for end in interval)]
+    return [name, f"{value:.4f}", ends(interval)]
+
+
+def ends(interval: Sequence[float]) -> str:
+    """An interval; nothing for none."""
+    return "-".join(f"{end:.4f}" for end in interval)
 
 
 def _ratings(found: RatingMetrics) -> str:
