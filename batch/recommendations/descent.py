@@ -48,10 +48,20 @@ class Falling:
     @classmethod
     def of(cls, factors: Floats) -> "Falling":
         norms = _norms(factors)
-        order = np.argsort(-norms, kind="stable").astype(np.int32)
+        order = np.argsort(-norms).astype(np.int32)
         places = np.empty_like(order)
         places[order] = np.arange(len(order), dtype=np.int32)
         return cls(factors, order, norms[order], places)
+
+    @classmethod
+    def ranked(cls, order: Indices) -> "Falling":
+        """Items in that order, of one factor: for users of 1 each scores more than those behind it.
+
+        order: (items,), their indices. No two tie, so that a walk ends where its lists are full.
+        """
+        factors = np.empty((len(order), 1), np.float32)
+        factors[order, 0] = np.arange(len(order), 0, -1)
+        return cls.of(factors)
 
     def ends(self, scores: Floats, norms: Doubles) -> Indices:
         """The place from which no item can reach such scores with users of such norms."""
@@ -90,13 +100,10 @@ def best(users: Floats, items: Falling, seen: csr_matrix, k: int, threads: int) 
 
 
 def _lowest(seen: csr_matrix, k: int, threads: int) -> Keys:
-    """The keys of users to whom all items are equal: what has the lowest indices, at a score of 0.
-
-    No bound would tell these from others; a model of which each item's score tells its index does.
-    """
+    """The keys of users to whom all items are equal: the lowest indices, with scores of 0."""
     users, items = seen.shape
-    countdown = np.arange(items, 0, -1, dtype=np.float32)[:, np.newaxis]
-    keys = best(np.ones((users, 1), np.float32), Falling.of(countdown), seen, k, threads)
+    ranked = Falling.ranked(np.arange(items))
+    keys = best(np.ones((users, 1), np.float32), ranked, seen, k, threads)
     return np.where(keys > 0, _ZERO | keys & np.uint64(2**32 - 1), np.uint64(0))
 
 

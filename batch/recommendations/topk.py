@@ -1,7 +1,7 @@
 """The best unseen items of each user by inner products; what is popular."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,11 +103,13 @@ def popularity(seen: csr_matrix) -> NDArray[np.float32]:
 def most_popular(share: NDArray[np.float32], seen: csr_matrix, k: int, threads: int = 0) -> Lists:
     """Find the k most popular items that each user has not seen.
 
-    share: (items,), see ``popularity``; seen: (users, items). Popularity is a model of one factor,
-    so that the exclusion and the order of ties are those of ``best_unseen``.
+    share: (items,), see ``popularity``; seen: (users, items). Equal shares are in the order of the
+    item indices.
     """
     ones = np.ones((seen.shape[0], 1), np.float32)
-    return best_unseen(ones, share[:, np.newaxis], seen, k, threads)
+    ranked = Falling.ranked(np.argsort(-share, kind="stable"))
+    lists = best_unseen(ones, ranked, seen, k, threads)
+    return replace(lists, scores=share[lists.items])
 
 
 def popular_list(share: NDArray[np.float32], k: int) -> Lists:
