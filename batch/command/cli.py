@@ -140,11 +140,12 @@ def tune(
     weighing: Weighing,
     mlflow: str | None,
 ) -> None:
-    """Search the engine and settings that suit INTERACTIONS, within a time; publish nothing.
+    """Search for the engine and settings that suit INTERACTIONS.
 
-    Trials are compared on a part of what a model may train on. The best of them, or a blend, is
-    judged once on what no trial saw, beside what refresh makes by itself; the command line that
-    uses it is printed. Ctrl-C ends the search with the best so far. It runs on one machine.
+    Nothing is published. Trials are compared on a part of what a model may train on. The best of
+    them, or a blend, is judged once on what no trial saw, beside what refresh makes by itself; the
+    command line that uses it is printed. Ctrl-C ends the search with the best so far. It runs on
+    one machine.
 
     \b
     larder tune orders.csv --budget 2h --study orders.study --json tuning.json
