@@ -37,6 +37,7 @@ def test_the_command_that_it_prints_publishes_what_it_chose(
     manifest = Generations(client, namespace).live_manifest()
     assert manifest is not None and manifest.engine == found["engine"]
     shares = found["options"].pop("blend", "")
+    assert manifest.settings["holdout_seed"] == found["options"].pop("seed") == 3
     assert all(manifest.settings[name] == value for name, value in found["options"].items())
     assert all(
         f"{each[0]}={each[1]:g}" in shares for each in manifest.settings.get("blend", {}).items()
