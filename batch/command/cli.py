@@ -27,6 +27,7 @@ from batch.command.options import (
     STOPS_SILENTLY,
     CacheOptions,
     Grouped,
+    Tuning,
     auth_option,
     cache_options,
     events_options,
@@ -46,6 +47,7 @@ from batch.command.options import (
     size_options,
     spark_options,
     terms_options,
+    tuning_options,
     users_options,
     wish_options,
 )
@@ -112,7 +114,7 @@ def refresh(
       larder refresh orders.csv --user-column customer_id --item-column sku \\
         --items products.csv --items-id-column sku --document-columns title,price
     Orders, and what users do on the pages, which counts half after a month:
-      larder refresh orders.csv events/ --event-weights click=1,cart=3,purchase=5 --half-life 30d
+      larder refresh orders.csv events/ --weights click=1,cart=3,purchase=5 --half-life 30d
     Plays, judged on those since New Year, for a shop that shares its cache with others:
       larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """
@@ -121,9 +123,38 @@ def refresh(
     inputs = Inputs(interactions, weighing)
     given = inputs, reading, items, terms, model, spark, cache, events_url, report
     refresh = partial(lists.refresh, *given)
-    tracking.track(
-        mlflow, "refresh", cache.namespace.name, lambda run: noted(cache, partial(refresh, run=run))
-    )
+    tags = {"kind": "refresh", "namespace": cache.namespace.name}
+    tracking.track(mlflow, tags, lambda run: noted(cache, partial(refresh, run=run)))
+
+
+@cli.command(cls=Grouped)
+@inputs_argument
+@tuning_options
+@reading_options
+@events_options
+@mlflow_option
+def tune(
+    interactions: tuple[str, ...],
+    tuning: Tuning,
+    reading: Reading,
+    weighing: Weighing,
+    mlflow: str | None,
+) -> None:
+    """Search for the engine and settings that suit INTERACTIONS.
+
+    Nothing is published. Trials are compared on a part of what a model may train on. The best of
+    them, or a blend, is judged once on what no trial saw, beside what refresh makes by itself; the
+    command line that uses it is printed. Ctrl-C ends the search with the best so far. It runs on
+    one machine.
+
+    \b
+    larder tune orders.csv --budget 2h --study orders.study --json tuning.json
+    """
+    from batch.command import tracking
+    from batch.command.tune import tune as search
+
+    inputs = Inputs(interactions, weighing)
+    tracking.track(mlflow, {"kind": "tuning"}, lambda run: search(inputs, reading, tuning, run))
 
 
 @cli.command(cls=Grouped)

@@ -69,7 +69,7 @@ def refresh(
     rejects = reading.rejects_file
     outputs = [("--rejects", rejects), ("--report", page_path)]
     inputs.check()
-    _keep_inputs(inputs.read(), items, outputs, rejects)
+    keep_inputs(inputs.read(), items, outputs, rejects)
     page = Page.at(page_path)
     client = connect(cache.url)
     platform = _platform(model, spark, terms.stored, terms.history)
@@ -118,7 +118,7 @@ def check(inputs: Inputs, reading: Reading, items: ItemsFile | None, as_json: bo
     say = _to_people(as_json)
     rejects = None if reading.rejects is None else reading.rejects_file
     inputs.check()
-    _keep_inputs(inputs.read(), items, [("--rejects", rejects)], rejects)
+    keep_inputs(inputs.read(), items, [("--rejects", rejects)], rejects)
     found = load_all(inputs, reading, rejects)
     say(report.interactions(found.report, len(found.users), len(found.items)))
     say(report.columns(found.report))
@@ -143,7 +143,7 @@ def evaluate(
     say, rejects = _to_people(as_json), reading.rejects_file
     outputs = [("--rejects", rejects), ("--rejects", beside(rejects, "test"))]
     Inputs(train.paths + test.paths, train.weighing).check()
-    _keep_inputs(train.read() + test.read(), None, outputs, None)
+    keep_inputs(train.read() + test.read(), None, outputs, None)
     progress = for_this_terminal()
     with _platform(model, spark).trial(train, test, reading, progress) as found:
         for each in found.reports:
@@ -243,7 +243,7 @@ def _fitting(
     return chain(some, remaining)
 
 
-def _keep_inputs(
+def keep_inputs(
     inputs: Sequence[str],
     items: ItemsFile | None,
     outputs: Sequence[tuple[str, Path | None]],

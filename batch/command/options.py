@@ -5,6 +5,8 @@ A group of options reaches its command as one typed object. Nothing heavy is imp
 """
 
 import math
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -64,6 +66,19 @@ class CacheOptions:
 
     url: str = field(repr=False)  # it may hold a password
     namespace: Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How long ``larder tune`` searches, where it keeps that, and how it judges."""
+
+    seconds: float
+    trials: int
+    study: Path | None
+    json: Path | None
+    k: int
+    holdout: Holdout
+    repeat: bool
 
 
 class Finite(click.FloatRange):
@@ -246,6 +261,28 @@ def _terms(
     return Terms(k, held_out, gate, keep, wait_replicas, similar, kept, own)
 
 
+def _tuning(
+    budget: str,
+    trials: int | None,
+    study: Path | None,
+    json: Path | None,
+    k: int,
+    split: str,
+    holdout: float,
+    after: str | None,
+    seed: int,
+    repeat: bool,
+) -> Tuning:
+    given = re.fullmatch(r"([0-9]*\.?[0-9]+)([smh])", budget)
+    if given is None:
+        raise BadSettings(
+            f"--budget must be seconds, minutes or hours, such as 90s, 10m or 2h, not {budget!r}"
+        )
+    seconds = float(given[1]) * {"s": 1, "m": 60, "h": 3600}[given[2]]
+    held_out = Holdout(split, holdout, moment_of(after, "--after"), seed)
+    return Tuning(seconds, trials or sys.maxsize, study, json, k, held_out, repeat)
+
+
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
     """None: nothing was said of Spark."""
     return SparkOptions.of(conf, spark_log or "off") if conf or spark_log else None
@@ -361,6 +398,18 @@ items_options = group(
     ),
 )
 
+seed_option = option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=DEFAULTS.seed,
+    help="Where chance starts: the same data and seed give the same model.",
+)
+repeat_option = option(
+    "--repeat/--no-repeat",
+    default=False,
+    help="Whether lists may hold what their user has had: for what is bought again.",
+)
+
 model_options = group(
     "model",
     "How the model is trained",
@@ -431,12 +480,7 @@ model_options = group(
         help="How much work auto may spend on finding an engine, in fits of als.  "
         f"[default: {BUDGET:g}]",
     ),
-    option(
-        "--seed",
-        type=click.IntRange(0, 2**32 - 1),
-        default=DEFAULTS.seed,
-        help="Where chance starts: the same data and seed give the same model.",
-    ),
+    seed_option,
     option(
         "--als",
         type=click.Choice(["blocked", "mllib"]),
@@ -455,11 +499,7 @@ model_options = group(
         help="Factors of up to this size go to every executor whole, larger ones by blocks.  "
         "[default: 256]",
     ),
-    option(
-        "--repeat/--no-repeat",
-        default=False,
-        help="Whether lists may hold what their user has had: for what is bought again.",
-    ),
+    repeat_option,
 )
 
 spark_options = group(
@@ -556,11 +596,7 @@ keep_option = option(
     "--keep", type=click.IntRange(2, 100), default=3, help="How many generations stay."
 )
 
-terms_options = group(
-    "terms",
-    "What is published, and when it is not",
-    _terms,
-    k_option,
+split_options = (
     option(
         "--split",
         type=click.Choice(RULES),
@@ -579,6 +615,14 @@ terms_options = group(
         help="Judge on what users first met on this date (ISO 8601) or later, in place of --split "
         "and --holdout.",
     ),
+)
+
+terms_options = group(
+    "terms",
+    "What is published, and when it is not",
+    _terms,
+    k_option,
+    *split_options,
     option("--min-ndcg", type=Finite(0, 1), default=0.0, help="Publish no model of a lower nDCG."),
     option(
         "--min-coverage",
@@ -662,6 +706,30 @@ wish_options = group(
         help="Files with the ids of users, such as the interactions: the cache holds none of more "
         f"than {PLAIN_ID_BYTES} bytes. May come several times.",
     ),
+)
+
+
+tuning_options = group(
+    "tuning",
+    "How long to search, and how to judge",
+    _tuning,
+    option("--budget", default="10m", help="How long to try settings: 90s, 10m, 2h."),
+    option(
+        "--trials",
+        type=click.IntRange(1),
+        help="End after so many trials, those in the study counted, though there is time left.",
+    ),
+    option("--study", type=PATH, help="A file that keeps the trials; the same command goes on."),
+    option(
+        "--json",
+        type=PATH,
+        envvar=f"{environment.PREFIX}TUNE_JSON",
+        help="Write all trials and what is best into a file: tuning.json.",
+    ),
+    k_option,
+    *split_options,
+    seed_option,
+    repeat_option,
 )
 
 

@@ -39,7 +39,7 @@ def compared(tried: Sequence[Tried]) -> list[str]:
             "*" * each.chosen,
             each.engine,
             f"{each.ndcg:.4f}",
-            f"{each.interval[0]:.4f}-{each.interval[1]:.4f}",
+            ends(each.interval),
             f"{each.work:.2f}",
             each.shown,
         ]
@@ -68,7 +68,12 @@ def _rows(found: Metrics) -> list[list[str]]:
 
 
 def _row(name: str, value: float, interval: Sequence[float] = ()) -> list[str]:
-    return [name, f"{value:.4f}", "-".join(f"{end:.4f}" for end in interval)]
+    return [name, f"{value:.4f}", ends(interval)]
+
+
+def ends(interval: Sequence[float]) -> str:
+    """An interval; nothing for none."""
+    return "-".join(f"{end:.4f}" for end in interval)
 
 
 def _ratings(found: RatingMetrics) -> str:
@@ -141,8 +146,11 @@ def items(loaded: Items, known: Sequence[str]) -> str:
         f"{described:,} of {len(known):,} items; {counts.replaced:,} replaced, "
         f"{_rejected(counts.rejected)}"
     )
-    untouched = len(loaded.texts) - described
-    told += f"\n{untouched:,} items of the file that nobody has touched" * (untouched > 0)
+    if untouched := sorted(loaded.texts.keys() - set(known)):
+        told += (
+            f"\n{len(untouched):,} items of the file that nobody has touched, or whose rows are "
+            f"left out, are in no list: {', '.join(map(repr, untouched[:3]))}"
+        )
     filters = [f"{each.name} ({each.type} of {len(each.values):,})" for each in loaded.columns]
     return told + f"\nrequests may filter by: {', '.join(filters)}" * bool(filters)
 

@@ -71,13 +71,13 @@ class Run:
         self.files = [page.written] if page.written else []
 
 
-def track(uri: str | None, kind: str, namespace: str, work: Callable[[Run], None]) -> None:
+def track(uri: str | None, tags: Mapping[str, str], work: Callable[[Run], None]) -> None:
     """Do the work, and write how it ended into the MLflow at that URI, if there is one.
 
     Raises BadSettings for a URI that is none, and ModuleNotFoundError without MLflow, before any
     work; then what the work raises.
     """
-    run = Run(tags={"kind": kind, "namespace": namespace, "exit": "0"})
+    run = Run(tags={**tags, "exit": "0"})
     if uri is None:
         return work(run)
     _check(uri)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from app.contracts.events import HIDE, IMPRESSION, WEIGHTS, is_type
 from batch.errors import BadInteractions, BadSettings
-from batch.interactions.counting import Counting, load_ids
+
+if TYPE_CHECKING:
+    from batch.interactions.counting import Counting
 
 log = logging.getLogger("larder.interactions")
 
@@ -75,12 +77,14 @@ class Weighing:
         """Whether it matters when the newest row was."""
         return bool(self.half_life) or _seconds(self.since) is not None
 
-    def counting(self, newest: Mapping[str, float | None], item_column: str) -> Counting:
+    def counting(self, newest: Mapping[str, float | None], item_column: str) -> "Counting":
         """What reading goes by, whose lists of items are loaded now.
 
         newest: the time of the newest row of each input, in seconds since 1970, where that matters.
         Raises BadInteractions.
         """
+        from batch.interactions.counting import Counting, load_ids  # SQL, which is not there yet
+
         for path in [path for path, time in newest.items() if time is None and self.half_life]:
             log.warning(
                 "--half-life changes nothing of %s, which has no timestamps: their column may be "

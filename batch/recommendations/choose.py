@@ -31,7 +31,7 @@ from batch.recommendations.topk import Lists, popularity
 
 log = logging.getLogger("larder.choose")
 
-SHARE = 0.1
+SHARE = 0.25
 """What share of the interactions engines are compared on."""
 
 USERS = 5_000
@@ -186,16 +186,24 @@ class Auto:
         self, known: Interactions, holdout: Holdout, repeat: bool, k: int, progress: Progress
     ) -> Choice:
         """Choose by a part of what is known, held out by the rule of ``holdout``."""
-        by_time = holdout.after is not None or holdout.split == "chronological"
-        rule = "chronological" if by_time else holdout.split
         try:
-            some, rest = hold_out(known, rule, SHARE, holdout.seed + 1, None)
+            trial = trial_of(known, holdout, repeat, k)
         except BadSettings:
             log.warning("there is too little data to compare engines: als it is")
             return Choice(self.engines[0], [])
-        seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
-        trial = Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
         return choose(trial, self.engines, self.budget, progress)
+
+
+def trial_of(known: Interactions, holdout: Holdout, repeat: bool, k: int) -> Trial:
+    """A trial on a part of what is known, held out by the rule of ``holdout``.
+
+    Raises BadSettings when there is too little.
+    """
+    by_time = holdout.after is not None or holdout.split == "chronological"
+    rule = "chronological" if by_time else holdout.split
+    some, rest = hold_out(known, rule, SHARE, holdout.seed + 1, None)
+    seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
+    return Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
 
 
 def _affordable(trial: Trial, engines: Sequence[Engine], budget: float) -> list[Engine]:

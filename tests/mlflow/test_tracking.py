@@ -138,6 +138,23 @@ def test_a_refused_refresh_is_a_failed_run(guarded: Server, tmp_path: Path) -> N
     assert run.data.params["factors"] == "8" and 0 < run.data.metrics["model.ndcg"] < 1
 
 
+def test_a_tuning_is_a_run(tmp_path: Path) -> None:
+    uri, pairs = f"sqlite:///{tmp_path}/runs.db", write(tmp_path / "pairs.csv", checkerboard())
+    done = run_here("tune", str(pairs), "--trials", "3", "--holdout", ".3", "--mlflow", uri)
+    assert done.returncode == 0, done.stderr
+    client, run = only_run(uri, "FINISHED")
+    told = json.loads(Path(client.download_artifacts(run.info.run_id, "tuning.json")).read_text())
+    assert len(told["trials"]) == 3 == run.data.metrics["trials"]
+    assert run.data.tags["larder.kind"] == "tuning"
+    assert run.data.tags["larder.engine"] == told["engine"]
+    assert {name: run.data.params[name] for name in told["options"]} == {
+        name: str(value) for name, value in told["options"].items()
+    }
+    for name, judged in told["quality"].items():
+        assert run.data.metrics[f"{name}.ndcg"] == pytest.approx(judged["ndcg"])
+    assert str(pairs) not in json.dumps(told)
+
+
 @pytest.mark.parametrize("trouble", ["away", "no MLflow", "garbage"])
 def test_an_mlflow_that_is_in_trouble_loses_no_refresh(
     guarded: Server, tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
@@ -157,7 +174,7 @@ def test_an_mlflow_that_is_in_trouble_loses_no_refresh(
 def test_nobody_else_is_told(tmp_path: Path) -> None:
     program = (
         "import sys; from batch.command.tracking import track; "
-        "track(sys.argv[1], 'refresh', 'shop', lambda run: None); "
+        "track(sys.argv[1], {'kind': 'refresh'}, lambda run: None); "
         "from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY as off; "
         "from mlflow.telemetry import get_telemetry_client as client; print(off.get(), client())"
     )

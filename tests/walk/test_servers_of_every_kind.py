@@ -243,7 +243,7 @@ def test_a_cluster_shares_out_the_parts(
     users = [f"u{n}" for n in range(20_000)]
     manifest = publish_by_hand(cluster_client, namespace, users=users)
     slots = {cluster_client.keyslot(key) for key in manifest.keys(namespace)}
-    assert len(slots) > 200
+    assert len(slots) > 150  # of 200 buckets; some meet in one by chance
     held = []
     for node in cluster.nodes:
         with redis.Redis(port=node.port) as client:

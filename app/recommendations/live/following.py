@@ -81,7 +81,7 @@ def _known(
     own = [entry for entry in entries if entry[0] not in gone]
     wanted = _wanted(generation, recents, found, ms_of(generation.manifest.events_until))
     if generation.model and wanted and own:
-        own = generation.model.again(stays.vector, [item for item, _ in own], wanted)
+        own = generation.model.again(stays.vector, own, wanted)
     elif similar:
         own = neighbours.again(own, neighbours.nearness(similar, wanted))
     k = generation.manifest.k

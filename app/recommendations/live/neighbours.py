@@ -11,6 +11,7 @@ from app.recommendations.near_cache import Entries
 MOST_ITEMS = 5
 """The similar items of so many of the latest items count."""
 
+_RISE = 2
 _SHARE = 0.25
 """What being near adds to an item's share of all users: the most that helps after one event."""
 
@@ -30,11 +31,15 @@ def nearness(lists: Lists, weights: Mapping[int, float]) -> dict[int, float]:
 
 
 def again(entries: Entries, near: Mapping[int, float]) -> Entries:
-    """A known user's list in order anew: what is near scores up to twice as high.
+    """A known user's list in order anew: what is nearest rises by twice what its scores span.
 
     None is added, for the list alone is known to hold nothing that its user had before.
     """
-    return _sorted([(item, score + abs(score) * near.get(item, 0.0)) for item, score in entries])
+    most = max(near.values(), default=0.0)
+    if not (entries and most):
+        return entries
+    more = _RISE * (entries[0][1] - entries[-1][1]) / most
+    return _sorted([(item, score + more * near.get(item, 0.0)) for item, score in entries])
 
 
 def first(popular: Entries, near: Mapping[int, float], without: Collection[int]) -> Entries:

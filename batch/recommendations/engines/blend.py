@@ -1,7 +1,7 @@
 """Several engines together: what one of them puts first and what another does are weighed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ class Blend:
 
     Each part names its DEPTH best items of a user. Its scores are scaled so that its best has 1 and
     its 50th has 0. What a part does not name has the score of the last that it does.
-    weights: one a part. Users are followed by the factors of the part that has them, and items are
-    like those that the part without factors knows.
+    weights: one a part. Users are followed by the factors of the part that has them, on whose scale
+    the scores are: what an event adds to its products can be added to them. Items are like those
+    that the part without factors knows.
     """
 
     parts: Sequence[Engine]
@@ -82,13 +83,19 @@ class BlendScorer:
     ) -> Lists:
         depth = max(k, DEPTH)
         lists = [part.best(users, seen, excluded, depth, threads) for part in self.parts]
-        return Named.of(lists, seen.shape[1]).best(self.weights, k)
+        best = Named.of(lists, seen.shape[1]).best(self.weights, k)
+        _, span = _scale(lists[self._leading])
+        return replace(best, scores=best.scores * span)
 
     def nearest(self) -> Nearest:
         return min(self.parts, key=lambda part: part.factors.shape[1]).nearest()
 
     def _with_factors(self) -> Scorer:
-        return max(self.parts, key=lambda part: part.factors.shape[1])
+        return self.parts[self._leading]
+
+    @property
+    def _leading(self) -> int:
+        return max(range(len(self.parts)), key=lambda part: self.parts[part].factors.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +145,18 @@ def _scaled(lists: Lists) -> Floats:
 
     A list that is not full names all that score anything, so that what is not named has 0.
     """
-    width = lists.items.shape[1]
-    scores = np.where(lists.filled, lists.scores, np.float32(0))
-    zero = scores[:, min(_SCALED, width) - 1, np.newaxis]
+    zero, span = _scale(lists)
+    return np.asarray((_filled(lists) - zero) / span, np.float32)
+
+
+def _scale(lists: Lists) -> tuple[Floats, Floats]:
+    """(lists, 1) each: the score that becomes 0, and how much more the best has."""
+    scores = _filled(lists)
+    zero = scores[:, min(_SCALED, scores.shape[1]) - 1, np.newaxis]
     span = scores[:, :1] - zero
     span[span <= 0] = 1
-    return np.asarray((scores - zero) / span, np.float32)
+    return zero, span
+
+
+def _filled(lists: Lists) -> Floats:
+    return np.where(lists.filled, lists.scores, np.float32(0))

@@ -59,15 +59,17 @@ def trained() -> Trained:
     return Trained(1, 2.0)
 
 
-def test_a_known_users_list_is_in_the_order_of_the_equations(trained: Trained) -> None:
+def test_a_known_users_scores_move_as_the_equations_say(trained: Trained) -> None:
     quantized = np.random.default_rng(2).integers(-127, 128, WIDTH, np.int8)
+    start = quantized * 0.01
     vector = np.float32(0.01).tobytes() + quantized.tobytes()
-    wanted = trained.moved(trained.system @ (quantized * 0.01), WEIGHTS)
-    asked = list(range(100, 150))
-    items, scores = zip(*trained.model().again(vector, asked, WEIGHTS), strict=True)
-    assert sorted(items) == asked
+    before = {item: 1 - item / 500 for item in range(100, 150)}
+    items, scores = zip(*trained.model().again(vector, [*before.items()], WEIGHTS), strict=True)
+    assert sorted(items) == [*before] != [*items]
     assert list(scores) == sorted(scores, reverse=True)
-    assert scores == pytest.approx(trained.items[list(items)] @ wanted, rel=1e-3, abs=1e-4)
+    more = trained.items[list(items)] @ (trained.moved(trained.system @ start, WEIGHTS) - start)
+    stored = np.array([before[item] for item in items])
+    assert scores == pytest.approx(stored + 4 * more, rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.parametrize("weight", [1.0, np.expm1(1 / CONFIDENCE)], ids=["any", "confidence 1"])

@@ -113,7 +113,8 @@ def test_the_help_of_each_command_says_what_every_option_is_for(name: str) -> No
 def test_every_option_is_also_a_variable_that_the_house_knows(
     name: str, option: click.Option
 ) -> None:
-    prefix = "LARDER_SIZE_" if name == "size" else "LARDER_"
+    own = name == "size" or (name, option.opts[0]) == ("tune", "--json")  # elsewhere it is a flag
+    prefix = f"LARDER_{name.upper()}_" if own else "LARDER_"
     assert option.envvar == prefix + option.opts[0].lstrip("-").replace("-", "_").upper()
     assert option.envvar in variables.BATCH
 
@@ -357,16 +358,25 @@ def test_a_day_of_refreshes(board: Path, client: Any, where: dict[str, str]) -> 
     assert process("prune", "--keep", "2", **where).stdout == "deleted nothing\n"
 
 
-def test_a_live_generation_says_what_it_stores(board: Path, where: dict[str, str]) -> None:
+def test_a_live_generation_says_what_it_stores(
+    client: Any, board: Path, where: dict[str, str]
+) -> None:
     done = larder("refresh", board, "--engine", "als", "--live", "--k", "40", **where)
     assert done.returncode == 0, done.stderr
     assert "documents and factors take" in done.stdout
     (told,) = one_object(larder("generations", "--json", **where))["generations"]
     assert (told["stored"], told["k"]) == (80, 40)
 
-    plain = larder("refresh", board, "--half-life", "30d", **where)
+    deny = board.with_name("deny")
+    deny.write_text("i1\n")
+    plain = larder("refresh", board, "--half-life", "30d", "--items-deny", deny, **where)
     assert plain.returncode == 0 and "the lists until now followed what users do" in plain.stderr
     assert "--half-life changes nothing" in plain.stderr and "--half-life" not in done.stderr
+    manifest = Generations(client, Namespace(where["namespace"])).live_manifest()
+    assert manifest is not None and manifest.items == 19
+    chosen = {"half_life": "30d", "items_deny": str(deny)}
+    assert chosen.items() <= manifest.settings.items()
+    assert "event_weights" not in manifest.settings
 
 
 @pytest.mark.parametrize(
@@ -480,6 +490,25 @@ def test_check_publishes_nothing_and_needs_no_cache(board: Path) -> None:
     assert done.stdout.endswith(
         "pairs: weights 1 to 1; no timestamps; at most 9 of one user, 'u0'\n"
     )
+
+
+def test_check_counts_what_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    rows = ["robot,a,view", "robot,b,buy", "robot,c,view", "u,a,sale", "u,d,buy", "u,e,buy"]
+    path.write_text("\n".join(["user,item,kind", *rows]))
+    (tmp_path / "deny").write_text("e\nx\n")
+    deny = ("--items-deny", tmp_path / "deny", "--max-items-per-user", "2")
+    refused(larder("check", path, weights="buy=2"), "--type-column")
+    options = {"type_column": "kind", "weights": "buy=2,view=1"}
+    said = larder("check", path, *deny, **options).stdout
+    assert "left out: 1 rows of types without a weight\n" in said
+    assert "left out: 1 rows of items in --items-deny\n" in said
+    assert "--items-deny has 1 ids without a row: 'x'\n" in said
+    assert "1 pairs of 1 users beyond --max-items-per-user; 'robot' had the most, 3\n" in said
+    told = one_object(larder("check", path, "--json", *deny, **options))
+    assert told["left_out"] == {"type": 1, "items_deny": 1} and told["unknown"] == {"items_deny": 1}
+    assert told["capped"] == {"users": 1, "pairs": 1, "worst": "robot", "most": 3}
+    assert (told["pairs"], told["busiest"]) == (3, {"user": "robot", "pairs": 2})
 
 
 def test_check_tells_programs_the_same(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_details_name_columns_and_ranges() -> None:
         "columns used: user, item (sku), timestamp (when); not used: price, note"
     )
     assert report.values(made) == (
-        "pairs: weights 1 to 1; first met from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z"
+        "pairs: weights 1 to 1; first met from 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z; "
+        "at most 2 of one user, 'u0'"
     )
 
 
@@ -105,7 +106,7 @@ def test_details_of_a_wide_file_stay_short() -> None:
     made = interactions([(0, 0)])
     counted = replace(made.report, unused=tuple("abcdefghijkl"))
     assert report.columns(counted).endswith("not used: a, b, c, d, e, f, g, h, i, j and 2 more")
-    assert report.values(made).endswith("no timestamps")
+    assert report.values(made).endswith("no timestamps; at most 1 of one user, 'u0'")
 
 
 def test_generations_are_listed_newest_first_with_the_live_one_marked() -> None:
