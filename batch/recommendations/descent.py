@@ -99,6 +99,19 @@ def best(users: Floats, items: Falling, seen: csr_matrix, k: int, threads: int) 
     return keys
 
 
+def highest(scores: Floats, seen: csr_matrix, k: int) -> Keys:
+    """The same of scores above 0 that are known already: (users, items), of which some are lost."""
+    if not scores.size:
+        return np.zeros((len(scores), k), np.uint64)
+    rows = np.repeat(np.arange(len(scores)), np.diff(seen.indptr))
+    scores[rows, seen.indices] = 0
+    needed = np.maximum(_reached(scores, k), np.finfo(np.float32).smallest_subnormal)
+    rows, columns = np.divmod(np.flatnonzero(scores >= needed[:, np.newaxis]), scores.shape[1])
+    found = _packed(scores[rows, columns], columns.astype(np.int32))
+    keys = merged(np.zeros((len(scores), k), np.uint64), rows, found)
+    return np.sort(keys, axis=1)[:, ::-1]
+
+
 def _lowest(seen: csr_matrix, k: int, threads: int) -> Keys:
     """The keys of users to whom all items are equal: the lowest indices, with scores of 0."""
     users, items = seen.shape
@@ -187,15 +200,20 @@ def _reached(products: Floats, k: int) -> Floats:
 
 
 def _keys(users: Floats, rows: Indices, items: Floats, chosen: Integers) -> Keys:
-    """A number for each pair that grows with the score and falls with the item; none is 0."""
+    """The keys of pairs of users and items."""
     scores = np.empty(len(rows), np.float32)
     for first in range(0, len(rows), _DOUBLES):
         part = slice(first, first + _DOUBLES)
         pairs = users[rows[part]].astype(np.float64), items[chosen[part]].astype(np.float64)
         scores[part] = np.vecdot(*pairs)
+    return _packed(scores, chosen)
+
+
+def _packed(scores: Floats, items: Integers) -> Keys:
+    """A number for each pair that grows with the score and falls with the item; none is 0."""
     bits = (scores + np.float32(0)).view(np.int32)  # no negative zero
     rising = (bits ^ (bits >> 31 | np.int32(-(2**31)))).view(np.uint32)
-    return rising.astype(np.uint64) << np.uint64(32) | (~chosen).view(np.uint32)
+    return rising.astype(np.uint64) << np.uint64(32) | (~items).view(np.uint32)
 
 
 def _scores(keys: Keys) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from batch.recommendations.descent import Falling, best, unpacked
+from batch.recommendations.descent import Falling, best, highest, unpacked
 
 BLOCK = 8192
 """Users at a time: memory is a block's lists and some 10 MB of scores a thread."""
@@ -90,7 +90,19 @@ def best_unseen(
         empty = np.zeros((users, k))
         return Lists(empty.astype(np.int32), empty.astype(np.float32), np.zeros(users, np.int32))
     falling = item_factors if isinstance(item_factors, Falling) else Falling.of(item_factors)
-    keys = best(user_factors, falling, seen, k, threads)
+    return _lists(best(user_factors, falling, seen, k, threads))
+
+
+def best_scored(scores: Floats, excluded: csr_matrix, k: int) -> Lists:
+    """Find each user's k items of highest score above 0 among those that are not excluded.
+
+    scores: (users, items), of which those of what is excluded are lost; excluded: of that shape.
+    Equal scores are in the order of the item indices, and those of lowest index get in.
+    """
+    return _lists(highest(scores, excluded, min(k, scores.shape[1])))
+
+
+def _lists(keys: NDArray[np.uint64]) -> Lists:
     return Lists(*unpacked(keys), (keys > 0).sum(axis=1, dtype=np.int32))
 
 

@@ -17,7 +17,7 @@ from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
 from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, ones
 from batch.recommendations.terms import EASE_ITEMS
-from batch.recommendations.topk import Floats, Lists, best_unseen, together
+from batch.recommendations.topk import Floats, Lists, best_scored, together
 
 log = logging.getLogger("larder.ease")
 
@@ -134,18 +134,13 @@ class EaseScorer:
     ) -> Lists:
         def block(first: int) -> Lists:
             part = slice(first, first + _BLOCK)
-            scores = np.ascontiguousarray((ones(seen[part][:, self.chosen]) @ self.weights).T)
-            each = np.eye(scores.shape[1], dtype=np.float32)
-            return best_unseen(each, scores, excluded[part][:, self.chosen], k, 1)
+            scores = ones(seen[part][:, self.chosen]) @ self.weights
+            return best_scored(scores, excluded[part][:, self.chosen], k)
 
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             made = list(pool.map(block, range(0, max(seen.shape[0], 1), _BLOCK)))
         lists = together(made)
-        return replace(
-            lists,
-            items=self.chosen[lists.items].astype(np.int32),
-            lengths=(lists.scores > 0).sum(axis=1, dtype=np.int32),
-        )
+        return replace(lists, items=self.chosen[lists.items].astype(np.int32))
 
     def nearest(self) -> Nearest:
         """By cosine: B tells what an item adds to others, not what is like it."""

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from batch.recommendations import descent
 from batch.recommendations.descent import Falling
-from batch.recommendations.topk import Lists, best_unseen
+from batch.recommendations.topk import Lists, best_scored, best_unseen
 from tests.batch.recommendations.test_topk import nothing, random_model, rows, scores
 
 Floats = NDArray[np.float32]
@@ -75,6 +75,19 @@ def test_lists_are_the_same_bytes_whatever_is_beside_them(narrow: None, shape: s
     together = best_unseen(users, Falling.of(items), seen, 10, threads=1)
     mixed = best_unseen(users[order], items, seen[order], 10, threads=3)
     assert contents(mixed) == contents(together.rows(order))
+
+
+@pytest.mark.parametrize("shape", ["random", "tied", "negative"])
+@pytest.mark.parametrize("k", [1, 10, 350])
+def test_lists_of_known_scores_are_their_best_above_zero(shape: str, k: int) -> None:
+    users, items, seen = shaped(shape, 5)
+    expected_items, expected_scores = brute_force(users, items, seen, k)
+    found = best_scored((users.astype(np.float64) @ items.T).astype(np.float32), seen, k)
+    above = [[score for score in row if score > 0] for row in expected_scores]
+    assert scores(found) == above
+    assert rows(found) == [
+        row[: len(best)] for row, best in zip(expected_items, above, strict=True)
+    ]
 
 
 def contents(lists: Lists) -> list[bytes]:
