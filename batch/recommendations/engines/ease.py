@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from batch.errors import BadSettings, NotGoodEnough
 from batch.progress import Advance
@@ -138,7 +139,10 @@ class EaseScorer:
             each = np.eye(scores.shape[1], dtype=np.float32)
             return best_unseen(each, scores, excluded[part][:, self.chosen], k, 1)
 
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        with (
+            threadpool_limits(1, user_api="blas"),  # or blocks leave each other's limit behind
+            ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+        ):
             made = list(pool.map(block, range(0, max(seen.shape[0], 1), _BLOCK)))
         lists = together(made)
         return replace(
