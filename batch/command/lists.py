@@ -106,7 +106,7 @@ def _tell(manifest: Manifest, cache: CacheOptions, was_live: Manifest | None) ->
         f"documents{' and factors' * bool(manifest.factors)} take "
         f"{manifest.machine_bytes / 1e6:,.1f} MB on each machine of the API"
     )
-    if was_live and was_live.factors and not manifest.factors:
+    if was_live and was_live.factors and not manifest.stored:
         log.warning(
             "the lists until now followed what users do; these only lose items, and a newcomer has "
             "none: refresh with --live, or 'larder rollback'"

@@ -111,7 +111,8 @@ class Trial:
         """What an engine names of the users."""
         fitted = engine.fit(self.seen, lambda done: None)
         mine = fitted.users[self.users]
-        return fitted.scorer.best(mine, self.seen[self.users], self.excluded, DEPTH)
+        depth = max(self.k, DEPTH)  # as a blend has it
+        return fitted.scorer.best(mine, self.seen[self.users], self.excluded, depth)
 
     def ndcg(self, lists: Lists) -> PerUser:
         """(users,): how good lists are, filled as they are served."""
@@ -197,11 +198,15 @@ class Auto:
 def trial_of(known: Interactions, holdout: Holdout, repeat: bool, k: int) -> Trial:
     """A trial on a part of what is known, held out by the rule of ``holdout``.
 
-    Raises BadSettings when there is too little.
+    It is half where nobody has so much that a quarter of it is an item. Raises BadSettings when
+    there is too little.
     """
     by_time = holdout.after is not None or holdout.split == "chronological"
     rule = "chronological" if by_time else holdout.split
-    some, rest = hold_out(known, rule, SHARE, holdout.seed + 1, None)
+    try:
+        some, rest = hold_out(known, rule, SHARE, holdout.seed + 1, None)
+    except BadSettings:  # a quarter of two items is none
+        some, rest = hold_out(known, rule, 2 * SHARE, holdout.seed + 1, None)
     seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
     return Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
 

@@ -222,7 +222,7 @@ def _manifest(
         chunks=chunk_count(items),
         engine=candidate.engine,
         settings=_settings(candidate, terms),
-        metrics=asdict(quality) if quality is not None else {},
+        metrics=_metrics(quality, candidate.tried),
         fingerprint=candidate.fingerprint(),
         forced=forced,
         code_version=_code_version(),
@@ -234,6 +234,13 @@ def _manifest(
         history=terms.history,
         columns=[column.entry() for column in columns.columns],
     )
+
+
+def _metrics(quality: Quality | None, tried: Sequence[Tried]) -> dict[str, Any]:
+    """What was measured; where nobody judged that is at most what the engine was chosen from."""
+    if quality is not None:
+        return asdict(quality)
+    return {"tried": [asdict(each) for each in tried]} if tried else {}
 
 
 def _settings(candidate: Candidate, terms: Terms) -> dict[str, Any]:

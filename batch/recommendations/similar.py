@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from batch.recommendations.descent import merged
 from batch.recommendations.topk import FAINTEST, Lists
 
 CONE = 512
@@ -179,17 +180,8 @@ def _nearest(unit: Floats, items: Indices, bounds: Floats, k: int) -> Keys:
         passed = np.flatnonzero(products >= (needed - slack)[:, np.newaxis])
         rows, columns = np.divmod(passed, len(others))
         found = _keys(unit, items[open_[rows]], others[columns])
-        best[open_] = _merged(best[open_], rows, found)
+        best[open_] = merged(best[open_], rows, found)
     return best
-
-
-def _merged(best: Keys, rows: Indices, found: Keys) -> Keys:
-    """The highest keys of each row: of ``best``, and of those found, in the order of rows."""
-    counts = np.bincount(rows, minlength=len(best))
-    wide = np.zeros((len(best), counts.max(initial=0)), np.uint64)
-    wide[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = found
-    both = np.concatenate([best, wide], axis=1)
-    return np.partition(both, wide.shape[1], axis=1)[:, wide.shape[1] :]
 
 
 def _keys(unit: Floats, mine: Indices, others: Indices) -> Keys:

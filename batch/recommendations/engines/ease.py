@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from batch.errors import BadSettings, NotGoodEnough
 from batch.progress import Advance
@@ -137,7 +138,10 @@ class EaseScorer:
             scores = ones(seen[part][:, self.chosen]) @ self.weights
             return best_scored(scores, excluded[part][:, self.chosen], k)
 
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        with (
+            threadpool_limits(1, user_api="blas"),  # or blocks leave each other's limit behind
+            ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+        ):
             made = list(pool.map(block, range(0, max(seen.shape[0], 1), _BLOCK)))
         lists = together(made)
         return replace(lists, items=self.chosen[lists.items].astype(np.int32))

@@ -367,6 +367,10 @@ def test_a_live_generation_says_what_it_stores(
     (told,) = one_object(larder("generations", "--json", **where))["generations"]
     assert (told["stored"], told["k"]) == (80, 40)
 
+    nearby = larder("refresh", board, "--engine", "knn", "--live", "--force", **where)
+    assert nearby.returncode == 0 and "followed what users do" not in nearby.stderr
+    assert larder("rollback", **where).returncode == 0
+
     deny = board.with_name("deny")
     deny.write_text("i1\n")
     plain = larder("refresh", board, "--half-life", "30d", "--items-deny", deny, **where)

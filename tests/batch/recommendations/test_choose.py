@@ -86,6 +86,11 @@ def test_the_better_engine_is_taken() -> None:
         assert choose(given, engines, 3, Lines()).engine is good
 
 
+def test_longer_lists_than_a_blend_weighs_are_compared_whole() -> None:
+    given = trial(interactions(checkerboard(4, 400)), k=150)
+    assert given.lists(SMALL[0]).lengths.tolist() == [150] * 4
+
+
 def test_of_equals_the_one_of_less_work_is_taken() -> None:
     cheap, dear = ImplicitALS(factors=4, iterations=15), ImplicitALS(factors=4, iterations=16)
     for engines in ([cheap, dear], [dear, cheap]):
@@ -95,6 +100,10 @@ def test_of_equals_the_one_of_less_work_is_taken() -> None:
 def test_what_the_budget_has_no_room_for_is_not_tried_but_the_first_two_are() -> None:
     none = auto(BOARD, budget=0).tried
     assert {each.engine for each in none} == {"als", "knn", "blend"}
+
+
+def test_users_of_two_items_are_enough_to_compare() -> None:
+    assert auto(interactions([(user, item) for user in range(9) for item in range(2)])).tried
 
 
 def test_too_little_data_to_compare_means_als(caplog: pytest.LogCaptureFixture) -> None:
@@ -117,10 +126,12 @@ def test_what_is_judged_has_no_say_in_the_choice() -> None:
     assert (one.model, one.tried) == (other.model, other.tried)
 
 
+@pytest.mark.parametrize("share", [0.2, 0])
 def test_the_manifest_holds_the_table_and_what_was_chosen_from_it(
-    client: Any, namespace: Namespace
+    client: Any, namespace: Namespace, share: float
 ) -> None:
-    terms = Terms(k=5, holdout=Holdout("stratified"), gate=Gate(force=True), stored=20, history=10)
+    held_out, forced = Holdout("stratified", share), Gate(force=True)
+    terms = Terms(k=5, holdout=held_out, gate=forced, stored=20, history=10)
     candidate = LocalCandidate(BOARD, SMALL[0], auto=Auto(SMALL, 1000))
     with turn(client, namespace, terms.keep) as ours:
         manifest = pipeline.refresh(ours, candidate, [b"{}"] * len(BOARD.items), terms, Lines())

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from batch.recommendations import similar
+from batch.recommendations import descent, similar
 from batch.recommendations.similar import Company, most_similar, unit_rows
 from tests.batch.recommendations.test_topk import random_model, rows, scores
 
@@ -84,14 +84,14 @@ def test_most_products_are_never_made(narrow: None, monkeypatch: pytest.MonkeyPa
     made = np.repeat(np.eye(20), 100, axis=0) + 0.02 * rng.normal(size=(2000, 20))
     unit = unit_rows(made.astype(np.float32))
     asked = 0
-    merged = similar._merged
+    merged = descent.merged
 
     def counted(best: similar.Keys, places: similar.Indices, found: similar.Keys) -> similar.Keys:
         nonlocal asked
         asked += len(best) * similar._OTHERS_AT_A_TIME
         return merged(best, places, found)
 
-    monkeypatch.setattr(similar, "_merged", counted)
+    monkeypatch.setattr(similar, "merged", counted)
     assert rows(most_similar(unit, np.arange(2000), 10)) == brute_force(unit, 10)[0]
     assert asked < 0.25 * 2000 * 2000
 
