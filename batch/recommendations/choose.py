@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from batch.errors import BadSettings
+from batch.errors import BadSettings, NotGoodEnough
 from batch.interactions.pairs import Interactions
 from batch.progress import Progress
 from batch.recommendations.engines.blend import DEPTH, Blend, Named
@@ -42,6 +42,9 @@ _WEIGHTS: Mapping[int, Sequence[tuple[float, ...]]] = {
     3: ((0.4, 0.4, 0.2), (0.4, 0.2, 0.4), (0.2, 0.4, 0.4)),
 }
 """Those that blends of so many parts are tried with: finer ones would be chosen by chance."""
+
+_FEW = 100
+"""Users to compare engines on that are too few, where there are more."""
 
 _TIE = 0.001
 """By how much of its nDCG an engine has to be better than one that takes less work."""
@@ -156,16 +159,24 @@ def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Pro
 
     engines: in the order to try them; budget: in fits of the first. The first two are tried
     whatever it is. The best gives way to an engine that takes less work and is as good but for a
-    tie. More caution, such as giving way within a standard error, made worse choices.
+    tie. More caution, such as giving way within a standard error, made worse choices. An engine
+    whose fit fails is left out. Raises NotGoodEnough when all do.
     """
     some = _affordable(trial, engines, budget)
     unit = trial.work(engines[0])
     rows = []
     with progress.step("compare engines", len(some), "engines") as advance:
         for engine in some:
-            lists = trial.lists(engine)
-            rows.append(_Row(engine, trial.work(engine) / unit, trial.ndcg(lists), lists))
+            try:
+                lists = trial.lists(engine)
+            except NotGoodEnough as error:
+                failed = error
+                log.warning("%s is left out: %s", engine.name, error)
+            else:
+                rows.append(_Row(engine, trial.work(engine) / unit, trial.ndcg(lists), lists))
             advance(1)
+    if not rows:
+        raise failed
     best: dict[str, _Row] = {}
     for row in sorted(rows, key=_mean):
         best[row.engine.name] = row
@@ -198,17 +209,22 @@ class Auto:
 def trial_of(known: Interactions, holdout: Holdout, repeat: bool, k: int) -> Trial:
     """A trial on a part of what is known, held out by the rule of ``holdout``.
 
-    It is half where nobody has so much that a quarter of it is an item. Raises BadSettings when
-    there is too little.
+    It is half where most have so little that a quarter of it is no item, and the few others would
+    decide. Raises BadSettings when there is too little.
     """
     by_time = holdout.after is not None or holdout.split == "chronological"
     rule = "chronological" if by_time else holdout.split
+
+    def of(share: float) -> Trial:
+        some, rest = hold_out(known, rule, share, holdout.seed + 1, None)
+        seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
+        return Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
+
     try:
-        some, rest = hold_out(known, rule, SHARE, holdout.seed + 1, None)
-    except BadSettings:  # a quarter of two items is none
-        some, rest = hold_out(known, rule, 2 * SHARE, holdout.seed + 1, None)
-    seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
-    return Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
+        trial = of(SHARE)
+    except BadSettings:
+        return of(2 * SHARE)
+    return trial if len(trial.users) >= min(_FEW, len(known.users) / 2) else of(2 * SHARE)
 
 
 def _affordable(trial: Trial, engines: Sequence[Engine], budget: float) -> list[Engine]:
@@ -225,7 +241,7 @@ def _affordable(trial: Trial, engines: Sequence[Engine], budget: float) -> list[
 
 def _blend(trial: Trial, parts: Sequence[_Row]) -> _Row:
     """The best blend of some engines."""
-    named = Named.of([part.lists for part in parts if part.lists], trial.seen.shape[1])
+    named = Named.of([part.lists for part in parts if part.lists is not None], trial.seen.shape[1])
     tried = {weights: trial.ndcg(named.best(weights, trial.k)) for weights in _WEIGHTS[len(parts)]}
     weights = max(tried, key=lambda each: tried[each].mean())
     blend = Blend(tuple(part.engine for part in parts), weights)

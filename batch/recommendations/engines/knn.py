@@ -1,6 +1,6 @@
 """Neighbours of items: who has an item gets those that the same users have."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -9,13 +9,16 @@ import numpy as np
 from implicit.nearest_neighbours import tfidf_weight
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, identity, vstack
-from sparse_dot_topn import sp_matmul_topn
+from sparse_dot_topn import sp_matmul, sp_matmul_topn
 
 from batch.progress import Advance
 from batch.recommendations.engines.engine import Fitted, Nearest, no_factors
-from batch.recommendations.topk import Floats, Lists
+from batch.recommendations.topk import Floats, Lists, together
 
 Sums = NDArray[np.float64]
+
+_ROWS = 512
+"""At a time of whole products, each as long as a user's items have neighbours."""
 
 _NEVER = np.float32(1e9)
 """More than any sum of similarities: taken from the score of what must not be in a list."""
@@ -64,7 +67,7 @@ class ItemKNN:
         """(items, items): of each item the similarities with its neighbours, float32."""
         users = self.normalized(weights)
         items = users.T.tocsr()
-        found: csr_matrix = sp_matmul_topn(items, users, self.neighbours + 1, threshold=0.0)
+        found = highest(items, users, self.neighbours + 1)
         found.setdiag(0)
         found.eliminate_zeros()
         return found
@@ -130,7 +133,7 @@ class NeighbourScorer:
         never = identity(items, np.float32, "csr") * -_NEVER
         both = hstack([ones(seen), ones(excluded)]).tocsr()
         table = vstack([self.similarities, never]).tocsr()
-        return as_lists(sp_matmul_topn(both, table, min(k, items), threshold=0.0), k)
+        return as_lists(highest(both, table, min(k, items)), k)
 
     def nearest(self) -> Nearest:
         """Each item's neighbours, and behind them those whose neighbour it is."""
@@ -145,6 +148,31 @@ def ones(weights: csr_matrix) -> csr_matrix:
     """Who has what, whatever its weight, float32."""
     data = np.ones(weights.nnz, np.float32)
     return csr_matrix((data, weights.indices, weights.indptr), weights.shape)
+
+
+def highest(rows: csr_matrix, table: csr_matrix, k: int) -> csr_matrix:
+    """The k highest numbers above 0 of each row of a product; of equal ones those of lowest column.
+
+    The library keeps any of those that tie for the last place, so such rows are made anew, whole.
+    """
+    found: csr_matrix = sp_matmul_topn(rows, table, k + 1, threshold=0.0)
+    lists = as_lists(found, k + 1)
+    if lists.items.shape[1] <= k:
+        return found
+    tied = (lists.lengths > k) & (lists.scores[:, k - 1] == lists.scores[:, k])
+    made = [as_lists(sp_matmul(rows[some], table), k) for some in _some(np.flatnonzero(tied))]
+    lists = lists.cut(k)
+    if made:
+        again = together(made)
+        lists.items[tied], lists.scores[tied] = again.items, again.scores
+    bounds = np.concatenate([[0], np.cumsum(lists.lengths)])
+    filled = lists.filled
+    return csr_matrix((lists.scores[filled], lists.items[filled], bounds), found.shape)
+
+
+def _some(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for first in range(0, len(rows), _ROWS):
+        yield rows[first : first + _ROWS]
 
 
 def as_lists(scores: csr_matrix, k: int) -> Lists:

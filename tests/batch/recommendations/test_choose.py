@@ -9,11 +9,12 @@ from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import Namespace
 from batch.command.bars import Lines
+from batch.errors import NotGoodEnough
 from batch.generations.publish import turn
 from batch.interactions.pairs import Interactions
 from batch.progress import Advance
 from batch.recommendations import pipeline
-from batch.recommendations.choose import Auto, Trial, choose
+from batch.recommendations.choose import Auto, Trial, choose, trial_of
 from batch.recommendations.engines.blend import Blend
 from batch.recommendations.engines.ease import Ease
 from batch.recommendations.engines.engine import Engine, Fitted
@@ -110,6 +111,22 @@ def test_too_little_data_to_compare_means_als(caplog: pytest.LogCaptureFixture) 
     choice = auto(interactions([(user, user % 3) for user in range(9)]))
     assert (choice.engine, choice.tried) == (SMALL[0], [])
     assert "too little data to compare engines" in caplog.text
+
+
+def test_an_engine_that_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    failing = ImplicitALS(factors=4, alpha=1e39)
+    choice = Auto((failing, ItemKNN())).choose(BOARD, Holdout(), False, 5, Lines())
+    assert [each.engine for each in choice.tried] == ["knn"]
+    assert "als is left out: training failed" in caplog.text
+    with pytest.raises(NotGoodEnough, match="training failed"):
+        Auto((failing, failing)).choose(BOARD, Holdout(), False, 5, Lines())
+
+
+def test_a_few_users_do_not_decide_for_all() -> None:
+    many = [(user, item) for user in range(300) for item in (user % 7, 7 + user % 5, 12 + user % 3)]
+    few = [(300, item) for item in range(15)]
+    trial = trial_of(interactions(sorted(many + few)), Holdout(), False, 5)
+    assert len(trial.users) > 200
 
 
 def test_what_is_judged_has_no_say_in_the_choice() -> None:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix, random_array
 from batch.errors import BadSettings, NotGoodEnough
 from batch.recommendations.engines.blend import Named
 from batch.recommendations.engines.ease import Ease, EaseScorer
-from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, as_lists
+from batch.recommendations.engines.knn import ItemKNN, NeighbourScorer, as_lists, highest
 from batch.recommendations.engines.make import make, shares
 from batch.recommendations.terms import Model
 from batch.recommendations.topk import Lists, nothing
@@ -82,6 +82,22 @@ def test_ease_without_a_penalty_to_speak_of_is_told() -> None:
     twins = csr_matrix(np.repeat(np.eye(3, dtype=np.float32), 2, axis=1))
     with pytest.raises(NotGoodEnough, match="choose a higher --ease-penalty"):
         Ease(ease_penalty=1e-30).fit(twins, lambda done: None)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 24, 25])
+def test_of_equal_scores_those_of_lowest_index_get_in(k: int) -> None:
+    rng = np.random.default_rng(k)
+    left, right = (
+        csr_matrix(
+            np.ceil(random_array(shape, density=0.3, rng=rng).toarray() * 2), dtype=np.float32
+        )
+        for shape in ((30, 40), (40, 25))
+    )
+    whole = (left @ right).toarray()
+    order = np.argsort(-whole, axis=1, kind="stable")[:, :k]
+    expected = np.zeros_like(whole)
+    np.put_along_axis(expected, order, np.take_along_axis(whole, order, 1), 1)
+    assert (highest(left, right, k).toarray() == expected).all()
 
 
 def test_equal_scores_are_in_the_order_of_the_items() -> None:
