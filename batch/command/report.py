@@ -40,12 +40,13 @@ def compared(tried: Sequence[Tried]) -> list[str]:
             each.engine,
             f"{each.ndcg:.4f}",
             ends(each.interval),
+            f"{each.coverage:.3f}",
             f"{each.work:.2f}",
             each.shown,
         ]
         for each in tried
     ]
-    head = ["", "engine", "nDCG", "95 % interval", "fits of als", "settings"]
+    head = ["", "engine", "nDCG", "95 % interval", "coverage", "fits of als", "settings"]
     return ["engines compared on a part of what is trained on:", table(head, rows), ""]
 
 

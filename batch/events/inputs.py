@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +21,7 @@ MARK = "_larder_events.json"
 """The file that makes a folder one of exported events."""
 MOST = 1e6
 LENGTHS = "hours, days or weeks"
+_LAST = 253_402_300_799  # the year 9999
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _RECORDED = (
     *("half_life", "type_column", "since"),
@@ -91,7 +92,7 @@ class Weighing:
                 "named with --timestamp-column",
                 path,
             )
-        latest = max((time for time in newest.values() if time is not None), default=0.0)
+        latest = self._latest({path: time for path, time in newest.items() if time is not None})
         length = _seconds(self.since)
         since = moment_of(self.since, "--since") if length is None else latest - length
         allow, deny = (
@@ -103,6 +104,22 @@ class Weighing:
         return Counting(
             self.type_column, self.weights, self.half_life_seconds, latest, since, allow, deny
         )
+
+    def _latest(self, newest: Mapping[str, float]) -> float:
+        """What is counted back from: the newest row, or tomorrow where that is still to come."""
+        if not newest:
+            return 0.0
+        path, latest = max(newest.items(), key=lambda each: each[1])
+        tomorrow = (datetime.now(UTC) + timedelta(days=1)).timestamp()
+        if latest <= tomorrow:
+            return latest
+        log.warning(
+            "the newest row of %s is of %s, which is to come: --since and --half-life count back "
+            "from tomorrow; mend that row, or see why the clock is behind",
+            path,
+            datetime.fromtimestamp(min(latest, _LAST), UTC).date(),
+        )
+        return tomorrow
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -58,12 +58,14 @@ _FAST = 5
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """An engine that was compared: its nDCG@k, the 95 % interval, and its work in fits of als."""
+    """An engine that was compared: its nDCG@k with the 95 % interval, the share of all items in any
+    of its lists, and its work in fits of als with its defaults."""
 
     engine: str
     settings: Mapping[str, Any]
     ndcg: float
     interval: list[float]
+    coverage: float
     work: float
     chosen: bool = False
 
@@ -117,10 +119,16 @@ class Trial:
         depth = max(self.k, DEPTH)  # as a blend has it
         return fitted.scorer.best(mine, self.seen[self.users], self.excluded, depth)
 
-    def ndcg(self, lists: Lists) -> PerUser:
-        """(users,): how good lists are, filled as they are served."""
+    def judged(self, lists: Lists) -> tuple[PerUser, float]:
+        """(users,), how good lists are, filled as they are served; the share of items in any."""
         best = filled(lists.cut(self.k), popularity(self.seen), self.excluded, self.k)
-        return per_user_ndcg(best, self.wanted, self.k)
+        shown = np.unique(best.items[best.filled]).size / self.seen.shape[1]
+        return per_user_ndcg(best, self.wanted, self.k), shown
+
+    @property
+    def unit(self) -> float:
+        """The work of a fit of als with its defaults."""
+        return self.work(ImplicitALS())
 
     def work(self, engine: Engine) -> float:
         """About how many multiplications of a dense product a fit takes."""
@@ -141,6 +149,7 @@ class _Row:
     engine: Engine
     work: float
     ndcg: PerUser
+    coverage: float
     lists: Lists | None = None
 
     def beats(self, other: "_Row") -> bool:
@@ -151,20 +160,22 @@ class _Row:
         mean, spread = self.ndcg.mean(), 1.96 * self.ndcg.std() / np.sqrt(len(self.ndcg))
         interval = [float(mean - spread), float(mean + spread)]
         settings, work = self.engine.settings, round(self.work, 3)
-        return Tried(self.engine.name, settings, float(mean), interval, work, self is winner)
+        return Tried(
+            *(self.engine.name, settings, float(mean), interval, self.coverage, work),
+            chosen=self is winner,
+        )
 
 
 def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Progress) -> Choice:
     """Compare engines, and blends of the best of each kind.
 
-    engines: in the order to try them; budget: in fits of the first. The first two are tried
-    whatever it is. The best gives way to an engine that takes less work and is as good but for a
+    engines: in the order to try them; budget: in fits of als with its defaults, which the first two
+    are tried beyond. The best gives way to an engine that takes less work and is as good but for a
     tie. More caution, such as giving way within a standard error, made worse choices. An engine
     whose fit fails is left out. Raises NotGoodEnough when all do.
     """
     some = _affordable(trial, engines, budget)
-    unit = trial.work(engines[0])
-    rows = []
+    rows: list[_Row] = []
     with progress.step("compare engines", len(some), "engines") as advance:
         for engine in some:
             try:
@@ -173,7 +184,8 @@ def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Pro
                 failed = error
                 log.warning("%s is left out: %s", engine.name, error)
             else:
-                rows.append(_Row(engine, trial.work(engine) / unit, trial.ndcg(lists), lists))
+                work = trial.work(engine) / trial.unit
+                rows.append(_Row(engine, work, *trial.judged(lists), lists))
             advance(1)
     if not rows:
         raise failed
@@ -189,7 +201,7 @@ def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Pro
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """What to choose from. engines: see ``choose``; budget: in fits of the first of them."""
+    """What to choose from. engines, budget: see ``choose``."""
 
     engines: Sequence[Engine]
     budget: float = BUDGET
@@ -229,23 +241,27 @@ def trial_of(known: Interactions, holdout: Holdout, repeat: bool, k: int) -> Tri
 
 def _affordable(trial: Trial, engines: Sequence[Engine], budget: float) -> list[Engine]:
     """Those that there is work left for."""
-    left = budget * trial.work(engines[0])
+    left = budget * trial.unit
     taken: list[Engine] = []
     for number, engine in enumerate(engines):
         work = trial.work(engine)
         if number < 2 or work <= left:
             taken.append(engine)
             left -= work
+        else:
+            told = f"{work / trial.unit:.1f} fits of als more"
+            log.info("%s is not tried: it would take %s (--tune-budget)", engine.name, told)
     return taken
 
 
 def _blend(trial: Trial, parts: Sequence[_Row]) -> _Row:
     """The best blend of some engines."""
     named = Named.of([part.lists for part in parts if part.lists is not None], trial.seen.shape[1])
-    tried = {weights: trial.ndcg(named.best(weights, trial.k)) for weights in _WEIGHTS[len(parts)]}
-    weights = max(tried, key=lambda each: tried[each].mean())
+    every = _WEIGHTS[len(parts)]
+    tried = {weights: trial.judged(named.best(weights, trial.k)) for weights in every}
+    weights = max(tried, key=lambda each: tried[each][0].mean())
     blend = Blend(tuple(part.engine for part in parts), weights)
-    return _Row(blend, sum(part.work for part in parts), tried[weights])
+    return _Row(blend, sum(part.work for part in parts), *tried[weights])
 
 
 def _mean(row: _Row) -> float:

@@ -184,7 +184,7 @@ class Search:
     def _try(self, engine: str, options: dict[str, Any]) -> Trial:
         began, found = time.monotonic(), np.zeros(1)
         with suppress(NotGoodEnough):  # a fit that fails is worth nothing
-            found = self.compared.ndcg(self.compared.lists(make(self._model(engine, options))))
+            found = self.compared.judged(self.compared.lists(make(self._model(engine, options))))[0]
         mean, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
         seconds = time.monotonic() - began
         return Trial(engine, options, mean, [mean - spread, mean + spread], seconds)

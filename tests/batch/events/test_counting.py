@@ -1,5 +1,6 @@
 """Which rows count and how much: types, age, caps and lists of items."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,18 @@ def test_what_is_older_is_left_out(tmp_path: Path, typed: str, since: str) -> No
     assert pairs(found) == {("u1", "a"): 2, ("u2", "c"): 2, ("u2", "d"): 1}
     assert found.report.left_out == {"since": 3} and found.items == ["a", "c", "d"]
     assert found.report.pairs == 3
+
+
+def test_one_row_of_the_future_makes_nothing_old(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "future.csv"
+    today = datetime.now(UTC).date().isoformat()
+    rows = [f"u{n},i{n % 3},{today}" for n in range(9)] + ["u9,i0,2999-01-01"]
+    path.write_text("\n".join(["user,item,timestamp", *rows]))
+    made = counted(str(path), since="90d", half_life="30d")
+    assert len(made) == 10 and made.weight.min() > 0.9
+    assert "is of 2999-01-01, which is to come" in caplog.text
 
 
 def test_only_items_that_are_allowed_and_not_denied_make_pairs(tmp_path: Path, typed: str) -> None:
