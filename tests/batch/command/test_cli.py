@@ -281,7 +281,7 @@ def test_bad_input_is_terminal(command: str, tmp_path: Path, where: dict[str, st
     [
         (("--split", "chronological"), "--timestamp-column"),
         (("--after", "2026-01-31"), "--timestamp-column"),
-        (("--alpha", "1e39"), "training failed"),
+        (("--engine", "als", "--alpha", "1e39"), "training failed"),
         (("--min-ndcg", "1"), "below --min-ndcg 1"),
         (("--k", "1", "--min-coverage", "1"), "is below --min-coverage 1"),
     ],
