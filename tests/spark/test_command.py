@@ -182,7 +182,7 @@ def test_an_evaluation_is_printed_and_written(
     stages = [line for line in caplog.messages if "rejected rows are listed in" not in line]
     assert stages and not [line for line in stages if not STAGE.fullmatch(line)]
     found = json.loads(printed.out)
-    assert f"nDCG@10       {found['model']['ndcg']:.4f}" in printed.err
+    assert re.search(rf"nDCG@10 +{found['model']['ndcg']:.4f} ", printed.err)
     assert found["ratings"] is None
     assert found["model"]["users"] == 60
 
