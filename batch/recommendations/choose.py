@@ -27,7 +27,7 @@ from batch.recommendations.evaluate import PerUser, per_user_ndcg
 from batch.recommendations.recommend import Crowd, filled
 from batch.recommendations.split import hold_out
 from batch.recommendations.terms import BUDGET, Holdout
-from batch.recommendations.topk import Lists, popularity
+from batch.recommendations.topk import Floats, Lists, popularity
 
 log = logging.getLogger("larder.choose")
 
@@ -93,13 +93,14 @@ class Trial:
     """What engines are compared on.
 
     seen: (users, items), to fit on; wanted: as seen, to find; excluded: of some users the same, not
-    to recommend; users: which these are.
+    to recommend; users: which these are; share: (items,), see ``popularity``.
     """
 
     seen: csr_matrix
     wanted: csr_matrix
     excluded: csr_matrix
     users: NDArray[np.int64]
+    share: Floats
     k: int
 
     @classmethod
@@ -110,7 +111,7 @@ class Trial:
         judged = np.flatnonzero(np.diff(wanted.indptr))
         users = judged[:: -(-len(judged) // USERS) or 1]
         excluded = crowd.excluded(seen[users], None if hidden is None else hidden[users])
-        return cls(seen, wanted[users], excluded, users, k)
+        return cls(seen, wanted[users], excluded, users, crowd.share, k)
 
     def lists(self, engine: Engine) -> Lists:
         """What an engine names of the users."""
@@ -121,7 +122,7 @@ class Trial:
 
     def judged(self, lists: Lists) -> tuple[PerUser, float]:
         """(users,), how good lists are, filled as they are served; the share of items in any."""
-        best = filled(lists.cut(self.k), popularity(self.seen), self.excluded, self.k)
+        best = filled(lists.cut(self.k), self.share, self.excluded, self.k)
         shown = np.unique(best.items[best.filled]).size / self.seen.shape[1]
         return per_user_ndcg(best, self.wanted, self.k), shown
 
@@ -133,10 +134,10 @@ class Trial:
     def work(self, engine: Engine) -> float:
         """About how many multiplications of a dense product a fit takes."""
         users, items = self.seen.shape
-        together = _SPARSE * float(np.square(np.diff(self.seen.indptr), dtype=np.float64).sum())
         if isinstance(engine, ImplicitALS):
             rows = 4 * (users + items) * engine.factors**2
             return engine.iterations * (8.0 * self.seen.nnz * engine.factors + rows)
+        together = _SPARSE * float(np.square(np.diff(self.seen.indptr), dtype=np.float64).sum())
         if isinstance(engine, Ease):
             return together + engine.modelled(items) ** 3 / _FAST
         return together

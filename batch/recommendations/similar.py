@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from batch.recommendations.descent import merged
+from batch.recommendations.descent import Doubles, Floats, Indices, Keys, merged
 from batch.recommendations.topk import FAINTEST, Lists
 
 CONE = 512
@@ -29,11 +29,6 @@ _CONES_AT_A_TIME = 8
 _OTHERS_AT_A_TIME = 1024
 _SAMPLE = 4096
 _DOUBLES_AT_A_TIME = 2**14
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Indices = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)

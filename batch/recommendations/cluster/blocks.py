@@ -19,6 +19,7 @@ from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
 from batch.recommendations.catalogue import Catalogue, directions
+from batch.recommendations.descent import Falling
 from batch.recommendations.engines.engine import Scale, Scorer
 from batch.recommendations.engines.factors import FactorScorer
 from batch.recommendations.similar import Company
@@ -93,7 +94,7 @@ class Learned:
         """Factors that were fitted on the pairs of a view; items: (items, factors)."""
         sides = users.zip(view.users.rows)
         company = sides.map(lambda pair: Company.of(*pair)).treeReduce(Company.add)
-        return cls(users, FactorScorer(items, scale, company))
+        return cls(users, FactorScorer(Falling.of(items), scale, company))
 
 
 def beside(rows: "RDD[Any]", hidden: "RDD[csr_matrix] | None") -> "RDD[tuple[Any, Any]]":

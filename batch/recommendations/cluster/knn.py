@@ -63,7 +63,7 @@ class SlicedKNN:
         similarities = self._similarities(view.users.rows, view.items.size)
         advance(1)
         nobody = view.users.rows.map(lambda rows: no_factors(rows.shape[0]))
-        return Learned(nobody, NeighbourScorer(similarities))
+        return Learned(nobody, NeighbourScorer.of(similarities))
 
     def _similarities(self, rows: "RDD[csr_matrix]", items: int) -> csr_matrix:
         """Those of each item with its neighbours, (items, items); slice s has each n-th from s."""

@@ -42,17 +42,9 @@ class Ease:
     damping: float = 0.5
     most: int | None = None
 
-    @property
-    def name(self) -> str:
-        return "ease"
-
-    @property
-    def iterations(self) -> int:
-        return 1
-
-    @property
-    def factors(self) -> int:
-        return 0
+    name = "ease"
+    iterations = 1
+    factors = 0
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -122,13 +114,11 @@ class EaseScorer:
     chosen: NDArray[np.int64]
     seen: csr_matrix
 
+    scale = None
+
     @property
     def factors(self) -> Floats:
         return no_factors(self.seen.shape[1])
-
-    @property
-    def scale(self) -> None:
-        return None
 
     def best(
         self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
@@ -148,4 +138,4 @@ class EaseScorer:
 
     def nearest(self) -> Nearest:
         """By cosine: B tells what an item adds to others, not what is like it."""
-        return NeighbourScorer(ItemKNN().similarities(self.seen)).nearest()
+        return NeighbourScorer.of(ItemKNN().similarities(self.seen)).nearest()

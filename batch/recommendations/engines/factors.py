@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from batch.recommendations.descent import Falling
 from batch.recommendations.engines.engine import Fitted, Nearest, Scale
 from batch.recommendations.similar import Company, most_similar
 from batch.recommendations.topk import FAINTEST, Floats, Lists, best_unseen
@@ -26,21 +27,25 @@ class Factors:
     def fitted(self, seen: csr_matrix) -> Fitted:
         """As a model; seen: (users, items), what it was fitted on."""
         company = Company.of(self.users, seen)
-        return Fitted(self.users, FactorScorer(self.items, self.scale, company))
+        return Fitted(self.users, FactorScorer(Falling.of(self.items), self.scale, company))
 
 
 @dataclass(frozen=True, slots=True)
 class FactorScorer:
-    """A ``Scorer``. factors: (items, factors); company: what all users tell of the items."""
+    """A ``Scorer``. items: in the order of the walk; company: what all users tell of them."""
 
-    factors: Floats
+    items: Falling
     scale: Scale | None
     company: Company
+
+    @property
+    def factors(self) -> Floats:
+        return self.items.factors
 
     def best(
         self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
     ) -> Lists:
-        lists = best_unseen(users, self.factors, excluded, k, threads)
+        lists = best_unseen(users, self.items, excluded, k, threads)
         known = ~self._strangers(users, seen)
         return replace(lists, lengths=lists.lengths * known)
 
@@ -56,5 +61,5 @@ class FactorScorer:
         shared = (self.company.users[seen.indices] > 1).astype(np.float32)
         theirs = csr_matrix((shared, seen.indices, seen.indptr), seen.shape)
         alone = np.asarray(theirs.sum(axis=1)).ravel() == 0
-        reach = np.linalg.norm(self.factors, axis=1).max(initial=0.0)
+        reach = self.items.norms.max(initial=0.0)
         return np.asarray(alone | (np.linalg.norm(users, axis=1) * reach < FAINTEST))

@@ -42,24 +42,16 @@ class ItemKNN:
     damping: float = 0.5
     shrinkage: float = 10.0
 
-    @property
-    def name(self) -> str:
-        return "knn"
-
-    @property
-    def iterations(self) -> int:
-        return 1
-
-    @property
-    def factors(self) -> int:
-        return 0
+    name = "knn"
+    iterations = 1
+    factors = 0
 
     @property
     def settings(self) -> Mapping[str, Any]:
         return asdict(self)
 
     def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
-        scorer = NeighbourScorer(self.similarities(weights))
+        scorer = NeighbourScorer.of(self.similarities(weights))
         advance(1)
         return Fitted(no_factors(weights.shape[0]), scorer)
 
@@ -114,30 +106,40 @@ class ItemKNN:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourScorer:
-    """A ``Scorer``. similarities: (items, items), of each item with its neighbours."""
+    """A ``Scorer``.
 
-    similarities: csr_matrix
+    table: (2 x items, items), the similarities of each item with its neighbours, then what each
+    takes from its own score where it is excluded.
+    """
+
+    table: csr_matrix
+
+    scale = None
+
+    @classmethod
+    def of(cls, similarities: csr_matrix) -> "NeighbourScorer":
+        """similarities: (items, items), of each item with its neighbours."""
+        never = identity(similarities.shape[0], np.float32, "csr") * -_NEVER
+        return cls(vstack([similarities, never]).tocsr())
+
+    @property
+    def similarities(self) -> csr_matrix:
+        return self.table[: self.table.shape[1]]
 
     @property
     def factors(self) -> Floats:
-        return no_factors(self.similarities.shape[0])
-
-    @property
-    def scale(self) -> None:
-        return None
+        return no_factors(self.table.shape[1])
 
     def best(
         self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
     ) -> Lists:
-        items = self.similarities.shape[0]
-        never = identity(items, np.float32, "csr") * -_NEVER
         both = hstack([ones(seen), ones(excluded)]).tocsr()
-        table = vstack([self.similarities, never]).tocsr()
-        return as_lists(highest(both, table, min(k, items)), k)
+        return as_lists(highest(both, self.table, min(k, seen.shape[1])), k)
 
     def nearest(self) -> Nearest:
         """Each item's neighbours, and behind them those whose neighbour it is."""
-        return partial(_nearest, self.similarities.maximum(self.similarities.T).tocsr())
+        mine = self.similarities
+        return partial(_nearest, mine.maximum(mine.T).tocsr())
 
 
 def _nearest(similarities: csr_matrix, chosen: NDArray[np.int64], k: int, threads: int) -> Lists:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.recommendations import descent, similar
+from batch.recommendations.descent import Indices, Keys
 from batch.recommendations.similar import Company, most_similar, unit_rows
 from tests.batch.recommendations.test_topk import random_model, rows, scores
 
@@ -86,7 +87,7 @@ def test_most_products_are_never_made(narrow: None, monkeypatch: pytest.MonkeyPa
     asked = 0
     merged = descent.merged
 
-    def counted(best: similar.Keys, places: similar.Indices, found: similar.Keys) -> similar.Keys:
+    def counted(best: Keys, places: Indices, found: Keys) -> Keys:
         nonlocal asked
         asked += len(best) * similar._OTHERS_AT_A_TIME
         return merged(best, places, found)
