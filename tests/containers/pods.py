@@ -11,6 +11,9 @@ from tests.containers.engine import Container, Engine, ask
 from tests.k8s.manifests import Object, Overlay, dig
 from tests.servers import free_port
 
+PATIENT_MS = "8000"
+"""How long pods wait for a cache that is only slow, as it is on a busy machine."""
+
 
 class Demo:
     """What the overlay says, as podman needs it."""
@@ -50,6 +53,7 @@ class Demo:
         """The API's Deployment as YAML for one pod that is reached on a port of loopback."""
         settings = deepcopy(self._config("larder-api"))
         settings["data"]["LARDER_SERVER"] = server
+        settings["data"]["LARDER_CACHE_TIMEOUT_MS"] = PATIENT_MS
         deployment = deepcopy(self._overlay.of("Deployment")[0])
         deployment["metadata"]["name"] = name
         deployment["spec"]["replicas"] = 1

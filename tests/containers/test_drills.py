@@ -47,6 +47,11 @@ class Service:
         time.sleep(self.demo.pre_stop_seconds)
         return self.pods[name].stop()
 
+    def warnings(self) -> str:
+        """What the pods said of what went wrong."""
+        lines = [line for pod in self.pods.values() if pod.id for line in pod.logs.splitlines()]
+        return "\n".join(line for line in lines if "[INFO]" not in line)
+
     def wait_busy(self) -> None:
         """Return when the load has come to both pods."""
         for name in ("a", "b"):
@@ -110,7 +115,7 @@ def test_a_rolling_restart_loses_no_request(
             assert service.remove(old) == 0
         lost, asked = _lost(running.figures())
     measured(f"rolling restart, {kind}: {_told(lost, asked)}")
-    assert not lost
+    assert not lost, service.warnings()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -123,7 +128,7 @@ def test_sigterm_loses_no_request(
         assert service.remove("a") == 0
         lost, asked = _lost(running.figures())
     measured(f"SIGTERM, {kind}: {_told(lost, asked)}")
-    assert not lost
+    assert not lost, service.warnings()
 
 
 def test_kill_9_of_a_pod_costs_only_its_connections(
@@ -159,7 +164,7 @@ def test_kill_9_of_the_cache_loses_no_list(
         f"{similar} of similar items refused with 503"
     )
     assert degraded > similar
-    assert not lost
+    assert not lost, service.warnings()
 
 
 def _lost(figures: dict[str, Any]) -> tuple["Counter[str]", int]:
