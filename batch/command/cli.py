@@ -21,6 +21,7 @@ from app.contracts import environment
 from app.contracts import keys as contract
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_K
+from batch.command.clicks.cli import clicks
 from batch.command.endings import ending, noted
 from batch.command.options import (
     PATH,
@@ -74,6 +75,9 @@ def cli() -> None:
     Every option is also an environment variable LARDER_<OPTION>. Exit codes: 0 done; 2 the same
     run would fail again (bad input, model not good enough); 75 cache, cluster or disk away: retry.
     """
+
+
+cli.add_command(clicks)
 
 
 @cli.command(cls=Grouped)

@@ -1,0 +1,1 @@
+"""``larder clicks``: what reads, trains, publishes and serves click models."""
