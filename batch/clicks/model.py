@@ -36,7 +36,8 @@ class Values:
         """As the contract has a table."""
         columns = (self.means, self.shares, self.weights)
         return encode_table(
-            self.keys.astype("<u8").tobytes(), *(each.astype("<f4").tobytes() for each in columns)
+            self.keys.astype("<u8").tobytes(),
+            *(each.astype("<f4").tobytes() for each in columns),
         )
 
 
@@ -86,13 +87,15 @@ class Model:
             ],
             trees=trees,
             tree_count=manifest.trees,
-            linear=Linear.decode(sections["linear"]) if "linear" in manifest.members else None,
+            linear=(Linear.decode(sections["linear"]) if "linear" in manifest.members else None),
             calibration=manifest.calibrated,
             negatives_kept=manifest.negatives_kept,
         )
 
 
-def sizes_and_hashes(sections: dict[str, bytes]) -> tuple[dict[str, int], dict[str, str]]:
+def sizes_and_hashes(
+    sections: dict[str, bytes],
+) -> tuple[dict[str, int], dict[str, str]]:
     """What a manifest says of the sections of a body."""
     sizes = {name: len(section) for name, section in sections.items()}
     return sizes, {name: digest(section) for name, section in sections.items()}
