@@ -36,8 +36,7 @@ class Values:
         """As the contract has a table."""
         columns = (self.means, self.shares, self.weights)
         return encode_table(
-            self.keys.astype("<u8").tobytes(),
-            *(each.astype("<f4").tobytes() for each in columns),
+            self.keys.astype("<u8").tobytes(), *(each.astype("<f4").tobytes() for each in columns)
         )
 
 
@@ -78,24 +77,22 @@ class Model:
             prior=manifest.prior,
             tables=[
                 Values(
-                    np.frombuffer(table.keys, "<u8"),
-                    np.frombuffer(table.means, "<f4"),
-                    np.frombuffer(table.shares, "<f4"),
-                    np.frombuffer(table.weights, "<f4"),
+                    np.asarray(table.keys, "<u8"),
+                    np.asarray(table.means, "<f4"),
+                    np.asarray(table.shares, "<f4"),
+                    np.asarray(table.weights, "<f4"),
                 )
                 for table in decode_tables(sections["tables"], categories)
             ],
             trees=trees,
             tree_count=manifest.trees,
-            linear=(Linear.decode(sections["linear"]) if "linear" in manifest.members else None),
+            linear=Linear.decode(sections["linear"]) if "linear" in manifest.members else None,
             calibration=manifest.calibrated,
             negatives_kept=manifest.negatives_kept,
         )
 
 
-def sizes_and_hashes(
-    sections: dict[str, bytes],
-) -> tuple[dict[str, int], dict[str, str]]:
+def sizes_and_hashes(sections: dict[str, bytes]) -> tuple[dict[str, int], dict[str, str]]:
     """What a manifest says of the sections of a body."""
     sizes = {name: len(section) for name, section in sections.items()}
     return sizes, {name: digest(section) for name, section in sections.items()}

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import duckdb
@@ -20,6 +19,7 @@ from app.contracts.clicks import Column
 from batch.clicks.cells import Cells
 from batch.clicks.infer import Schema, Seen, infer, look
 from batch.clicks.layout import Reading
+from batch.clicks.matrix import sources
 from batch.clicks.pipeline import Report
 from batch.errors import BadInteractions
 from batch.interactions.rejects import settle
@@ -54,27 +54,6 @@ class Rows:
     @property
     def has_time(self) -> bool:
         return self.schema.time is not None
-
-    @property
-    def rows(self) -> int:
-        return self.report.rows - sum(self.report.rejected.values())
-
-    def fingerprint(self) -> str:
-        """A hash (32 hex digits) of columns and rows, whatever the order of these."""
-        cells = ", ".join(["label", "moment", *names(self.columns)])
-        total = self.connection.execute(f"SELECT sum(hash({cells})) FROM rows").fetchall()[0][0]
-        described = [self.label, total, *(each.entry() for each in self.columns)]
-        return blake2b(repr(described).encode(errors="surrogatepass"), digest_size=16).hexdigest()
-
-
-def names(columns: Sequence[Column]) -> list[str]:
-    """What columns are called in ``rows``, in their order."""
-    count = {"number": 0, "category": 0}
-    found = []
-    for each in columns:
-        found.append(f"{each.kind[0]}{count[each.kind]}")
-        count[each.kind] += 1
-    return found
 
 
 @contextmanager
@@ -178,7 +157,8 @@ def _fill(
         connection,
         cells.checks,
         "rows",
-        lambda rows: f"CREATE OR REPLACE TABLE rows AS SELECT row_number() OVER () - 1 AS row, {judged} FROM ({rows})",
+        lambda rows: "CREATE OR REPLACE TABLE rows AS SELECT row_number() OVER () - 1 AS row, "
+        f"{judged} FROM ({rows})",
         rejects,
         reading.texts.max_rejects,
     )
@@ -207,7 +187,7 @@ def _leaks(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> 
     rows = connection.execute("SELECT count(*) FROM rows").fetchall()[0][0]
     step = -(-rows // _LEAK_ROWS)
     found = {}
-    for column, name in zip(columns, names(columns), strict=True):
+    for column, name in zip(columns, sources(columns, columns), strict=True):
         sql = (_AUC_OF_NUMBER if column.kind == "number" else _AUC_OF_CATEGORY).format(name, step)
         area = connection.execute(sql).fetchall()[0][0]
         if area is not None and area > LEAK:
