@@ -125,7 +125,11 @@ def test_with_a_time_the_newest_rows_are_judged_on() -> None:
     found = timed.connection.execute("SELECT part FROM rows ORDER BY moment").fetchall()
     assert [part for (part,) in found[::100]] == [*["train"] * 7, "validation", "test", "test"]
     model = timed.fit(("train",), "validation", FIT, Silent())
-    assert auc(timed.predict(model, "test")) > 0.7
+    scored = timed.predict(model, "test")
+    assert auc(scored) > 0.7
+    assert scored.moments is not None and scored.moments.tolist() == [
+        row * 1_000_000 for row in range(800, 1_000)
+    ]
 
 
 def test_a_part_without_clicks_is_refused() -> None:
