@@ -21,12 +21,14 @@ class Scored:
     """What a model says of some rows, beside what came of them.
 
     clicked: (rows,) bool; log_odds: (rows,) f64, those of the members before calibration and
-    before the correction for negatives that were left out; slices: (rows,) of texts by column.
+    before the correction for negatives that were left out; slices: (rows,) of texts by column;
+    moments: (rows,) microseconds, None without a column of time. Rows of a part come in one order.
     """
 
     clicked: NDArray[np.bool_]
     log_odds: NDArray[np.float64]
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    moments: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
