@@ -4,6 +4,7 @@ The command makes these from its options before anything heavy is loaded, so thi
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 SHARE_OF_VALIDATION = 0.1
 SHARE_OF_TEST = 0.1
@@ -65,6 +66,14 @@ class Terms:
     split: Split = field(default_factory=Split)
     gate: Gate = field(default_factory=Gate)
     keep: int = 3
-    wait_replicas: int = 0
+    wait_replicas: int | None = None
     slices: tuple[str, ...] | None = None
     """Columns by whose values metrics are told apart; None: categories of few values."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsersFile:
+    """A file whose rows say what is known of users."""
+
+    path: Path
+    id_column: str
