@@ -135,6 +135,7 @@ def test_what_metarank_sends_is_answered_as_metarank_does(app: Flask) -> None:
         ({"items": ["1"], "fields": [{"name": 1, "value": 2}]}, "fields of the request must be"),
         ({"items": ["1"], "fields": {"price": 2}}, "fields of the request must be"),
         ({"items": ["1"], "top": 0}, "top must be"),
+        ({"items": ["1"], "top": "1"}, "top must be"),
         ({"items": ["1"], "explain": 1}, "explain must be"),
         ({"items": ["1"] * 51, "explain": True}, "at most 50 items are explained"),
         ({"items": ["1"], "user": ""}, "user must be text"),
