@@ -132,12 +132,13 @@ def _candidate(item: Any) -> Candidate:
 
 def _features(raw: Mapping[str, Any], where: str) -> Features | None:
     """Those of one object; None where it has none."""
-    features, fields = raw.get("features"), raw.get("fields")
-    if features is not None and type(features) is not dict:
+    features: dict[str, Any] | None = raw.get("features")
+    if "features" in raw and type(features) is not dict:
         raise BadParameter(f"features of {where} must be an object of columns")
-    if fields is None:
+    if "fields" not in raw:
         return features
-    if not _is_list_of(dict, fields) or not all(_is_field(each) for each in fields):
+    fields = raw["fields"]
+    if not _is_list_of(dict, fields) or not all(map(_is_field, fields)):
         raise BadParameter(f"fields of {where} must be a list of objects of a name and a value")
     return {**(features or {}), **{each["name"]: each["value"] for each in fields}}
 

@@ -42,7 +42,7 @@ class Cells:
     def columns(self) -> str:
         """SQL of all of them, named as they are in ``rows``."""
         cells = [f"CAST({self.label} AS TINYINT) AS label", f"{self.moment} AS moment"]
-        cells += [f"CAST({sql} AS FLOAT) AS n{n}" for n, sql in enumerate(self.numbers)]
+        cells += [f"TRY_CAST({sql} AS FLOAT) AS n{n}" for n, sql in enumerate(self.numbers)]
         cells += [f"coalesce({sql}, '') AS c{n}" for n, sql in enumerate(self.categories)]
         return ", ".join(cells)
 
@@ -65,7 +65,7 @@ class Cells:
 
     def _moment(self, name: str) -> str:
         self.checks.required(name, "--time-column")
-        return f"CAST(round({self.checks.time(name, 'bad time')} * 1e6) AS BIGINT)"
+        return f"TRY_CAST(round({self.checks.time(name, 'bad time')} * 1e6) AS BIGINT)"
 
     def _number(self, column: Column) -> str:
         name = column.name
@@ -114,5 +114,5 @@ def _text(cell: str) -> str:
     """A number as ``category_text`` of the contract has it; of f32 the shortest that says it."""
     number = f"({cell}::VARCHAR::DOUBLE)"
     is_whole = f"{number} = trunc({number}) AND abs({number}) < 1e15"
-    shown = f"if({is_whole}, {number}::BIGINT::VARCHAR, {number}::VARCHAR)"
+    shown = f"if({is_whole}, TRY_CAST({number} AS BIGINT)::VARCHAR, {number}::VARCHAR)"
     return f"if(isfinite({number}), {shown}, '')"

@@ -45,6 +45,11 @@ class Seen:
     is_pointed: bool
     example: str
 
+    @property
+    def missing(self) -> float:
+        """Which share of the cells are."""
+        return 1 - self.filled / self.rows if self.rows else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -77,7 +82,8 @@ def _look(
         filled, good, values, pointed, example = found[1 + 5 * place :][:5]
         name, kind = table.columns[n], table.types[n]
         text = "" if example is None else str(example)
-        yield Seen(name, kind, found[0], filled, good, values, bool(pointed), text)
+        differ = min(values, filled)
+        yield Seen(name, kind, found[0], filled, good, differ, bool(pointed), text)
 
 
 def _asked(table: Table, n: int) -> list[str]:
@@ -113,6 +119,8 @@ def infer(reading: Reading, seen: Sequence[Seen], path: str) -> Schema:
     That a column which an option names is there is checked where the cells are read.
     """
     label, time = reading.label or LABEL, reading.time_column or None
+    if not any(each.rows for each in seen):
+        raise BadInteractions(f"{path}: expected rows, found none below the header")
     kinds = _preset_kinds(reading.layout)
     columns, ignored, pointed = [], [], []
     for each in seen:

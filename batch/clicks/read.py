@@ -44,6 +44,11 @@ class Rows:
     negatives_kept: float
 
     @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.report.rows - sum(self.report.rejected.values())
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         return self.schema.columns
 

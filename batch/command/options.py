@@ -159,7 +159,7 @@ def group(
 def _reading(
     preset: str, delimiter: str | None, rejects: str | None, max_rejects: float, **columns: Any
 ) -> Reading:
-    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **columns)
+    layout = PRESETS[preset].choose(delimiter=cut(delimiter), **columns)
     if layout.user_column == layout.item_column:
         raise BadSettings(
             f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
@@ -168,7 +168,7 @@ def _reading(
 
 
 def _users(preset: str, delimiter: str | None, max_rejects: float, **given: Any) -> Reading:
-    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **given)
+    layout = PRESETS[preset].choose(delimiter=cut(delimiter), **given)
     return Reading(preset, layout, max_rejects=max_rejects)
 
 
@@ -190,7 +190,7 @@ def _items(
     return ItemsFile(
         Path(items),
         items_id_column,
-        _delimiter(items_delimiter),
+        cut(items_delimiter),
         items_encoding,
         None if columns is None else tuple(columns),
         _types(document_types or ""),
@@ -354,7 +354,8 @@ def inputs_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     return option(name, multiple=True, required=True, type=InputPath(), **attributes)
 
 
-def _delimiter(text: str | None) -> str | None:
+def cut(text: str | None) -> str | None:
+    """What stands between columns; a tab may be written as two characters."""
     return "\t" if text == "\\t" else text
 
 
