@@ -12,10 +12,12 @@ from batch.command.options import (
     PATH,
     CacheOptions,
     Grouped,
+    Serving,
     cache_options,
     json_option,
     option,
     seed_option,
+    serving_options,
 )
 
 
@@ -101,3 +103,17 @@ def score(
     from batch.command.clicks import score
 
     score.score(rows, out, reading, names(keep_columns), cache)
+
+
+@clicks.command()
+@cache_options
+@serving_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
+    """Answer POST /rank/click over HTTP until stopped.
+
+    It is larder serve with LARDER_CLICKS=only: ready without lists, though it also answers from
+    those of the namespace, if there are any. It needs pip install '.[clicks]' in Larder's folder.
+    """
+    from batch.command.serve import become
+
+    become(cache, serving, LARDER_CLICKS="only")
