@@ -8,18 +8,18 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo demo-clicks test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: $(VENV)/.demo  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
+demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
 	@$(BIN)/python -m batch.command.demo --port $(PORT) $(if $(ONCE),--once)
 
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
-test: $(VENV)/.test  ## everything but Spark and containers, against real servers
+test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
 	@$(FETCH) redis-7 promtool kustomize || true
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 	@$(BIN)/python -m tests.busy $(MAKE) test
@@ -50,7 +50,7 @@ CLUSTER ?= new
 test-cluster: $(VENV)/.test $(if $(filter new,$(CLUSTER)),podman)  ## k8s/README.md on a Kubernetes of two nodes made here (root; Debian and Go), or CLUSTER=current
 	@$(BIN)/python -m tests.cluster --cluster $(CLUSTER) $(if $(REPLACE),--replace) $(CLUSTER_ARGS)
 
-loadtest: $(VENV)/.stack  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, SERVER=granian, URL= of a deployment
+loadtest: $(VENV)/.stack libgomp  ## does the promise hold? SCENARIO=slo, DURATION=60, STRICT=1, SERVER=granian, URL= of a deployment
 	@$(if $(SERVER),LARDER_SERVER='$(SERVER)') $(BIN)/python -m loadtest $(SCENARIO) $(if $(filter command,$(origin URL)),--url '$(URL)') $(if $(DURATION),--duration $(DURATION)) \
 	  $(if $(STRICT),--strict) $(LOADTEST_ARGS)
 
@@ -92,8 +92,9 @@ variables: $(VENV)/.test  ## write down anew which LARDER_ variables there are (
 # Versions and hashes of what the images install, for the Python that they have.
 lock: $(VENV)/.lock  ## choose anew which versions the images install (commit what it changes)
 	$(LOCK) --extra granian --extra live --output-file app/requirements.txt
-	$(LOCK) --extra batch --output-file batch/requirements.txt
-	$(LOCK) --extra spark --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
+	$(LOCK) --extra granian --extra live --extra clicks --constraint app/requirements.txt --output-file app/requirements-clicks.txt
+	$(LOCK) --extra batch --extra clicks --output-file batch/requirements.txt
+	$(LOCK) --extra spark --extra clicks --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt
 LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-header --no-annotate \
   --python-version 3.13 --python-platform linux
@@ -114,6 +115,8 @@ $(VENV)/bin/python:
 # What tests need and pip does not have, as Debian has it: unpacked into the environment, not installed.
 FETCH = sh tests/fetch.sh $(VENV)
 WITH_JAVA = fetched=$(abspath $(VENV))/debian/java-17/home; test ! -e $$fetched || export JAVA_HOME=$$fetched;
+libgomp: | $(VENV)/bin/python  ## fetch the system's OpenMP, which the libraries of models need, where there is none
+	@$(FETCH) $@ || { echo "Without libgomp.so.1 no model is trained: install it, then run make again." >&2; exit 1; }
 redis-7: | $(VENV)/bin/python  ## fetch a Redis 7 for the tests from Debian's packages
 	@$(FETCH) $@
 java-17: | $(VENV)/bin/python  ## fetch a Java 17 for the tests, where there is none

@@ -11,6 +11,7 @@
     |-- NoSimilarItems     404
     |-- SampleForbidden    404
     |-- EventsOff          404
+    |-- ClicksOff          404
     |-- DocsOff            404
     |-- ForeignPage        403
     |-- Overtaken          409
@@ -111,6 +112,13 @@ class EventsOff(ServingError):
 
     status = 404
     title = "No events"
+
+
+class ClicksOff(ServingError):
+    """This deployment has no click model."""
+
+    status = 404
+    title = "No click model"
 
 
 class DocsOff(ServingError):

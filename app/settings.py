@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from importlib.util import find_spec
 from typing import Any, Self
 
 from app.contracts import environment, keys
@@ -100,6 +101,11 @@ class Settings:
         60,
         31_536_000,
     )
+    clicks: str = _setting(
+        "off",
+        "on: POST /rank/click ranks items by the click model, beside the lists. only: this server "
+        "is ready without lists. off: it ranks nothing.",
+    )
     cors_origins: str = _setting(
         "",
         "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
@@ -168,6 +174,7 @@ class Settings:
             )
         _check_bind(self.bind)
         _check_auth(self)
+        _check_clicks(self.clicks)
 
     @property
     def url_of_events(self) -> str:
@@ -240,6 +247,15 @@ def _check_origin(origin: str) -> None:
         raise BadSettings(
             f"LARDER_CORS_ORIGINS must be origins as browsers send them, such as "
             f"https://shop.example or http://localhost:3000, without a path, not {origin!r}"
+        )
+
+
+def _check_clicks(clicks: str) -> None:
+    if clicks not in ("off", "on", "only"):
+        raise BadSettings(f"LARDER_CLICKS must be off, on or only, not {clicks!r}")
+    if clicks != "off" and find_spec("lightgbm") is None:
+        raise BadSettings(
+            f"LARDER_CLICKS={clicks} needs LightGBM: run pip install '.[clicks]' in Larder's folder"
         )
 
 

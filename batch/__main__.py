@@ -3,8 +3,11 @@
 import sys
 from typing import NoReturn
 
+from batch.errors import INSTALL_LIBGOMP
+
 EXTRAS = {
     "alembic": "mlflow",
+    "lightgbm": "clicks",
     "mlflow": "mlflow",
     "pandas": "spark",
     "pyarrow": "spark",
@@ -30,7 +33,7 @@ def main() -> None:
     except ImportError as error:
         if "libgomp" not in str(error):
             raise
-        _end(f"{error}: install it (Debian and Ubuntu: apt-get install libgomp1)")
+        _end(f"{error}: {INSTALL_LIBGOMP}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -25,6 +25,9 @@ import errno
 DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 """What the system says of a disk that may work again later."""
 
+INSTALL_LIBGOMP = "install it (Debian and Ubuntu: apt-get install libgomp1)"
+"""What to do where the libraries of models do not find the system's OpenMP."""
+
 
 class LarderError(Exception):
     """An error with a sentence for its user: what was expected, what was found, what to do."""

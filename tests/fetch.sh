@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetch tools that tests need and pip does not have, as Debian has them: unpacked into .venv, not installed.
-# Use: fetch.sh .venv redis-7 promtool kustomize java-17 chromium. What the machine has already is not fetched.
+# Use: fetch.sh .venv libgomp redis-7 promtool kustomize java-17 chromium. What the machine has already is not fetched.
 set -u
 environment=$(cd "$1" && pwd)
 shift
@@ -23,6 +23,7 @@ has() {
   test -e "$folder/done" || case $1 in
     kustomize) kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]' ;;
     chromium) command -v chromium >/dev/null ;;
+    libgomp) "$environment/bin/python" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ;;
     java-17) test "$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')" -ge 17 2>/dev/null ;;
     *) false ;;
   esac
@@ -38,6 +39,7 @@ fetch() {
     kustomize)
       { unpack trixie kustomize && ln -sf "$folder/usr/bin/kustomize" "$environment/bin/"; } ||
         GOBIN=$environment/bin go install sigs.k8s.io/kustomize/kustomize/v5@v5.6.0 ;;
+    libgomp) unpack bookworm libgomp1 && load_gomp ;;
     chromium) unpack bookworm $(needs bookworm chromium fonts-dejavu-core) && run_chromium ;;
     java-17) unpack bookworm openjdk-17-jre-headless && bend_links && ln -sfn usr/lib/jvm/java-17-openjdk-* home ;;
   esac
@@ -53,6 +55,12 @@ run_chromium() {
   libraries=$(find "$folder" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd :)
   printf '#!/bin/sh\nFONTCONFIG_PATH=%s/etc/fonts LD_LIBRARY_PATH=%s exec %s/usr/lib/chromium/chromium "$@"\n' \
     "$folder" "$libraries" "$folder" >"$environment/bin/chromium" && chmod +x "$environment/bin/chromium"
+}
+
+# Every Python of the environment loads it at its start: then it is there for the libraries that need it.
+load_gomp() {
+  library=$(echo "$folder"/usr/lib/*-linux-gnu/libgomp.so.1) && test -e "$library" &&
+    printf 'import ctypes; ctypes.CDLL("%s")\n' "$library" >"$(echo "$environment"/lib/python3*/site-packages)/libgomp.pth"
 }
 
 # Java's settings are links into /etc, where nothing was installed.

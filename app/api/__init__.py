@@ -6,11 +6,15 @@ from typing import cast
 
 from flask import current_app
 
+from app.clicks.ranker import Ranker
 from app.events.stream import Stream
 from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
+
+FAILED = "larder.failed"
+"""Where ``Direct`` leaves what went wrong for the route to raise: to try again may write twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Sources:
     """Who follows the events, and knows their server; None where there are none."""
     stream: Stream | None = None
     """Where events are written; None where this deployment takes none."""
+    ranker: Ranker | None = None
+    """Who scores by the click model; None where this deployment has none."""
     workers: Callable[[], int] = lambda: 1
     """How many processes of this server live."""
 

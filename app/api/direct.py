@@ -1,6 +1,6 @@
-"""Plain ``GET /recommendations/<user>`` and ``POST /events`` before Flask: most of all requests.
+"""Plain ``GET /recommendations/<user>`` and some bodies before Flask: most of all requests.
 
-The Flask routes ``app.api.recommendations.one`` and ``app.api.events.add`` give the same bytes and
+The Flask routes, and those of ``POST /events`` and ``POST /rank/click``, give the same bytes and
 headers, and answer all that is not plain here: a query, a condition, another method, an error. This
 way round a warm request costs 0.57 of the processor time (``make bench-serving`` prints both).
 Hooks of Flask do not see it: what counts requests belongs around this middleware.
@@ -9,7 +9,7 @@ Hooks of Flask do not see it: what counts requests belongs around this middlewar
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from app.api import Sources, events, freshness
+from app.api import FAILED, Sources, candidates, clicks, events, freshness
 from app.api.parameters import identifier
 from app.events.stream import Stream
 from app.settings import Settings
@@ -17,14 +17,14 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-PREFIX = "/recommendations/"
+PREFIX, EVENTS, RANK = "/recommendations/", "/events", "/rank/click"
 
 
 class Direct:
     """WSGI middleware around the Flask application."""
 
     def __init__(self, flask: "WSGIApplication", sources: Sources, settings: Settings) -> None:
-        self._flask = flask
+        self._flask, self._sources = flask, sources
         self._watcher = sources.watcher
         self._answers = sources.answers
         self._stream = sources.stream
@@ -36,8 +36,10 @@ class Direct:
     ) -> Iterable[bytes]:
         if _is_plain(environ):
             return self._list(environ, start_response)
-        if self._stream and _brings_plain_events(environ, self._max_body_bytes):
+        if self._stream and _brings(EVENTS, environ, self._max_body_bytes):
             return self._take(environ, start_response, self._stream)
+        if self._sources.ranker and _brings(RANK, environ, self._max_body_bytes):
+            return self._rank(environ, start_response)
         return self._flask(environ, start_response)
 
     def _list(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -58,10 +60,21 @@ class Direct:
             body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
             told = events.as_json(events.write(stream, body))
         except Exception as error:  # Flask makes a problem of it, and must not write again
-            environ[events.FAILED] = error
+            environ[FAILED] = error
             return self._flask(environ, start_response)
         headers = freshness.headers(None, 0)
         start_response("202 ACCEPTED", [*headers, ("Content-Length", str(len(told)))])
+        return [told]
+
+    def _rank(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            told, version = clicks.ranked(self._sources, candidates.read(body))
+        except Exception as error:  # Flask makes a problem of it
+            environ[FAILED] = error
+            return self._flask(environ, start_response)
+        headers = clicks.headers(version)
+        start_response("200 OK", [*headers, ("Content-Length", str(len(told)))])
         return [told]
 
 
@@ -74,11 +87,12 @@ def _is_plain(environ: "WSGIEnvironment") -> bool:
     )
 
 
-def _brings_plain_events(environ: "WSGIEnvironment", max_bytes: int) -> bool:
+def _brings(path: str, environ: "WSGIEnvironment", max_bytes: int) -> bool:
+    """Whether a plain body is sent there."""
     length = environ.get("CONTENT_LENGTH", "")
     return (
         environ["REQUEST_METHOD"] == "POST"
-        and environ["PATH_INFO"] == "/events"
+        and environ["PATH_INFO"] == path
         and environ.get("CONTENT_TYPE") == "application/json"
         and length.isdecimal()
         and int(length) <= max_bytes

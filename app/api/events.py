@@ -6,7 +6,7 @@ import time
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from app.api import freshness, sources
+from app.api import FAILED, freshness, sources
 from app.api.parameters import only
 from app.errors import BadParameter, EventsOff, ForeignPage
 from app.events.intake import Intake, parse, take_in, unpack
@@ -18,9 +18,6 @@ KINDS = (
     "application/cloudevents+json",
     "application/cloudevents-batch+json",
 )
-
-FAILED = "larder.failed"
-"""Where ``Direct`` leaves what went wrong for the route to raise: to try again may write twice."""
 
 bp = Blueprint("events", __name__)
 

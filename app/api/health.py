@@ -1,8 +1,9 @@
 """``/health``: for whoever restarts this process (live) or sends it requests (ready)."""
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, current_app, jsonify
 
 from app.api import sources
+from app.contracts.generations import Manifest
 from app.errors import NotReady
 
 bp = Blueprint("health", __name__, url_prefix="/health")
@@ -18,14 +19,19 @@ def live() -> Response:
 def ready() -> Response:
     """Every worker has a generation to answer from; 503 while one has none.
 
+    It is one of lists, or with LARDER_CLICKS=only the click model's.
+
     While the server of the events is away lists are made, marked as degraded: so is this answer.
     """
-    watcher, tail = sources().watcher, sources().tail
-    generation = watcher.live()
+    watcher, tail, ranker = sources().watcher, sources().tail, sources().ranker
+    if ranker and current_app.config["LARDER"].clicks == "only":
+        manifest: Manifest = ranker.follower.live().manifest
+    else:
+        manifest = watcher.live().manifest
     if not sources().all_have_loaded():
         raise NotReady("a worker of this server has no generation, or knows no keys, yet")
     return jsonify(
         status="ready",
-        generation=generation.manifest.generation,
+        generation=manifest.generation,
         degraded=not (watcher.reachable and (tail is None or tail.reachable)),
     )

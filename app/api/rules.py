@@ -103,7 +103,7 @@ def publish(rules: dict[str, Any], note: str, by: str, seen: Container[str] | No
     name = request.environ.get("larder.key")
     now = datetime.fromtimestamp(sources().answers.now(), UTC)
     client: Any
-    with sources().lookup.asking() as client:
+    with sources().watcher.asking() as client:
         last = client.hlen(_key())
         if seen is not None and str(last) not in seen:
             raise RulesChanged(f"version {last} is in force, not that of If-Match: GET /rules")
@@ -143,20 +143,20 @@ def checked(generation: Generation, text: str | bytes) -> dict[str, Any]:
 
 def latest() -> Version:
     """The version in force. Raises CacheUnavailable."""
-    with sources().lookup.asking() as client:
+    with sources().watcher.asking() as client:
         return store.latest(client, _key())
 
 
 def kept() -> list[Version]:
     """Those that can be read, the newest first. Raises CacheUnavailable."""
-    with sources().lookup.asking() as client:
+    with sources().watcher.asking() as client:
         return store.kept(client, _key())
 
 
 def version_of(asked: object) -> Version:
     """The version of that number. Raises BadParameter, UnknownVersion and CacheUnavailable."""
     wanted = number("version", asked, 0, 0, _MOST_VERSIONS)
-    with sources().lookup.asking() as client:
+    with sources().watcher.asking() as client:
         try:
             return store.read(client, _key(), wanted)
         except BrokenRecord as error:

@@ -7,7 +7,9 @@ from flask import Blueprint, Response, current_app, request
 from app.api import freshness, sources
 from app.api.parameters import number, only, path_identifier
 from app.cache.connect import CACHE_ERRORS, no_answer
+from app.clicks.deletion import delete as delete_columns
 from app.contracts import keys
+from app.contracts.clicks import Clicks
 from app.contracts.events import Streams
 from app.contracts.recommendations import SAMPLE_SIZE
 from app.errors import CacheUnavailable, DeletionForbidden, SampleForbidden
@@ -37,7 +39,7 @@ def sample() -> Response:
 
 @bp.delete("/users/<id:user>")
 def remove(user: str) -> Response:
-    """Forget a user: lists of every generation, events, and what is near; files at their export."""
+    """Forget a user: lists, columns, events, and what is near; files at their export."""
     tail = _deleting()
     only(request.args, ())
     path_identifier("user", user)
@@ -50,6 +52,7 @@ def deleted(tail: Tail, user: str) -> dict[str, object]:
     try:
         forgotten = forget(tail.server.client(), streams, user)
         generations = delete(watcher.client(), watcher.namespace, user)
+        models = delete_columns(watcher.client(), Clicks(watcher.namespace.name), user)
         tell(tail.server.client(), streams)
     except CACHE_ERRORS as error:
         raise CacheUnavailable(
@@ -58,6 +61,7 @@ def deleted(tail: Tail, user: str) -> dict[str, object]:
     tail.clear()
     gone = {
         "generations": generations,
+        "models": models,
         "events": forgotten.events,
         "recents": forgotten.recents,
     }

@@ -1,11 +1,20 @@
 """A connection to a server that one thread watches over, so that no request waits for it twice."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from redis.exceptions import RedisClusterException
 
-from app.cache.connect import CACHE_ERRORS, Client, connect, host_of, no_answer, nodes_of
+from app.cache.connect import (
+    CACHE_ERRORS,
+    Client,
+    connect,
+    host_of,
+    is_away,
+    no_answer,
+    nodes_of,
+)
 from app.cache.resolver import Resolver
 from app.errors import CacheUnavailable
 
@@ -44,6 +53,21 @@ class Link:
         if problem or client is None:
             raise CacheUnavailable(problem)
         return client
+
+    @contextmanager
+    def asking(self) -> Iterator[Client]:
+        """Lend the client to a request, and translate its errors to CacheUnavailable.
+
+        When nobody answers, the watching thread is told. An answer that is an error, or one lost
+        node of a cluster, are one request's.
+        """
+        client = self.client()
+        try:
+            yield client
+        except CACHE_ERRORS as error:
+            if is_away(client, error):
+                self.lost(error)
+            raise CacheUnavailable(no_answer(error, self._name)) from error
 
     def lost(self, error: Exception) -> None:
         """Take it from a request that nobody answers: no other asks until the watcher does."""

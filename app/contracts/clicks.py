@@ -121,10 +121,10 @@ class Linear:
     numbers: tuple[tuple[tuple[float, ...], tuple[float, ...], float], ...]
 
     @classmethod
-    def decode(cls, section: bytes) -> Self:
+    def decode(cls, section: bytes | memoryview) -> Self:
         """Raises BrokenRecord."""
         try:
-            raw = json.loads(section)
+            raw = json.loads(bytes(section))
             numbers = tuple(
                 (tuple(map(float, each[0])), tuple(map(float, each[1])), float(each[2]))
                 for each in raw["numbers"]
@@ -148,10 +148,10 @@ class Table:
     the part of rows that have the value; weights: f32, of the linear member, 0 without one.
     """
 
-    keys: memoryview
-    means: memoryview
-    shares: memoryview
-    weights: memoryview
+    keys: "memoryview[int]"
+    means: "memoryview[float]"
+    shares: "memoryview[float]"
+    weights: "memoryview[float]"
 
 
 def encode_table(keys: bytes, means: bytes, shares: bytes, weights: bytes) -> bytes:

@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from app.api import (
     Sources,
+    clicks,
     events,
     generation,
     health,
@@ -23,6 +24,8 @@ from app.api import (
     users,
 )
 from app.api.direct import Direct
+from app.clicks.follower import Follower
+from app.clicks.ranker import Ranker
 from app.contracts import keys
 from app.events.stream import Stream
 from app.http import problems
@@ -60,22 +63,41 @@ class Listeners:
     """Whom a worker tells how it fares: its metrics, if there are any, and the other workers."""
 
     def __init__(
-        self, worker: Worker | None, metrics: "Metrics | None", known: KnownKeys | None = None
+        self,
+        worker: Worker | None,
+        metrics: "Metrics | None",
+        known: KnownKeys | None = None,
+        needs_lists: bool = True,
     ) -> None:
         self._worker = worker
         self._metrics = metrics
         self._known = known
+        self._needs_lists = needs_lists
 
     def looked(self, reachable: bool, published_at: str | None) -> None:
         if self._metrics:
             self._metrics.looked(reachable, published_at)
-        knows_callers = self._known is None or self._known.are_known
-        if self._worker and published_at is not None and knows_callers:
-            self._worker.has_loaded()
+        if self._needs_lists and published_at is not None:
+            self._has_loaded()
+
+    def followed(self, published_at: str | None) -> None:
+        if self._metrics:
+            self._metrics.followed(published_at)
+        if not self._needs_lists and published_at is not None:
+            self._has_loaded()
 
     def degraded(self) -> None:
         if self._metrics:
             self._metrics.degraded()
+
+    def scored(self, rows: int, unknown: int) -> None:
+        if self._metrics:
+            self._metrics.scored(rows, unknown)
+
+    def _has_loaded(self) -> None:
+        knows_callers = self._known is None or self._known.are_known
+        if self._worker and knows_callers:
+            self._worker.has_loaded()
 
 
 def create_app(
@@ -95,8 +117,8 @@ def create_app(
     worker = this_worker()
     metrics = _metrics(worker) if settings.metrics else None
     known = KnownKeys(settings.namespace) if settings.auth == keys.ON else None
-    listeners = Listeners(worker, metrics, known)
-    if watcher is None:
+    listeners = Listeners(worker, metrics, known, settings.clicks != "only")
+    if is_started := watcher is None:
         watcher = Watcher(settings, listeners)
         watcher.start()
         tail = _started_tail(settings, watcher)
@@ -105,11 +127,12 @@ def create_app(
             listeners.looked(watcher.reachable, watcher.published_at())
     elif known:
         known.poll(watcher)
+    ranker = _ranker(settings, watcher, listeners, is_started)
     if worker:
         worker.serves()
     all_have_loaded = partial(_all_have_loaded, worker, known)
     sources = _sources(settings, watcher, tail, listeners, all_have_loaded)
-    sources = replace(sources, workers=partial(_living, worker))
+    sources = replace(sources, workers=partial(_living, worker), ranker=ranker)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings)
@@ -142,6 +165,17 @@ def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:
             "events of made-up users: name another server as LARDER_EVENTS_URL"
         )
     return tail
+
+
+def _ranker(
+    settings: Settings, watcher: Watcher, listeners: Listeners, is_started: bool
+) -> Ranker | None:
+    """Whoever looks by hand also follows the models by hand, after the first."""
+    if settings.clicks == "off":
+        return None
+    follower = Follower(settings, watcher, listeners)
+    (follower.start if is_started else follower.poll)()
+    return Ranker(follower, watcher, listeners)
 
 
 def _sources(
@@ -198,6 +232,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
         events,
         rules,
         tracker,
+        clicks,
     ):
         app.register_blueprint(module.bp)
     app.register_blueprint(openapi.bp)

@@ -7,6 +7,12 @@
     larder_generation_created_timestamp_seconds      the oldest that a worker serves, 0 for none
     larder_build_info{version}
 
+where it has a click model::
+
+    larder_click_rows_total                          that were scored
+    larder_click_unknown_values_total                of these, in no table of the model
+    larder_click_model_created_timestamp_seconds     the oldest that a worker has, 0 for none
+
 and, where the API takes events and their server answers::
 
     larder_events_stored                             entries of the stream
@@ -116,6 +122,15 @@ class Metrics:
         self._reachable.set(reachable)
         self._created.set(_seconds(published_at) if published_at is not None else 0)
 
+    def scored(self, rows: int, unknown: int) -> None:
+        """So many rows were scored, in which so many values were in no table of the model."""
+        self._scored.inc(rows)
+        self._unknown.inc(unknown)
+
+    def followed(self, published_at: str | None) -> None:
+        """Note which click model is answered from."""
+        self._model_created.set(_seconds(published_at) if published_at is not None else 0)
+
     # Made when there is something to tell: a gauge begins with 0, which would be an alarm.
     @cached_property
     def _reachable(self) -> Gauge:
@@ -126,6 +141,25 @@ class Metrics:
         return _least(
             "larder_generation_created_timestamp_seconds",
             "When the oldest generation that a worker serves was published; 0 without one.",
+        )
+
+    @cached_property
+    def _model_created(self) -> Gauge:
+        return _least(
+            "larder_click_model_created_timestamp_seconds",
+            "When the oldest click model that a worker answers from was published; 0 without one.",
+        )
+
+    @cached_property
+    def _scored(self) -> Counter:
+        return Counter("larder_click_rows", "Rows that were scored.", registry=None)
+
+    @cached_property
+    def _unknown(self) -> Counter:
+        return Counter(
+            "larder_click_unknown_values",
+            "Values of rows that are in no table of the model.",
+            registry=None,
         )
 
     def _meet(self, labels: tuple[str, str, str]) -> tuple[Counter, Histogram]:

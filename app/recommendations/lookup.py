@@ -4,13 +4,11 @@ When the cache goes away, requests stop asking until the watcher has reached it 
 nobody waits for a time-out twice.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence, Set
 
-from app.cache.connect import CACHE_ERRORS, Client, is_away, no_answer
+from app.cache.buckets import Asked, Found, fetch
 from app.contracts.recommendations import Manifest, Place, decode_sample, split_value, unmark
 from app.errors import CacheUnavailable
-from app.recommendations.buckets import Asked, Found, fetch
 from app.recommendations.generation import Generation
 from app.recommendations.near_cache import Remembered
 from app.recommendations.watcher import Watcher
@@ -57,7 +55,7 @@ class Lookup:
 
     def sample(self, generation: Generation) -> list[str]:
         """Up to 1,000 of the generation's users. Raises CacheUnavailable or BrokenRecord."""
-        with self.asking() as client:
+        with self._watcher.asking() as client:
             found: bytes | None = client.get(self._namespace.sample(generation.manifest.generation))
         if found is None:
             raise CacheUnavailable("the cache has lost the sample of the users")
@@ -87,24 +85,9 @@ class Lookup:
         and says nothing of who was in it. Raises CacheUnavailable.
         """
         asked = by_bucket(places)
-        with self.asking() as client:
+        with self._watcher.asking() as client:
             found = fetch(client, asked)
         return records_of(asked, found), {key for key, values in found.items() if values is None}
-
-    @contextmanager
-    def asking(self) -> Iterator[Client]:
-        """Lend the watcher's client and translate its errors.
-
-        When nobody answers, the watcher is told. An answer that is an error, or one lost node of a
-        cluster, are one request's.
-        """
-        client = self._watcher.client()
-        try:
-            yield client
-        except CACHE_ERRORS as error:
-            if is_away(client, error):
-                self._watcher.lost(error)
-            raise CacheUnavailable(no_answer(error)) from error
 
 
 def stored(manifest: Manifest, value: bytes) -> Remembered:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from app.cache.buckets import fetch
 from app.cache.connect import Client
 from app.contracts.generations import POINT, PUBLISHED, BrokenRecord
 from app.contracts.recommendations import (
@@ -26,7 +27,6 @@ from app.contracts.recommendations import (
 )
 from app.contracts.refreshes import KEPT, ROLLBACK, Refresh, refreshes_key
 from app.errors import Overtaken, UnknownGeneration
-from app.recommendations.buckets import fetch
 from app.recommendations.lookup import by_bucket, records_of
 from app.recommendations.near_cache import Entries
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from threading import Event, Thread
+from threading import Event
 from typing import Protocol
 from zlib import crc32
 
 from app.cache.connect import CACHE_ERRORS, Client, connect
 from app.cache.link import Connect, Link
+from app.cache.rounds import Rounds
 from app.contracts.events import WEIGHTS
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Namespace
@@ -53,9 +54,9 @@ class Watcher(Link):
         connect: Connect = connect,
         spread_seconds: float = SPREAD_SECONDS,
     ) -> None:
-        self._wake = Event()
+        self._rounds = Rounds("larder-watch", self._look, self._pause_seconds)
         super().__init__(
-            "the cache", settings.cache_url, settings.cache_timeout_ms, self._wake.set, connect
+            "the cache", settings.cache_url, settings.cache_timeout_ms, self._rounds.wake, connect
         )
         self.namespace = Namespace(settings.namespace)
         self._settings = settings
@@ -64,25 +65,20 @@ class Watcher(Link):
         self._live: Generation | None = None
         self._unread = self._untold = self._next = ""
         self._due_seconds = 0.0
-        self._is_waiting = self._ended = False
+        self._is_waiting = False
         self._has_looked = Event()
         self._rules = KnownRules(settings.namespace)
         self._left_out: list[str] = []
         self._loader = Loader(settings, self.open, self._follow_rules_meanwhile)
-        self._thread: Thread | None = None
 
     def start(self) -> None:
         """Watch in a thread. Returns when another look would find no more, or after ten seconds."""
-        self._thread = Thread(target=self._watch, name="larder-watch", daemon=True)
-        self._thread.start()
+        self._rounds.start()
         self._has_looked.wait(_FIRST_LOOK_SECONDS)
 
     def stop(self) -> None:
         """End the watching and close the connections."""
-        self._ended = True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._rounds.stop()
         self.close()
 
     def live(self) -> Generation:
@@ -115,7 +111,7 @@ class Watcher(Link):
 
     def look(self) -> None:
         """Have the thread look now, for what this worker has changed itself."""
-        self._wake.set()
+        self._rounds.wake()
 
     def failed(self, error: Exception) -> None:
         """See ``Link``."""
@@ -134,14 +130,6 @@ class Watcher(Link):
         except BeingMade:
             self._wait_for_another_worker()
 
-    def _watch(self) -> None:
-        while not self._ended:
-            self._look()
-            if not self._is_waiting:
-                self._has_looked.set()
-            self._wake.wait(self._pause_seconds())
-            self._wake.clear()
-
     def _pause_seconds(self) -> float:
         """Until the next look, or until the next generation may be loaded if that is sooner."""
         interval = self._settings.watch_interval_ms / 1000
@@ -149,7 +137,7 @@ class Watcher(Link):
         return until_due if 0 < until_due < interval else interval
 
     def _look(self) -> None:
-        """Poll and tell. Never raises: without its watcher a worker would be deaf for good."""
+        """Poll and tell. Never raises."""
         try:
             self.poll()
         except Exception as error:
@@ -161,6 +149,8 @@ class Watcher(Link):
             if self._untold != str(error):
                 log.error("nobody was told how the cache fares", exc_info=error)
             self._untold = str(error)
+        if not self._is_waiting:
+            self._has_looked.set()
 
     def _follow(self) -> None:
         self._is_waiting = False

@@ -77,10 +77,10 @@ class Model:
             prior=manifest.prior,
             tables=[
                 Values(
-                    np.frombuffer(table.keys, "<u8"),
-                    np.frombuffer(table.means, "<f4"),
-                    np.frombuffer(table.shares, "<f4"),
-                    np.frombuffer(table.weights, "<f4"),
+                    np.asarray(table.keys, "<u8"),
+                    np.asarray(table.means, "<f4"),
+                    np.asarray(table.shares, "<f4"),
+                    np.asarray(table.weights, "<f4"),
                 )
                 for table in decode_tables(sections["tables"], categories)
             ],

@@ -9,7 +9,14 @@ from typing import Any
 from app.contracts.generations import BrokenRecord
 from app.contracts.refreshes import MAX_REASON, REFRESH, ROLLBACK, Refresh
 from batch.command.options import CacheOptions
-from batch.errors import DISK_TROUBLE, CacheUnavailable, LarderError, Terminal, Transient
+from batch.errors import (
+    DISK_TROUBLE,
+    INSTALL_LIBGOMP,
+    CacheUnavailable,
+    LarderError,
+    Terminal,
+    Transient,
+)
 
 log = logging.getLogger("larder.cache")
 
@@ -25,6 +32,8 @@ def ending(error: BaseException) -> tuple[str, int]:
             return f"{error.object!r} cannot be written as {error.encoding}", 2
         case MemoryError():
             return f"not enough memory ({error}): give the job more, or take fewer --factors", 2
+        case OSError() if "libgomp" in str(error):  # LightGBM does not load
+            return f"{error}: {INSTALL_LIBGOMP}", Terminal.exit_code
         case OSError():
             code = Transient.exit_code if error.errno in DISK_TROUBLE else Terminal.exit_code
             return f"{error.filename or 'the system'}: {error.strerror or error}", code

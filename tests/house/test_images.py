@@ -13,8 +13,9 @@ from packaging.version import Version
 HOUSE = Path(__file__).parents[2]
 LOCKS = {
     "app/requirements.txt": ["granian", "live"],
-    "batch/requirements.txt": ["batch"],
-    "batch/requirements-spark.txt": ["spark"],
+    "app/requirements-clicks.txt": ["granian", "live", "clicks"],
+    "batch/requirements.txt": ["batch", "clicks"],
+    "batch/requirements-spark.txt": ["spark", "clicks"],
     "loadtest/requirements.txt": ["loadtest"],
 }
 DOCKERFILES = ("app/Dockerfile", "batch/Dockerfile", "loadtest/Dockerfile")
@@ -57,13 +58,25 @@ def test_a_lock_has_a_hash_for_every_package(lock: str) -> None:
     assert all("--hash=sha256:" in each for each in packages)
 
 
-def test_both_images_of_the_job_have_the_same_versions() -> None:
-    """Executors read what the driver wrote."""
-    one, spark = (
-        dict(PINNED.findall((HOUSE / "batch" / name).read_text()))
-        for name in ("requirements.txt", "requirements-spark.txt")
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ("batch/requirements.txt", "batch/requirements-spark.txt"),
+        ("app/requirements.txt", "app/requirements-clicks.txt"),
+    ],
+)
+def test_both_images_of_a_wing_have_the_same_versions(less: str, more: str) -> None:
+    """Executors read what the driver wrote; one image of the API is installed over the other."""
+    one, other = (dict(PINNED.findall((HOUSE / name).read_text())) for name in (less, more))
+    assert {name: other.get(name) for name in one} == one
+
+
+def test_what_trains_click_models_and_what_scores_with_them_are_of_one_release() -> None:
+    trains, scores = (
+        dict(PINNED.findall((HOUSE / wing).read_text()))
+        for wing in ("batch/requirements.txt", "app/requirements-clicks.txt")
     )
-    assert {name: spark.get(name) for name in one} == one
+    assert trains["lightgbm"] == scores["lightgbm"]
 
 
 def test_all_that_the_api_reads_of_its_folder_is_installed() -> None:
@@ -73,7 +86,8 @@ def test_all_that_the_api_reads_of_its_folder_is_installed() -> None:
         for package, listed in found.items()
         for pattern in listed.replace("\n", ",").split(",")
     ]
-    passing = {"Dockerfile", "README.md", "requirements.txt", "py.typed"}
+    passing = {"Dockerfile", "README.md", "py.typed"}
+    passing |= {"requirements.txt", "requirements-clicks.txt"}
     files = [path for path in (HOUSE / "app").rglob("*") if path.is_file() and path.suffix != ".py"]
     data = [path for path in files if path.suffix != ".pyc" and path.name not in passing]
     assert len(data) > 5

@@ -1,11 +1,11 @@
 """The keys of a tenant as the cache held them last: asked for in a thread, never in a request."""
 
 import logging
-import time
 from collections.abc import Mapping
-from threading import Thread
+from functools import partial
 
 from app.cache.connect import no_answer
+from app.cache.rounds import Rounds
 from app.contracts.generations import BrokenRecord
 from app.contracts.keys import MARK, Key, keys_key
 from app.errors import CacheUnavailable, KeysUnknown
@@ -31,8 +31,7 @@ class KnownKeys:
     def start(self, watcher: Watcher, interval_seconds: float) -> None:
         """Ask now, and again and again in a thread."""
         self.poll(watcher)
-        asked = (watcher, interval_seconds)
-        Thread(target=self._follow, args=asked, name="larder-keys", daemon=True).start()
+        Rounds("larder-keys", partial(self.poll, watcher), lambda: interval_seconds).start()
 
     def find(self, name: str) -> Key | None:
         """The key of that id, None when there is none. Raises KeysUnknown before the first look."""
@@ -56,11 +55,6 @@ class KnownKeys:
         if problem and problem != self._problem:
             log.warning("the keys that were known last hold: %s", problem)
         self._problem = problem
-
-    def _follow(self, watcher: Watcher, interval_seconds: float) -> None:
-        while True:
-            time.sleep(interval_seconds)
-            self.poll(watcher)
 
     def _take(self, records: Mapping[bytes, bytes]) -> None:
         if self._keys is not None and records == self._records:

@@ -3,7 +3,15 @@
 from app.api.routes import is_explorer, is_why
 from app.contracts.keys import ADMIN, EVENTS, READ, RULES
 
-_OPEN = ("/health/live", "/health/ready", "/metrics", "/larder.js", "/openapi.yaml", "/docs")
+_OPEN = (
+    "/health/live",
+    "/health/ready",
+    "/ping",
+    "/metrics",
+    "/larder.js",
+    "/openapi.yaml",
+    "/docs",
+)
 """For probes, Prometheus (a setting of its own), pages that load the tracker, and readers."""
 _OPEN_BELOW = ("/docs/", "/problems/")
 

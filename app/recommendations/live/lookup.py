@@ -5,13 +5,13 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import partial
 
+from app.cache.buckets import Answers, Asked, Found, ask_both, questions, read
 from app.cache.connect import CACHE_ERRORS, Client, is_away
 from app.cache.link import Link
 from app.contracts.events import Actor, Streams
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import decode_record
 from app.errors import CacheUnavailable
-from app.recommendations.buckets import Answers, Asked, Found, ask_both, questions, read
 from app.recommendations.generation import Generation
 from app.recommendations.live import recent
 from app.recommendations.live.following import from_items, near_to, near_to_items, remember

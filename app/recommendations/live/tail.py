@@ -4,13 +4,13 @@ The worker that took an event forgets at once. All others find it here,
 a few times a second.
 """
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import redis
 
 from app.cache.connect import Client
 from app.cache.link import Link
+from app.cache.rounds import Rounds
 from app.contracts.events import LASTING, Actor, Entry, Event, Streams
 from app.recommendations.near_cache import NearCache, Who
 from app.recommendations.watcher import Watcher
@@ -34,26 +34,22 @@ class Tail:
         self._key = Streams(settings.namespace).events
         self._settings = settings
         self._watcher = watcher
-        self._wake = threading.Event()
+        interval_seconds = settings.watch_interval_ms / 1000
+        self._rounds = Rounds("larder-tail", self.poll, lambda: interval_seconds)
         name, url = "the server of the events", settings.url_of_events
-        self._link = Link(name, url, settings.cache_timeout_ms, self._wake.set)
+        self._link = Link(name, url, settings.cache_timeout_ms, self._rounds.wake)
         self.server: Link = watcher if url == settings.cache_url else self._link
         """Whom a request asks for recents."""
         self._position: Id | None = None
-        self._ended = False
-        self._thread = threading.Thread(target=self._follow, name="larder-tail", daemon=True)
 
     def start(self) -> None:
         """Look, then follow in a thread."""
         self.poll()
-        self._thread.start()
+        self._rounds.start()
 
     def stop(self) -> None:
         """End the following and close the connections."""
-        self._ended = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._rounds.stop()
         self._link.close()
 
     @property
@@ -91,12 +87,6 @@ class Tail:
             self._link.answered()
         except Exception as error:
             self._link.failed(error)
-
-    def _follow(self) -> None:
-        while not self._ended:
-            self._wake.wait(self._settings.watch_interval_ms / 1000)
-            self._wake.clear()
-            self.poll()
 
     def _read(self, client: Client) -> None:
         """Where nobody can say who did something, all is forgotten. Raises as the client does."""

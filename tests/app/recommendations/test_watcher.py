@@ -64,11 +64,11 @@ def test_a_new_pointer_is_seen_within_a_second() -> None:
     class Impatient(Event):
         def wait(self, timeout: float | None = None) -> bool:
             waited.append(timeout)
-            watcher._ended = True
+            watcher._rounds._ended = True
             return False
 
-    watcher._wake = Impatient()
-    watcher._watch()
+    watcher._rounds._wake = Impatient()
+    watcher._rounds._go()
     assert waited == [0.5]
 
 

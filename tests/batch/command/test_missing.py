@@ -20,6 +20,12 @@ HOUSE = Path(__file__).parents[3]
             "pip install '.[batch]' in Larder's folder",
         ),
         ("implicit", "raise ImportError('libgomp.so.1: cannot open')", "apt-get install libgomp1"),
+        ("implicit", "raise OSError('libgomp.so.1: cannot open')", "apt-get install libgomp1"),
+        (
+            "implicit",
+            "raise ModuleNotFoundError('', name='lightgbm')",
+            "pip install '.[clicks]' in Larder's folder",
+        ),
         (
             "mlflow",
             "raise ModuleNotFoundError('', name='mlflow')",

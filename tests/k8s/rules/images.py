@@ -9,9 +9,10 @@ from tests.k8s.defects import API, FIRST, POD, catches
 from tests.k8s.manifests import HOUSE, Object, Overlay, dig
 
 BUILT = {
-    "larder-api": ("app/Dockerfile", ""),
+    "larder-api": ("app/Dockerfile", "api"),
     "larder-batch": ("batch/Dockerfile", "implicit"),
     "larder-batch-spark": ("batch/Dockerfile", "spark"),
+    "larder-clicks": ("app/Dockerfile", "clicks"),
     "larder-demo": ("batch/Dockerfile", "demo"),
     "larder-loadtest": ("loadtest/Dockerfile", ""),
 }

@@ -1,0 +1,29 @@
+"""Take one user's columns out of every click model that is published."""
+
+from typing import Any
+
+from app.cache.connect import Client
+from app.contracts.clicks import Clicks, Manifest
+from app.contracts.recommendations import nobody
+
+
+def delete(client: Client, space: Clicks, user: str) -> int:
+    """How many models had columns of the user; none has now.
+
+    The rest of a generation stays as it is, and verifies as before. Raises BrokenRecord and what
+    the client raises.
+    """
+    server: Any = client
+    kept = map(space.read, server.hvals(space.generations))
+    return sum([_delete(server, space, manifest, user) for manifest in kept])
+
+
+def _delete(client: Any, space: Clicks, manifest: Manifest, user: str) -> bool:
+    if not manifest.user_buckets:
+        return False
+    bucket, name = manifest.user_place(space, user)
+    if not client.hexists(bucket, name):
+        return False
+    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
+    client.hdel(bucket, name)
+    return True

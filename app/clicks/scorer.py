@@ -1,0 +1,154 @@
+"""The scores of rows by a click model, and what each column adds to them.
+
+LightGBM brings threads of OpenMP, which do not survive a fork and get in each other's way: so it is
+loaded in the process that answers, and each call takes the thread that makes it, and no other.
+"""
+
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import lightgbm  # noqa: E402
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from app.clicks.rows import Encoder, Rows  # noqa: E402
+from app.contracts.clicks import (  # noqa: E402
+    Calibration,
+    Linear,
+    Manifest,
+    decode_tables,
+)
+from app.contracts.generations import BrokenRecord  # noqa: E402
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of each row: the log-odds of the members, those of the score, and the score."""
+
+    members: Floats
+    log_odds: Floats
+    scores: Floats
+
+    def order(self) -> list[int]:
+        """The rows, the best first; of those that are alike in all, the one that came first."""
+        order: list[int] = np.lexsort((-self.members, -self.scores)).tolist()
+        return order
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The log-odds of one score: base, what each column adds, and what calibration does."""
+
+    base: float
+    columns: dict[str, float]
+    calibration: float
+
+
+class Scorer:
+    """One click model, immutable, for all threads of a worker."""
+
+    def __init__(self, manifest: Manifest, body: bytes) -> None:
+        """Raises BrokenRecord when the body is not that of the manifest, or cannot be read."""
+        sections, self.columns = manifest.sections(body), manifest.typed_columns
+        self.manifest, self._calibration = manifest, manifest.calibrated
+        self._linear = (
+            Linear.decode(bytes(sections["linear"])) if "linear" in manifest.members else None
+        )
+        categories = sum(each.kind == "category" for each in self.columns)
+        numbers = len(self.columns) - categories
+        if self._linear and len(self._linear.numbers) != numbers:
+            raise BrokenRecord("the linear member has bins of other columns")
+        tables = decode_tables(sections["tables"], categories)
+        self.encoder = Encoder(self.columns, manifest.prior, tables, self._linear)
+        trees = _text(sections["trees"])
+        self._trees, self._explaining = _booster(trees), _booster(trees)
+        if self._trees.num_feature() != numbers + 2 * categories:
+            raise BrokenRecord(
+                f"the trees see {self._trees.num_feature()} numbers of a row, the columns of "
+                f"{manifest.generation} make {numbers + 2 * categories}"
+            )
+
+    def warm_up(self) -> None:
+        """Score and explain a row of which nothing is known. Raises BrokenRecord."""
+        rows = self.encoder.rows({}, 1)
+        scores = self.scores(rows)
+        if not np.isfinite(scores.log_odds).all() or not self.explain(rows, scores, [0]):
+            raise BrokenRecord(f"{self.manifest.generation} gives a score that is no number")
+
+    def scores(self, rows: Rows) -> Scores:
+        """Of each row."""
+        members = _asked(self._trees, _matrix(rows), raw_score=True)
+        if self._linear:
+            members = (members + self._linear.intercept + _weights(rows).sum(axis=1)) / 2
+        log_odds = calibrated(self._calibration, members) + math.log(self.manifest.negatives_kept)
+        return Scores(members, log_odds, 1 / (1 + np.exp(-log_odds)))
+
+    def explain(self, rows: Rows, scores: Scores, chosen: Sequence[int]) -> list[Explanation]:
+        """Of the chosen rows; it takes milliseconds a row (SHAP; Lundberg and Lee, 2017)."""
+        # Some settings of a booster must not change while it is asked: so this is another one.
+        found = _asked(self._explaining, _matrix(rows)[chosen], pred_contrib=True)
+        base, added = found[:, -1], self._by_column(found[:, :-1])
+        if self._linear:
+            expected = self._linear.intercept
+            base, added = (base + expected) / 2, (added + _weights(rows)[chosen]) / 2
+        names = [each.name for each in self.columns]
+        return [
+            Explanation(
+                float(base[place]),
+                dict(zip(names, added[place].tolist(), strict=True)),
+                float(scores.log_odds[row] - scores.members[row]),
+            )
+            for place, row in enumerate(chosen)
+        ]
+
+    def _by_column(self, found: Floats) -> Floats:
+        """(rows, columns) of what was found of each number of the rows."""
+        numbers = sum(each.kind == "number" for each in self.columns)
+        both = found[:, numbers::2] + found[:, numbers + 1 :: 2]
+        parts = {"number": iter(found[:, :numbers].T), "category": iter(both.T)}
+        return np.array([next(parts[each.kind]) for each in self.columns]).T
+
+
+def calibrated(calibration: Calibration, log_odds: Floats) -> Floats:
+    """See ``Calibration``."""
+    if not calibration.knots:
+        return calibration.slope * log_odds + calibration.intercept
+    before, after = np.array(calibration.knots).T
+    return np.interp(log_odds, before, after)
+
+
+def _matrix(rows: Rows) -> NDArray[np.float32]:
+    return np.frombuffer(rows.values, np.float32).reshape(rows.count, rows.width)
+
+
+def _weights(rows: Rows) -> Floats:
+    return np.frombuffer(rows.weights, np.float64).reshape(rows.count, rows.columns)
+
+
+def _asked(booster: lightgbm.Booster, matrix: NDArray[np.float32], **how: bool) -> Floats:
+    return np.asarray(booster.predict(matrix, num_threads=1, **how), np.float64)
+
+
+def _text(section: memoryview) -> str:
+    try:
+        return zlib.decompress(section).decode()
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise BrokenRecord(f"the trees cannot be read: {error}") from error
+
+
+def _booster(trees: str) -> lightgbm.Booster:
+    try:
+        return lightgbm.Booster(model_str=trees)
+    except lightgbm.basic.LightGBMError as error:
+        raise BrokenRecord(
+            f"LightGBM {lightgbm.__version__} cannot read the trees ({error}): is it older than "
+            f"the one that wrote them?"
+        ) from error

@@ -1,0 +1,114 @@
+"""Rows of DuckDB as arrays: what trees and the linear member see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from app.contracts.clicks import Column, row_names
+from batch.clicks.encode import Folds, encoded_sql, known_sql, values_sql
+from batch.clicks.model import Model, Values
+from batch.clicks.terms import Fit
+
+Codes = NDArray[np.int32]
+"""(rows, categories): the place of a value in its table, the first being 1; 0 for one in none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Rows in their order. matrix: (rows, numbers of a row), column by column in memory.
+
+    codes: only for a linear member.
+    """
+
+    clicked: NDArray[np.bool_]
+    matrix: NDArray[np.float32]
+    codes: Codes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Encodes rows by the tables in DuckDB called ``values_<n>``, for the nth category.
+
+    sources: of each column the one of ``rows``, None for a column that is missing there.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    columns: Sequence[Column]
+    sources: Sequence[str | None]
+    prior: float
+
+    def encode(self, where: str, folds: Folds | None, coded: bool) -> Encoded:
+        """folds: of these rows, when it is they that the tables are made of."""
+        rows = self._fetch(f"SELECT row, label FROM rows WHERE {where} ORDER BY row")
+        places = np.empty(int(rows["row"][-1]) + 1 if len(rows["row"]) else 0, np.int32)
+        places[rows["row"]] = np.arange(len(rows["row"]), dtype=np.int32)
+        shape = len(rows["row"]), len(row_names(self.columns))
+        matrix, categories = np.empty(shape, np.float32, order="F"), self._of("category")
+        codes = np.empty((len(rows["row"]), len(categories)), np.int32, "F") if coded else None
+        for at, source in enumerate(self._of("number")):
+            found = self._fetch(_number_sql(source, where))
+            matrix[places[found["row"]], at] = found["number"]
+        for at, source in enumerate(categories):
+            name = source or "''"
+            found = self._fetch(encoded_sql(name, f"values_{at}", self.prior, where, folds))
+            taken, first = places[found["row"]], shape[1] - 2 * (len(categories) - at)
+            matrix[taken, first], matrix[taken, first + 1] = found["mean"], found["share"]
+            if codes is not None:
+                codes[taken, at] = found["code"]
+        return Encoded(rows["label"].astype(bool), matrix, codes)
+
+    def learn(self, folds: Folds, fit: Fit, where: str) -> list[Values]:
+        """Make the tables of these rows; the weights in them are 0."""
+        return [
+            self._learnt(at, values_sql(source or "''", folds, fit, where))
+            for at, source in enumerate(self._of("category"))
+        ]
+
+    def take(self, model: Model, where: str) -> None:
+        """Make the tables of what a model knows of these rows."""
+        for at, (source, table) in enumerate(zip(self._of("category"), model.tables, strict=True)):
+            self.connection.register("known", _rows_of(table))
+            known = known_sql(source or "''", "known", where)
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE values_{at} AS {known}")
+            self.connection.unregister("known")
+
+    def _learnt(self, at: int, sql: str) -> Values:
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE values_{at} AS {sql}")
+        found = self._fetch(f"SELECT value_key, mean, share FROM values_{at} ORDER BY code")
+        keys = np.frombuffer(bytes.fromhex("".join(found["value_key"])), ">u8").astype("<u8")
+        return Values(keys, found["mean"], found["share"], np.zeros(len(keys), np.float32))
+
+    def _of(self, kind: str) -> list[str | None]:
+        both = zip(self.columns, self.sources, strict=True)
+        return [source for column, source in both if column.kind == kind]
+
+    def _fetch(self, sql: str) -> dict[str, NDArray[Any]]:
+        return self.connection.execute(sql).fetchnumpy()
+
+
+def sources(model: Sequence[Column], rows: Sequence[Column]) -> list[str | None]:
+    """Which column of the table ``rows`` is each of a model's; None for one that is not there."""
+    names, seen = {}, {"number": 0, "category": 0}
+    for column in rows:
+        names[column] = f"{column.kind[0]}{seen[column.kind]}"
+        seen[column.kind] += 1
+    return [names.get(column) for column in model]
+
+
+def _number_sql(source: str | None, where: str) -> str:
+    number = f"coalesce({source}, CAST('NaN' AS FLOAT))" if source else "CAST('NaN' AS FLOAT)"
+    return f"SELECT row, {number} AS number FROM rows WHERE {where}"
+
+
+def _rows_of(table: Values) -> dict[str, NDArray[Any]]:
+    written = table.keys.astype(">u8").tobytes().hex()
+    return {
+        "value_key": np.array([written[at : at + 16] for at in range(0, len(written), 16)], object),
+        "code": np.arange(1, len(table.keys) + 1, dtype=np.int32),
+        "mean": np.ascontiguousarray(table.means, np.float32),
+        "share": np.ascontiguousarray(table.shares, np.float32),
+    }
