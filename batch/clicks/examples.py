@@ -35,6 +35,7 @@ from typing import Any
 import duckdb
 
 from app.contracts.events import IMPRESSION, PURCHASE
+from batch.clicks.layout import SAID
 from batch.clicks.terms import ColumnsFile, Joining
 from batch.errors import BadInteractions, BadSettings
 from batch.events.folder import copy, files_of, sync, write_text, writing
@@ -48,7 +49,6 @@ from batch.interactions.table import Table, database, literal, literals, reading
 
 log = logging.getLogger("larder.clicks")
 
-MARK = "examples.json"
 ROWS = "examples.parquet"
 NOW = "_now"
 HIDDEN = ".larder-"
@@ -332,7 +332,7 @@ def _write(
         (folder / NOW).mkdir()
         for kind, each in (("item", items), ("user", users)):
             copy(connection, _now(kind, each), folder / NOW / f"{kind}s.parquet")
-        write_text(folder / MARK, json.dumps(_told(joining), indent=2) + "\n")
+        write_text(folder / SAID, json.dumps(_told(joining), indent=2) + "\n")
 
 
 def _from(known: _Known | None, kind: str) -> str:
@@ -420,7 +420,7 @@ def _nothing(shown: str, found: str) -> BadInteractions:
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
     """Give a folder that takes the place of ``out`` at the end, where all went well."""
-    if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out / SAID).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise BadSettings(
             f"{out} is no folder of examples: expected one that 'larder clicks examples' made, or "
             "an empty one"

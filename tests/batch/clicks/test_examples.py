@@ -12,7 +12,8 @@ import pytest
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
-from batch.clicks.examples import IDS, MARK, RESERVED, Made, make
+from batch.clicks.examples import IDS, RESERVED, Made, make
+from batch.clicks.layout import SAID
 from batch.clicks.terms import ColumnsFile, Joining
 from batch.command.cli import cli
 from batch.errors import BadInteractions, BadSettings
@@ -271,7 +272,7 @@ def test_negatives_and_positions_are_left_out_by_what_a_row_says(tmp_path: Path)
         rows(tmp_path / name, "count(position), count(*)")[0] for name in ("all", "some")
     )
     assert 0.1 < 1 - hidden[0] / hidden[1] - (1 - said[0] / said[1]) < 0.3
-    told = json.loads((tmp_path / "some" / "out" / MARK).read_text())
+    told = json.loads((tmp_path / "some" / "out" / SAID).read_text())
     assert told["negatives_kept"] == 0.3 and told["positions_hidden"] == 0.2
     assert (told["label"], told["time_column"], told["ignore"]) == ("clicked", "time", [*IDS])
 
@@ -326,10 +327,10 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     events = [event(1, "impression", "a"), END]
     (tmp_path / "out").mkdir()  # an empty one is free
     made(tmp_path, events)
-    before = (tmp_path / "out" / MARK).stat().st_ino
+    before = (tmp_path / "out" / SAID).stat().st_ino
     with pytest.raises(BadInteractions, match="no impression"):
         make([folder(tmp_path / "none", [END])], PLAIN, tmp_path / "out", lambda done: None)
-    assert (tmp_path / "out" / MARK).stat().st_ino == before and rows(tmp_path) == [("a", 0)]
+    assert (tmp_path / "out" / SAID).stat().st_ino == before and rows(tmp_path) == [("a", 0)]
 
     def die(done: int) -> None:
         assert [*tmp_path.glob(".larder-*/new")]
@@ -337,9 +338,9 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
     with pytest.raises(SystemExit):
         make([tmp_path / "events"], PLAIN, tmp_path / "out", die)
-    assert (tmp_path / "out" / MARK).stat().st_ino == before and not [*tmp_path.glob(".*")]
+    assert (tmp_path / "out" / SAID).stat().st_ino == before and not [*tmp_path.glob(".*")]
     make([tmp_path / "events"], PLAIN, tmp_path / "out", lambda done: None)
-    assert (tmp_path / "out" / MARK).stat().st_ino != before
+    assert (tmp_path / "out" / SAID).stat().st_ino != before
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
         "_now",
         "examples.json",
