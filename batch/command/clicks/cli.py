@@ -7,6 +7,8 @@ from typing import Literal
 import click
 
 from batch.clicks.layout import Reading
+from batch.clicks.terms import Joining
+from batch.command.clicks.joined import events_argument, joining_options, out_option
 from batch.command.clicks.options import examples_argument, names, reading_options
 from batch.command.options import (
     PATH,
@@ -27,6 +29,26 @@ def clicks() -> None:
     # Read once, when OpenMP is loaded: threads that spin while others wait for a core take ten
     # times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@clicks.command(cls=Grouped)
+@events_argument
+@joining_options
+@out_option
+@json_option
+def examples(events: tuple[Path, ...], joining: Joining, out: Path, json: bool) -> None:
+    """Make examples to train on of EVENTS: impressions, joined with the clicks that came of them.
+
+    EVENTS are folders that larder events export has made. An impression of an item is one row:
+    whether it was clicked, when, at which position, the columns of its item and user, and how
+    often both were shown and had clicked before.
+
+    \b
+    larder clicks examples events/ --items items.parquet --users users.csv --out examples/
+    """
+    from batch.command.clicks import examples as work
+
+    work.examples(events, joining, out, json)
 
 
 @clicks.command(cls=Grouped)
