@@ -20,6 +20,9 @@ Candidate = tuple[str, Features | None]
 class Counter(Protocol):
     """Who counts what was scored."""
 
+    def degraded(self) -> None:
+        """An answer was made without the cache."""
+
     def scored(self, rows: int, unknown: int) -> None:
         """So many rows, in which so many values were in no table of the model."""
 
@@ -76,6 +79,8 @@ class Ranker:
         if self._counter:
             self._counter.scored(rows.count, rows.unknown)
         degraded = lost or self.follower.degraded
+        if degraded and self._counter:
+            self._counter.degraded()
         return Ranked(scorer, rows, scores, scores.order(), strangers, degraded)
 
     def _columns_of(self, scorer: "Scorer", user: str | None) -> tuple[Features, bool]:
