@@ -98,15 +98,17 @@ class Ranker:
         what: str,
     ) -> list[str]:
         """Set what is known of each candidate; returns those of whom nothing is."""
-        strangers, fill, known = [], scorer.encoder.fill, self._known_items(scorer, catalogue)
+        strangers, encoder = [], scorer.encoder
+        known_items = self._known_items(scorer, catalogue)
         for row, (item, features) in enumerate(candidates):
             if features is None:
-                features = known.features(item) if known else None
-                if features is None:
+                if known := known_items.encoded(item) if known_items else None:
+                    encoder.set(rows, row, known)
+                else:
                     strangers.append(item)
-                    continue
+                continue
             try:
-                fill(rows, row, features)
+                encoder.fill(rows, row, features)
             except (UnknownColumns, WrongType) as error:
                 raise BadParameter(f"{what} {item[:40]!r}: {_told(error)}") from error
         return strangers
