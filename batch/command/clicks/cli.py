@@ -9,7 +9,8 @@ import click
 
 from app.contracts.refreshes import TRAINING
 from batch.clicks.layout import Reading
-from batch.clicks.terms import Fit, Terms, UsersFile
+from batch.clicks.terms import Fit, Joining, Terms, UsersFile
+from batch.command.clicks.joined import events_argument, joining_options, out_option
 from batch.command.clicks.options import (
     clicks_terms_options,
     examples_argument,
@@ -23,6 +24,7 @@ from batch.command.options import (
     PATH,
     CacheOptions,
     Grouped,
+    Serving,
     cache_options,
     json_option,
     keep_option,
@@ -30,6 +32,7 @@ from batch.command.options import (
     option,
     report_option,
     seed_option,
+    serving_options,
 )
 
 
@@ -39,6 +42,26 @@ def clicks() -> None:
     # Read once, when OpenMP is loaded: threads that spin while others wait for a core take ten
     # times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@clicks.command(cls=Grouped)
+@events_argument
+@joining_options
+@out_option
+@json_option
+def examples(events: tuple[Path, ...], joining: Joining, out: Path, json: bool) -> None:
+    """Make examples to train on of EVENTS: impressions, joined with the clicks that came of them.
+
+    EVENTS are folders that larder events export has made. An impression of an item is one row:
+    whether it was clicked, when, at which position, the columns of its item and user, and how
+    often both were shown and had clicked before.
+
+    \b
+    larder clicks examples events/ --items items.parquet --users users.csv --out examples/
+    """
+    from batch.command.clicks import examples as work
+
+    work.examples(events, joining, out, json)
 
 
 @clicks.command(cls=Grouped)
@@ -223,3 +246,17 @@ def import_model(folder: Path, keep: int, cache: CacheOptions) -> None:
     from batch.command.clicks import models
 
     models.import_(folder, keep, cache)
+
+
+@clicks.command()
+@cache_options
+@serving_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
+    """Answer POST /rank/click over HTTP until stopped.
+
+    It is larder serve with LARDER_CLICKS=only: ready without lists, though it also answers from
+    those of the namespace, if there are any. It needs pip install '.[clicks]' in Larder's folder.
+    """
+    from batch.command.serve import become
+
+    become(cache, serving, LARDER_CLICKS="only")
