@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import redis
 
 from app.contracts.clicks import Clicks, Manifest
 from app.contracts.recommendations import Namespace
