@@ -184,12 +184,15 @@ def test_a_cache_that_goes_away_or_is_full_is_for_another_try(
     space = Clicks("away")
     with redis.Redis.from_url(own_server.url) as own:
         before = publish_by_hand(own, space)
-        for trouble in (lambda: own.config_set("maxmemory", 1), own_server.kill):
+
+        def fails(trouble: Callable[[], object]) -> None:
             with pytest.raises(CacheUnavailable), turn(own, space, 3) as ours:
                 train(own, space, ours, some, TERMS, Troubled(step, trouble))
-            if trouble is not own_server.kill:
-                own.config_set("maxmemory", 0)
-                assert Generations(own, space).all() == [before]
+
+        fails(lambda: own.config_set("maxmemory", 1))
+        own.config_set("maxmemory", 0)
+        assert Generations(own, space).all() == [before]
+        fails(own_server.kill)
         own_server.start()
         assert run(own, space, some).state == "complete"
 
