@@ -87,6 +87,7 @@ BATCH = frozenset(
         "LARDER_JSON",
         "LARDER_K",
         "LARDER_KEEP",
+        "LARDER_KEEP_COLUMNS",
         "LARDER_LABEL",
         "LARDER_LIVE",
         "LARDER_MAX_DROP",
