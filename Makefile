@@ -83,7 +83,7 @@ bench-spark: $(VENV)/.test-spark java-17  ## Spark beside implicit; growth with 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
 
-bench-scoring: $(VENV)/.test  ## what it costs to score candidates by a click model, beside bare Flask; needs wrk
+bench-scoring: $(VENV)/.test libgomp  ## what it costs to score candidates by a click model, beside bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving --clicks --connections 8 $(BENCH_ARGS)
 
 bench-events: $(VENV)/.test  ## events taken for a second of a core, alone and in batches
