@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.parameters import identifier, number, only
+from app.api.parameters import identifier, only
 from app.clicks.ranker import Candidate
 from app.clicks.rows import Features
 from app.errors import BadParameter, TooLarge
@@ -46,7 +46,9 @@ def read(body: bytes, explain: bool = False) -> Asked:
     user, wanted = raw.get("user"), raw.get("explain", explain)
     if not isinstance(wanted, bool):
         raise BadParameter(f"explain must be true or false, not {str(wanted)[:40]!r}")
-    top = number("top", raw.get("top"), len(items), 1, MAX_ITEMS)
+    top = raw.get("top", len(items))
+    if type(top) is not int or not 1 <= top <= MAX_ITEMS:
+        raise BadParameter(f"top must be a whole number from 1 to {MAX_ITEMS}, not {top!r:.40}")
     if wanted and min(top, len(items)) > MAX_EXPLAINED:
         raise BadParameter(f"at most {MAX_EXPLAINED} items are explained: ask for a smaller top")
     return Asked(
@@ -76,20 +78,28 @@ def frame(body: bytes) -> list[Candidate]:
 
 
 def _records(name: str, given: Any) -> list[Any]:
-    if name == "dataframe_split" and isinstance(given, dict):
-        columns, data = given.get("columns"), given.get("data")
-        if _is_list_of(str, columns) and _is_list_of(list, data):
-            if all(len(row) == len(columns) for row in data):
-                return [dict(zip(columns, row, strict=True)) for row in data]
-        raise BadParameter("dataframe_split must have columns, and rows of as many values in data")
-    if name == "inputs" and isinstance(given, dict) and given:
-        if _is_list_of(list, values := list(given.values())):
-            if len({len(each) for each in values}) == 1:
-                return [dict(zip(given, row, strict=True)) for row in zip(*values, strict=True)]
-        raise BadParameter("inputs must be rows, or columns of as many values each")
+    if name == "dataframe_split":
+        return _split(given)
+    if name == "inputs" and isinstance(given, dict):
+        return _by_column(given)
     if not isinstance(given, list):
         raise BadParameter(f"{name} must be a list of objects, each of the columns of a row")
     return given
+
+
+def _split(given: Any) -> list[Any]:
+    columns, data = (given.get("columns"), given.get("data")) if type(given) is dict else (0, 0)
+    if _is_list_of(str, columns) and _is_list_of(list, data):
+        if all(len(row) == len(columns) for row in data):
+            return [dict(zip(columns, row, strict=True)) for row in data]
+    raise BadParameter("dataframe_split must have columns, and rows of as many values in data")
+
+
+def _by_column(given: dict[str, Any]) -> list[Any]:
+    values = list(given.values())
+    if not _is_list_of(list, values) or len({len(each) for each in values}) != 1:
+        raise BadParameter("inputs must be rows, or columns of as many values each")
+    return [dict(zip(given, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _is_list_of(kind: type, given: Any) -> bool:
@@ -122,12 +132,13 @@ def _candidate(item: Any) -> Candidate:
 
 def _features(raw: Mapping[str, Any], where: str) -> Features | None:
     """Those of one object; None where it has none."""
-    features, fields = raw.get("features"), raw.get("fields")
-    if features is not None and type(features) is not dict:
+    features: dict[str, Any] | None = raw.get("features")
+    if "features" in raw and type(features) is not dict:
         raise BadParameter(f"features of {where} must be an object of columns")
-    if fields is None:
+    if "fields" not in raw:
         return features
-    if not _is_list_of(dict, fields) or not all(_is_field(each) for each in fields):
+    fields = raw["fields"]
+    if not _is_list_of(dict, fields) or not all(map(_is_field, fields)):
         raise BadParameter(f"fields of {where} must be a list of objects of a name and a value")
     return {**(features or {}), **{each["name"]: each["value"] for each in fields}}
 
