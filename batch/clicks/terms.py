@@ -67,7 +67,7 @@ class Terms:
     split: Split = field(default_factory=Split)
     gate: Gate = field(default_factory=Gate)
     keep: int = 3
-    wait_replicas: int = 0
+    wait_replicas: int | None = None
     slices: tuple[str, ...] | None = None
     """Columns by whose values metrics are told apart; None: categories of few values."""
 
@@ -106,3 +106,11 @@ class Joining:
     seed: int = 42
     items: ColumnsFile | None = None
     users: ColumnsFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsersFile:
+    """A file whose rows say what is known of users."""
+
+    path: Path
+    id_column: str
