@@ -101,12 +101,16 @@ def fold_sql(fit: Fit, moments: Sequence[int] | None) -> str:
     """The fold of a row. moments: at ``fold_shares``, where rows have a time."""
     if moments is None:
         return hashed_sql(fit.seed + 1, fit.folds)
-    return _cases("moment <=", moments, [str(number) for number in range(fit.folds)])
+    return _cases("moment <=", moments, [str(number) for number in range(len(moments) + 1)])
 
 
 def fold_shares(fit: Fit) -> list[float]:
-    """Which shares of the rows that are trained on are before each fold but the first."""
-    return [round(number / fit.folds, 9) for number in range(1, fit.folds)]
+    """Which shares of the rows that are trained on are before each fold of time but the first.
+
+    There are twice as many as of others, for all rows of the first are lost.
+    """
+    count = 2 * fit.folds
+    return [round(number / count, 9) for number in range(1, count)]
 
 
 def parts_sql(parts: Sequence[str]) -> str:
