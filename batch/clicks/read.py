@@ -23,7 +23,7 @@ from batch.clicks.matrix import sources
 from batch.clicks.pipeline import Report
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, database, open_table, reading_errors
+from batch.interactions.table import Table, database, literal, open_table, reading_errors
 
 log = logging.getLogger("larder.clicks")
 
@@ -83,7 +83,7 @@ def read(paths: Sequence[Path], reading: Reading, rejects: Path | None = None) -
         report = Report(len(table.files), *found, [name for name, _ in schema.ignored], leaks)
         return Rows(connection, report, schema, seen, clicks, reading.negatives_kept or 1.0)
 
-    with database() as (connection, folder):
+    with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
 
 
@@ -115,8 +115,16 @@ def read_for(
         found = _fill(connection, cells, reading, rejects, [table.identifier(n) for n in keep])
         return Rows(connection, Report(len(table.files), *found), schema, (), 0, 1.0)
 
-    with database() as (connection, folder):
+    with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
+
+
+@contextmanager
+def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """One in a file, where rows lie compressed: a fifth of what they take in memory."""
+    with database() as (connection, folder):
+        connection.execute(f"ATTACH {literal(str(folder / 'rows.duckdb'))} AS file; USE file")
+        yield connection, folder
 
 
 def _shown(paths: Sequence[Path]) -> str:

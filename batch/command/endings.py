@@ -42,13 +42,13 @@ def ending(error: BaseException) -> tuple[str, int]:
     return f"{type(error).__name__}: {error}", 1
 
 
-def noted(cache: CacheOptions, refresh: Callable[[], str]) -> None:
-    """Run a refresh, which returns the generation, and note down how it ended, whatever the end."""
+def noted(cache: CacheOptions, refresh: Callable[[], str], kind: str = REFRESH) -> None:
+    """Run a refresh or a training, which returns the generation, and note down how it ended, whatever the end."""
     started, began = datetime.now(UTC), time.monotonic()
 
     def end(reason: str, code: int, generation: str) -> None:
         seconds = round(time.monotonic() - began, 1)
-        _note(None, cache, _record(started, seconds, code, reason, generation, REFRESH))
+        _note(None, cache, _record(started, seconds, code, reason, generation, kind))
 
     try:
         generation = refresh()

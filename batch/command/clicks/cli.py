@@ -1,21 +1,37 @@
 """The subcommands of ``larder clicks``; what each needs is imported when it runs."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from app.contracts.refreshes import TRAINING
 from batch.clicks.layout import Reading
-from batch.command.clicks.options import examples_argument, names, reading_options
+from batch.clicks.terms import Fit, Joining, Terms, UsersFile
+from batch.command.clicks.joined import events_argument, joining_options, out_option
+from batch.command.clicks.options import (
+    clicks_terms_options,
+    examples_argument,
+    fit_options,
+    names,
+    reading_options,
+    users_file_options,
+)
+from batch.command.endings import noted
 from batch.command.options import (
     PATH,
     CacheOptions,
     Grouped,
+    Serving,
     cache_options,
     json_option,
+    mlflow_option,
     option,
+    report_option,
     seed_option,
+    serving_options,
 )
 
 
@@ -25,6 +41,26 @@ def clicks() -> None:
     # Read once, when OpenMP is loaded: threads that spin while others wait for a core take ten
     # times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@clicks.command(cls=Grouped)
+@events_argument
+@joining_options
+@out_option
+@json_option
+def examples(events: tuple[Path, ...], joining: Joining, out: Path, json: bool) -> None:
+    """Make examples to train on of EVENTS: impressions, joined with the clicks that came of them.
+
+    EVENTS are folders that larder events export has made. An impression of an item is one row:
+    whether it was clicked, when, at which position, the columns of its item and user, and how
+    often both were shown and had clicked before.
+
+    \b
+    larder clicks examples events/ --items items.parquet --users users.csv --out examples/
+    """
+    from batch.command.clicks import examples as work
+
+    work.examples(events, joining, out, json)
 
 
 @clicks.command(cls=Grouped)
@@ -43,6 +79,51 @@ def check(examples: tuple[str, ...], reading: Reading, json: bool) -> None:
     from batch.command.clicks import check
 
     check.check(examples, reading, json)
+
+
+@clicks.command(cls=Grouped)
+@examples_argument
+@reading_options
+@users_file_options
+@fit_options
+@option(
+    "--tune",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    help="Try so many other settings first, and take the best.",
+)
+@clicks_terms_options
+@cache_options
+@report_option
+@mlflow_option
+def train(
+    examples: tuple[str, ...],
+    reading: Reading,
+    users: UsersFile | None,
+    fit: Fit,
+    tune: int,
+    terms: Terms,
+    cache: CacheOptions,
+    report: Path | None,
+    mlflow: str | None,
+) -> None:
+    """Judge a click model, train it on EXAMPLES, publish it.
+
+    EXAMPLES are as for larder clicks check. The model is judged on rows that it has not seen, the
+    newest ones where there is a time column, then trained on all. One that predicts no better than
+    the share of clicks, that is off on average, or that is worse than the live model on the same
+    rows, is not published.
+
+    \b
+    larder clicks train impressions/ --label clicked --time-column shown_at --users users.parquet
+    """
+    from batch.command import tracking
+    from batch.command.clicks import train
+
+    given = examples, reading, fit, terms, tune, users, cache, report
+    tags = {"kind": "click model", "namespace": cache.namespace.name}
+    work = partial(train.train, *given)
+    tracking.track(mlflow, tags, lambda run: noted(cache, partial(work, run=run), TRAINING))
 
 
 @clicks.command()
@@ -101,3 +182,17 @@ def score(
     from batch.command.clicks import score
 
     score.score(rows, out, reading, names(keep_columns), cache)
+
+
+@clicks.command()
+@cache_options
+@serving_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
+    """Answer POST /rank/click over HTTP until stopped.
+
+    It is larder serve with LARDER_CLICKS=only: ready without lists, though it also answers from
+    those of the namespace, if there are any. It needs pip install '.[clicks]' in Larder's folder.
+    """
+    from batch.command.serve import become
+
+    become(cache, serving, LARDER_CLICKS="only")
