@@ -18,7 +18,8 @@ class Fit:
     trees: at most so many; early stopping may find that fewer do. smoothing: how many rows of the
     mean stand beside those of a value (m of the m-estimate; Micci-Barreca, 2001). min_count: in how
     many rows a value must be seen to have a place in a table. folds: of the out-of-fold means;
-    with a time column, blocks of time, each of which sees only those before it.
+    with a time column there are twice as many, in its order, each of which sees only those before
+    it.
     """
 
     trees: int = 1_000
