@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -151,7 +152,8 @@ def _cost(rows: int, rounds: int, folder: Path) -> Lines_of:
         found.connection.execute(
             "SET threads = 1; ALTER TABLE rows ADD COLUMN part VARCHAR DEFAULT 'train'"
         )
-        encoding, peak, encoded = _least(rounds, lambda: _encoded(examples(found), fit))
+        learn = partial(examples(found).learn, ("train",), fit)
+        encoding, peak, (_, encoded) = _least(rounds, learn)
         plain = np.ascontiguousarray(encoded.matrix)
         yield ["encoding", f"{encoding:.1f}", "", f"{peak:.0f}, its matrix {plain.nbytes / MB:.0f}"]
         ours, peak, _ = _least(rounds, lambda: _grown(encoded, fit))
@@ -160,15 +162,6 @@ def _cost(rows: int, rounds: int, folder: Path) -> Lines_of:
         yield ["bare LightGBM", f"{bare:.1f}", "", f"{peak:.0f}"]
         yield ["encoding / fit", "", f"{encoding / ours:.2f}", ""]
         yield ["fit / bare LightGBM", "", f"{ours / bare:.2f}", ""]
-
-
-def _encoded(some: LocalExamples, fit: Fit) -> Encoded:
-    where, folds = parts_sql(["train"]), division.folds(_query(some), fit, ["train"], False)
-    encoder = Encoder(
-        some.connection, some.columns, sources(some.columns, some.columns), folds.prior
-    )
-    encoder.learn(folds, fit, where)
-    return encoder.encode(where, folds, coded=False)
 
 
 def _grown(rows: Encoded, fit: Fit) -> trees.Trees:
