@@ -15,7 +15,7 @@ import duckdb
 from app.contracts.clicks import MAX_COLUMNS, Column, Kind
 from batch.clicks.layout import CATEGORIES, LABEL, NUMBERS, Reading
 from batch.errors import BadInteractions
-from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, number_of
+from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, TIMES, number_of
 from batch.interactions.layout import Layout
 from batch.interactions.table import PASS_OVER, Table
 
@@ -165,7 +165,8 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
     if not each.name.strip():
         return None, "it has no name"
     if type_ not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
-        return None, f"it is of type {each.type}"
+        hint = " (--time-column takes it)" if type_.startswith(TIMES) else ""
+        return None, f"it is of type {each.type}{hint}"
     if not each.filled:
         return None, "all its cells are missing"
     if _ID_NAME.fullmatch(each.name):
