@@ -172,7 +172,8 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
     if type_.startswith(TIMES):
         return None, "it is a time (--time-column)"
     if type_ not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
-        return None, f"it is of type {each.type}"
+        hint = " (--time-column takes it)" if type_.startswith(TIMES) else ""
+        return None, f"it is of type {each.type}{hint}"
     if not each.filled:
         return None, "all its cells are missing"
     if _ID_NAME.fullmatch(each.name):
