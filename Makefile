@@ -16,6 +16,9 @@ help:  ## show this help
 demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
 	@$(BIN)/python -m batch.command.demo --port $(PORT) $(if $(ONCE),--once)
 
+demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, training, report, a service, ten ranked candidates; ONCE=1
+	@$(BIN)/python -m batch.command.clicks.demo --port $(PORT) $(if $(ONCE),--once)
+
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
 test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
 	@$(FETCH) redis-7 promtool kustomize || true
