@@ -109,6 +109,7 @@ BATCH = frozenset(
         "LARDER_MIN_NDCG",
         "LARDER_MIN_ROWS_OF_A_LEAF",
         "LARDER_MLFLOW",
+        "LARDER_MODEL",
         "LARDER_N",
         "LARDER_NAMESPACE",
         "LARDER_NEGATIVES_KEPT",
