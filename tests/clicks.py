@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.contracts.clicks import Calibration, Clicks, Column, Linear, Manifest, value_key
-from app.contracts.recommendations import bucket_count
+from app.contracts.recommendations import bucket_count, field
 from batch.clicks.contents import Contents
 from batch.clicks.model import Model, Values, sizes_and_hashes
 from batch.generations.lock import hold
@@ -153,6 +153,6 @@ def publish_by_hand(
     """
     made, users = made or model(), users or {}
     manifest = manifest_of(made, len(users), generation=generation, **told)
-    contents = Contents(space, made.sections(), users)
+    contents = Contents(space, made.sections(), {field(user): users[user] for user in users})
     with hold(client, space) as lease:
         return publish(client, space, manifest, contents, lease)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from app.contracts.clicks import BODY_PART_BYTES, Clicks, Manifest, body_part, user_part
 from app.contracts.recommendations import EMPTY_BUCKET, bucket_of
-from app.contracts.recommendations import field as field_of
 from batch.clicks.model import Model
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, cache_errors
@@ -34,11 +33,11 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """sections: see ``Model.sections``; users: the columns of each, a JSON object in UTF-8."""
+    """sections: see ``Model.sections``; users: by field, the columns of each as a JSON object."""
 
     space: Clicks
     sections: Mapping[str, bytes]
-    users: Mapping[str, bytes] = field(default_factory=dict)
+    users: Mapping[bytes, bytes] = field(default_factory=dict)
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> Written:
         written, name, body = Written(), manifest.generation, b"".join(self.sections.values())
@@ -58,8 +57,7 @@ class Contents:
 
     def _buckets(self, manifest: Manifest) -> Iterator[tuple[str, Mapping[bytes, bytes]]]:
         buckets: list[dict[bytes, bytes]] = [{} for _ in range(manifest.user_buckets)]
-        for user, columns in self.users.items():
-            name = field_of(user)
+        for name, columns in self.users.items():
             buckets[bucket_of(name, len(buckets))][name] = columns
         for number, bucket in enumerate(buckets):
             yield self.space.part(manifest.generation, user_part(number)), bucket or EMPTY_BUCKET

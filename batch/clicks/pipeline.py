@@ -19,6 +19,7 @@ from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced
 from batch.clicks.measure import Predictions
 from batch.clicks.model import Model, sizes_and_hashes
 from batch.clicks.terms import Fit, Split, Terms
+from batch.clicks.trees import newer_release
 from batch.errors import BadSettings, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.publish import Turn, code_version, is_forced
@@ -122,14 +123,13 @@ def train(
     terms: Terms,
     progress: Progress,
     told: Callable[[Quality], None] = lambda quality: None,
-    users: Mapping[str, bytes] = MappingProxyType({}),
+    users: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> Manifest:
     """Judge a model on rows that it has not seen, train it on all of them and publish it.
 
     ours: the turn, which began before the examples were read; told: what was measured, whether or
-    not the gate lets it pass; users: the columns of each, a JSON object. Raises a Terminal error
-    for bad data or a bad model, a Transient one when the cache cannot take it; nothing is published
-    then.
+    not the gate lets it pass; users: see ``Contents``. Raises a Terminal error for bad data or a
+    bad model, a Transient one when the cache cannot take it; nothing is published then.
     """
     live = ours.generations.live_manifest()
     examples.split(terms.split)
@@ -197,6 +197,8 @@ def _rival(
     """
     if live is None:
         return None
+    if told := newer_release(live.lightgbm):
+        log.warning("the live model: %s", told)
     try:
         model = read_model(client, space, live)
         _expect_columns(model, examples)

@@ -1,5 +1,6 @@
 """The first member: gradient boosted trees, by LightGBM."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,10 +85,20 @@ def parameters(fit: Fit) -> Mapping[str, Any]:
 
 
 def log_odds(text: str, matrix: Matrix, threads: int = 0) -> NDArray[np.float64]:
-    """(rows,), what trees say of a matrix."""
+    """(rows,), what trees say of a matrix. Raises BrokenRecord when they cannot."""
     try:
         booster = lightgbm.Booster(model_str=text)
+        return np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads))
     except lightgbm.basic.LightGBMError as error:
         release = lightgbm.__version__
-        raise BrokenRecord(f"LightGBM {release} cannot read the trees: {error}") from error
-    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads))
+        raise BrokenRecord(f"LightGBM {release} cannot use the trees: {error}") from error
+
+
+def newer_release(release: str) -> str:
+    """A sentence where trees were written by a newer LightGBM than this; "" where not."""
+    theirs, ours = (
+        tuple(map(int, re.findall("[0-9]+", each)[:3])) for each in (release, lightgbm.__version__)
+    )
+    if theirs <= ours:
+        return ""
+    return f"written by LightGBM {release}, newer than {lightgbm.__version__} here: install that"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.contracts.clicks import Column
+from app.contracts.recommendations import field
 from batch.clicks.terms import UsersFile
 from batch.errors import BadInteractions
 from batch.interactions.items import load_items
@@ -14,8 +15,8 @@ from batch.interactions.table import Table, reading
 
 def load(
     file: UsersFile, columns: Sequence[Column], rejects: Path | None, max_rejects: float
-) -> Mapping[str, bytes]:
-    """The columns of each user, a JSON object; of several rows of one user the last counts.
+) -> Mapping[bytes, bytes]:
+    """By field, the columns of each user as a JSON object; the last row of a user counts.
 
     Raises BadInteractions when the file cannot be read, has none of the columns, or too many rows
     that cannot be used.
@@ -31,7 +32,7 @@ def load(
     found = load_items(
         file.path, layout, known, types=numbers, rejects=rejects, max_rejects=max_rejects
     )
-    return {user: text.encode() for user, text in found.texts.items()}
+    return {field(user): text.encode() for user, text in found.texts.items()}
 
 
 def _look(connection: object, table: Table) -> tuple[Sequence[str], bool]:

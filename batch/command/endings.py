@@ -43,7 +43,7 @@ def ending(error: BaseException) -> tuple[str, int]:
 
 
 def noted(cache: CacheOptions, refresh: Callable[[], str], kind: str = REFRESH) -> None:
-    """Run a refresh or a training, which returns the generation, and note down how it ended, whatever the end."""
+    """Run what publishes, which returns the generation, and note down how it ended."""
     started, began = datetime.now(UTC), time.monotonic()
 
     def end(reason: str, code: int, generation: str) -> None:
@@ -60,10 +60,10 @@ def noted(cache: CacheOptions, refresh: Callable[[], str], kind: str = REFRESH) 
     end("", 0, generation)
 
 
-def note_rollback(client: Any, cache: CacheOptions, generation: str) -> None:
+def note_rollback(client: Any, cache: CacheOptions, generation: str, kind: str = ROLLBACK) -> None:
     """Note down that somebody has rolled back by a command."""
     now = datetime.now(UTC)
-    _note(client, cache, _record(now, 0.0, 0, "by larder rollback", generation, ROLLBACK))
+    _note(client, cache, _record(now, 0.0, 0, "by larder rollback", generation, kind))
 
 
 def _record(

@@ -1,13 +1,15 @@
 """The subcommands about what is published: they need the cache, and no model library."""
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import click
 
-from app.contracts.generations import PUBLISHED
+from app.contracts import generations
+from app.contracts.generations import PUBLISHED, Space
 from app.contracts.recommendations import Manifest
+from app.contracts.refreshes import ROLLBACK
 from batch.command.endings import note_rollback
 from batch.command.options import CacheOptions
 from batch.command.table import table
@@ -16,22 +18,36 @@ from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from batch.recommendations.show import Shown
 
+M = TypeVar("M", bound=generations.Manifest)
+
 
 def tell(cache: CacheOptions, as_json: bool) -> None:
     """List the generations."""
-    known = Generations(connect(cache.url), cache.namespace)
+    tell_of(cache, cache.namespace, _told, listing, as_json)
+
+
+def tell_of(
+    cache: CacheOptions,
+    space: Space[M],
+    told: Callable[[M], dict[str, Any]],
+    shown: Callable[[Iterable[M], str | None], str],
+    as_json: bool,
+) -> None:
+    """List the generations of a kind: told as JSON one by one, or shown with which is live."""
+    known = Generations(connect(cache.url), space)
     manifests, live = known.all(), known.live()
     if as_json:
-        told = [_told(each) for each in _newest_first(manifests)]
-        body = {"namespace": cache.namespace.name, "live": live, "generations": told}
+        each_told = [told(each) for each in newest_first(manifests)]
+        body = {"namespace": space.name, "live": live, "generations": each_told}
         click.echo(json.dumps(body))
     elif manifests:
-        click.echo(listing(manifests, live))
+        click.echo(shown(manifests, live))
     else:
-        click.echo(f"nothing is published in namespace {cache.namespace.name!r}")
+        click.echo(f"nothing is published in namespace {space.name!r}")
 
 
-def _newest_first(manifests: Iterable[Manifest]) -> list[Manifest]:
+def newest_first(manifests: Iterable[M]) -> list[M]:
+    """In the order in which they are listed."""
     return sorted(manifests, key=lambda manifest: manifest.generation, reverse=True)
 
 
@@ -58,7 +74,7 @@ def _told(manifest: Manifest) -> dict[str, Any]:
 def listing(manifests: Iterable[Manifest], live: str | None) -> str:
     """The generations of a namespace, the newest first."""
     rows = []
-    for each in _newest_first(manifests):
+    for each in newest_first(manifests):
         ndcg = each.measured("ndcg")
         rows.append(
             [
@@ -76,9 +92,14 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
 
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
     """Point at that generation, or at the one before the live one."""
+    roll_back_of(cache, cache.namespace, generation, ROLLBACK)
+
+
+def roll_back_of(cache: CacheOptions, space: Space[Any], generation: str | None, kind: str) -> None:
+    """Do so with generations of any kind; kind: what the record of it says."""
     client = connect(cache.url)
-    manifest = Generations(client, cache.namespace).roll_back(generation)
-    note_rollback(client, cache, manifest.generation)
+    manifest = Generations(client, space).roll_back(generation)
+    note_rollback(client, cache, manifest.generation, kind)
     click.echo(f"live is {manifest.generation}; the API follows within two seconds")
 
 
@@ -100,7 +121,7 @@ def reasons(
 ) -> Iterator[str]:
     """Say of each generation, the newest first, what became of it and why."""
     gone, next_back = set(deleted), None
-    for each in _newest_first(manifests):
+    for each in newest_first(manifests):
         name, whole = each.generation, each.state in PUBLISHED
         if name in gone:
             yield f"deleted {name}: {f'beyond --keep {keep}' if whole else 'nobody finished it'}"

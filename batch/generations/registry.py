@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.contracts.generations import (
     POINT,
@@ -151,7 +151,7 @@ class Generations(Generic[M]):
         target = self._whole_before(live) if name is None else self._whole(name)
         if target is None:
             raise UnknownGeneration(
-                _none_older(self.published(), live)
+                _none_older(self.published(), live, self._space)
                 if name is None
                 else _none_named(self.published(), name)
             )
@@ -242,14 +242,15 @@ def _none_named(published: Sequence[Manifest], name: str) -> str:
     return f"there is no generation {name!r} to roll back to; {there} {names or 'none'}"
 
 
-def _none_older(published: Sequence[Manifest], live: str) -> str:
+def _none_older(published: Sequence[Manifest], live: str, space: Space[Any]) -> str:
     """Why each that is there is none to go back to unless it is named."""
     sentence = f"cannot roll back to an older good generation; live is {live or 'nothing'}"
     others = [each for each in published if each.generation != live]
     if not others:
         return sentence + (", and no other is published" if published else ", published are: none")
     told = ", ".join(f"{each.generation} {_unfit(each, live)}" for each in others)
-    return f"{sentence}, {told}: 'larder rollback GENERATION' takes any that is whole"
+    command = f"larder {space.infix.replace(':', ' ')}rollback GENERATION"
+    return f"{sentence}, {told}: '{command}' takes any that is whole"
 
 
 def _unfit(manifest: Manifest, live: str) -> str:

@@ -59,7 +59,7 @@ def described(rows: Rows) -> str:
 def _told(rows: Rows) -> list[tuple[str, str, Seen]]:
     """The name, the role and the cells of each column."""
     kinds: Mapping[str, str] = {each.name: each.kind for each in rows.columns}
-    roles = {rows.label: "label", rows.schema.time: "time", **kinds}
+    roles: dict[str | None, str] = {rows.label: "label", rows.schema.time: "time", **kinds}
     return [(each.name, roles.get(each.name, "left out"), each) for each in rows.seen]
 
 

@@ -27,6 +27,7 @@ from batch.command.options import (
     Serving,
     cache_options,
     json_option,
+    keep_option,
     mlflow_option,
     option,
     report_option,
@@ -185,6 +186,69 @@ def score(
     from batch.command.clicks import score
 
     score.score(rows, out, reading, names(keep_columns), cache)
+
+
+@clicks.command()
+@cache_options
+@json_option
+def models(cache: CacheOptions, json: bool) -> None:
+    """List the click models that are published, the newest first."""
+    from batch.command.clicks import models
+
+    models.tell(cache, json)
+
+
+MODEL = click.argument("model", required=False)
+
+
+@clicks.command()
+@MODEL
+@cache_options
+def rollback(model: str | None, cache: CacheOptions) -> None:
+    """Score by MODEL again, or by the one before the live one."""
+    from batch.command.clicks import models
+
+    models.roll_back(model, cache)
+
+
+@clicks.command()
+@MODEL
+@cache_options
+@json_option
+def show(model: str | None, cache: CacheOptions, json: bool) -> None:
+    """Say what MODEL, or the live one, was trained on, how good it was, and what matters to it."""
+    from batch.command.clicks import models
+
+    models.show(model, cache, json)
+
+
+@clicks.command("export")
+@click.argument("folder", type=PATH)
+@option("--model", help="Which model.  [default: the live one]")
+@cache_options
+def export_model(folder: Path, model: str | None, cache: CacheOptions) -> None:
+    """Write a model into plain files of FOLDER: JSON, and the text of LightGBM.
+
+    \b
+    larder clicks export model/
+    """
+    from batch.command.clicks import models
+
+    models.export(folder, model, cache)
+
+
+@clicks.command("import")
+@click.argument("folder", type=PATH)
+@keep_option
+@cache_options
+def import_model(folder: Path, keep: int, cache: CacheOptions) -> None:
+    """Publish the model that larder clicks export has written into FOLDER.
+
+    No gate judges it here; it is marked as forced. Files that do not belong together are refused.
+    """
+    from batch.command.clicks import models
+
+    models.import_(folder, keep, cache)
 
 
 @clicks.command()

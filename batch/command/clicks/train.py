@@ -95,7 +95,7 @@ def _tuned(examples: LocalExamples, terms: Terms, tries: int, progress: Progress
 
 def _users(
     file: UsersFile | None, examples: Examples, reading: Reading, rejects: Path | None
-) -> Mapping[str, bytes]:
+) -> Mapping[bytes, bytes]:
     if file is None:
         return {}
     listed = None if rejects is None else beside(rejects, "users")

@@ -13,7 +13,7 @@ from app.contracts.clicks import BODY_PART_BYTES, Clicks, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import EMPTY_BUCKET, Namespace
 from batch.clicks.contents import Contents, read_body, read_model, read_users
-from batch.clicks.model import sizes_and_hashes
+from batch.clicks.model import Values, sizes_and_hashes
 from batch.errors import CacheUnavailable, UnknownGeneration
 from batch.generations.lock import hold
 from batch.generations.parts import lacks
@@ -69,12 +69,12 @@ def test_what_is_published_is_what_a_reader_finds(client: Any, space: Clicks) ->
 
 
 def test_a_body_of_several_parts_is_read_whole(client: Any, space: Clicks) -> None:
-    made = replace(
-        model(), trees="".join(map(chr, np.random.default_rng(1).integers(32, 999, 10**6)))
-    )
-    manifest = publish_by_hand(client, space, made=made)
+    some, many = model(), np.arange(60_000)
+    numbers = many.astype(np.float32)
+    table = Values(many.astype(np.uint64), numbers, numbers / 2, numbers / 3)
+    manifest = publish_by_hand(client, space, made=replace(some, tables=[table, some.tables[1]]))
     assert manifest.body_parts == 2 and manifest.body_bytes > BODY_PART_BYTES
-    assert read_model(client, space, manifest).trees == made.trees
+    assert read_model(client, space, manifest).tables[0].encode() == table.encode()
 
 
 def test_a_bucket_that_nobody_is_in_has_a_key_all_the_same(client: Any, space: Clicks) -> None:
@@ -107,7 +107,7 @@ def test_a_server_that_does_not_keep_what_it_got_publishes_nothing(
     client: Any, space: Clicks, what: str
 ) -> None:
     live = publish_by_hand(client, space)
-    users = {f"u{n}": b"{}" for n in range(10)}
+    users = {b"u%d" % n: b"{}" for n in range(10)}
     new = manifest_of(model(), 10, generation=NEW)
     body, bucket = new.keys(space)
     sabotage: Callable[[], object] = {

@@ -120,7 +120,7 @@ def test_every_option_is_also_a_variable_that_the_house_knows(
 
 
 def test_the_house_knows_no_variable_that_no_command_reads() -> None:
-    read = {option.envvar for _, option in OPTIONS} | {"LARDER_INTERACTIONS"}
+    read = {option.envvar for _, option in OPTIONS} | {"LARDER_INTERACTIONS", "LARDER_EXAMPLES"}
     assert variables.BATCH == read
 
 

@@ -121,7 +121,9 @@ def live(client: Any, namespace: Namespace) -> Live:
 def own_client(own_server: Server) -> Iterator[Any]:
     """A client of the test's own server that does not try again."""
     retry = Retry(NoBackoff(), 0)
-    with redis.Redis.from_url(own_server.url, socket_timeout=PATIENCE_SECONDS, retry=retry) as opened:
+    with redis.Redis.from_url(
+        own_server.url, socket_timeout=PATIENCE_SECONDS, retry=retry
+    ) as opened:
         yield opened
 
 

@@ -1,0 +1,144 @@
+"""The subcommands about click models that are published: they train nothing."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.contracts.clicks import Clicks, Manifest
+from app.contracts.generations import PUBLISHED
+from app.contracts.refreshes import MODEL_ROLLBACK
+from batch.command import published
+from batch.command.options import CacheOptions
+from batch.command.table import table
+from batch.errors import UnknownGeneration
+from batch.generations.connect import Client, connect
+from batch.generations.registry import Generations
+
+
+def tell(cache: CacheOptions, as_json: bool) -> None:
+    """List the models."""
+    published.tell_of(cache, space_of(cache), _told, listing, as_json)
+
+
+def space_of(cache: CacheOptions) -> Clicks:
+    """The click models of a namespace."""
+    return Clicks(cache.namespace.name)
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    names = ("generation", "state", "rows", "clicks", "label", "trees", "members", "users")
+    told = {name: getattr(manifest, name) for name in names}
+    told |= {name: manifest.measured(name) for name in ("auc", "ne", "ratio")}
+    ends = ("forced", "lightgbm", "started_at", "published_at")
+    return {**told, "columns": len(manifest.columns)} | {n: getattr(manifest, n) for n in ends}
+
+
+def listing(manifests: Iterable[Manifest], live: str | None) -> str:
+    """The models of a namespace, the newest first."""
+    rows = []
+    for each in published.newest_first(manifests):
+        measured = (each.measured(name) for name in ("auc", "ne", "ratio"))
+        rows.append(
+            [
+                each.generation,
+                "live" if each.generation == live else each.state,
+                *(f"{each.rows:,}", f"{len(each.columns)}", f"{each.trees:,}"),
+                *("-" if value is None else f"{value:.4f}" for value in measured),
+                "yes" if each.forced else "no",
+            ]
+        )
+    head = ["model", "state", "rows", "columns", "trees", "AUC", "NE", "mean/CTR", "forced"]
+    return table(head, rows)
+
+
+def roll_back(generation: str | None, cache: CacheOptions) -> None:
+    """Point at that model, or at the one before the live one."""
+    published.roll_back_of(cache, space_of(cache), generation, MODEL_ROLLBACK)
+
+
+def manifest_of(client: Client, space: Clicks, name: str | None) -> Manifest:
+    """The manifest of that model, or of the live one. Raises UnknownGeneration."""
+    known = Generations(client, space)
+    found = known.live_manifest() if name is None else known.find(name)
+    if found is not None and found.state in PUBLISHED:
+        return found
+    if name is None:
+        raise UnknownGeneration(f"no click model is live in {space.name!r}: run clicks train")
+    names = ", ".join(each.generation for each in known.published())
+    raise UnknownGeneration(f"there is no click model {name!r}; published are: {names or 'none'}")
+
+
+def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
+    """Say what is known of a model."""
+    manifest = manifest_of(connect(cache.url), space_of(cache), name)
+    click.echo(manifest.to_json() if as_json else described(manifest))
+
+
+def described(manifest: Manifest) -> str:
+    """All that people want to know of a model."""
+    forced = ", forced" * manifest.forced
+    lines = [
+        f"{manifest.generation} ({manifest.state}{forced}), published {manifest.published_at}",
+        f"{manifest.clicks:,} clicks of {manifest.rows:,} rows by {manifest.label!r}, of rows "
+        f"without a click {manifest.negatives_kept:.2%} were there; {manifest.users:,} users",
+        f"{manifest.trees:,} trees of LightGBM {manifest.lightgbm}, members: "
+        f"{', '.join(manifest.members)}; {manifest.body_bytes / 1e6:,.1f} MB",
+        "",
+        _metrics(manifest.metrics),
+        "",
+        table(["column", "kind", "importance"], _columns(manifest)),
+        "",
+        ", ".join(f"{name} {value}" for name, value in manifest.settings.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _metrics(metrics: dict[str, Any]) -> str:
+    if not metrics.get("model"):
+        return "it was not judged"
+    both = {"model": metrics["model"], "live then": metrics.get("live") or {}}
+    both = {name: found for name, found in both.items() if found}
+    rows = [[name, *(f"{found[name]:.6g}" for found in both.values())] for name in both["model"]]
+    return table(["", *both], rows)
+
+
+def _columns(manifest: Manifest) -> Iterable[list[str]]:
+    importance = manifest.metrics.get("importance", {})
+    columns = sorted(manifest.typed_columns, key=lambda each: -importance.get(each.name, 0.0))
+    return [[each.name, each.kind, f"{importance.get(each.name, 0.0):.2%}"] for each in columns]
+
+
+def export(folder: Path, name: str | None, cache: CacheOptions) -> None:
+    """Write a model into plain files."""
+    from batch.clicks import export
+    from batch.clicks.contents import read_model, read_users
+
+    client, space = connect(cache.url), space_of(cache)
+    manifest = manifest_of(client, space, name)
+    users = dict(read_users(client, space, manifest))
+    found = export.Exported(manifest, read_model(client, space, manifest), users)
+    for path in export.write(folder, found):
+        click.echo(f"wrote {path}")
+
+
+def import_(folder: Path, keep: int, cache: CacheOptions) -> None:
+    """Publish a model from plain files, which no gate has judged here."""
+    from batch.clicks.contents import Contents
+    from batch.clicks.export import read
+    from batch.clicks.pipeline import manifest_of
+    from batch.generations.publish import turn
+
+    found, space = read(folder), space_of(cache)
+    with turn(connect(cache.url), space, keep) as ours:
+        contents = Contents(space, found.model.sections(), found.users)
+        settings = {**found.manifest.settings, "imported": found.manifest.generation}
+        made = manifest_of(ours, found.model, len(found.users), settings)
+        told = ("rows", "clicks", "label", "metrics", "fingerprint", "lightgbm")
+        manifest = replace(made, **{name: getattr(found.manifest, name) for name in told})
+        done = ours.publish(replace(manifest, forced=True), contents, lambda done: None)
+    click.echo(
+        f"published click model {done.generation}, imported from {folder}; nothing judged it"
+    )
