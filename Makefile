@@ -8,13 +8,16 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clicks test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-serving clean
+.PHONY: help demo demo-clicks test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
 	@$(BIN)/python -m batch.command.demo --port $(PORT) $(if $(ONCE),--once)
+
+demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, training, report, a service, ten ranked candidates; ONCE=1
+	@$(BIN)/python -m batch.command.clicks.demo --port $(PORT) $(if $(ONCE),--once)
 
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
 test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
@@ -67,6 +70,9 @@ bench-quality: $(VENV)/.test  ## how good the lists are, beside most-popular; DE
 bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the library's own work
 	$(BIN)/python -m tests.bench.refresh $(if $(DECKLISTS),--decklists $(DECKLISTS)) $(BENCH_ARGS)
 
+bench-clicks: $(VENV)/.test libgomp  ## quality and cost of click models; CRITEO=train.txt adds the published protocol
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.bench.clicks $(if $(CRITEO),--criteo $(CRITEO)) $(BENCH_ARGS)
+
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
 
@@ -82,6 +88,9 @@ bench-spark: $(VENV)/.test-spark java-17  ## Spark beside implicit; growth with 
 
 bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving $(BENCH_ARGS)
+
+bench-scoring: $(VENV)/.test libgomp  ## what it costs to score candidates by a click model, beside bare Flask; needs wrk
+	$(BIN)/python -m tests.bench.serving --clicks --connections 8 $(BENCH_ARGS)
 
 bench-events: $(VENV)/.test  ## events taken for a second of a core, alone and in batches
 	$(BIN)/python -m tests.bench.events $(BENCH_ARGS)

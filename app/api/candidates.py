@@ -1,11 +1,10 @@
 """Requests to score candidates: our own shape, Metarank's, and those of MLflow and SageMaker."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.parameters import identifier, only
+from app.api.parameters import as_object, identifier, only
 from app.clicks.ranker import Candidate
 from app.clicks.rows import Features
 from app.errors import BadParameter, TooLarge
@@ -36,7 +35,7 @@ class Asked:
 
 def read(body: bytes, explain: bool = False) -> Asked:
     """A request to rank, which the query may want explained. Raises BadParameter and TooLarge."""
-    raw = _object(body, EXAMPLE)
+    raw = as_object(body, EXAMPLE)
     only(raw, _MEMBERS, "member")
     items = raw.get("items")
     if not isinstance(items, list) or not items:
@@ -63,7 +62,7 @@ def read(body: bytes, explain: bool = False) -> Asked:
 
 def frame(body: bytes) -> list[Candidate]:
     """The rows of a request to ``/invocations``. Raises BadParameter and TooLarge."""
-    raw = _object(body, '{"dataframe_split":{"columns":["price"],"data":[[9.5]]}}')
+    raw = as_object(body, '{"dataframe_split":{"columns":["price"],"data":[[9.5]]}}')
     only(raw, (*_FRAMES, "params"), "member")
     named = [name for name in _FRAMES if name in raw]
     if len(named) != 1:
@@ -88,7 +87,9 @@ def _records(name: str, given: Any) -> list[Any]:
 
 
 def _split(given: Any) -> list[Any]:
-    columns, data = (given.get("columns"), given.get("data")) if type(given) is dict else (0, 0)
+    found: dict[str, Any] = given if type(given) is dict else {}
+    columns: Any = found.get("columns")
+    data: Any = found.get("data")
     if _is_list_of(str, columns) and _is_list_of(list, data):
         if all(len(row) == len(columns) for row in data):
             return [dict(zip(columns, row, strict=True)) for row in data]
@@ -104,16 +105,6 @@ def _by_column(given: dict[str, Any]) -> list[Any]:
 
 def _is_list_of(kind: type, given: Any) -> bool:
     return isinstance(given, list) and all(isinstance(each, kind) for each in given)
-
-
-def _object(body: bytes, example: str) -> dict[str, Any]:
-    try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadParameter(f"the body must be JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise BadParameter(f"the body must be a JSON object such as {example}")
-    return raw
 
 
 def _check_length(name: str, given: list[Any]) -> None:

@@ -79,8 +79,13 @@ def body() -> bytes:
 
 def json_object(example: str) -> dict[str, Any]:
     """The body as a JSON object, such as in the example."""
+    return as_object(body(), example)
+
+
+def as_object(body: bytes, example: str) -> dict[str, Any]:
+    """The same of a body that has been read."""
     try:
-        asked = json.loads(body())
+        asked = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadParameter(f"the body must be JSON: {error}") from error
     if not isinstance(asked, dict):

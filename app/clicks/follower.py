@@ -1,6 +1,7 @@
 """Which click model is live: asked a few times a second, in a thread, never in a request."""
 
 import logging
+import os
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
@@ -39,7 +40,9 @@ class Follower:
     """
 
     def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
-        from app.clicks.loading import load  # here, for the plain API is without the library
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")  # read once, when the library is loaded
+        from app.clicks.loading import load  # here, for the plain API is without it
 
         self.space = Clicks(settings.namespace)
         self._load, self._link, self._listener = load, link, listener

@@ -7,7 +7,7 @@ says of a category's value is remembered, for the same values come again and aga
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,19 @@ MAX_REMEMBERED = 10_000
 """Values of a column; then it begins anew, so that made-up ones take no more memory than this."""
 
 _MAX_REMEMBERED_LENGTH = 100
+_TOLD = 10
 
 Features = Mapping[str, Any]
 """Values by the names of columns; None is missing, as is a column that is not there."""
 
 
 class UnknownColumns(ValueError):
-    """Names of no column of the model."""
+    """Names of no column of the model, of which the first are told."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(", ".join(repr(name[:40]) for name in sorted(names)))
+    def __init__(self, names: Collection[str]) -> None:
+        told = [repr(name[:40]) for name in sorted(names)[:_TOLD]]
+        more = [f"{len(names) - _TOLD} more"] if len(names) > _TOLD else []
+        super().__init__(", ".join(told + more))
 
 
 class WrongType(ValueError):

@@ -1,30 +1,26 @@
 """The scores of rows by a click model, and what each column adds to them.
 
 LightGBM brings threads of OpenMP, which do not survive a fork and get in each other's way: so it is
-loaded in the process that answers, and each call takes the thread that makes it, and no other.
+loaded in the process that answers (see ``follower``), and each call takes its own thread alone.
 """
 
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
 
-import lightgbm  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-
-from app.clicks.rows import Encoder, Rows  # noqa: E402
-from app.contracts.clicks import (  # noqa: E402
+from app.clicks.rows import Encoder, Rows
+from app.contracts.clicks import (
     Calibration,
     Linear,
     Manifest,
     decode_tables,
 )
-from app.contracts.generations import BrokenRecord  # noqa: E402
+from app.contracts.generations import BrokenRecord
 
 Floats = NDArray[np.float64]
 

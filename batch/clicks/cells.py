@@ -41,7 +41,10 @@ class Cells:
     @property
     def columns(self) -> str:
         """SQL of all of them, named as they are in ``rows``."""
-        cells = [f"CAST({self.label} AS TINYINT) AS label", f"{self.moment} AS moment"]
+        cells = [
+            f"CAST({self.label} AS TINYINT) AS label",
+            f"CAST({self.moment} AS BIGINT) AS moment",
+        ]
         cells += [f"TRY_CAST({sql} AS FLOAT) AS n{n}" for n, sql in enumerate(self.numbers)]
         cells += [f"coalesce({sql}, '') AS c{n}" for n, sql in enumerate(self.categories)]
         return ", ".join(cells)
@@ -65,7 +68,8 @@ class Cells:
 
     def _moment(self, name: str) -> str:
         self.checks.required(name, "--time-column")
-        return f"TRY_CAST(round({self.checks.time(name, 'bad time')} * 1e6) AS BIGINT)"
+        seconds = self.checks.time(name, "bad time")
+        return f"TRY_CAST(round({seconds} * 1e6) AS BIGINT)"
 
     def _number(self, column: Column) -> str:
         name = column.name
@@ -80,7 +84,7 @@ class Cells:
         if kind not in FRACTIONS:
             is_none = f"{number} IS NULL AND {cell} != ''"
             if self.checks.table.is_text:
-                self.checks.add(f"{is_none} AND {broken(cell)}", f"line break in {name}")
+                self.checks.add(f"{is_none} AND {broken(cell)}", "line break in value", name)
             self.checks.add(is_none, "not a number", name)
         self.checks.add(f"isinf({number})", "infinite", name)
         self.checks.add(

@@ -29,11 +29,13 @@ _NO_FOLD = -1
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Rows that are trained on. known: how many others its means are made of."""
+    """Rows that are trained on. of: how many rows the shares that they see are shares of.
+
+    By time these are all, those to come as well: so a share also says how much is known by then.
+    """
 
     number: int
-    rows: int
-    known: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ class Folds:
         """sizes: rows and clicks by fold, as ``sizes_sql`` has them."""
         rows = sum(size for size, _ in sizes.values())
         clicks = sum(size for _, size in sizes.values())
-        each, before = [], 0
-        for number, (size, _) in sorted(sizes.items()):
-            each.append(Fold(number, size, before if ordered else rows - size))
-            before += size
+        each = [
+            Fold(number, rows if ordered else rows - size)
+            for number, (size, _) in sorted(sizes.items())
+        ]
         return cls(sql, rows, clicks, each, ordered)
 
     @property
@@ -101,12 +103,16 @@ def fold_sql(fit: Fit, moments: Sequence[int] | None) -> str:
     """The fold of a row. moments: at ``fold_shares``, where rows have a time."""
     if moments is None:
         return hashed_sql(fit.seed + 1, fit.folds)
-    return _cases("moment <=", moments, [str(number) for number in range(fit.folds)])
+    return _cases("moment <=", moments, [str(number) for number in range(len(moments) + 1)])
 
 
 def fold_shares(fit: Fit) -> list[float]:
-    """Which shares of the rows that are trained on are before each fold but the first."""
-    return [round(number / fit.folds, 9) for number in range(1, fit.folds)]
+    """Which shares of the rows that are trained on are before each fold of time but the first.
+
+    There are twice as many as of others, for all rows of the first are lost.
+    """
+    count = 2 * fit.folds
+    return [round(number / count, 9) for number in range(1, count)]
 
 
 def parts_sql(parts: Sequence[str]) -> str:
@@ -132,7 +138,7 @@ def values_sql(column: str, folds: Folds, fit: Fit, where: str) -> str:
     means = [_mean("n", "clicks", folds.rows, folds.prior, fit, "")]
     for position, each in enumerate(folds.each):
         n, clicks = (_others(name, folds, position) for name in ("n", "clicks"))
-        means.append(_mean(n, clicks, each.known, folds.prior, fit, f"_{each.number}"))
+        means.append(_mean(n, clicks, each.of, folds.prior, fit, f"_{each.number}"))
     return (
         "SELECT value, substr(md5(value), 1, 16) AS value_key, "
         "row_number() OVER (ORDER BY md5(value)) AS code, n, "
@@ -179,13 +185,13 @@ def _others(name: str, folds: Folds, position: int) -> str:
     return f"({' + '.join(['0', *earlier])})"
 
 
-def _mean(n: str, clicks: str, known: int, prior: float, fit: Fit, suffix: str) -> str:
+def _mean(n: str, clicks: str, of: int, prior: float, fit: Fit, suffix: str) -> str:
     begun, smoothing = (
         f"CAST({each!r} AS DOUBLE)" for each in (fit.smoothing * prior, fit.smoothing)
     )
     return (
         f"CAST(({clicks} + {begun}) / ({n} + {smoothing}) AS FLOAT) AS mean{suffix}, "
-        f"CAST(CAST({n} AS DOUBLE) / {max(known, 1)} AS FLOAT) AS share{suffix}"
+        f"CAST(CAST({n} AS DOUBLE) / {max(of, 1)} AS FLOAT) AS share{suffix}"
     )
 
 

@@ -15,15 +15,15 @@ import duckdb
 from app.contracts.clicks import MAX_COLUMNS, Column, Kind
 from batch.clicks.layout import CATEGORIES, LABEL, NUMBERS, Reading
 from batch.errors import BadInteractions
-from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, number_of
+from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, TIMES, number_of
 from batch.interactions.layout import Layout
 from batch.interactions.table import PASS_OVER, Table
 
 log = logging.getLogger("larder.clicks")
 
 _ID_NAME = re.compile(r"(?i)(.*[_ -])?(u?u?id|user|item)|.*[a-z](Id|ID)")
-_ID_SHARE, _ID_ROWS = 0.9, 100
-"""From this share of different values among this many rows, a text is taken for an id."""
+_ID_SHARE, _ID_ROWS = 0.9, 1_000
+"""From this share of different values among this many rows, texts and whole numbers are ids."""
 _NEARLY, _FIRST = 0.9, 10_000
 """A text is of words where fewer than this share of its first cells are numbers."""
 
@@ -44,6 +44,11 @@ class Seen:
     values: int
     is_pointed: bool
     example: str
+
+    @property
+    def looks_unique(self) -> bool:
+        """Whether nearly every row has a value of its own."""
+        return self.rows >= _ID_ROWS and self.values > _ID_SHARE * self.rows
 
     @property
     def missing(self) -> float:
@@ -164,16 +169,21 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return kinds[each.name], ""
     if not each.name.strip():
         return None, "it has no name"
+    if type_.startswith(TIMES):
+        return None, "it is a time (--time-column)"
     if type_ not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
-        return None, f"it is of type {each.type}"
+        hint = " (--time-column takes it)" if type_.startswith(TIMES) else ""
+        return None, f"it is of type {each.type}{hint}"
     if not each.filled:
         return None, "all its cells are missing"
     if _ID_NAME.fullmatch(each.name):
         return None, "by its name it is an id (--categorical takes it in)"
-    if each.numbers == each.filled:
+    is_number = each.numbers == each.filled
+    if each.looks_unique and not (is_number and "." in each.example):
+        option = "--numeric" if is_number else "--categorical"
+        return None, f"nearly every row has another value ({option} takes it in)"
+    if is_number:
         return "number", ""
-    if each.rows >= _ID_ROWS and each.values > _ID_SHARE * each.rows:
-        return None, f"nearly every row has another value (about {each.values:,})"
     if each.numbers > _NEARLY * each.filled:
         log.warning(
             "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "

@@ -1,7 +1,7 @@
 """One machine: rows in DuckDB, and a fit in memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import md5
 from typing import Any
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from app.contracts.clicks import Column
 from batch.clicks import division, members
-from batch.clicks.encode import MILLION, hashed_sql, part_sql, parts_sql
-from batch.clicks.matrix import Encoder, sources
+from batch.clicks.encode import MILLION, Folds, hashed_sql, part_sql, parts_sql
+from batch.clicks.matrix import Encoded, Encoder, sources
 from batch.clicks.model import Model
 from batch.clicks.pipeline import Part, Report, Scored
 from batch.clicks.terms import Fit, Split
@@ -62,18 +62,25 @@ class LocalExamples:
     def fit(
         self, parts: Sequence[Part], stop_on: Part | None, fit: Fit, progress: Progress
     ) -> Model:
-        where = parts_sql(parts)
-        folds = division.folds(self._query, fit, parts, self.has_time)
-        encoder = self._encoder(self.columns, folds.prior)
-        with progress.step("encode", 3, "steps") as advance:
-            tables = encoder.learn(folds, fit, where)
+        with progress.step("encode", 2, "steps") as advance:
+            model, rows = self.learn(parts, fit)
             advance(1)
-            rows = encoder.encode(f"{where} AND {folds.trains}", folds, fit.blend)
+            held = None
+            if stop_on:
+                encoder = self._encoder(self.columns, model.prior)
+                held = encoder.encode(parts_sql([stop_on]), None, fit.blend)
             advance(1)
-            held = encoder.encode(parts_sql([stop_on]), None, fit.blend) if stop_on else None
-            advance(1)
-        model = Model(self.columns, folds.prior, tables, "", 0, negatives_kept=self.negatives_kept)
         return members.fitted(model, rows, held, fit, progress)
+
+    def learn(self, parts: Sequence[Part], fit: Fit) -> tuple[Model, Encoded]:
+        """A model that has no members yet, and the rows that these can learn from."""
+        where = parts_sql(parts)
+        folds = self._folded(division.folds(self._query, fit, parts, self.has_time))
+        encoder = self._encoder(self.columns, folds.prior)
+        tables = encoder.learn(folds, fit, where)
+        rows = encoder.encode(f"{where} AND {folds.trains}", folds, fit.blend)
+        kept = self.negatives_kept
+        return Model(self.columns, folds.prior, tables, "", 0, negatives_kept=kept), rows
 
     def predict(self, model: Model, part: Part, slices: Sequence[str] = ()) -> Scored:
         where = parts_sql([part])
@@ -86,6 +93,12 @@ class LocalExamples:
             sql = f"SELECT moment FROM rows WHERE {where} ORDER BY row"
             moments = self.connection.execute(sql).fetchnumpy()["moment"]
         return Scored(rows.clicked, members.log_odds(model, rows), cut, moments)
+
+    def _folded(self, folds: Folds) -> Folds:
+        """The same, as a column: for each category it would be computed anew."""
+        self.connection.execute("ALTER TABLE rows ADD COLUMN IF NOT EXISTS fold INTEGER")
+        self.connection.execute(f"UPDATE rows SET fold = {folds.sql}")
+        return replace(folds, sql="fold")
 
     def _encoder(self, columns: tuple[Column, ...], prior: float) -> Encoder:
         return Encoder(self.connection, columns, sources(columns, self.columns), prior)

@@ -29,7 +29,8 @@ log = logging.getLogger("larder.clicks")
 
 LEAK = 0.95
 """A column whose own AUC is more tells of the label what is not known when it counts."""
-_LEAK_ROWS = 200_000
+_LEAK_ROWS, _LEAK_SURE = 200_000, 20
+"""How many rows are looked at; how many clicks, and others, there must be to tell it from luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,10 @@ def _clicks(connection: duckdb.DuckDBPyConnection, schema: Schema, shown: str) -
 
 def _leaks(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> dict[str, float]:
     """The columns that alone say nearly all of the label, with their own AUC."""
-    rows = connection.execute("SELECT count(*) FROM rows").fetchall()[0][0]
+    sql = "SELECT count(*), least(sum(label), sum(1 - label)) FROM rows"
+    rows, rarer = connection.execute(sql).fetchall()[0]
+    if rarer < _LEAK_SURE:
+        return {}
     step = -(-rows // _LEAK_ROWS)
     found = {}
     for column, name in zip(columns, sources(columns, columns), strict=True):
@@ -212,6 +216,9 @@ def _leaks(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> 
         area = connection.execute(sql).fetchall()[0][0]
         if area is not None and area > LEAK:
             found[column.name] = round(area, 4)
+    if found:
+        sentence = "%s alone say nearly all of the label: --ignore what is not known before a click"
+        log.warning(sentence, ", ".join(map(repr, found)))
     return found
 
 

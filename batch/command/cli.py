@@ -341,7 +341,7 @@ def users() -> None:
 def delete_user(
     user: str, cache: CacheOptions, events_url: str, events: Path | None, json: bool
 ) -> None:
-    """Delete all that is known of USER: every list, every event, what the API remembers.
+    """Delete what is known of USER: lists, columns of click models, events, what the API remembers.
 
     Files of events lose the user at once with --events, else at their next export. What a refresh
     reads from elsewhere is yours to clean, or the next one brings the user back.

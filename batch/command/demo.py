@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -40,7 +41,12 @@ class Shown:
 
 def main() -> int:
     """Run the demo; the exit code says whether all of it worked."""
-    parser = argparse.ArgumentParser(description="The whole walk on real films.")
+    return begin("The whole walk on real films.", walk)
+
+
+def begin(description: str, walk: Callable[[Path, str, bool], None]) -> int:
+    """Run a demo: a walk of a folder for its data, a port, and whether to show it once."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--once", action="store_true", help="show it and end")
     parser.add_argument("--port", default="8000", help="of the API; 0 takes a free one")
     arguments = parser.parse_args()
@@ -62,22 +68,28 @@ def main() -> int:
 
 def walk(folder: Path, port: str, once: bool) -> None:
     """Refresh, serve and show; stay until interrupted unless ``once``."""
+    switched = dict.fromkeys(("LARDER_EVENTS", "LARDER_EXPLORER", "LARDER_DOCS"), "true")
+    stack = stack_of(folder, port, "make demo PORT=8001", switched)
+    refresh = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
+    options = ["--preset", "ml-latest", "--live", "--filter-columns", "genres"]
+    run(stack, [*refresh, *options], _show_once if once else _show)
+
+
+def stack_of(folder: Path, port: str, other: str, switched: Mapping[str, str]) -> Stack:
+    """What a demo starts. other: what to do when the port is taken; switched: its settings."""
     url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '')}/0"
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LARDER_")}
-    switched = dict.fromkeys(("LARDER_EVENTS", "LARDER_EXPLORER", "LARDER_DOCS"), "true")
     settings = {"LARDER_CACHE_URL": url, "LARDER_NAMESPACE": "demo", **switched}
     stack = Stack(
         folder,
         CacheOptions(url, Namespace("demo")),
-        f"127.0.0.1:{check_port(f'127.0.0.1:{port}', 'make demo PORT=8001')}",
+        f"127.0.0.1:{check_port(f'127.0.0.1:{port}', other)}",
         2,
         {**kept, **settings, "OPENBLAS_NUM_THREADS": "1"},
         log_is_kept=False,
     )
     print(f"A Valkey server listens on {url} as long as the demo runs.\n")
-    refresh = [str(SMALL / "ratings.csv"), "--items", str(SMALL / "movies.csv")]
-    options = ["--preset", "ml-latest", "--live", "--filter-columns", "genres"]
-    run(stack, [*refresh, *options], _show_once if once else _show)
+    return stack
 
 
 def _show(stack: Stack) -> None:

@@ -100,7 +100,7 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
             pass  # before the ports, which whoever uses the folder has taken
     port = check_port(stack.bind, "--bind")
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
-    with _cache(stack.folder, stack.cache) as cache:
+    with caching(stack.folder, stack.cache) as cache:
         if refresh:
             _refresh(stack, refresh)
         elif _live(stack) is None:
@@ -108,7 +108,7 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
                 f"nothing was published in {stack.folder} yet: name your interactions, as in "
                 f"larder up orders.csv"
             )
-        with _serving(stack) as api:
+        with serving(stack) as api:
             hint = f": see {stack.folder / 'valkey.log'}" if stack.log_is_kept else ""
             said = {cache: f"the cache ended by itself{hint}"}
             said[api] = "the API ended by itself; its messages are above"
@@ -130,7 +130,7 @@ def stay(stack: Stack) -> None:
 
 
 @contextlib.contextmanager
-def _cache(folder: Path, cache: CacheOptions) -> Iterator[int]:
+def caching(folder: Path, cache: CacheOptions) -> Iterator[int]:
     """A Valkey server that keeps its data in the folder, in a session that Ctrl-C does not reach.
 
     It inherits the lock of the folder: whoever holds the lock, two never write there. Yields its
@@ -247,7 +247,7 @@ def _refresh(stack: Stack, arguments: Sequence[str]) -> None:
     """Run a refresh; one that is stopped leaves it to this process to say so."""
     environment = {"LARDER_LIVE": "true", **stack.environment, STOPS_SILENTLY: "1"}
     try:
-        _larder(["refresh", *arguments], environment)
+        larder(["refresh", *arguments], environment)
     except StepFailed as error:
         if _live(stack) is None:
             raise
@@ -255,7 +255,8 @@ def _refresh(stack: Stack, arguments: Sequence[str]) -> None:
         raise StepFailed("refresh", error.exit_code, hint) from error
 
 
-def _larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+def larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a command, which says what it does. Raises StepFailed."""
     click.echo(f"$ larder {' '.join(arguments)}")
     command = [sys.executable, "-m", "batch", *arguments]
     process = subprocess.Popen(command, env=environment)
@@ -264,16 +265,16 @@ def _larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     finally:
         _end(process)
     if code:
-        raise StepFailed("refresh", code)
+        raise StepFailed(arguments[0], code)
 
 
 @contextlib.contextmanager
-def _serving(stack: Stack) -> Iterator[int]:
+def serving(stack: Stack, *serve: str) -> Iterator[int]:
     """The API in a session of its own, so that Ctrl-C reaches only this process, which stops it.
 
-    Yields its process id.
+    serve: the words of the command, where it is another one. Yields its process id.
     """
-    command = ["serve", "--bind", stack.bind, "--workers", str(stack.workers)]
+    command = [*(serve or ("serve",)), "--bind", stack.bind, "--workers", str(stack.workers)]
     click.echo(f"\n$ larder {' '.join(command)}")
     quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment}
     api = subprocess.Popen(

@@ -47,7 +47,7 @@ class Checks:
     @property
     def reason(self) -> str:
         """SQL for the position in `reasons` of what a row is rejected for, 0 when it is right."""
-        return f"CASE {' '.join(self._cases)} ELSE 0 END"
+        return f"CASE {' '.join(self._cases)} ELSE 0 END" if self._cases else "0"
 
     def required(self, column: str, option: str) -> str:
         """Return the column's name, or raise BadInteractions when it is not there, once.

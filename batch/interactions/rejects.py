@@ -25,6 +25,8 @@ ADVICE = {
     "wrong encoding": "Try {options}encoding latin-1 (or cp1252)",
     "comma in number": "Numbers need a decimal point, as in 1.5",
     "bad timestamp": "Times are epoch seconds or ISO 8601; --timestamp-column '' leaves them out",
+    "bad time": "Times are epoch seconds or ISO 8601",
+    "label not 0 or 1": "Name the column of the label with {options}label",
 }
 """What to do when nearly all rejects have the reason that begins so."""
 NEARLY_ALL = 0.9

@@ -36,8 +36,6 @@ BURST_TRIES = 20
 SLACK = 0.85
 WARM = "user, warm (near cache)"
 FLASK = "Flask, constant"
-ALWAYS = (WARM, FLASK)
-"""The others are told in terms of these."""
 BURST_HEAD = ["at once", "best/s", "median/s", "worst/s", "rate", "spread", "least share"]
 
 
@@ -75,12 +73,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="of each case in each round")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--only", default="", help="rows whose names have this")
+    parser.add_argument("--clicks", action="store_true", help="click models in place of lists")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         sys.exit("bench-serving needs wrk: apt-get install wrk (Debian, Ubuntu), then run it again")
-    with _stack() as (every, cache), tempfile.TemporaryDirectory() as folder:
-        cases = [each for each in every if arguments.only in each.name or each.name in ALWAYS]
+    stack = _click_stack() if arguments.clicks else _stack()
+    with stack as (cases, cache), tempfile.TemporaryDirectory() as folder:
         seen: dict[str, list[Measured]] = {case.name: [] for case in cases}
         for number in range(arguments.rounds + 1):
             for case in cases:
@@ -88,7 +86,7 @@ def main() -> None:
                 if number:  # the first round warms up
                     seen[case.name].append(measured)
         _print(cases, seen)
-        if arguments.only:
+        if arguments.clicks:
             return
         warm = next(case for case in cases if case.name == WARM)
         print(table(BURST_HEAD, [_bursts(warm, size, Path(folder)) for size in BURSTS]))
@@ -137,7 +135,6 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         cases.append(Case("user, warm, granian", fast_warm, asked, {}))
         cases.append(Case("user, cold, granian", fast_cold, asked, {}))
         cases += _shop_cases(stack, server, quiet)
-        cases += _click_cases(stack, server, quiet)
         yield cases, server
 
 
@@ -168,16 +165,27 @@ def _shop_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> l
     ]
 
 
-def _click_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> list[Case]:
-    """Candidates of 39 columns, scored by 300 trees; each request has other ones."""
-    with redis.Redis.from_url(server.url) as client:
-        publish_clicker(client, "clicker")
-    api = stack.enter_context(Api(server.url, "clicker", clicks="only", **quiet))
-    wait_until(lambda: _ready(api.url))
-    kind, paths = {"Content-Type": "application/json"}, ["/rank/click"]
-    asked = {f"rank {count}": bodies(count) for count in CANDIDATES}
-    asked[f"rank {EXPLAINED}, explained"] = bodies(EXPLAINED, explain=True)
-    return [Case(name, api, paths, kind, bodies=each) for name, each in asked.items()]
+@contextmanager
+def _click_stack() -> Iterator[tuple[list[Case], Server]]:
+    """Candidates of 39 columns, scored by 300 trees, beside Flask; each request has other ones."""
+    with ExitStack() as stack:
+        server = stack.enter_context(Server())
+        with redis.Redis.from_url(server.url) as client:
+            publish_clicker(client, "clicker")
+        quiet = {"log_level": "error", "workers": str(WORKERS)}
+        flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
+        settings = {"clicks": "only", **quiet}
+        api = stack.enter_context(Api(server.url, "clicker", **settings))
+        fast = stack.enter_context(Api(server.url, "clicker", server="granian", **settings))
+        for each in (api, fast):
+            wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
+        kind, paths = {"Content-Type": "application/json"}, ["/rank/click"]
+        asked = {f"{count}": bodies(count) for count in CANDIDATES}
+        asked[f"{EXPLAINED}, explained"] = bodies(EXPLAINED, explain=True)
+        rows = [Case(f"rank {name}", api, paths, kind, each) for name, each in asked.items()]
+        ten = f"{EXPLAINED}"
+        rows.append(Case(f"rank {ten}, granian", fast, paths, kind, asked[ten]))
+        yield [Case(FLASK, flask, ["/recommendations/u1"], {}), *rows], server
 
 
 def _key(server: Server) -> str:
@@ -283,7 +291,7 @@ def _print(cases: Sequence[Case], seen: Mapping[str, Sequence[Measured]]) -> Non
         return float(statistics.median(getattr(each, figure) for each in seen[name]))
 
     flask = median(FLASK, "requests_per_second")
-    single = median(WARM, "requests_per_second")
+    single = median(WARM, "requests_per_second") if WARM in seen else 0.0
     rows = []
     for case in cases:
         rate = median(case.name, "requests_per_second")

@@ -16,6 +16,9 @@ from tests.k8s.manifests import COMPONENT, NAME, Overlay, load, title
 Rule = Callable[[Overlay], Iterator[str]]
 
 API = "Deployment larder-api"
+CLICKS = "Deployment larder-clicks"
+WITH_CLICKS = "production+monitoring+clicks+clicks-monitoring"
+TRAINING = "CronJob larder-clicks-train"
 CACHE = "StatefulSet larder-cache"
 LOADTEST = "CronJob larder-loadtest"
 REFRESH = "CronJob larder-refresh"

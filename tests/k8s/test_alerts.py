@@ -20,6 +20,8 @@ STARTED = 'kube_job_status_start_time{namespace="larder", job_name="larder-refre
 REACHABLE = 'larder_cache_reachable{namespace="larder", pod="a"}'
 PUBLISHED = 'larder_generation_created_timestamp_seconds{namespace="larder", pod="a"}'
 SUCCEEDED = 'kube_cronjob_status_last_successful_time{namespace="larder", cronjob="larder-refresh"}'
+NO_LISTS = PUBLISHED.replace('pod="a"', 'pod="b", service="larder-clicks"')
+MODEL = 'larder_click_model_created_timestamp_seconds{namespace="larder", pod="b"}'
 RIGHT = 'larder_requests_total{namespace="larder", pod="a", route="similar", status="200"}'
 WRONG = 'larder_requests_total{namespace="larder", pod="a", route="similar", status="503"}'
 PROBES = 'larder_requests_total{namespace="larder", pod="a", route="health", status="503"}'
@@ -66,6 +68,12 @@ CASES = {
     ),
     "lists of 37 hours": Case(
         {REACHABLE: "1x2400", PUBLISHED: "0x2400"}, "37h", {"LarderGenerationTooOld"}
+    ),
+    "a click model of 37 hours": Case(
+        {REACHABLE: "1x2400", MODEL: "0x2400"}, "37h", {"LarderClickModelTooOld"}
+    ),
+    "a scoring service, which has no lists": Case(
+        {REACHABLE: "1x2400", NO_LISTS: "0x2400", MODEL: "60000x2400"}, "37h", set()
     ),
     "a cache that is away for two minutes": Case(
         {REACHABLE: "1x10 0x3"}, "13m", {"LarderCacheUnreachable"}

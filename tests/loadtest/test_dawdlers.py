@@ -9,7 +9,7 @@ ECHO = "tests.app.http.connections.applications:echo"
 
 def test_a_slow_client_that_was_ended_comes_again() -> None:
     count = 4 * len(KINDS)
-    with Gunicorn(ECHO, request_timeout_ms="100", workers="1", threads="1") as api:
+    with Gunicorn(ECHO, request_timeout_ms="500", workers="1", threads="1") as api:
         with Dawdlers(api.url, count) as dawdlers:
             wait_until(lambda: dawdlers.seen().ended >= 2 * count)
             assert get(api.url, "/5").body == b"xxxxx"

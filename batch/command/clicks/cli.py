@@ -38,7 +38,10 @@ from batch.command.options import (
 
 @click.group()
 def clicks() -> None:
-    """How likely is it that this user clicks this item? Train, publish and score such models."""
+    """Learn and say how likely users are to click items.
+
+    A model is trained on a table of impressions, judged, published, and answers over HTTP.
+    """
     # Read once, when OpenMP is loaded: threads that spin while others wait for a core take ten
     # times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -90,6 +90,8 @@ def test_a_value_of_another_kind_is_named_with_its_column(
 def test_columns_that_are_not_there_are_listed(encoder: Encoder) -> None:
     with pytest.raises(UnknownColumns, match="^'colour', 'size'$"):
         encoder.rows({"size": 1, "price": 2, "colour": "red"}, 1)
+    with pytest.raises(UnknownColumns, match="^'q00', .*'q09', 90 more$"):
+        encoder.rows({f"q{number:02}": 1 for number in range(100)}, 1)
     assert encoder.usable({"size": 1, "price": 2}) == {"price": 2}
 
 

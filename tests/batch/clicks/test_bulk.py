@@ -71,6 +71,17 @@ def test_scores_are_those_of_the_rows_one_by_one(
     ]
 
 
+def test_rows_with_nothing_to_check_are_scored(model: Model, table: Path, tmp_path: Path) -> None:
+    """Of Parquet a text and a whole number are never wrong."""
+    whole = tmp_path / "rows.parquet"
+    cells = "* REPLACE (age::BIGINT AS age, price::BIGINT AS price)"
+    duckdb.execute(f"COPY (SELECT {cells} FROM '{table}') TO '{whole}'")
+    duckdb.execute(f"COPY (FROM '{whole}') TO '{tmp_path / 'rows.csv'}'")
+    found = scored(model, whole, tmp_path / "scores.parquet")
+    texts = scored(model, tmp_path / "rows.csv", tmp_path / "scores.csv")
+    assert [row[-1] for row in found] == pytest.approx([row[-1] for row in texts])
+
+
 def test_a_file_is_whole_or_not_there(model: Model, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     scored(model, table, out)

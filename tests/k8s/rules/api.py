@@ -10,11 +10,14 @@ from app.http.factory import create_app
 from app.http.granian_server import graceful_seconds
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
-from tests.k8s.defects import API, FIRST, GONE, POD, catches
+from tests.k8s.defects import API, CLICKS, FIRST, GONE, POD, WITH_CLICKS, catches
 from tests.k8s.manifests import Object, Overlay, dig, quantity, title
+from tests.k8s.rules.images import image_name
 
 LIVE, READY = "/health/live", "/health/ready"
 PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
+SERVICES = ("api", "clicks")
+"""What answers requests."""
 PUBLIC = ("/recommendations", "/items/", "/events", "/v1/", "/larder.js")
 INGRESS = "Ingress larder-api"
 
@@ -30,9 +33,10 @@ def served() -> frozenset[str]:
 
 @catches(API, f"{FIRST}/livenessProbe/httpGet/path", "/health/ready")
 @catches(API, f"{FIRST}/readinessProbe/httpGet/port", 8080)
+@catches(CLICKS, f"{FIRST}/startupProbe/httpGet/path", "/health/ready", WITH_CLICKS)
 def the_api_is_restarted_by_live_and_fed_by_ready(overlay: Overlay) -> Iterator[str]:
     """The other way round, an empty cache would restart every pod for ever."""
-    for workload, container in overlay.containers("api"):
+    for workload, container in overlay.containers(*SERVICES):
         for kind, path in PROBES.items():
             asked = dig(container, f"{kind}.httpGet") or {}
             if asked.get("path") != path or path not in served():
@@ -44,17 +48,28 @@ def the_api_is_restarted_by_live_and_fed_by_ready(overlay: Overlay) -> Iterator[
 @catches("ConfigMap larder-api", "data/LARDER_WORKERS", "16")
 def workers_have_their_cores(overlay: Overlay) -> Iterator[str]:
     """A worker of the API is one Python process: more of them than cores only wait."""
-    for workload, container in overlay.containers("api"):
+    for workload, container in overlay.containers(*SERVICES):
         workers = overlay.variables(container).get("LARDER_WORKERS", "0")
         cores = dig(container, "resources.limits.cpu") or workers
         if quantity(workers) > quantity(cores):
             yield f"{workload.name}: LARDER_WORKERS is {workers}, the limit {cores} cores"
 
 
+@catches("ConfigMap larder-api", "data/LARDER_CLICKS", "on")
+@catches("ConfigMap larder-clicks", "data/LARDER_CLICKS", "off", WITH_CLICKS)
+def who_scores_can(overlay: Overlay) -> Iterator[str]:
+    """Only one image has what scores; a pod of it without lists must not wait for them."""
+    for workload, container in overlay.containers(*SERVICES):
+        clicks = overlay.variables(container).get("LARDER_CLICKS")
+        wanted = ("on", "only") if image_name(container) == "larder-clicks" else ("off",)
+        if clicks not in wanted or (workload.component == "clicks" and clicks != "only"):
+            yield f"{workload.name}: LARDER_CLICKS is {clicks} in {container['image']}"
+
+
 @catches("ConfigMap larder-api", "data/LARDER_BIND", "127.0.0.1:8000")
 def the_api_listens_where_it_is_asked(overlay: Overlay) -> Iterator[str]:
     """On the port that its container opens, and not on the loopback alone."""
-    for workload, container in overlay.containers("api"):
+    for workload, container in overlay.containers(*SERVICES):
         bind = overlay.variables(container).get("LARDER_BIND", "")
         if bind not in [f"0.0.0.0:{port}" for port in workload.ports().values()]:
             yield f"{workload.name}: listens on {bind}, its container opens {workload.ports()}"
@@ -65,7 +80,7 @@ def the_api_listens_where_it_is_asked(overlay: Overlay) -> Iterator[str]:
 @catches(API, f"{FIRST}/lifecycle", GONE)
 def the_api_has_time_to_end(overlay: Overlay) -> Iterator[str]:
     """First the Service forgets the pod (preStop), then the server answers what it has begun."""
-    for workload, container in overlay.containers("api"):
+    for workload, container in overlay.containers(*SERVICES):
         before = dig(container, "lifecycle.preStop.sleep.seconds") or 0
         needed = before + _graceful_timeout(overlay.variables(container))
         given = workload.spec.get("terminationGracePeriodSeconds", 30)
@@ -86,7 +101,7 @@ def _graceful_timeout(settings: dict[str, str]) -> int:
 @catches(API, f"{POD}/topologySpreadConstraints/0", GONE)
 def pods_of_the_api_are_spread(overlay: Overlay) -> Iterator[str]:
     """Over nodes and zones."""
-    for each in overlay.workloads("api"):
+    for each in overlay.workloads(*SERVICES):
         keys = {one["topologyKey"] for one in each.spec.get("topologySpreadConstraints", [])}
         if keys != {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}:
             yield f"{each.name}: is spread over {sorted(keys)}"

@@ -18,11 +18,20 @@ from batch.command.cli import cli
 from batch.datasets.movielens import SMALL
 from batch.errors import Terminal, Transient
 from loadtest.__main__ import parser
-from tests.k8s.defects import FIRST_IN_JOB, GONE, JOB, LOADTEST, REFRESH, catches
+from tests.k8s.defects import (
+    FIRST_IN_JOB,
+    GONE,
+    JOB,
+    LOADTEST,
+    REFRESH,
+    TRAINING,
+    WITH_CLICKS,
+    catches,
+)
 from tests.k8s.manifests import Object, Overlay, dig, title
 from tests.k8s.rules.images import image_name
 
-PATHS = ("LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS")
+PATHS = ("LARDER_EXAMPLES", "LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS")
 DEMO = PurePosixPath("/opt/larder/demo")
 POLICY = f"{JOB}/podFailurePolicy/rules"
 
@@ -45,24 +54,28 @@ def schedules_are_times(overlay: Overlay) -> Iterator[str]:
 @catches(REFRESH, f"{POLICY}/1/onExitCodes/values", [2, 75])
 @catches(REFRESH, f"{POLICY}/1/onExitCodes/containerName", "larder")
 @catches(REFRESH, f"{POLICY}/0", GONE)
+@catches(TRAINING, f"{POLICY}/1/onExitCodes/containerName", "refresh", WITH_CLICKS)
 def refreshes_are_retried_as_their_exit_codes_say(overlay: Overlay) -> Iterator[str]:
     """An evicted pod is nobody's fault; then 2 is final, and 75 is tried again."""
-    for job in (each.job for each in overlay.workloads("refresh")):
+    for workload in overlay.workloads("refresh", "clicks-train"):
+        job = workload.job
         final = dig(job["podFailurePolicy"]["rules"][-1], "onExitCodes.values") or []
         evicted = [{"type": "DisruptionTarget", "status": "True"}]
-        codes = {"containerName": "refresh", "operator": "In", "values": final}
+        codes = {"containerName": workload.component, "operator": "In", "values": final}
         wanted = [
             {"action": "Ignore", "onPodConditions": evicted},
             {"action": "FailJob", "onExitCodes": codes},
         ]
         if job["podFailurePolicy"]["rules"] != wanted or not job["backoffLimit"]:
-            yield f"a refresh is tried again by other rules than {wanted}"
+            yield f"{workload.name}: is tried again by other rules than {wanted}"
         if Terminal.exit_code not in final or Transient.exit_code in final:
-            yield f"a refresh is not tried again after the exit codes {final}"
+            yield f"{workload.name}: is not tried again after the exit codes {final}"
 
 
 @catches(REFRESH, f"{FIRST_IN_JOB}/args/0", "refrehs")
 @catches("ConfigMap larder-refresh", "data/LARDER_MAX_DROP", "ten percent")
+@catches(TRAINING, f"{FIRST_IN_JOB}/args/1", "trian", WITH_CLICKS)
+@catches("ConfigMap larder-clicks-train", "data/LARDER_KEEP", "some", WITH_CLICKS)
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/2", "--duraton=30")
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/1", GONE)
 def arguments_are_understood(overlay: Overlay) -> Iterator[str]:
@@ -84,7 +97,7 @@ def _misunderstood(container: Object, words: list[str], given: dict[str, str]) -
         return "" if _runs_a_file(container["command"]) else f"runs {container['command']}"
     if image == "larder-loadtest":
         return _refused_by_loadtest(words)
-    if image == "larder-api":
+    if image in ("larder-api", "larder-clicks"):
         return f"gunicorn takes no {words}" if words else ""
     return _refused_by_larder(words, given)
 
@@ -102,11 +115,12 @@ def _refused_by_larder(words: list[str], given: dict[str, str]) -> str:
     with patch.dict(os.environ, given, clear=True):
         try:
             context = cli.make_context("larder", list(words))
-            name, command, rest = cli.resolve_command(
-                context, [*context._protected_args, *context.args]
-            )
-            assert command is not None
-            command.make_context(name, rest, parent=context)
+            while isinstance(context.command, click.Group):
+                name, command, rest = context.command.resolve_command(
+                    context, [*context._protected_args, *context.args]
+                )
+                assert command is not None
+                context = command.make_context(name, rest, parent=context)
         except click.ClickException as error:
             return error.format_message()
         except click.exceptions.Exit:
@@ -127,9 +141,10 @@ def _refused_by_loadtest(words: list[str]) -> str:
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/4", "--report=/report")
 @catches("ConfigMap larder-refresh", "data/LARDER_INTERACTIONS", f"{DEMO}/rating.csv")
 @catches(REFRESH, f"{FIRST_IN_JOB}/volumeMounts/2/mountPath", "/event", "production")
+@catches("ConfigMap larder-clicks-train", "data/LARDER_EXAMPLES", "/examples", WITH_CLICKS)
 def files_lie_in_volumes(overlay: Overlay) -> Iterator[str]:
     """What a job reads and writes lies in a volume, or is of the films in the demo's image."""
-    for workload, container in overlay.containers("refresh", "loadtest"):
+    for workload, container in overlay.containers("refresh", "clicks-train", "loadtest"):
         given = overlay.variables(container)
         named = [path for name in PATHS for path in given.get(name, "").splitlines()]
         named += [word.partition("=")[2] for word in container.get("args", [])]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import app.http.metrics
 from tests.k8s.defects import GONE, catches
-from tests.k8s.manifests import Overlay, dig, title
+from tests.k8s.manifests import COMPONENT, Overlay, dig, title
 from tests.k8s.rules.api import served
 
 METRICS = frozenset(re.findall(r"^    (larder_\w+)", app.http.metrics.__doc__ or "", re.MULTILINE))
@@ -30,7 +30,11 @@ def monitors_read_what_is_served(overlay: Overlay) -> Iterator[str]:
 @catches("ConfigMap larder-api", "data/LARDER_METRICS", "false", DEMO)
 def what_is_read_is_counted(overlay: Overlay) -> Iterator[str]:
     """Metrics are off by default."""
-    for workload, container in overlay.containers("api") if overlay.of("ServiceMonitor") else ():
+    monitors = overlay.of("ServiceMonitor")
+    read = {dig(each, "spec.selector.matchLabels")[COMPONENT] for each in monitors}
+    for workload, container in overlay.containers():
+        if workload.component not in read:
+            continue
         if overlay.variables(container).get("LARDER_METRICS") != "true":
             yield f"{workload.name}: LARDER_METRICS is not true"
 

@@ -23,13 +23,13 @@ EVERYWHERE = """
 ingress loadtest > api 8000/TCP
 api refresh loadtest > dns 53/UDP 53/TCP
 """
-OUR_CACHE = "api refresh > cache 6379/TCP"
+OUR_CACHE = "api refresh clicks clicks-train > cache 6379/TCP"
 AMONG_NODES = """
 cache > cache 6379/TCP 16379/TCP
 cache-form > cache 6379/TCP
 cache-form > dns 53/UDP 53/TCP
 """
-THEIR_CACHE = "api refresh > their-cache 6380/TCP"
+THEIR_CACHE = "api refresh clicks clicks-train > their-cache 6380/TCP"
 OUR_EVENTS = "api refresh > events 6379/TCP"
 WITH_EXECUTORS = """
 refresh > kubernetes 6443/TCP
@@ -45,6 +45,8 @@ PROMISED = {
     "production": (EVERYWHERE, THEIR_CACHE, OUR_EVENTS),
     "spark": (EVERYWHERE, THEIR_CACHE, OUR_EVENTS, WITH_EXECUTORS),
     "monitoring": ("monitoring > api 8000/TCP",),
+    "clicks": ("ingress > clicks 8000/TCP", "clicks clicks-train > dns 53/UDP 53/TCP"),
+    "clicks-monitoring": ("monitoring > clicks 8000/TCP",),
 }
 POLICY = "NetworkPolicy larder-api"
 DENY = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -71,8 +73,9 @@ def only_the_promised_ways_are_open(overlay: Overlay) -> Iterator[str]:
     """These and no other. Either side must say so, because either side may be forgotten."""
     promised = _promised(overlay)
     ours = {each.component for each in overlay.workloads()}
+    there = ours | OTHERS.keys()
     for direction, end in (("Egress", 0), ("Ingress", 1)):
-        wanted = {way for way in promised if way[end] in ours}
+        wanted = {way for way in promised if way[end] in ours and there.issuperset(way[:2])}
         found = set(_ways(overlay, direction))
         for source, target, port in sorted(found - wanted):
             yield f"{direction} lets {source} reach {target} on {port}"

@@ -7,12 +7,25 @@ from urllib.parse import urlsplit
 from app.contracts.variables import BATCH, SERVING
 from app.errors import BadSettings
 from app.settings import Settings
-from tests.k8s.defects import API, FIRST, FIRST_IN_JOB, GONE, LOADTEST, catches, secret, text
+from tests.k8s.defects import (
+    API,
+    CLICKS,
+    FIRST,
+    FIRST_IN_JOB,
+    GONE,
+    LOADTEST,
+    WITH_CLICKS,
+    catches,
+    secret,
+    text,
+)
 from tests.k8s.manifests import Overlay, contents, dig, literals, title
 
 READ_BY = {
     "api": SERVING,
     "refresh": BATCH,
+    "clicks": SERVING,
+    "clicks-train": BATCH,
     "cache-form": {"LARDER_CACHE_URL"},
     "loadtest": {"LOADTEST_KEY"},
 }
@@ -20,7 +33,12 @@ FOREIGN = {"OMP_NUM_THREADS", "SPARK_CONF_DIR"}
 """Read by libraries."""
 CLUSTER = "demo-redis-cluster"
 IN_THE_OPEN = "redis://api:hush@larder-events:6379/0"
-DOORS = {"api": "api-url", "refresh": "batch-url"}
+DOORS = {
+    "api": "api-url",
+    "refresh": "batch-url",
+    "clicks": "api-url",
+    "clicks-train": "batch-url",
+}
 """Of whom which key of the Secrets is: the API's user publishes nothing."""
 PASSWORD = re.compile(
     r"[a-z]://[^\s/@]*:[^\s/@]+@|^(requirepass|masterauth|primaryauth)\s+\S", re.MULTILINE
@@ -44,9 +62,10 @@ def every_variable_is_a_setting(overlay: Overlay) -> Iterator[str]:
 
 @catches("ConfigMap larder-api", "data/LARDER_LOG_LEVEL", GONE)
 @catches("ConfigMap larder-api", "data/LARDER_NEAR_CACHE_USERS", "many")
+@catches("ConfigMap larder-clicks", "data/LARDER_WATCH_INTERVAL_MS", GONE, WITH_CLICKS)
 def the_api_states_every_setting(overlay: Overlay) -> Iterator[str]:
     """Whoever wants to change a setting finds it in the ConfigMap, with a value that parses."""
-    for workload, container in overlay.containers("api"):
+    for workload, container in overlay.containers("api", "clicks"):
         given = overlay.variables(container)
         for name in sorted(SERVING - given.keys()):
             yield f"{workload.name}: {name} is not stated"
@@ -57,11 +76,12 @@ def the_api_states_every_setting(overlay: Overlay) -> Iterator[str]:
 
 
 @catches("ConfigMap larder-refresh", "data/LARDER_NAMESPACE", "shop")
+@catches("ConfigMap larder-clicks-train", "data/LARDER_NAMESPACE", "shop", WITH_CLICKS)
 def both_wings_serve_one_tenant(overlay: Overlay) -> Iterator[str]:
     """The refresh publishes to the namespace of the cache that the API reads."""
     named = {
         workload.name: overlay.variables(container).get("LARDER_NAMESPACE", "default")
-        for workload, container in overlay.containers("api", "refresh")
+        for workload, container in overlay.containers(*DOORS)
     }
     if len(set(named.values())) > 1:
         yield f"LARDER_NAMESPACE is not the same everywhere: {named}"
@@ -102,12 +122,13 @@ def files_named_are_mounted(overlay: Overlay) -> Iterator[str]:
 
 @catches(API, f"{FIRST}/env/0/valueFrom/secretKeyRef/key", "batch-url")
 @catches(API, f"{FIRST}/env/1", {"name": "LARDER_EVENTS_URL", "value": ""}, "production")
+@catches(CLICKS, f"{FIRST}/env/0/valueFrom/secretKeyRef/key", "batch-url", WITH_CLICKS)
 def each_wing_has_its_own_door_to_a_server(overlay: Overlay) -> Iterator[str]:
     """The URLs come from the Secrets, by the key whose user may do no more."""
-    servers = {"LARDER_CACHE_URL": "larder-cache"}
-    if overlay.workloads("events"):
-        servers["LARDER_EVENTS_URL"] = "larder-events"
     for workload, container in overlay.containers(*DOORS):
+        servers = {"LARDER_CACHE_URL": "larder-cache"}
+        if overlay.workloads("events") and workload.component in ("api", "refresh"):
+            servers["LARDER_EVENTS_URL"] = "larder-events"
         named = {each["name"]: each for each in container.get("env", [])}
         for variable, secret_name in servers.items():
             asked = dig(named.get(variable), "valueFrom.secretKeyRef")

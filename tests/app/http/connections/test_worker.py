@@ -166,7 +166,7 @@ def test_a_request_that_does_not_come_in_time_is_given_up(dawdled: str, sent: by
 
 @pytest.fixture(scope="module")
 def dawdled() -> Iterator[str]:
-    with Gunicorn(ECHO, request_timeout_ms="100", workers="1", threads="1") as api:
+    with Gunicorn(ECHO, request_timeout_ms="500", workers="1", threads="1") as api:
         yield api.url
 
 
