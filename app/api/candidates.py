@@ -87,7 +87,9 @@ def _records(name: str, given: Any) -> list[Any]:
 
 
 def _split(given: Any) -> list[Any]:
-    columns, data = (given.get("columns"), given.get("data")) if type(given) is dict else (0, 0)
+    found: dict[str, Any] = given if type(given) is dict else {}
+    columns: Any = found.get("columns")
+    data: Any = found.get("data")
     if _is_list_of(str, columns) and _is_list_of(list, data):
         if all(len(row) == len(columns) for row in data):
             return [dict(zip(columns, row, strict=True)) for row in data]

@@ -40,7 +40,7 @@ def click_model() -> Model:
     made, known = model(), sorted(LIKED, key=value_key)
     means = np.array([LIKED[each] for each in known], np.float32)
     keys = np.array([value_key(each) for each in known], np.uint64)
-    genres = Values(keys, means, means / 4, means * 0)
+    genres = Values(keys, means, (means / 4).astype(np.float32), np.zeros(len(known), np.float32))
     return replace(made, columns=COLUMNS, tables=[genres, made.tables[1]])
 
 

@@ -120,5 +120,6 @@ def test_training_and_serving_see_the_same(
     assert len(cells) > 100 and any(price is None for _, _, price, _ in cells)
     frame = {"columns": [each.name for each in COLUMNS], "data": cells}
     with answering(server, namespace, clicks="only") as app:
-        answer = app.test_client().post("/invocations", json={"dataframe_split": frame})
-        assert_allclose(answer.json["predictions"], 1 / (1 + np.exp(-expected)), atol=1e-6, rtol=0)
+        answer: Any = app.test_client().post("/invocations", json={"dataframe_split": frame})
+    scores: list[float] = answer.json["predictions"]
+    assert_allclose(np.array(scores), 1 / (1 + np.exp(-expected)), atol=1e-6, rtol=0)

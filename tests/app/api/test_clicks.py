@@ -31,8 +31,12 @@ def app(server: Server) -> Iterator[Flask]:
         yield made
 
 
+def client_of(app: Flask) -> Any:
+    return app.test_client()
+
+
 def post(app: Flask, body: Any, path: str = "/rank/click") -> Any:
-    return app.test_client().post(path, json=body)
+    return client_of(app).post(path, json=body)
 
 
 def score(log_odds: float) -> float:
@@ -110,7 +114,7 @@ def test_what_metarank_sends_is_answered_as_metarank_does(app: Flask) -> None:
             {"id": "318"},
         ],
     }
-    answer = app.test_client().post("/rank/click?explain=true", json=body)
+    answer = client_of(app).post("/rank/click?explain=true", json=body)
     assert ranked(answer) == [("318", near(0.75)), ("356", near(-0.25))]
     assert isinstance(answer.json["took"], int)
     for each in answer.json["items"]:
@@ -153,18 +157,21 @@ def test_what_is_wrong_with_a_request_is_said(app: Flask, body: Any, wanted: str
 
 def test_too_much_is_refused_and_what_nobody_has_seen_is_not(app: Flask) -> None:
     assert "at most 500, not 501" in detail(post(app, {"items": ["1"] * 501}), 413)
-    answer = app.test_client().post(
+    answer = client_of(app).post(
         "/rank/click", data=b"x" * 10_000_001, content_type="application/json"
     )
     assert "10000000 bytes" in detail(answer, 413)
     unknown = [{"id": str(n), "features": {"genres": f"g{n}", "device": "x"}} for n in range(500)]
     assert ranked(post(app, {"items": unknown}))[0] == ("0", near(-1.75))
-    answer = app.test_client().post("/rank/click", data="{", content_type="application/json")
+    answer = client_of(app).post("/rank/click", data="{", content_type="application/json")
     assert "the body must be JSON" in detail(answer, 400)
-    assert app.test_client().post("/rank/click", data="{}").status_code == 415
+    assert client_of(app).post("/rank/click", data="{}").status_code == 415
 
 
-ROWS = [{"price": 9.5, "genres": "Crime|Drama"}, {"price": None, "genres": "new"}]
+ROWS: list[dict[str, Any]] = [
+    {"price": 9.5, "genres": "Crime|Drama"},
+    {"price": None, "genres": "new"},
+]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +214,7 @@ def test_rows_have_a_cap_and_none_are_no_error(app: Flask) -> None:
 
 def test_a_list_is_put_in_the_order_of_the_clicks(app: Flask) -> None:
     """What is stored of 15's list is 356, 296, 318 and more; 318 is what the model likes."""
-    asked = app.test_client()
+    asked = client_of(app)
     plain = asked.get("/recommendations/15").json
     found = asked.get("/recommendations/15?rank=click")
     assert found.json["source"] == "click" and plain["source"] == "personal"
@@ -227,7 +234,7 @@ def test_rules_have_the_last_word(server: Server, client: Any, namespace: Namesp
     rules = Version(1, "", "", "", {"pin": [{"item": "1", "position": 1}], "hide": ["356"]})
     client.hset(rules_key(namespace.name), "1", rules.to_json())
     with answering(server, namespace, clicks="on") as app:
-        found = app.test_client().get("/recommendations/15?rank=click").json
+        found = client_of(app).get("/recommendations/15?rank=click").json
         assert [each["item"] for each in found["recommendations"]] == ["1", "318", "296"]
         assert found["source"] == "click"
 
@@ -243,7 +250,7 @@ def test_while_the_cache_is_away_the_last_model_answers_without_the_columns_of_u
             answer = post(app, body)
             assert ranked(answer) == [("318", near(0.75))]
             assert answer.json["degraded"] is True
-        found = app.test_client().get("/recommendations/15?rank=click").json
+        found = client_of(app).get("/recommendations/15?rank=click").json
         assert (found["source"], found["degraded"]) == ("click", True)
 
 
@@ -253,7 +260,7 @@ def test_without_a_model_lists_are_as_they_were(
     publish_films(client, namespace)
     client.delete(Clicks(namespace.name).live)
     with answering(server, namespace, clicks="on") as app:
-        asked = app.test_client()
+        asked = client_of(app)
         assert asked.get("/recommendations/15?rank=click").json["source"] == "personal"
         assert "larder clicks train" in detail(post(app, {"items": ["1"]}), 503)
         assert asked.get("/health/ready").status_code == 200
@@ -264,7 +271,7 @@ def test_a_server_of_the_model_alone_needs_no_lists(
     server: Server, client: Any, namespace: Namespace
 ) -> None:
     with answering(server, namespace, clicks="only") as app:
-        asked, follower = app.test_client(), app.extensions["larder"].ranker.follower
+        asked, follower = client_of(app), app.extensions["larder"].ranker.follower
         assert asked.get("/health/ready").status_code == 503
         publish_by_hand(client, Clicks(namespace.name))
         follower.poll()
@@ -281,7 +288,7 @@ def test_without_the_setting_there_is_no_model(server: Server, namespace: Namesp
     with answering(server, namespace) as app:
         for path in ("/rank/click", "/invocations"):
             assert "LARDER_CLICKS=on" in detail(post(app, {"items": ["1"]}, path), 404)
-        assert app.test_client().get("/ping").status_code == 404
+        assert client_of(app).get("/ping").status_code == 404
 
 
 def test_the_answer_names_the_model_whose_scores_it_has(
@@ -303,7 +310,7 @@ def test_the_answer_names_the_model_whose_scores_it_has(
 
 def test_both_ways_give_the_same_answer(app: Flask) -> None:
     """A query goes through Flask, a plain request around it."""
-    asked, body = app.test_client(), json.dumps({"items": ["318", "356"]})
+    asked, body = client_of(app), json.dumps({"items": ["318", "356"]})
     plain, flask = (
         asked.post(path, data=body, content_type="application/json")
         for path in ("/rank/click", "/rank/click?explain=false")
