@@ -1,7 +1,7 @@
 """``larder clicks check``: what the examples are, before anything is trained."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def described(rows: Rows) -> str:
 
 def _told(rows: Rows) -> list[tuple[str, str, Seen]]:
     """The name, the role and the cells of each column."""
-    kinds: Mapping[str, str] = {each.name: each.kind for each in rows.columns}
+    kinds: dict[str | None, str] = {each.name: each.kind for each in rows.columns}
     roles: dict[str | None, str] = {rows.label: "label", rows.schema.time: "time", **kinds}
     return [(each.name, roles.get(each.name, "left out"), each) for each in rows.seen]
 
