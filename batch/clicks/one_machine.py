@@ -1,6 +1,6 @@
 """One machine: rows in DuckDB, and a fit in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,9 @@ from batch.clicks.pipeline import EVERYTHING, Part, Report, Scored
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadSettings
 from batch.progress import Progress
+
+Query = Callable[[str], Sequence[tuple[Any, ...]]]
+"""Runs SQL on the table ``rows``, and gives all that it finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +58,16 @@ class LocalExamples:
         return str(found[0])
 
     def split(self, split: Split) -> Mapping[Part, int]:
-        moments = self._moments(shares_of(split), "1 = 1")
+        part = part_of(self._query, split, self.has_time)
         self.connection.execute("ALTER TABLE rows ADD COLUMN IF NOT EXISTS part VARCHAR")
-        self.connection.execute(f"UPDATE rows SET part = {part_sql(split, moments)}")
-        found = self.connection.execute(
-            "SELECT part, count(*), min(label), max(label) FROM rows GROUP BY part"
-        ).fetchall()
-        sizes: dict[Part, int] = {part: 0 for part in EVERYTHING}
-        sizes.update({part: size for part, size, _, _ in found})
-        one_kind = {part for part, _, low, high in found if low == high}
-        wrong = [part for part in EVERYTHING if not sizes[part] or part in one_kind]
-        if wrong:
-            raise BadSettings(
-                f"the part to {wrong[0]} on has {sizes[wrong[0]]:,} of {self.rows:,} rows, and not "
-                "both clicks and rows without one: give more rows, or make that part larger"
-            )
-        return sizes
+        self.connection.execute(f"UPDATE rows SET part = {part}")
+        return sizes_of(self._query)
 
     def fit(
         self, parts: Sequence[Part], stop_on: Part | None, fit: Fit, progress: Progress
     ) -> Model:
         where = parts_sql(parts)
-        folds = self._folds(fit, where)
+        folds = folds_of(self._query, fit, where, self.has_time)
         encoder = self._encoder(self.columns, folds.prior)
         with progress.step("encode", 3, "steps") as advance:
             tables = encoder.learn(folds, fit, where)
@@ -85,17 +76,8 @@ class LocalExamples:
             advance(1)
             held = encoder.encode(parts_sql([stop_on]), None, fit.blend) if stop_on else None
             advance(1)
-        with progress.step("grow trees", fit.trees, "trees") as advance:
-            judged = (held.matrix, held.clicked) if held else None
-            grown = trees.fit(rows.matrix, rows.clicked, fit, advance, judged)
-        model = Model(self.columns, folds.prior, tables, grown.text, grown.count)
-        model = replace(model, negatives_kept=self.negatives_kept)
-        if not fit.blend:
-            return model
-        with progress.step("fit the linear member", 1, "fits") as advance:
-            blended = _blended(model, rows)
-            advance(1)
-        return blended if held is None or _is_better(blended, model, held) else model
+        model = Model(self.columns, folds.prior, tables, "", 0, negatives_kept=self.negatives_kept)
+        return members(model, rows, held, fit, progress)
 
     def predict(self, model: Model, part: Part, slices: Sequence[str] = ()) -> Scored:
         where = parts_sql([part])
@@ -108,20 +90,8 @@ class LocalExamples:
     def _encoder(self, columns: tuple[Column, ...], prior: float) -> Encoder:
         return Encoder(self.connection, columns, sources(columns, self.columns), prior)
 
-    def _folds(self, fit: Fit, where: str) -> Folds:
-        sql = fold_sql(fit, self._moments(fold_shares(fit), where))
-        found = self.connection.execute(sizes_sql(sql, where)).fetchall()
-        folds = Folds.of(sql, {fold: (n, clicks) for fold, n, clicks in found}, self.has_time)
-        if not 0 < folds.clicks < folds.rows:
-            raise BadSettings("there must be rows with a click and rows without one to train on")
-        if self.has_time and len(found) < 2:
-            raise BadSettings(
-                "all rows to train on are of one moment: leave --time-column away, or give more"
-            )
-        return folds
-
-    def _moments(self, shares: Sequence[float], where: str) -> Sequence[int] | None:
-        return self._one(moments_sql(shares, where)) if self.has_time else None
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql).fetchall()
 
     def _texts(self, name: str, where: str) -> NDArray[np.object_]:
         known = dict(zip([each.name for each in self.columns], sources(self.columns, self.columns)))
@@ -134,6 +104,62 @@ class LocalExamples:
     def _one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
         found: tuple[Any, ...] = self.connection.execute(sql, values).fetchall()[0]
         return found
+
+
+def part_of(query: Query, split: Split, has_time: bool) -> str:
+    """SQL for the part of a row of ``rows``."""
+    return part_sql(split, query(moments_sql(shares_of(split)))[0] if has_time else None)
+
+
+def sizes_of(query: Query) -> Mapping[Part, int]:
+    """How many rows each part has. Raises BadSettings, see ``Examples.split``."""
+    found = query("SELECT part, count(*), min(label), max(label) FROM rows GROUP BY part")
+    sizes: dict[Part, int] = {part: 0 for part in EVERYTHING}
+    sizes.update({part: size for part, size, _, _ in found})
+    one_kind = {part for part, _, low, high in found if low == high}
+    wrong = [part for part in EVERYTHING if not sizes[part] or part in one_kind]
+    if wrong:
+        raise BadSettings(
+            f"the part to {wrong[0]} on has {sizes[wrong[0]]:,} of {sum(sizes.values()):,} rows, "
+            "and not both clicks and rows without one: give more rows, or make that part larger"
+        )
+    return sizes
+
+
+def folds_of(query: Query, fit: Fit, where: str, has_time: bool) -> Folds:
+    """The folds of these rows. Raises BadSettings when they cannot be trained on."""
+    moments = query(moments_sql(fold_shares(fit), where))[0] if has_time else None
+    sql = fold_sql(fit, moments)
+    found = query(sizes_sql(sql, where))
+    folds = Folds.of(sql, {fold: (n, clicks) for fold, n, clicks in found}, has_time)
+    if not 0 < folds.clicks < folds.rows:
+        raise BadSettings("there must be rows with a click and rows without one to train on")
+    if has_time and len(found) < 2:
+        raise BadSettings(
+            "all rows to train on are of one moment: leave --time-column away, or give more"
+        )
+    return folds
+
+
+def members(
+    model: Model,
+    rows: Encoded,
+    held: Encoded | None,
+    fit: Fit,
+    progress: Progress,
+    **extra: Any,
+) -> Model:
+    """Fit a model that has all but its members. extra: more of LightGBM's parameters."""
+    with progress.step("grow trees", fit.trees, "trees") as advance:
+        judged = (held.matrix, held.clicked) if held else None
+        grown = trees.fit(rows.matrix, rows.clicked, fit, advance, judged, **extra)
+    model = replace(model, trees=grown.text, tree_count=grown.count)
+    if not fit.blend:
+        return model
+    with progress.step("fit the linear member", 1, "fits") as advance:
+        blended = _blended(model, rows)
+        advance(1)
+    return blended if held is None or _is_better(blended, model, held) else model
 
 
 def log_odds(model: Model, rows: Encoded) -> NDArray[np.float64]:

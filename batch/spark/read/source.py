@@ -15,12 +15,10 @@ from pyspark.sql.types import BinaryType, DataType
 
 from batch.errors import BadInteractions
 from batch.interactions import files
-from batch.interactions.columns import Columns
-from batch.interactions.counting import Counting
 from batch.interactions.files import Header
-from batch.interactions.layout import OPTIONAL, Layout
-from batch.interactions.table import are_parquet, of_same_columns
-from batch.spark.read.rows import Input, of_parquet, of_text, schema
+from batch.interactions.layout import Layout
+from batch.interactions.table import Table, are_parquet, of_same_columns
+from batch.spark.read.rows import Input, Meaning, of_parquet, of_text, schema
 from batch.spark.read.storage import HEAD, File, Storage
 
 READERS = 16
@@ -35,11 +33,12 @@ class Source:
 
     rows: DataFrame
     """As `batch.spark.read.rows` says."""
-    columns: Columns
+    table: Table
+    """All columns of the input."""
     files: int
 
 
-def open_source(spark: SparkSession, uri: str, layout: Layout, counting: Counting) -> Source:
+def open_source(spark: SparkSession, uri: str, layout: Layout, meaning: Meaning) -> Source:
     """Find the files under a URI and check their columns.
 
     Raises BadInteractions when nothing is there, or when it is laid out in another way.
@@ -52,8 +51,8 @@ def open_source(spark: SparkSession, uri: str, layout: Layout, counting: Countin
     if not kept:
         raise files.none_to_read(uri, [Path(file.path).name for file in found])
     if are_parquet(uri, (Path(file.path) for file in kept), layout):
-        return _of_parquet(spark, uri, layout, kept, counting)
-    return _of_text(spark, uri, layout, {file: heads[file] for file in kept}, counting)
+        return _of_parquet(spark, uri, layout, kept, meaning)
+    return _of_text(spark, uri, layout, {file: heads[file] for file in kept}, meaning)
 
 
 def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
@@ -67,7 +66,7 @@ def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
 
 
 def _of_text(
-    spark: SparkSession, uri: str, layout: Layout, heads: dict[File, bytes], counting: Counting
+    spark: SparkSession, uri: str, layout: Layout, heads: dict[File, bytes], meaning: Meaning
 ) -> Source:
     _refuse_wide(uri, layout)
     headers = ((file.path, _header(file, head, layout)) for file, head in heads.items())
@@ -82,16 +81,15 @@ def _of_text(
         ("VARCHAR",) * len(columns),
         files.delimiter(Path(first), layout),
         {file.uri: (file.path, full[file.path].lines) for file in kept},
-        counting,
+        meaning,
     )
-    roles = plan.roles()
     lines = spark.read.options(**LITERALLY).text([file.path for file in kept])
     rows = lines.select(
         F.col("value").cast("binary"),
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("start"),
-    ).mapInArrow(lambda batches: of_text(plan, batches), from_arrow_schema(schema(roles)))
-    return Source(rows, roles, len(kept))
+    ).mapInArrow(lambda batches: of_text(plan, batches), from_arrow_schema(schema(plan.said())))
+    return Source(rows, plan.table(), len(kept))
 
 
 def _refuse_wide(uri: str, layout: Layout) -> None:
@@ -121,27 +119,27 @@ def _unzipped(file: File, head: bytes) -> bytes:
 
 
 def _of_parquet(
-    spark: SparkSession, uri: str, layout: Layout, found: list[File], counting: Counting
+    spark: SparkSession, uri: str, layout: Layout, found: list[File], meaning: Meaning
 ) -> Source:
     paths = [file.path for file in found]
     table = spark.read.options(mergeSchema="true", **LITERALLY).parquet(*paths)
-    types = _types(table, layout, counting)
-    roles = Input(uri, layout, tuple(table.columns), types, "", {}, counting).roles()
-    names = tuple(dict.fromkeys(roles.used.values()))
+    types = _types(table, meaning.roles(layout))
+    whole = Input(uri, layout, tuple(table.columns), types, "", {}, meaning)
+    names, described = whole.said().used, whole.table()
     plan = Input(
         uri,
         layout,
         names,
-        tuple(map(roles.checks.table.type_of, names)),
+        tuple(map(described.type_of, names)),
         "",
         {file.uri: (file.path, 0) for file in found},
-        counting,
+        meaning,
     )
     cells = (_cell(table, name).alias(f"c{number}") for number, name in enumerate(names))
     rows = table.select(*cells, F.col("_metadata.file_path").alias("file")).mapInArrow(
-        lambda batches: of_parquet(plan, batches), from_arrow_schema(schema(roles))
+        lambda batches: of_parquet(plan, batches), from_arrow_schema(schema(plan.said()))
     )
-    return Source(rows, roles, len(found))
+    return Source(rows, described, len(found))
 
 
 def _cell(table: DataFrame, name: str) -> Column:
@@ -149,10 +147,8 @@ def _cell(table: DataFrame, name: str) -> Column:
     return cell.cast("string") if isinstance(table.schema[name].dataType, BinaryType) else cell
 
 
-def _types(table: DataFrame, layout: Layout, counting: Counting) -> tuple[str, ...]:
+def _types(table: DataFrame, roles: set[str]) -> tuple[str, ...]:
     """Return DuckDB's names of the columns' types, where a column may have a role."""
-    roles = {layout.user_column, layout.item_column, counting.type_column}
-    roles |= {getattr(layout, field) for field in OPTIONAL}
     kinds = [_arrow(field.dataType) if field.name in roles else pa.null() for field in table.schema]
     fields = [pa.field(f"c{number}", kind) for number, kind in enumerate(kinds)]
     with duckdb.connect() as connection:

@@ -1,0 +1,12 @@
+"""Click models by a Spark cluster: the SQL, the members and the scores of one machine, run there.
+
+::
+
+    read      URIs -> the table ``rows``, kept by Spark
+    examples  what ``pipeline`` asks for, answered by Spark jobs
+    matrix    the tables of ``encode``, joined to the rows
+    workers   the fit: one task, or the tasks of one barrier stage
+    scoring   executors predict some rows at a time
+
+Call ``batch.spark.java.require`` before any of these is imported: they import pyspark.
+"""
