@@ -19,7 +19,7 @@ demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, A
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
 test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
 	@$(FETCH) redis-7 promtool kustomize || true
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-busy: $(VENV)/.test  ## the same while eight busy loops run beside it
 	@$(BIN)/python -m tests.busy $(MAKE) test

@@ -9,19 +9,21 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
-from loadtest import generator, graphs, population, scenarios, stack
+from loadtest import candidates, generator, graphs, population, scenarios, stack
 from loadtest.api import Api, CannotRun
 from loadtest.dawdlers import Dawdlers
 from loadtest.inside import Dawdled, Published, Usage, complete
 from loadtest.measured import FILE, read
 from loadtest.report import Result
 from loadtest.scenarios import Asked
-from loadtest.stack import LIVE, PLAIN
+from loadtest.stack import CLICKS, LIVE, PLAIN, Kind
 
 PUBLISH_EVERY_SECONDS = 10.0
+KINDS: dict[str, Kind] = {"live": LIVE, "clicks": CLICKS}
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SENTENCES = {
     "slo": "200 users, 180 requests/s: does the objective hold?",
@@ -31,6 +33,7 @@ SENTENCES = {
     "refresh": "the load of slo while generations are published and rolled back",
     "live": "the load of slo, a tenth of it events: does what was bought or clicked stay away?",
     "slow": "the load of slo beside 1,000 connections that dawdle",
+    "clicks": "200 users, each with ten candidates for a click model, while models are swapped",
 }
 
 
@@ -84,7 +87,9 @@ def _add_scenario(parser: argparse.ArgumentParser, name: str) -> None:
     add("--report", type=Path, help="folder of the report  [loadtest-reports/<scenario>-<time>]")
     add("--users", type=_positive, default=200)
     add("--processes", type=_positive, default=1, help="of the load generator")
-    add("--population", type=Path, help="a file of user ids, one a line  [the API's own sample]")
+    ids = "a file of user ids, one a line  [the API's own sample]"
+    rows = "a CSV file of examples, of which candidates are made  [those of the local stack]"
+    add("--population", type=Path, help=rows if name == "clicks" else ids)
     add(
         "--zipf", type=_exponent, default=1.0, help="exponent of the law by which users come  [1.0]"
     )
@@ -123,11 +128,15 @@ def _elsewhere(asked: Asked, api: Api) -> int:
 def _here(asked: Asked) -> int:
     with _folder(asked) as folder:
         print("starting cache, demo data and API on loopback ...", flush=True)
-        with stack.local(folder, LIVE if asked.command == "live" else PLAIN) as local:
+        with stack.local(folder, KINDS.get(asked.command, PLAIN)) as local:
+            asked = replace(asked, population=asked.population or local.population)
             known = _look(Api(local.url), asked)
             seconds = _announced_seconds(asked, local.url)
-            is_published = asked.command == "refresh"
-            publisher = stack.Publisher(local, PUBLISH_EVERY_SECONDS) if is_published else None
+            publisher = (
+                stack.Publisher(local, PUBLISH_EVERY_SECONDS)
+                if asked.command in ("refresh", "clicks")
+                else None
+            )
             dawdlers = _dawdlers(asked, local.url)
             with publisher or dawdlers or contextlib.nullcontext():
                 usage = generator.run(asked, local.url, folder, seconds, local.usage)
@@ -142,8 +151,12 @@ def _dawdlers(asked: Asked, url: str) -> Dawdlers | None:
 
 def _look(api: Api, asked: Asked) -> str:
     """See that Larder answers and that there are users; say which. Raises CannotRun."""
+    scenario = scenarios.make(asked)
+    if scenario.ranks:
+        made = len(candidates.of(api, asked.population))
+        return f"{made:,} requests of {candidates.CANDIDATES} candidates from {asked.population}"
     api.k()
-    if scenarios.make(asked).events_share:
+    if scenario.events_share:
         api.check_events()
     found = population.read(asked.population) if asked.population else population.sample(api)
     return f"{found.source}, Zipf {asked.zipf:g}, {population.STRANGERS:.0%} strangers"

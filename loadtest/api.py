@@ -46,6 +46,16 @@ class Api:
             )
         raise CannotRun(f"POST {self.url}/events answers {status}: {excerpt(body)}")
 
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and kind of each column that the live click model knows. Raises CannotRun."""
+        status, body = self.get("/version")
+        try:
+            return [(each["name"], each["kind"]) for each in json.loads(body)["columns"]]
+        except (ValueError, KeyError, TypeError):
+            raise CannotRun(
+                f"{self.url} has no click model (GET /version answers {status}): {excerpt(body)}"
+            ) from None
+
     def _answer(self, path: str, data: bytes | None = None) -> tuple[int, bytes]:
         headers = {"Accept": "application/json", **key_header()}
         request = urllib.request.Request(self.url + path, data, headers)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from loadtest.candidates import Ranking
 from loadtest.population import Caller, Role
 
 OWN = ("personal", "personal+recent")
@@ -36,6 +37,7 @@ class Checker:
         """Whether any list was personal: a population that nobody knows tests only one list."""
         self.counts: Counter[str] = Counter()
         """Lists by source, those that were short, and those asked for after an event."""
+        self._rankings: dict[tuple[str, int], list[Any]] = {}
         self._untouched: dict[tuple[str, str], list[str]] = {}
 
     def add(self, generations: Iterable[str], met_known: bool) -> None:
@@ -62,6 +64,29 @@ class Checker:
                 raise WrongAnswer("two generations in one answer")
             listed += self._list(answer, caller, n)
         self._edition(generation, listed)
+
+    def ranked(self, body: bytes, version: str | None, asked: Ranking) -> None:
+        """The candidates of a request in the order of their scores, by one model throughout."""
+        answer = _object(body)
+        if answer.get("degraded"):
+            raise WrongAnswer("degraded answer")
+        if not version or answer.get("version") != version:
+            raise WrongAnswer("two models in one answer")
+        items = answer.get("items")
+        if not isinstance(items, list) or not all(map(_is_ranked, items)):
+            raise WrongAnswer("no list of items, scores and ranks")
+        scores = [each["score"] for each in items]
+        if {each["item"] for each in items} != asked.items or len(items) != len(asked.items):
+            raise WrongAnswer("other items than were asked for")
+        if scores != sorted(scores, reverse=True) or [each["rank"] for each in items] != [
+            *range(1, len(items) + 1)
+        ]:
+            raise WrongAnswer("not in the order of the scores")
+        if self._rankings.setdefault((version, asked.number), items) != items:
+            raise WrongAnswer("two answers of one model")
+        if version not in self.generations:
+            self.generations.append(version)
+        self.counts["rankings"] += 1
 
     def similar(self, body: bytes, item: str, n: int) -> None:
         """The neighbours of an item, without the item itself."""
@@ -173,3 +198,7 @@ def _entries(listed: object, n: int) -> list[dict[str, Any]]:
 
 def _is_entry(entry: dict[str, Any]) -> bool:
     return isinstance(entry.get("item"), str) and isinstance(entry.get("score"), int | float)
+
+
+def _is_ranked(entry: object) -> bool:
+    return isinstance(entry, dict) and _is_entry(entry) and 0 <= entry["score"] <= 1

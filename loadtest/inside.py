@@ -73,7 +73,7 @@ def complete(
     remarks: list[str] = []
     if measured.scenario == "soak":
         broke, remarks = _soaked(measured, usage)
-    elif measured.scenario == "refresh":
+    elif measured.scenario in ("refresh", "clicks"):
         broke, remarks = _refreshed(measured, published)
     elif measured.scenario == "live":
         broke, remarks = _followed(measured)

@@ -39,6 +39,7 @@ log = logging.getLogger("loadtest")
 REQUEST_TIMEOUT_SECONDS = 10.0
 SEVERAL = 20
 SHORT = 5
+JSON = {"Content-Type": "application/json"}
 TYPES = ("click", "click", "click", "purchase")
 AT_ONCE = (1, 1, 1, 1, 4)
 """How many events a request holds."""
@@ -96,6 +97,8 @@ class Visitor(FastHttpUser):
     @task
     def ask(self) -> None:
         """One kind of request, most often a single user's list."""
+        if self._run.rankings:
+            return self._guarded(self._rank, time.monotonic())
         share = self._run.scenario.events_share
         if share and self._chance.random() < share:
             return self._guarded(self._act, time.monotonic())
@@ -189,6 +192,15 @@ class Visitor(FastHttpUser):
         name, body = ("an event", events[0]) if len(events) == 1 else ("events", {"events": events})
         self._ask("POST", "/events", name, due, accept, json=body)
 
+    def _rank(self, due: float) -> None:
+        """Have a click model put candidates in order."""
+        asked = self._chance.choice(self._run.rankings)
+
+        def accept(response: FastResponse) -> None:
+            self._run.checker.ranked(_ok(response), _header(response, "X-Model-Version"), asked)
+
+        self._ask("POST", "/rank/click", "candidates", due, accept, data=asked.body, headers=JSON)
+
     def _id(self) -> str:
         return uuid.UUID(int=self._chance.getrandbits(128)).hex
 
@@ -233,7 +245,11 @@ def _ok(response: FastResponse) -> bytes:
 
 def _tag(response: FastResponse) -> str | None:
     """Its ETag; what is degraded has none."""
-    found = response.headers.get("ETag") if response.headers is not None else None
+    return _header(response, "ETag")
+
+
+def _header(response: FastResponse, name: str) -> str | None:
+    found = response.headers.get(name) if response.headers is not None else None
     return str(found) if found else None
 
 

@@ -17,12 +17,13 @@ from locust.env import Environment
 from locust.exception import CatchResponseError
 from locust.runners import MasterRunner
 
-from loadtest import population
+from loadtest import candidates, population
 from loadtest.api import Api, CannotRun
+from loadtest.candidates import Ranking
 from loadtest.checks import Checker
 from loadtest.doings import Doings
 from loadtest.measured import measure
-from loadtest.population import Draw
+from loadtest.population import Draw, Population
 from loadtest.recording import Recording
 from loadtest.scenarios import Asked, Scenario, make
 from loadtest.slo import Outcome, broken
@@ -46,6 +47,8 @@ class Run:
         self.doings: Doings | None = None
         """What users do, where the scenario has them do something."""
         self.seeds = count()
+        self.rankings: list[Ranking] = []
+        """What a click model is asked, where the scenario asks one."""
         self.draw: Draw | None = None
         """Who asks; None until it is known."""
         self.k = 0
@@ -84,8 +87,13 @@ class Run:
 
     def _learn(self) -> None:
         api = Api(self.environment.host or "")
-        self.k = api.k()
         file = self.asked.population
+        if self.scenario.ranks:
+            self.rankings = candidates.of(api, file)
+            self.checker.met_known = True
+            self.draw = Draw(Population([], None, ""), self.asked.zipf)
+            return
+        self.k = api.k()
         known = population.read(file) if file else population.sample(api)
         if self.scenario.events_share:
             api.check_events()

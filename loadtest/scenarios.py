@@ -5,10 +5,10 @@ from math import sqrt
 from pathlib import Path
 
 from loadtest.arrivals import Arrivals, paced, poisson, without_wait
-from loadtest.slo import REFERENCE, REQUESTS_PER_USER_SECOND, STRICT, Objective
+from loadtest.slo import CLICKS, REFERENCE, STRICT, Objective
 
-NAMES = ("slo", "capacity", "ramp", "soak", "refresh", "slow", "live")
-DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60, "slow": 60, "live": 60}
+NAMES = ("slo", "capacity", "ramp", "soak", "refresh", "slow", "live", "clicks")
+DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60, "slow": 60, "live": 60, "clicks": 60}
 STEP_SECONDS = 5
 CAPACITY_USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -44,6 +44,8 @@ class Scenario:
     stops_when_broken: bool = False
     events_share: float = 0.0
     """Of the requests: those that say what a user does."""
+    ranks: bool = False
+    """Whether candidates are to be ranked by a click model, in place of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ class Asked:
     @property
     def promised(self) -> Objective:
         """What a paced run of 200 users is held against."""
-        return STRICT if self.strict else REFERENCE
+        if self.strict:
+            return STRICT
+        return CLICKS if self.command == "clicks" else REFERENCE
 
 
 def make(asked: Asked) -> Scenario:
@@ -76,12 +80,13 @@ def make(asked: Asked) -> Scenario:
     if asked.command == "ramp":
         return _ramp(asked)
     objective = asked.promised.for_users(asked.users)
-    if asked.command in ("refresh", "slow", "live"):
+    if asked.command in ("refresh", "slow", "live", "clicks"):
         objective = replace(objective, error_share=0.0)  # none excuses a lost answer
     step = Step(asked.users, asked.duration or DURATION_SECONDS[asked.command], objective)
-    arrivals = paced(asked.users, REQUESTS_PER_USER_SECOND)
-    rate, events_share = objective.requests_per_second, EVENTS_SHARE * (asked.command == "live")
-    return Scenario(asked.command, arrivals, (step,), objective, rate, events_share=events_share)
+    arrivals, rate = paced(asked.users, objective.rate_of_a_user), objective.requests_per_second
+    made = Scenario(asked.command, arrivals, (step,), objective, rate)
+    events_share = EVENTS_SHARE * (asked.command == "live")
+    return replace(made, events_share=events_share, ranks=asked.command == "clicks")
 
 
 def _capacity(asked: Asked) -> Scenario:

@@ -3,9 +3,6 @@
 from dataclasses import dataclass, replace
 from math import sqrt
 
-REQUESTS_PER_USER_SECOND = 0.9
-"""How often one user asks: 200 users x 0.9 = the reference's 180 requests/s."""
-
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -23,7 +20,12 @@ class Objective:
 
     def for_users(self, users: int) -> "Objective":
         """The same promise for another number of paced users: the rate is theirs."""
-        return replace(self, users=users, requests_per_second=users * REQUESTS_PER_USER_SECOND)
+        return replace(self, users=users, requests_per_second=users * self.rate_of_a_user)
+
+    @property
+    def rate_of_a_user(self) -> float:
+        """How often one user asks in a second."""
+        return self.requests_per_second / self.users
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ class Outcome:
 # takes longer than 200 ms is felt, and one in a hundred over half a second is one on every page.
 REFERENCE = Objective(
     users=200, requests_per_second=180, median_ms=60, p95_ms=200, p99_ms=500, error_share=0.001
+)
+
+# The click model of the reference architecture answers 200 users 104 times a second, at a median of
+# 390 ms. Ours: 1,000 a second with the slack, each with ten candidates.
+CLICKS = Objective(
+    users=200, requests_per_second=1_021, median_ms=60, p95_ms=200, p99_ms=500, error_share=0.0
 )
 
 # Ours, with the load generator, the API and the cache on the same two cores.

@@ -8,9 +8,11 @@ import csv
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -27,6 +29,8 @@ ROLLBACK_EVERY = 3
 LARDER = (sys.executable, "-m", "batch")
 # Quality is not what is measured here; a light training leaves the cores to the API.
 LIGHT = ("--holdout", "0", "--force", "--factors", "16", "--iterations", "3")
+EXAMPLES = 20_000
+TREES = ("--trees", "300", "--force")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,21 @@ class Kind:
 
     refresh: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    has_lists: bool = True
+    """Else it has click models."""
 
 
 PLAIN = Kind()
 LIVE = Kind(("--live",), {"LARDER_EVENTS": "true"})
+CLICKS = Kind(has_lists=False)
 
 
 class Stack:
     """Larder on loopback: what it is reached by, what it uses, how it gets new generations."""
+
+    population: Path | None = None
+    """What who asks is drawn from, where the API has no sample of it."""
+    _serve: tuple[str, ...] = ("serve",)
 
     def __init__(self, folder: Path, cache_url: str, kind: Kind) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -50,9 +61,12 @@ class Stack:
         self._cache = redis.Redis.from_url(cache_url)
         self._options = (*LIGHT, *kind.refresh)
         self._environment = {**_environment(cache_url, self.url), **kind.settings}
-        self._films = films(self._environment)
         self._api: Process | None = None
         self._editions = 0
+
+    @cached_property
+    def _films(self) -> Path:
+        return films(self._environment)
 
     def publish(self) -> None:
         """Publish a generation whose documents carry an edition of their own. Raises CannotRun."""
@@ -91,7 +105,7 @@ class Stack:
         with (
             contextlib.closing(self._cache),
             log.open("wb") as said,
-            running([*LARDER, "serve"], self._environment, said) as self._api,
+            running([*LARDER, *self._serve], self._environment, said) as self._api,
         ):
             self._wait_until_ready(self._api, log)
             yield
@@ -118,6 +132,44 @@ class Stack:
             raise CannotRun(f"larder {arguments[0]} ended with exit code {code}: {last_words(log)}")
 
 
+class Models(Stack):
+    """The same with click models: two that differ, which go live in turn as new generations."""
+
+    _serve = ("clicks", "serve")
+
+    def __init__(self, folder: Path, cache_url: str, kind: Kind) -> None:
+        super().__init__(folder, cache_url, kind)
+        self._work = tempfile.TemporaryDirectory(prefix="larder-loadtest-")
+        self.population = Path(self._work.name, "examples.csv")
+
+    def publish(self) -> None:
+        """Train the two, the first time; then publish one of them. Raises CannotRun."""
+        if not self._editions:
+            self._train()
+        self._editions += 1
+        self._larder("clicks", "import", str(self._model(self._editions % 2)))
+
+    def _train(self) -> None:
+        rows = str(self.population)
+        self._larder("clicks", "generate", "--rows", str(EXAMPLES), "--out", rows)
+        for number in range(2):
+            self._larder("clicks", "train", rows, "--seed", str(number), *TREES)
+            self._larder("clicks", "export", str(self._model(number)))
+
+    def _model(self, number: int) -> Path:
+        return Path(self._work.name, f"model-{number}")
+
+    def roll_back(self) -> None:
+        """Serve the model before the live one. Raises CannotRun."""
+        self._larder("clicks", "rollback")
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """As that of lists."""
+        with self._work, super().serving():
+            yield
+
+
 @contextlib.contextmanager
 def local(folder: Path, kind: Kind = PLAIN) -> Iterator[Stack]:
     """Start cache, data and API; their logs go to the folder. All of it ends with the block."""
@@ -129,7 +181,8 @@ def local(folder: Path, kind: Kind = PLAIN) -> Iterator[Stack]:
             "--url"
         ) from None
     with ValkeyServer() as cache:
-        stack = Stack(folder, cache.connection_url, kind)
+        make = Stack if kind.has_lists else Models
+        stack = make(folder, cache.connection_url, kind)
         stack.publish()
         with stack.serving():
             yield stack

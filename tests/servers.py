@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,14 +33,32 @@ def wait_until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> N
         time.sleep(0.02)
 
 
+def _ports() -> Iterator[int]:
+    """Below those that a system gives away by itself; each process of a run begins elsewhere."""
+    ports = range(11_000, 20_000)
+    first = Random(os.getpid()).randrange(len(ports))
+    yield from cycle([*ports[first:], *ports[:first]])
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A port of the loopback that nothing listens on; a cluster node needs it + 10,000 too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55536:
-            return port
+    """A port of the loopback that nothing listens on, nor will before its turn comes again.
+
+    A cluster node needs it + 10,000 too.
+    """
+    return next(port for port in _PORTS if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Server:

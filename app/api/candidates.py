@@ -76,20 +76,28 @@ def frame(body: bytes) -> list[Candidate]:
 
 
 def _records(name: str, given: Any) -> list[Any]:
-    if name == "dataframe_split" and isinstance(given, dict):
-        columns, data = given.get("columns"), given.get("data")
-        if _is_list_of(str, columns) and _is_list_of(list, data):
-            if all(len(row) == len(columns) for row in data):
-                return [dict(zip(columns, row, strict=True)) for row in data]
-        raise BadParameter("dataframe_split must have columns, and rows of as many values in data")
-    if name == "inputs" and isinstance(given, dict) and given:
-        if _is_list_of(list, values := list(given.values())):
-            if len({len(each) for each in values}) == 1:
-                return [dict(zip(given, row, strict=True)) for row in zip(*values, strict=True)]
-        raise BadParameter("inputs must be rows, or columns of as many values each")
+    if name == "dataframe_split":
+        return _split(given)
+    if name == "inputs" and isinstance(given, dict):
+        return _by_column(given)
     if not isinstance(given, list):
         raise BadParameter(f"{name} must be a list of objects, each of the columns of a row")
     return given
+
+
+def _split(given: Any) -> list[Any]:
+    columns, data = (given.get("columns"), given.get("data")) if type(given) is dict else (0, 0)
+    if _is_list_of(str, columns) and _is_list_of(list, data):
+        if all(len(row) == len(columns) for row in data):
+            return [dict(zip(columns, row, strict=True)) for row in data]
+    raise BadParameter("dataframe_split must have columns, and rows of as many values in data")
+
+
+def _by_column(given: dict[str, Any]) -> list[Any]:
+    values = list(given.values())
+    if not _is_list_of(list, values) or len({len(each) for each in values}) != 1:
+        raise BadParameter("inputs must be rows, or columns of as many values each")
+    return [dict(zip(given, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _is_list_of(kind: type, given: Any) -> bool:

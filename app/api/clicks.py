@@ -2,15 +2,17 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
 from app.api import FAILED, Sources, candidates, freshness, parameters, sources
 from app.api.candidates import Asked
-from app.clicks.ranker import Ranked, Ranker
+from app.clicks.ranker import Candidate, Ranked, Ranker
 from app.errors import CacheUnavailable, ClicksOff, NothingPublished
 from app.recommendations.generation import Generation, quoted
+from app.recommendations.near_cache import Entries
 
 if TYPE_CHECKING:
     from app.clicks.scorer import Explanation
@@ -96,6 +98,22 @@ def ranked(sources: Sources, asked: Asked) -> tuple[bytes, str]:
         % (took, version.encode(), b",".join(items), end),
         version,
     )
+
+
+def in_order(
+    ranker: Ranker, generation: Generation, user: str, items: Sequence[int]
+) -> tuple[Entries, bool] | None:
+    """Items of a list in the order of their scores, and whether something was not there to know.
+
+    None while this worker has no model.
+    """
+    candidates: list[Candidate] = [(generation.id_of(item), None) for item in items]
+    try:
+        found = ranker.rank(user, {}, candidates, generation)
+    except (CacheUnavailable, NothingPublished):
+        return None
+    scores = found.scores.scores.tolist()
+    return [(items[row], scores[row]) for row in found.order], found.degraded
 
 
 def headers(version: str) -> list[tuple[str, str]]:

@@ -1,8 +1,10 @@
 """``/recommendations``: a user's list, or many users' lists in one call."""
 
+from functools import partial
+
 from flask import Blueprint, Response, request
 
-from app.api import freshness, sources
+from app.api import clicks, freshness, sources
 from app.api.parameters import (
     FILTER,
     choice,
@@ -40,11 +42,17 @@ def one(user: str) -> Response:
     generation = sources().watcher.live()
     path_identifier("user", user)
     asked = request.args if request.query_string else {}  # most requests have none to parse
-    only(asked, PARAMETERS)
+    only(asked, (*PARAMETERS, "rank"))
     n = length(asked.get("n"), generation.manifest.k)
     fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
     wanted = clauses(generation, request.args.getlist(FILTER)) if asked else ()
     answers = sources().answers
+    if choice("rank", asked.get("rank"), ("list", "click")) == "click":
+        if (ranker := sources().ranker) is None:
+            raise BadParameter("rank=click needs a click model: this deployment has none")
+        rank = partial(clicks.in_order, ranker, generation, user)
+        body = answers.ranked(generation, user, n, fallback, wanted, rank)
+        return freshness.answer(body, None)
     if fallback == "popular" and answers.are_constant:
         etag = tagged(generation.etag, generation.order(answers.now, wanted))
         if freshness.matches(etag):

@@ -10,7 +10,7 @@ from app.contracts.generations import BrokenRecord
 def load(client: Any, space: Clicks, name: str) -> Scorer:
     """The model of that generation, ready to answer.
 
-    It reads no more than the manifest says. Raises BrokenRecord and the errors of the client.
+    No more parts are read than the manifest counts, and none after one that is not whole. Raises BrokenRecord and the errors of the client.
     """
     text = client.hget(space.generations, name)
     if text is None:
@@ -26,10 +26,8 @@ def load(client: Any, space: Clicks, name: str) -> Scorer:
 def _body(client: Any, space: Clicks, manifest: Manifest) -> bytes:
     body = bytearray()
     for number in range(manifest.body_parts):
-        size = min(BODY_PART_BYTES, manifest.body_bytes - len(body))
-        key = space.part(manifest.generation, body_part(number))
-        part = client.getrange(key, 0, size - 1)
-        if len(part) != size:
+        part = client.get(space.part(manifest.generation, body_part(number))) or b""
+        if len(part) != min(BODY_PART_BYTES, manifest.body_bytes - len(body)):
             raise BrokenRecord(f"click model {manifest.generation} has lost a part of its body")
         body += part
     return bytes(body)

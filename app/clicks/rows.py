@@ -66,7 +66,7 @@ class _Number:
         elif type(value) in (float, int) and -MAX_NUMBER <= value <= MAX_NUMBER:  # so no NaN
             values[at] = value
         else:
-            raise WrongType(f"{self._name!r} must be a number of 32 bits, not {_shown(value)}")
+            raise WrongType(f"{self._name!r} must be a number up to 3.4e38, not {_shown(value)}")
         if self._bins is not None:
             edges, weights, missing = self._bins
             found = missing if value is None else weights[bisect_right(edges, values[at])]
@@ -170,4 +170,5 @@ class Encoder:
 
 
 def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {str(value)[:40]!r}"
+    kinds = {str: "the text", float: "the number", int: "the number"}
+    return f"{kinds.get(type(value), type(value).__name__)} {str(value)[:40]!r}"

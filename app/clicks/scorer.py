@@ -9,7 +9,6 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -86,7 +85,7 @@ class Scorer:
 
     def scores(self, rows: Rows) -> Scores:
         """Of each row."""
-        members = _raw(self._trees, _matrix(rows))
+        members = _asked(self._trees, _matrix(rows), raw_score=True)
         if self._linear:
             members = (members + self._linear.intercept + _weights(rows).sum(axis=1)) / 2
         log_odds = calibrated(self._calibration, members) + math.log(self.manifest.negatives_kept)
@@ -94,9 +93,8 @@ class Scorer:
 
     def explain(self, rows: Rows, scores: Scores, chosen: Sequence[int]) -> list[Explanation]:
         """Of the chosen rows; it takes milliseconds a row (SHAP; Lundberg and Lee, 2017)."""
-        found: Floats = self._explaining.predict(
-            _matrix(rows)[chosen], pred_contrib=True, num_threads=1
-        )
+        # Some settings of a booster must not change while it is asked: so this is another one.
+        found = _asked(self._explaining, _matrix(rows)[chosen], pred_contrib=True)
         base, added = found[:, -1], self._by_column(found[:, :-1])
         if self._linear:
             expected = self._linear.intercept
@@ -123,7 +121,7 @@ def calibrated(calibration: Calibration, log_odds: Floats) -> Floats:
     """See ``Calibration``."""
     if not calibration.knots:
         return calibration.slope * log_odds + calibration.intercept
-    before, after = zip(*calibration.knots, strict=True)
+    before, after = np.array(calibration.knots).T
     return np.interp(log_odds, before, after)
 
 
@@ -135,9 +133,8 @@ def _weights(rows: Rows) -> Floats:
     return np.frombuffer(rows.weights, np.float64).reshape(rows.count, rows.columns)
 
 
-def _raw(booster: Any, matrix: NDArray[np.float32]) -> Floats:
-    found: Floats = booster.predict(matrix, raw_score=True, num_threads=1)
-    return found
+def _asked(booster: lightgbm.Booster, matrix: NDArray[np.float32], **how: bool) -> Floats:
+    return np.asarray(booster.predict(matrix, num_threads=1, **how), np.float64)
 
 
 def _text(section: memoryview) -> str:

@@ -7,6 +7,7 @@ SERVING = frozenset(
         "LARDER_BURST",
         "LARDER_CACHE_TIMEOUT_MS",
         "LARDER_CACHE_URL",
+        "LARDER_CLICKS",
         "LARDER_CORS_ORIGINS",
         "LARDER_DOCS",
         "LARDER_DOCUMENTS_FOLDER",

@@ -9,7 +9,7 @@ from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
-from app.recommendations.near_cache import Remembered
+from app.recommendations.near_cache import Entries, Remembered
 from app.recommendations.ruled import ruled
 from app.recommendations.rules.in_force import Clauses
 from app.recommendations.rules.ranking import Order
@@ -17,6 +17,9 @@ from app.recommendations.watcher import Listener
 
 FALLBACKS = ("popular", "none")
 """What a stranger may get, and a user who has had everything."""
+
+Ranking = Callable[[Sequence[int]], tuple[Entries, bool] | None]
+"""Puts items in order, with scores; says whether that is degraded. None where nobody can."""
 
 log = logging.getLogger("larder.api")
 
@@ -56,17 +59,34 @@ class Answers:
         Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell,
         BrokenRecord.
         """
-        (found,), lost = self._lookup.users(generation, [user])
-        degraded = bool(lost)
-        if degraded:
-            self._tell()
-        source, remembered = _choose(generation, found, fallback)
-        if source == "none":
-            raise _nobody("user", user, degraded)
+        found, degraded = self._found(generation, user)
+        source, remembered = _of(user, degraded, _choose(generation, found, fallback))
         order = generation.order(self.now, asked)
         n = n or generation.manifest.k
         body = _answer(generation, _user(user), source, remembered, n, degraded, order, fallback)
         return body, None if degraded else tagged(self._lookup.etag(generation, found), order)
+
+    def ranked(
+        self,
+        generation: Generation,
+        user: str,
+        n: int,
+        fallback: str,
+        asked: Clauses,
+        rank: Ranking,
+    ) -> bytes:
+        """As ``one``, but all that is stored of the list is put in order anew, before the rules."""
+        found, degraded = self._found(generation, user)
+        source, remembered = _of(user, degraded, _choose(generation, found, fallback))
+        ranking = rank([item for item, _ in remembered.entries()]) if remembered else None
+        if remembered and ranking:
+            entries, lost = ranking
+            source, degraded = "click", degraded or lost
+            remembered = Remembered(
+                b"", own=entries, gone=remembered.gone, history=remembered.history
+            )
+        order = generation.order(self.now, asked)
+        return _answer(generation, _user(user), source, remembered, n, degraded, order, fallback)
 
     def many(
         self,
@@ -105,6 +125,13 @@ class Answers:
         order = generation.order(self.now)
         found, _ = self._lookup.users(generation, users)
         return [_items(generation, *_choose(generation, each, "popular"), order) for each in found]
+
+    def _found(self, generation: Generation, user: str) -> tuple[Remembered | None, bool]:
+        """A user's list, and whether it is degraded."""
+        (found,), lost = self._lookup.users(generation, [user])
+        if lost:
+            self._tell()
+        return found, bool(lost)
 
     def _tell(self) -> None:
         """One more answer, or batch of answers, was made without the cache."""
@@ -166,6 +193,15 @@ class LiveAnswers(Answers):
 def tagged(etag: str, order: Order | None) -> str:
     """The tag of an answer to which rules or a filter were applied."""
     return etag if order is None else f"{etag}-{order.tag}"
+
+
+def _of(
+    user: str, degraded: bool, chosen: tuple[str, Remembered | None]
+) -> tuple[str, Remembered | None]:
+    """What was chosen for a user. Raises UnknownUser, or CacheUnavailable, for nothing."""
+    if chosen[0] == "none":
+        raise _nobody("user", user, degraded)
+    return chosen
 
 
 def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:

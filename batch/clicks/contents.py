@@ -7,7 +7,7 @@ from app.contracts.clicks import BODY_PART_BYTES, Clicks, Manifest, body_part, u
 from app.contracts.recommendations import EMPTY_BUCKET, bucket_of
 from app.contracts.recommendations import field as field_of
 from batch.clicks.model import Model
-from batch.errors import CacheUnavailable
+from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, cache_errors
 from batch.generations.parts import Hashes, Strings
 from batch.progress import Advance
@@ -66,18 +66,18 @@ class Contents:
 
 
 def read_body(client: Client, space: Clicks, manifest: Manifest) -> bytes:
-    """The body of a generation. Raises CacheUnavailable, also when a part is gone."""
+    """The body of a generation. Raises CacheUnavailable, UnknownGeneration when a part is gone."""
     keys = [space.part(manifest.generation, body_part(n)) for n in range(manifest.body_parts)]
     with cache_errors():
         parts = [client.get(key) for key in keys]
     for key, part in zip(keys, parts, strict=True):
         if part is None:
-            raise CacheUnavailable(f"{key} of generation {manifest.generation} is not there")
+            raise UnknownGeneration(f"{manifest.generation} is not whole any more: {key} is gone")
     return b"".join(parts)
 
 
 def read_model(client: Client, space: Clicks, manifest: Manifest) -> Model:
-    """The model of a generation. Raises CacheUnavailable, BrokenRecord."""
+    """The model of a generation. Raises what ``read_body`` does, and BrokenRecord."""
     return Model.of(manifest, read_body(client, space, manifest))
 
 

@@ -1,16 +1,34 @@
 """From examples to a published click model: judge, gate, train on everything, publish."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.contracts.clicks import Column
-from batch.clicks.model import Model
-from batch.clicks.terms import Fit, Split
+from app.contracts.clicks import Clicks, Column, Manifest
+from app.contracts.generations import BrokenRecord
+from app.contracts.recommendations import bucket_count
+from batch.clicks.calibrate import choose, served
+from batch.clicks.contents import Contents, read_model
+from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by
+from batch.clicks.measure import Predictions
+from batch.clicks.model import Model, sizes_and_hashes
+from batch.clicks.terms import Fit, Split, Terms
+from batch.errors import BadSettings, UnknownGeneration
+from batch.generations.connect import Client
+from batch.generations.publish import Turn, code_version, is_forced
 from batch.progress import Progress
+
+log = logging.getLogger("larder.pipeline")
+
+MAX_LACKING = 0.2
+"""The share of its columns that a live model may miss and still be compared."""
+MIN_NEW_ROWS = 1000
+"""As many rows, newer than what it was trained on, are needed to compare a live model by them."""
 
 Part = Literal["train", "validation", "test"]
 EVERYTHING: tuple[Part, ...] = ("train", "validation", "test")
@@ -21,12 +39,14 @@ class Scored:
     """What a model says of some rows, beside what came of them.
 
     clicked: (rows,) bool; log_odds: (rows,) f64, those of the members before calibration and
-    before the correction for negatives that were left out; slices: (rows,) of texts by column.
+    before the correction for negatives that were left out; slices: (rows,) of texts by column;
+    moments: (rows,) microseconds, None without a column of time. Rows of a part come in one order.
     """
 
     clicked: NDArray[np.bool_]
     log_odds: NDArray[np.float64]
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    moments: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +111,152 @@ class Examples(Protocol):
 
         A column that the model has and the examples have not is missing in every row.
         """
+
+
+def train(
+    client: Client,
+    ours: Turn[Manifest],
+    examples: Examples,
+    terms: Terms,
+    progress: Progress,
+    told: Callable[[Quality], None] = lambda quality: None,
+    users: Mapping[str, bytes] = {},
+) -> Manifest:
+    """Judge a model on rows that it has not seen, train it on all of them and publish it.
+
+    ours: the turn, which began before the examples were read; told: what was measured, whether or
+    not the gate lets it pass; users: the columns of each, a JSON object. Raises a Terminal error
+    for bad data or a bad model, a Transient one when the cache cannot take it; nothing is published
+    then.
+    """
+    live = ours.generations.live_manifest()
+    examples.split(terms.split)
+    judged, quality, until = judge(client, ours.space, live, examples, terms, progress)
+    told(quality)
+    forced = is_forced(terms.gate.force, reasons_against(quality, terms.gate))
+    fit = replace(terms.fit, trees=judged.tree_count, blend=judged.linear is not None)
+    whole = examples.fit(EVERYTHING, None, fit, progress)
+    model = replace(whole, calibration=judged.calibration)
+    settings = {**asdict(fit), "validation": terms.split.validation, "test": terms.split.test}
+    manifest = replace(
+        manifest_of(
+            ours, model, len(users), settings | ({} if until is None else {"until": until})
+        ),
+        rows=examples.rows,
+        clicks=examples.clicks,
+        label=examples.label,
+        metrics=quality.entry(),
+        fingerprint=examples.fingerprint(),
+        forced=forced,
+    )
+    contents = Contents(ours.space, model.sections(), users)
+    with progress.step("publish", contents.size, "bytes") as advance:
+        return ours.publish(manifest, contents, advance)
+
+
+def judge(
+    client: Client,
+    space: Clicks,
+    live: Manifest | None,
+    examples: Examples,
+    terms: Terms,
+    progress: Progress,
+) -> tuple[Model, Quality, int | None]:
+    """Train on one part, stop and calibrate on another, measure on the third.
+
+    Returns the model, what was measured and the newest moment, in microseconds, None without time.
+    """
+    model = examples.fit(("train",), "validation", terms.fit, progress)
+    held = examples.predict(model, "validation")
+    model = replace(model, calibration=choose(held.log_odds, held.clicked, terms.split.seed))
+    columns = _sliced(examples, model, terms)
+    test, kept = examples.predict(model, "test", columns), examples.negatives_kept
+    log_odds, leaks = served(model, test.log_odds), examples.report.leaks
+    quality = measured(model, test.clicked, log_odds, kept, test.slices, leaks)
+    rival = _rival(client, space, live, examples, replace(test, log_odds=log_odds))
+    until = None if test.moments is None else int(test.moments.max())
+    return model, replace(quality, rival=rival), until
+
+
+def _sliced(examples: Examples, model: Model, terms: Terms) -> Sequence[str]:
+    if terms.slices is None:
+        return sliced_by(model)
+    if unknown := set(terms.slices) - {each.name for each in examples.columns}:
+        raise BadSettings(f"--slices names columns that the model does not see: {sorted(unknown)}")
+    return terms.slices
+
+
+def _rival(
+    client: Client, space: Clicks, live: Manifest | None, examples: Examples, ours: Scored
+) -> Rival | None:
+    """The live model on the rows of the test, or on those that it has surely not seen.
+
+    ours: what the new model says of them, as it is served.
+    """
+    if live is None:
+        return None
+    try:
+        model = read_model(client, space, live)
+        _expect_columns(model, examples)
+        theirs = served(model, examples.predict(model, "test").log_odds)
+    except (BrokenRecord, BadSettings, UnknownGeneration) as error:
+        log.warning("not compared with the live model %s: %s", live.generation, error)
+        return None
+    rows = _new_to(live, ours)
+    chosen = np.ones(len(theirs), bool) if rows is None else rows
+    found = [
+        Predictions.of(ours.clicked[chosen], each[chosen], examples.negatives_kept).metrics()
+        for each in (theirs, ours.log_odds)
+    ]
+    recorded = live.measured("ne") if rows is None else None
+    return Rival(live.generation, found[0], found[1], recorded)
+
+
+def _expect_columns(model: Model, examples: Examples) -> None:
+    """Raise BadSettings when too many columns of a live model are not in the examples."""
+    lacking = [each.name for each in model.columns if each not in examples.columns]
+    if len(lacking) > MAX_LACKING * len(model.columns):
+        raise BadSettings(f"{len(lacking)} of its columns are not there: {', '.join(lacking[:5])}")
+    if lacking:
+        log.warning("the live model misses columns that are not there: %s", ", ".join(lacking))
+
+
+def _new_to(live: Manifest, rows: Scored) -> NDArray[np.bool_] | None:
+    """Which rows are newer than what a model was trained on; None where too few are, or none says."""
+    until = live.settings.get("until")
+    if rows.moments is None or type(until) is not int:
+        return None
+    new: NDArray[np.bool_] = rows.moments > until
+    enough = new.sum() >= MIN_NEW_ROWS and len(set(rows.clicked[new].tolist())) == 2
+    return new if enough else None
+
+
+def manifest_of(
+    ours: Turn[Manifest], model: Model, users: int, settings: Mapping[str, Any]
+) -> Manifest:
+    """The manifest of a model that is to be published; of examples it says nothing."""
+    sizes, hashes = sizes_and_hashes(model.sections())
+    return Manifest(
+        generation=ours.generations.next_name(ours.started),
+        state="writing",
+        rows=0,
+        clicks=0,
+        label="",
+        columns=[each.entry() for each in model.columns],
+        prior=model.prior,
+        negatives_kept=model.negatives_kept,
+        members=["trees", "linear"] if model.linear else ["trees"],
+        calibration=model.calibration.entry(),
+        trees=model.tree_count,
+        sizes=dict(sizes),
+        hashes=dict(hashes),
+        users=users,
+        user_buckets=bucket_count(users) if users else 0,
+        lightgbm=version("lightgbm"),
+        settings=dict(settings),
+        metrics={},
+        fingerprint="",
+        forced=False,
+        code_version=code_version(),
+        started_at=ours.started.isoformat(timespec="seconds"),
+    )

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -26,7 +25,7 @@ from batch.events.load import load_all
 from batch.generations.connect import Client, connect
 from batch.generations.publish import turn
 from batch.generations.server import Replicas, free_bytes
-from batch.interactions.files import find
+from batch.interactions.files import keep
 from batch.interactions.filters import Packed
 from batch.interactions.items import ITEM_PRESETS, Items, load_items
 from batch.interactions.reading import ItemsFile, Reading, beside
@@ -255,9 +254,4 @@ def keep_inputs(
         given.append(items.path)
         if rejects is not None:
             outputs = [*outputs, ("--rejects", beside(rejects, "items"))]
-    there = [path for path in given if os.path.exists(path)]
-    for name, output in outputs:
-        if output is None or not os.path.isfile(output):
-            continue
-        if any(output.samefile(file) for path in there for file in find(path)):
-            raise BadSettings(f"{name} {output} is the input itself: name another file")
+    keep(given, outputs)

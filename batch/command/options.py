@@ -149,7 +149,7 @@ def group(
 def _reading(
     preset: str, delimiter: str | None, rejects: str | None, max_rejects: float, **columns: Any
 ) -> Reading:
-    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **columns)
+    layout = PRESETS[preset].choose(delimiter=cut(delimiter), **columns)
     if layout.user_column == layout.item_column:
         raise BadSettings(
             f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
@@ -158,7 +158,7 @@ def _reading(
 
 
 def _users(preset: str, delimiter: str | None, max_rejects: float, **given: Any) -> Reading:
-    layout = PRESETS[preset].choose(delimiter=_delimiter(delimiter), **given)
+    layout = PRESETS[preset].choose(delimiter=cut(delimiter), **given)
     return Reading(preset, layout, max_rejects=max_rejects)
 
 
@@ -180,7 +180,7 @@ def _items(
     return ItemsFile(
         Path(items),
         items_id_column,
-        _delimiter(items_delimiter),
+        cut(items_delimiter),
         items_encoding,
         None if columns is None else tuple(columns),
         _types(document_types or ""),
@@ -344,7 +344,8 @@ def inputs_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     return option(name, multiple=True, required=True, type=InputPath(), **attributes)
 
 
-def _delimiter(text: str | None) -> str | None:
+def cut(text: str | None) -> str | None:
+    """What stands between columns; a tab may be written as two characters."""
     return "\t" if text == "\\t" else text
 
 

@@ -1,14 +1,15 @@
 """Write a generation, verify it, then point at it in one step; readers see the old or the new."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import Generic, Protocol, TypeVar
 
 from app.contracts.generations import Manifest, Space
-from batch.errors import LarderError
+from batch.errors import LarderError, NotGoodEnough
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, hold
 from batch.generations.registry import Generations
@@ -125,3 +126,22 @@ def _clean_up(generations: Generations[M], manifest: M) -> None:
         generations.delete(manifest)
     except LarderError as error:
         log.warning("%s is left half-written for the next run: %s", manifest.generation, error)
+
+
+def is_forced(force: bool, reasons: Sequence[str]) -> bool:
+    """Whether the gate had to be forced. Raises NotGoodEnough, with all reasons, when it was not."""
+    if not reasons:
+        return False
+    told = "; ".join(reasons)
+    if not force:
+        raise NotGoodEnough(f"{told}. Nothing was published; --force publishes all the same")
+    log.warning("--force: publishing although %s", told)
+    return True
+
+
+def code_version() -> str:
+    """Which release this is; a zip of our code, as Spark takes it, does not say."""
+    try:
+        return version("larder")
+    except PackageNotFoundError:
+        return "unknown"

@@ -145,6 +145,15 @@ class Checks:
         text = f"TRY_CAST({sql} AS BIGINT)::VARCHAR"
         return _day_or(text, is_day, _seconds(f"{sql}::DOUBLE"))
 
+    def time(self, column: str, reason: str) -> str:
+        """Return SQL for a column of times as seconds; what is none is rejected for the reason."""
+        seconds = self.seconds(column)
+        is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
+        if self.table.is_text:
+            self.add(f"{is_bad} AND {broken(self.table.identifier(column))}", "broken quotes")
+        self.add(is_bad, reason, column)
+        return seconds
+
 
 class Columns:
     """SQL for what a row of interactions says: user, item, weight, timestamp, reason.
@@ -169,7 +178,7 @@ class Columns:
         self.is_rating = rating is not None
         value = rating or weight
         self.weight = None if value is None else self._weight(value, layout.zero_counts_as)
-        self.timestamp = None if timestamp is None else self._timestamp(timestamp)
+        self.timestamp = None if timestamp is None else self.checks.time(timestamp, "bad timestamp")
         kind = self._count(counting)
         self.left_out = counting.left_out(f"({self.item})::VARCHAR", kind, self.timestamp)
 
@@ -228,15 +237,6 @@ class Columns:
         checks.add(f"{number} < 0", "negative", column)
         checks.add(f"{number} > {MAX_WEIGHT}", "too large", column)
         return f"CASE WHEN {number} = 0 THEN {zero!r}::DOUBLE ELSE {number} END"
-
-    def _timestamp(self, column: str) -> str:
-        seconds = self.checks.seconds(column)
-        is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
-        if self.checks.table.is_text:
-            sql = self.checks.table.identifier(column)
-            self.checks.add(f"{is_bad} AND {broken(sql)}", "broken quotes")
-        self.checks.add(is_bad, "bad timestamp", column)
-        return seconds
 
 
 def _leaving_out(layout: Layout, preset: str) -> str:

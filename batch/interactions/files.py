@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO, cast
 
-from batch.errors import BadInteractions
+from batch.errors import BadInteractions, BadSettings
 from batch.interactions.layout import Layout
 
 TEXT = (".csv", ".tsv", ".txt", ".data", ".dat")
@@ -59,6 +59,16 @@ def find(path: Path) -> list[Path]:
     if not files:
         raise none_to_read(path, [file.name for file in within])
     return [_regular(file) for file in files]
+
+
+def keep(inputs: Iterable[Path], outputs: Iterable[tuple[str, Path | None]]) -> None:
+    """Raise BadSettings where an output, named by its option, would be written over an input."""
+    there = [path for path in inputs if path.exists()]
+    for name, output in outputs:
+        if output is None or not output.is_file():
+            continue
+        if any(output.samefile(file) for path in there for file in find(path)):
+            raise BadSettings(f"{name} {output} is the input itself: name another file")
 
 
 def _regular(path: Path) -> Path:

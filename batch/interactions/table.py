@@ -9,7 +9,7 @@ import csv
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from batch.interactions.layout import Layout
 
 T = TypeVar("T")
 N = TypeVar("N", str, Path)
+PASS_OVER = ", ignore_errors = true"
 READING_ERRORS = (duckdb.Error, OSError, EOFError, zlib.error, UnicodeError, csv.Error)
 
 
@@ -57,8 +58,11 @@ class Table:
         """Return DuckDB's name of the column's type."""
         return self.types[self.columns.index(column)]
 
-    def scan(self) -> str:
-        """Return the SQL that reads all files; of text it raises when it cannot cut a row."""
+    def scan(self, errors: str = "") -> str:
+        """Return the SQL that reads all files; of text it raises when it cannot cut a row.
+
+        errors: PASS_OVER passes such rows over instead.
+        """
         if not self.is_text:
             cells = (f"{self._cell(n)} AS c{n}" for n in range(len(self.columns)))
             return f"SELECT {', '.join(cells)} FROM {read_parquet(self.plain)}"
@@ -66,7 +70,7 @@ class Table:
         return " UNION ALL ".join(
             "SELECT * FROM "
             + self._text([file for file, own in zip(self.plain, skips, strict=True) if own == skip])
-            + f", skip = {skip}, parallel = true)"
+            + f", skip = {skip}, parallel = true{errors})"
             for skip in sorted(set(skips))
         )
 
@@ -132,9 +136,13 @@ def open_table(
     path: Path,
     layout: Layout,
     one_newline: bool = False,
+    more: Sequence[Path] = (),
 ) -> Table:
-    """Find the files under a path and make them readable; the folder takes what that needs."""
-    found = files.find(path)
+    """Find the files under a path, and under more, and make them readable as one table.
+
+    The folder takes what that needs.
+    """
+    found = [file for each in (path, *more) for file in files.find(each)]
     if are_parquet(path, found, layout):
         return _open_parquet(connection, folder, found, layout)
     return _open_text(folder, path, found, layout, one_newline)

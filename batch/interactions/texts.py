@@ -27,7 +27,7 @@ UNCUT = {
     "INVALID STATE": "unreadable",
     "CAST": "unreadable",
 }
-RUNAWAY = (UNCLOSED, "line break in id", TOO_LONG)
+RUNAWAY = (UNCLOSED, "line break in", TOO_LONG)
 """How reasons begin that an open quote may be behind."""
 RIGHT = "right_rows"
 """The table of rows that are not rejected."""

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from app.contracts.recommendations import (
@@ -16,9 +15,8 @@ from app.contracts.recommendations import (
     follows,
     usual_history,
 )
-from batch.errors import NotGoodEnough
 from batch.events.inputs import Inputs, Weighed
-from batch.generations.publish import Contents, Turn
+from batch.generations.publish import Contents, Turn, code_version, is_forced
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
@@ -168,13 +166,13 @@ def refresh(
     model, a Transient one when the cache cannot take it; nothing is published then.
     """
     live = ours.generations.live_manifest()
-    shrunk = _is_forced(terms.gate, reasons_of_size(candidate, terms.gate, live))
+    shrunk = is_forced(terms.gate.force, reasons_of_size(candidate, terms.gate, live))
     candidate = candidate.chosen(terms.holdout, terms.k, progress)
     quality = _judged(candidate, terms, progress)
     if quality is not None:
         report(quality)
     reasons = _reasons(quality, terms, live, _settings(candidate, terms))
-    forced = _is_forced(terms.gate, reasons) or quality is None or shrunk
+    forced = is_forced(terms.gate.force, reasons) or quality is None or shrunk
     contents = candidate.train(
         Namespace(ours.space.name),
         documents,
@@ -225,7 +223,7 @@ def _manifest(
         metrics=_metrics(quality, candidate.tried),
         fingerprint=candidate.fingerprint(),
         forced=forced,
-        code_version=_code_version(),
+        code_version=code_version(),
         started_at=ours.started.isoformat(timespec="seconds"),
         stored=terms.stored,
         factors=factors,
@@ -245,25 +243,6 @@ def _metrics(quality: Quality | None, tried: Sequence[Tried]) -> dict[str, Any]:
 
 def _settings(candidate: Candidate, terms: Terms) -> dict[str, Any]:
     return {**candidate.settings, **terms.holdout.settings}
-
-
-def _code_version() -> str:
-    """Which release this is; a zip of our code, as Spark takes it, does not say."""
-    try:
-        return version("larder")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _is_forced(gate: Gate, reasons: Sequence[str]) -> bool:
-    """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
-    if not reasons:
-        return False
-    told = "; ".join(reasons)
-    if not gate.force:
-        raise NotGoodEnough(f"{told}. Nothing was published; --force publishes all the same")
-    log.warning("--force: publishing although %s", told)
-    return True
 
 
 def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> list[str]:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 GENERATION = "20260101T000000Z-0001"
 USERS = [f"user {number}" for number in range(50)]
 K = 10
+COLUMNS = [{"name": "hour", "kind": "number"}, {"name": "shelf", "kind": "category"}]
 
 
 @dataclass
@@ -98,6 +99,19 @@ class Likeness:
             self.done[event["user"]].add(event["item"])
         return len(events)
 
+    def rank(self, asked: Any) -> dict[str, Any]:
+        """The items of a request, the last first, at scores that are those of the generation."""
+        step = 0.01 if self.generation == GENERATION else 0.02
+        items = [
+            {"item": item["id"], "score": 0.5 - place * step, "rank": place + 1}
+            for place, item in enumerate(reversed(asked["items"]))
+        ]
+        if self.fault == "rising":
+            items.reverse()
+        if self.fault == "one less":
+            items.pop()
+        return {"model": "click", "version": self.generation, "items": items}
+
 
 class _Handler(BaseHTTPRequestHandler):
     likeness: Likeness
@@ -109,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         n = int(parse_qs(parts.query).get("n", [str(K)])[0])
         match [unquote(part) for part in parts.path.split("/")[1:]]:
+            case ["version"]:
+                self._version()
             case ["generation"]:
                 self._generation()
             case ["users", "sample"]:
@@ -125,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/events":
             self._take(asked)
+        elif self.path == "/rank/click":
+            self._say(200, self.likeness.rank(asked))
         else:
             self._lists(asked)
 
@@ -137,6 +155,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._problem(503)
         live = self.likeness.generation
         self._say(200, {"generation": live, "k": K, "following": "re-ranking"})
+
+    def _version(self) -> None:
+        if self.likeness.fault == "empty":
+            return self._problem(503)
+        self._say(200, {"columns": COLUMNS})
 
     def _similar(self, item: str, n: int) -> None:
         neighbours = [{"item": f"near {place}", "score": 0.5} for place in range(n)]
@@ -190,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(302 if moved else status)
         if moved:
             self.send_header("Location", "/elsewhere")
+        version = "another" if self.likeness.fault == "mixed" else self.likeness.generation
+        self.send_header("X-Model-Version", version)
         self.send_header("ETag", f'"{etag}"')
         self.send_header("Content-Length", str(len(body)))
         self._headers_buffer.append(b"\r\n" + body)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.candidates import Ranking
 from loadtest.checks import Checker, WrongAnswer, check_taken
 from loadtest.population import Caller, Role
 from tests.loadtest.likeness import GENERATION, Likeness
@@ -54,6 +55,48 @@ def test_a_wrong_answer_has_a_short_name(body: bytes, name: str) -> None:
 
 def test_a_stranger_gets_what_is_popular() -> None:
     assert _wrong(_answer("stranger", STRANGER), STRANGER) == "a stranger's list is personal"
+
+
+ASKED = Ranking(0, b"", frozenset(["a", "b", "c"]))
+
+
+def _ranking(fault: str = "", **changes: Any) -> bytes:
+    asked = {"items": [{"id": each} for each in sorted(ASKED.items)]}
+    return json.dumps({**Likeness(fault=fault).rank(asked), **changes}).encode()
+
+
+def test_a_right_ranking_passes_and_is_counted_to_its_model() -> None:
+    checker = Checker()
+    for _ in range(2):
+        checker.ranked(_ranking(), GENERATION, ASKED)
+    assert checker.generations == [GENERATION] and checker.counts["rankings"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b"<html>", "not JSON"),
+        (_ranking(degraded=True), "degraded answer"),
+        (_ranking(version="another"), "two models in one answer"),
+        (_ranking(items=None), "no list of items, scores and ranks"),
+        (_ranking(items=[{"item": "a", "score": 1.5}]), "no list of items, scores and ranks"),
+        (_ranking("one less"), "other items than were asked for"),
+        (_ranking("rising"), "not in the order of the scores"),
+    ],
+)
+def test_a_wrong_ranking_has_a_short_name(body: bytes, name: str) -> None:
+    with pytest.raises(WrongAnswer, match=name):
+        Checker().ranked(body, GENERATION, ASKED)
+
+
+def test_a_model_has_one_answer_to_one_request() -> None:
+    """Else trees of one model have met the tables of another."""
+    checker, items = Checker(), json.loads(_ranking())["items"]
+    checker.ranked(_ranking(), GENERATION, ASKED)
+    checker.ranked(_ranking(), GENERATION, replace(ASKED, number=1))
+    items[-1]["score"] -= 0.1
+    with pytest.raises(WrongAnswer, match="two answers of one model"):
+        checker.ranked(_ranking(items=items), GENERATION, ASKED)
 
 
 def test_what_was_bought_or_clicked_must_not_come_back() -> None:

@@ -2,7 +2,7 @@
 
 from loadtest.dawdlers import KINDS, Dawdlers
 from tests.app.wire import get
-from tests.servers import Gunicorn, wait_until
+from tests.servers import Gunicorn, free_port, wait_until
 
 ECHO = "tests.app.http.connections.applications:echo"
 
@@ -21,7 +21,5 @@ def test_a_slow_client_that_was_ended_comes_again() -> None:
 
 
 def test_slow_clients_that_cannot_connect_are_counted() -> None:
-    with Gunicorn(ECHO, workers="1") as api:
-        pass
-    with Dawdlers(api.url, 3) as dawdlers:
+    with Dawdlers(f"http://127.0.0.1:{free_port()}", 3) as dawdlers:
         assert dawdlers.seen().refused == 3

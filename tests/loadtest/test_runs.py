@@ -70,7 +70,9 @@ PATIENT = """
 from dataclasses import replace
 from loadtest import slo
 
-slo.REFERENCE = replace(slo.REFERENCE, median_ms=1e6, p95_ms=1e6, p99_ms=1e6, rate_slack=0.999)
+forgiving = {"median_ms": 1e6, "p95_ms": 1e6, "p99_ms": 1e6, "rate_slack": 0.999}
+slo.REFERENCE = replace(slo.REFERENCE, **forgiving)
+slo.CLICKS = replace(slo.CLICKS, **forgiving)
 """
 
 
@@ -190,6 +192,50 @@ def test_what_comes_back_is_red(api: Likeness, tmp_path: Path) -> None:
     errors = _figures(tmp_path)["errors"]
     named = {f"an item came back after its {type}" for type in ("click", "purchase")}
     assert errors and set(errors) <= named
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """Rows that candidates are made of."""
+    path = tmp_path / "examples.csv"
+    rows = [f"0,{number}.5,shelf {number}" for number in range(40)]
+    path.write_text("\n".join(["label,hour,shelf", *rows]))
+    return path
+
+
+def _clicks(api: Likeness, examples: Path, *more: object) -> "subprocess.CompletedProcess[str]":
+    short = ("--users", 10, "--duration", 2, "--report", examples.with_name("report"))
+    return _run("clicks", "--url", api.url, "--population", examples, *short, *more)
+
+
+@pytest.mark.usefixtures("patient")
+def test_candidates_are_ranked_by_one_model_at_a_time(api: Likeness, examples: Path) -> None:
+    def swap() -> None:
+        _until_asked(api, 30)
+        api.generation = "20260101T000000Z-0002"
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    ended = _clicks(api, examples)
+    swapping.join()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = _figures(examples.with_name("report"))
+    assert found["generations"] == ["20260101T000000Z-0001", "20260101T000000Z-0002"]
+    assert found["steps"][0]["requests"] <= 112, "paced users are never faster"
+    assert {path for path in api.seen if path != "/version"} == {"/rank/click"}
+
+
+def test_without_a_click_model_there_is_no_verdict(api: Likeness, examples: Path) -> None:
+    api.fault = "empty"
+    ended = _clicks(api, examples)
+    assert ended.returncode == 2
+    assert "has no click model (GET /version answers 503): '{" in ended.stderr
+
+
+def test_without_examples_nothing_can_be_asked(api: Likeness) -> None:
+    ended = _run("clicks", "--url", api.url)
+    assert ended.returncode == 2
+    assert "name a CSV file such as it was trained on with --population FILE" in ended.stderr
 
 
 @pytest.mark.parametrize(

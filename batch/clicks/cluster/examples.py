@@ -9,13 +9,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.clicks import Column
+from batch.clicks import division
 from batch.clicks.cluster import workers
 from batch.clicks.cluster.matrix import Encoder
 from batch.clicks.cluster.scoring import Asked, score
-from batch.clicks.encode import parts_sql
+from batch.clicks.encode import part_sql, parts_sql
 from batch.clicks.matrix import sources
 from batch.clicks.model import Model
-from batch.clicks.one_machine import folds_of, part_of, sizes_of
 from batch.clicks.pipeline import Part, Report, Scored
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadSettings
@@ -53,9 +53,9 @@ class ClusterExamples:
 
     def split(self, split: Split) -> Mapping[Part, int]:
         self.frame.createOrReplaceTempView("rows")
-        part = part_of(self._query, split, self.has_time)
-        self.frame.selectExpr("*", f"{part} AS part").createOrReplaceTempView("rows")
-        return sizes_of(self._query)
+        moments = division.bounds(self._query, split) if self.has_time else None
+        self.frame.selectExpr("*", f"{part_sql(split, moments)} AS part").createOrReplaceTempView("rows")
+        return division.sizes(self._query)
 
     def fit(
         self, parts: Sequence[Part], stop_on: Part | None, fit: Fit, progress: Progress
@@ -66,7 +66,7 @@ class ClusterExamples:
             )
         workers.require_slots(self._spark.sparkContext, self.workers)
         where = parts_sql(parts)
-        folds = folds_of(self._query, fit, where, self.has_time)
+        folds = division.folds(self._query, fit, parts, self.has_time)
         encoder = self._encoder(self.columns, folds.prior)
         with ExitStack() as stack:
             with progress.step("encode", len(self.columns), "columns") as advance:

@@ -112,11 +112,11 @@ def _worker(model: Model, fit: Fit, network: Callable[[int], dict[str, Any] | No
 def _fitted(model: Model, table: pa.Table, fit: Fit, extra: dict[str, Any]) -> Model:
     """What is of this network alone is left out of the text of the trees."""
     require_library()
-    from batch.clicks.one_machine import members
+    from batch.clicks import members
 
     held = table["held"].to_numpy()
     rows, stopping = _encoded(table, ~held), _encoded(table, held) if held.any() else None
-    fitted = members(model, rows, stopping, fit, _Silent(), **extra)
+    fitted = members.fitted(model, rows, stopping, fit, _Silent(), **extra)
     text = re.sub(_NETWORK, "", fitted.trees, flags=re.MULTILINE) if extra else fitted.trees
     return replace(fitted, trees=text)
 

@@ -14,7 +14,7 @@ from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import EMPTY_BUCKET, Namespace
 from batch.clicks.contents import Contents, read_body, read_model, read_users
 from batch.clicks.model import sizes_and_hashes
-from batch.errors import CacheUnavailable
+from batch.errors import CacheUnavailable, UnknownGeneration
 from batch.generations.lock import hold
 from batch.generations.parts import lacks
 from batch.generations.publish import publish
@@ -87,7 +87,7 @@ def test_a_bucket_that_nobody_is_in_has_a_key_all_the_same(client: Any, space: C
 def test_a_part_that_is_gone_is_said(client: Any, space: Clicks) -> None:
     manifest = publish_by_hand(client, space)
     client.delete(next(manifest.keys(space)))
-    with pytest.raises(CacheUnavailable, match="body:0 .* is not there"):
+    with pytest.raises(UnknownGeneration, match="not whole any more: .*body:0 is gone"):
         read_body(client, space, manifest)
 
 

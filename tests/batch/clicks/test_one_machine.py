@@ -125,7 +125,11 @@ def test_with_a_time_the_newest_rows_are_judged_on() -> None:
     found = timed.connection.execute("SELECT part FROM rows ORDER BY moment").fetchall()
     assert [part for (part,) in found[::100]] == [*["train"] * 7, "validation", "test", "test"]
     model = timed.fit(("train",), "validation", FIT, Silent())
-    assert auc(timed.predict(model, "test")) > 0.7
+    scored = timed.predict(model, "test")
+    assert auc(scored) > 0.7
+    assert scored.moments is not None and scored.moments.tolist() == [
+        row * 1_000_000 for row in range(800, 1_000)
+    ]
 
 
 def test_a_part_without_clicks_is_refused() -> None:
@@ -136,9 +140,9 @@ def test_a_part_without_clicks_is_refused() -> None:
 
 
 def test_columns_that_say_nothing_are_told() -> None:
-    empty = examples(1_000)
+    empty = replace(examples(1_000), columns=(COLUMNS[0], COLUMNS[2]))
     empty.split(Split(0.2, 0.2))
-    empty.connection.execute("UPDATE rows SET n0 = 1, n1 = NULL, c0 = '', c1 = ''")
+    empty.connection.execute("UPDATE rows SET n0 = 1, n1 = NULL")
     with pytest.raises(NotGoodEnough, match="found no column that tells clicks"):
         empty.fit(("train",), None, FIT, Silent())
 

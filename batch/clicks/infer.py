@@ -1,0 +1,185 @@
+"""What each column of examples is: a number, a category, or nothing that a model should see.
+
+A text is a number when each of its cells is one, or is missing; all rows are looked at, for the
+one cell that is none may be the last. An id, which is another for nearly every row, says nothing
+of the rows to come: it is left out unless it was asked for.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from app.contracts.clicks import MAX_COLUMNS, Column, Kind
+from batch.clicks.layout import CATEGORIES, LABEL, NUMBERS, Reading
+from batch.errors import BadInteractions
+from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, number_of
+from batch.interactions.layout import Layout
+from batch.interactions.table import PASS_OVER, Table
+
+log = logging.getLogger("larder.clicks")
+
+_ID_NAME = re.compile(r"(?i)(.*[_ -])?(u?u?id|user|item)|.*[a-z](Id|ID)")
+_ID_SHARE, _ID_ROWS = 0.9, 100
+"""From this share of different values among this many rows, a text is taken for an id."""
+_AT_ONCE = 64
+"""Columns that are looked at in one query: each costs memory of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the cells of one column are.
+
+    filled: those that are not missing; numbers: those of them that are numbers; values: about how
+    many differ; is_pointed: whether each ends with ".0", as whole numbers with gaps are written.
+    """
+
+    name: str
+    type: str
+    rows: int
+    filled: int
+    numbers: int
+    values: int
+    is_pointed: bool
+    example: str
+
+    @property
+    def missing(self) -> float:
+        """Which share of the cells are."""
+        return 1 - self.filled / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the columns of examples are, and why those that no model sees are left out.
+
+    label: None where the rows have none. pointed: categories whose texts lose a ".0" at the end.
+    """
+
+    label: str | None
+    time: str | None
+    columns: tuple[Column, ...]
+    ignored: tuple[tuple[str, str], ...] = ()
+    pointed: frozenset[str] = frozenset()
+
+
+def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
+    """Look at every cell of the table; rows that cannot be cut into columns are passed over."""
+    numbers = range(len(table.columns))
+    blocks = [numbers[start : start + _AT_ONCE] for start in numbers[::_AT_ONCE]]
+    return [seen for block in blocks for seen in _look(connection, table, block)]
+
+
+def _look(
+    connection: duckdb.DuckDBPyConnection, table: Table, block: Sequence[int]
+) -> Iterator[Seen]:
+    asked = ", ".join(part for n in block for part in _asked(table, n))
+    scan = table.scan(PASS_OVER)
+    found = connection.execute(f"SELECT count(*), {asked} FROM ({scan})").fetchall()[0]
+    for place, n in enumerate(block):
+        filled, good, values, pointed, example = found[1 + 5 * place :][:5]
+        name, kind = table.columns[n], table.types[n]
+        text = "" if example is None else str(example)
+        differ = min(values, filled)
+        yield Seen(name, kind, found[0], filled, good, differ, bool(pointed), text)
+
+
+def _asked(table: Table, n: int) -> list[str]:
+    kind, cell = _base(table.types[n]), f"c{n}"
+    if kind in ("", *FRACTIONS):  # a list, say; or NaN, which is missing
+        cell = f"if(isnan({cell}::DOUBLE), NULL, {cell})" if kind else f"{cell}::VARCHAR"
+    if kind == "VARCHAR":
+        cell = f"nullif({cell}, '')"
+        numbers, pointed = (
+            f"count({number_of(cell)})",
+            f"bool_and(ends_with({cell}, '.0'))",
+        )
+    else:
+        numbers = f"count({cell})" if kind in (*INTEGERS, *FRACTIONS) else "0"
+        pointed = "false"
+    return [
+        f"count({cell})", numbers, f"approx_count_distinct({cell})", pointed, f"min({cell})"
+    ]  # fmt: skip
+
+
+def _base(kind: str) -> str:
+    """DuckDB's name of a type without its parameters; none for what holds several values."""
+    return (
+        ""
+        if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
+        else (kind.split("(")[0])
+    )
+
+
+def infer(reading: Reading, seen: Sequence[Seen], path: str) -> Schema:
+    """Say what each column is. Raises BadInteractions when nothing is left to learn from.
+
+    That a column which an option names is there is checked where the cells are read.
+    """
+    label, time = reading.label or LABEL, reading.time_column or None
+    if not any(each.rows for each in seen):
+        raise BadInteractions(f"{path}: expected rows, found none below the header")
+    kinds = _preset_kinds(reading.layout)
+    columns, ignored, pointed = [], [], []
+    for each in seen:
+        if each.name in (label, time):
+            continue
+        kind, why = _kind(each, reading, kinds)
+        if kind is None:
+            ignored.append((each.name, why))
+            continue
+        columns.append(Column(each.name, kind))
+        if kind == "category" and each.is_pointed and each.numbers == each.filled:
+            pointed.append(each.name)
+    if not columns or len(columns) > MAX_COLUMNS:
+        left = "; ".join(f"{name!r}: {why}" for name, why in ignored[:5])
+        raise BadInteractions(
+            f"{path}: expected 1 to {MAX_COLUMNS:,} columns to learn from beside the label "
+            f"{label!r}, found {len(columns):,}" + (f" (left out are {left})" if left else "")
+        )
+    return Schema(label, time, tuple(columns), tuple(ignored), frozenset(pointed))
+
+
+def _preset_kinds(layout: Layout) -> dict[str, Kind]:
+    """Of a preset whose columns are known, what they are."""
+    if layout.names != (LABEL, *NUMBERS, *CATEGORIES):
+        return {}
+    kinds: dict[str, Kind] = {name: "number" for name in NUMBERS}
+    return kinds | {name: "category" for name in CATEGORIES}
+
+
+def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | None, str]:
+    """What a column is; None, and why, where it is left out."""
+    base = _base(each.type)
+    if each.name in reading.ignore:
+        return None, "--ignore"
+    if each.name in reading.numeric:
+        return "number", ""
+    if each.name in reading.categorical:
+        return "category", ""
+    if each.name in kinds:
+        return kinds[each.name], ""
+    if not each.name.strip():
+        return None, "it has no name"
+    if base not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
+        return None, f"it is of type {each.type}"
+    if not each.filled:
+        return None, "all its cells are missing"
+    if _ID_NAME.fullmatch(each.name):
+        return None, "by its name it is an id (--categorical takes it in)"
+    if each.numbers == each.filled:
+        return "number", ""
+    if each.rows >= _ID_ROWS and each.values > _ID_SHARE * each.rows:
+        return None, f"nearly every row has another value (about {each.values:,})"
+    if each.numbers > _ID_SHARE * each.filled:
+        log.warning(
+            "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "
+            "a number, and rejects those rows",
+            each.name,
+            f"{each.filled - each.numbers:,}",
+            f"{each.filled:,}",
+            each.name,
+        )
+    return "category", ""

@@ -1,0 +1,135 @@
+"""How good a click model is, beside the live one on the same rows, and whether it may be live."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.contracts.clicks import Column
+from batch.clicks.measure import Floats, Metrics, Predictions, Slice, slices
+from batch.clicks.model import Model
+from batch.clicks.terms import Gate
+
+FEW_VALUES = 20
+MOST_SLICED = 8
+"""Columns by whose values metrics are told apart where nobody names any."""
+
+_GAINS = re.compile(r"^split_feature=(.*)\nsplit_gain=(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The live model and the new one on the same rows.
+
+    recorded: the normalised entropy with which the live one was judged, of rows that it had not
+    seen then; None where all of these rows are newer than what it was trained on.
+    """
+
+    generation: str
+    live: Metrics
+    ours: Metrics
+    recorded: float | None
+
+    @property
+    def ne(self) -> float:
+        """What the new model's normalised entropy is held against.
+
+        A live model is flattered by rows that it was trained on, so the worse of both counts.
+        """
+        return max(self.live.ne, self.recorded or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What was measured on the test rows, of scores as they are served.
+
+    curve, gain: see ``Predictions``; slices: by column, by value; importance: of each column the
+    share of what all splits of the trees gained; leaks: columns by their AUC alone.
+    """
+
+    model: Metrics
+    curve: list[list[float]]
+    gain: list[list[float]]
+    slices: Mapping[str, Mapping[str, Slice]] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
+    leaks: Mapping[str, float] = field(default_factory=dict)
+    rival: Rival | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """As it stands in a manifest."""
+        told = asdict(self)
+        rival = told.pop("rival")
+        return {**told, "live": rival["live"] if rival else None}
+
+
+def measured(
+    model: Model,
+    clicked: NDArray[np.bool_],
+    log_odds: Floats,
+    kept: float,
+    columns: Mapping[str, NDArray[np.object_]],
+    leaks: Mapping[str, float],
+) -> Quality:
+    """Measure a model by its served log-odds of rows.
+
+    kept: the share of rows without a click that are there; columns: by whose values to tell apart.
+    """
+    found = Predictions.of(clicked, log_odds, kept)
+    return Quality(
+        model=found.metrics(),
+        curve=found.curve(),
+        gain=found.gains(),
+        slices=slices(clicked, log_odds, columns, kept),
+        importance=importance(model),
+        leaks=leaks,
+    )
+
+
+def importance(model: Model) -> dict[str, float]:
+    """Of each column the share of the gain of all splits, the largest first."""
+    columns = _columns_of_rows(model.columns)
+    gains = dict.fromkeys((each.name for each in model.columns), 0.0)
+    for features, gain in _GAINS.findall(model.trees):
+        for feature, amount in zip(map(int, features.split()), map(float, gain.split())):
+            gains[columns[feature]] += amount
+    total = sum(gains.values()) or 1.0
+    return {name: gains[name] / total for name in sorted(gains, key=lambda name: -gains[name])}
+
+
+def _columns_of_rows(columns: Sequence[Column]) -> list[str]:
+    """Which column each number of a row that trees see is made of."""
+    numbers = [each.name for each in columns if each.kind == "number"]
+    return numbers + [each.name for each in columns if each.kind == "category" for _ in range(2)]
+
+
+def sliced_by(model: Model) -> list[str]:
+    """Categories of few values, to tell metrics apart where nobody names columns."""
+    names = [each.name for each in model.columns if each.kind == "category"]
+    few = [n for n, table in zip(names, model.tables) if 2 <= len(table.keys) <= FEW_VALUES]
+    return few[:MOST_SLICED]
+
+
+def reasons_against(quality: Quality, gate: Gate) -> list[str]:
+    """Give every reason why the model must not be published; none when it may be."""
+    model, rival, reasons = quality.model, quality.rival, []
+    if model.ne >= 1:
+        reasons.append(
+            f"normalised entropy {model.ne:.4f} is not below 1: the click-through rate alone "
+            f"predicts as well"
+        )
+    if abs(model.ratio - 1) > gate.max_off:
+        reasons.append(
+            f"mean prediction over click-through rate is {model.ratio:.4f}, further from 1 than "
+            f"{gate.max_off:g} (--max-off); of {model.clicks:,} clicks, chance alone makes "
+            f"+-{2 / math.sqrt(model.clicks):.2f}"
+        )
+    if rival is not None and rival.ours.ne > rival.ne * (1 + gate.max_worse):
+        reasons.append(
+            f"normalised entropy {rival.ours.ne:.4f} is worse than the live model's "
+            f"{rival.ne:.4f} by more than {gate.max_worse:.1%} (--max-worse)"
+        )
+    return reasons

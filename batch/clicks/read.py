@@ -1,0 +1,236 @@
+"""Read examples into a table of DuckDB, ``rows``::
+
+row      BIGINT    from 0, in the order of reading; where a row was rejected there may be a gap
+label    TINYINT   1: there was a click
+moment   BIGINT    when, in microseconds since 1970; 0 where there is no time column
+n0 ..    FLOAT     number columns, in order; NULL: missing
+c0 ..    VARCHAR   category columns, in order; '': missing
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from app.contracts.clicks import Column
+from batch.clicks.cells import Cells
+from batch.clicks.infer import Schema, Seen, infer, look
+from batch.clicks.layout import Reading
+from batch.clicks.matrix import sources
+from batch.clicks.pipeline import Report
+from batch.errors import BadInteractions
+from batch.interactions.rejects import settle
+from batch.interactions.table import Table, database, open_table, reading_errors
+
+log = logging.getLogger("larder.clicks")
+
+LEAK = 0.95
+"""A column whose own AUC is more tells of the label what is not known when it counts."""
+_LEAK_ROWS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Examples that lie in ``rows``. seen: every column of the input, for who wants to look."""
+
+    connection: duckdb.DuckDBPyConnection
+    report: Report
+    schema: Schema
+    seen: Sequence[Seen]
+    clicks: int
+    negatives_kept: float
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.report.rows - sum(self.report.rejected.values())
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.schema.columns
+
+    @property
+    def label(self) -> str:
+        return self.schema.label or ""
+
+    @property
+    def has_time(self) -> bool:
+        return self.schema.time is not None
+
+
+@contextmanager
+def read(paths: Sequence[Path], reading: Reading, rejects: Path | None = None) -> Iterator[Rows]:
+    """Read files and folders that have a label; the rows are there as long as this is open.
+
+    Rejected rows are counted, and listed in the file ``rejects``. Raises BadSettings and
+    BadInteractions: when files cannot be read, lack a column, have too many rejects, no column to
+    learn from, or labels that are all the same.
+    """
+    reading = reading.beside(tuple(paths))
+    reading.check()
+    shown = _shown(paths)
+
+    def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
+        seen = look(connection, table)
+        schema = infer(reading, seen, shown)
+        _check_named(table, reading, shown)
+        found = _fill(connection, Cells(table, shown, schema), reading, rejects)
+        clicks = _clicks(connection, schema, shown)
+        leaks = _leaks(connection, schema.columns)
+        report = Report(len(table.files), *found, [name for name, _ in schema.ignored], leaks)
+        return Rows(connection, report, schema, seen, clicks, reading.negatives_kept or 1.0)
+
+    with database() as (connection, folder):
+        yield _work(connection, folder, paths, reading, work)
+
+
+@contextmanager
+def read_for(
+    paths: Sequence[Path],
+    reading: Reading,
+    columns: Sequence[Column],
+    rejects: Path | None = None,
+) -> Iterator[Rows]:
+    """Read the columns of a model from files that need no label: it is 0 in every row.
+
+    A column that is not there is missing in every row. Raises as ``read`` does.
+    """
+    shown = _shown(paths)
+
+    def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
+        absent = frozenset(each.name for each in columns) - set(table.columns)
+        if len(absent) == len(columns):
+            raise BadInteractions(f"{shown}: has none of the {len(columns)} columns of the model")
+        if absent:
+            log.warning("%s: missing in every row: %s", shown, ", ".join(sorted(absent)))
+        schema = Schema(None, None, tuple(columns))
+        found = _fill(connection, Cells(table, shown, schema, absent), reading, rejects)
+        return Rows(connection, Report(len(table.files), *found), schema, (), 0, 1.0)
+
+    with database() as (connection, folder):
+        yield _work(connection, folder, paths, reading, work)
+
+
+def _shown(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _work(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    paths: Sequence[Path],
+    reading: Reading,
+    work: Callable[[duckdb.DuckDBPyConnection, Table], Rows],
+) -> Rows:
+    """Do it with the files as one table, whatever newlines their text mixes, see ``reading``."""
+
+    def opened(one_newline: bool) -> Table:
+        more = paths[1:]
+        return open_table(connection, folder, paths[0], reading.layout, one_newline, more)
+
+    with reading_errors(_shown(paths)):
+        try:
+            return work(connection, opened(False))
+        except duckdb.InvalidInputException as error:
+            if "invalid state" not in str(error):
+                raise
+        return work(connection, opened(True))
+
+
+def _check_named(table: Table, reading: Reading, shown: str) -> None:
+    for option in ("categorical", "numeric", "ignore"):
+        for name in getattr(reading, option):
+            if name not in table.columns and name not in reading.ignore:
+                raise BadInteractions(
+                    f"{shown}: expected a column {name!r}, found "
+                    f"{', '.join(map(repr, table.columns))}: correct --{option}"
+                )
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection,
+    cells: Cells,
+    reading: Reading,
+    rejects: Path | None,
+) -> tuple[int, Mapping[str, int]]:
+    """Make ``rows``; returns how many the input has, and its rejects by reason."""
+    judged = f"{cells.columns}, {cells.checks.reason} AS reason, 1 AS n"
+    good, rejected = settle(
+        connection,
+        cells.checks,
+        "rows",
+        lambda rows: "CREATE OR REPLACE TABLE rows AS SELECT row_number() OVER () - 1 AS row, "
+        f"{judged} FROM ({rows})",
+        rejects,
+        reading.texts.max_rejects,
+    )
+    if rejected:
+        connection.execute("DELETE FROM rows WHERE reason > 0")
+    connection.execute("ALTER TABLE rows DROP COLUMN reason; ALTER TABLE rows DROP COLUMN n")
+    return good + rejected.total(), dict(rejected)
+
+
+def _clicks(connection: duckdb.DuckDBPyConnection, schema: Schema, shown: str) -> int:
+    rows, clicks = connection.execute("SELECT count(*), count_if(label = 1) FROM rows").fetchall()[
+        0
+    ]
+    if 0 < clicks < rows:
+        return int(clicks)
+    if not rows:
+        raise BadInteractions(f"{shown}: expected rows, found none")
+    raise BadInteractions(
+        f"{shown}: all {rows:,} rows have the label {min(clicks, 1)}: a model learns from rows "
+        f"with a click and rows without; is {schema.label!r} the column of the label (--label)?"
+    )
+
+
+def _leaks(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> dict[str, float]:
+    """The columns that alone say nearly all of the label, with their own AUC."""
+    rows = connection.execute("SELECT count(*) FROM rows").fetchall()[0][0]
+    step = -(-rows // _LEAK_ROWS)
+    found = {}
+    for column, name in zip(columns, sources(columns, columns), strict=True):
+        sql = (_AUC_OF_NUMBER if column.kind == "number" else _AUC_OF_CATEGORY).format(name, step)
+        area = connection.execute(sql).fetchall()[0][0]
+        if area is not None and area > LEAK:
+            found[column.name] = round(area, 4)
+    return found
+
+
+_AUC_OF_NUMBER = """
+SELECT greatest(low, high, 1 - low, 1 - high) FROM (
+  SELECT (won + clicks * q + p * q / 2) / ((clicks + p) * (others + q)) AS low,
+    (won + p * others + p * q / 2) / ((clicks + p) * (others + q)) AS high
+  FROM (
+    SELECT coalesce(sum(clicks * (below + others / 2)) FILTER (value IS NOT NULL), 0) AS won,
+      coalesce(sum(clicks) FILTER (value IS NOT NULL), 0) AS clicks,
+      coalesce(sum(others) FILTER (value IS NOT NULL), 0) AS others,
+      coalesce(sum(clicks) FILTER (value IS NULL), 0) AS p,
+      coalesce(sum(others) FILTER (value IS NULL), 0) AS q
+    FROM (
+      SELECT *, coalesce(sum(others) OVER (ORDER BY value NULLS LAST
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS below
+      FROM (SELECT {0} AS value, count_if(label = 1) AS clicks, count_if(label = 0) AS others
+        FROM rows WHERE hash(row) % {1} = 0 GROUP BY value))))
+"""
+"""Of the order of values, missing ones being the least or the largest of all."""
+
+_AUC_OF_CATEGORY = """
+WITH halves AS (
+  SELECT {0} AS value, hash(row, 1) % 2 AS half, count_if(label = 1) AS clicks,
+    count_if(label = 0) AS others
+  FROM rows WHERE hash(row) % {1} = 0 GROUP BY value, half),
+scored AS (
+  SELECT round((coalesce(other.clicks, 0) + 1) /
+      (coalesce(other.clicks + other.others, 0) + 2 + 0.0), 6) AS score,
+    sum(halves.clicks) AS clicks, sum(halves.others) AS others
+  FROM halves LEFT JOIN halves AS other
+    ON halves.value = other.value AND halves.half != other.half GROUP BY score)
+SELECT sum(clicks * (below + others / 2)) / nullif(sum(clicks) * sum(others), 0)
+FROM (SELECT *, coalesce(sum(others) OVER (ORDER BY score
+  ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS below FROM scored)
+"""
+"""Of the mean of the label in the other half of rows, so that rare values do not flatter."""

@@ -1,0 +1,95 @@
+"""``larder clicks check``: what the examples are, before anything is trained."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batch.clicks.infer import Seen
+from batch.clicks.layout import Reading
+from batch.clicks.read import Rows, read
+from batch.command.table import table
+from batch.interactions.files import keep
+
+_EXAMPLE = 24
+"""How many characters of a cell are shown."""
+
+
+def check(inputs: Sequence[str], reading: Reading, as_json: bool) -> None:
+    """Print it."""
+    paths = tuple(map(Path, inputs))
+    rejects = None if reading.texts.rejects is None else reading.texts.rejects_file
+    keep(paths, [("--rejects", rejects)])
+    say = partial(click.echo, err=as_json)
+    with read(paths, reading, rejects) as rows:
+        say(summary(rows))
+        say(described(rows))
+        if as_json:
+            click.echo(json.dumps(_json(rows), ensure_ascii=False))
+
+
+def summary(rows: Rows) -> str:
+    """How many rows there are, how many of them clicks, and what was rejected."""
+    report, good = rows.report, rows.count
+    lines = [
+        f"read {report.rows:,} rows from {report.files} file(s): {good:,} examples, "
+        f"{rows.clicks:,} of them clicks ({rows.clicks / good:.2%} by {rows.label!r})"
+    ]
+    if rows.negatives_kept < 1:
+        lines.append(f"of the rows without a click {rows.negatives_kept:.2%} are there")
+    lines += [f"rejected {number:,} x {reason}" for reason, number in report.rejected.items()]
+    return "\n".join(lines)
+
+
+def described(rows: Rows) -> str:
+    """A table of all columns, and what a model does not see."""
+    lines = [table(["column", "kind", "values", "missing", "example"], map(_line, _told(rows)))]
+    lines += [f"left out {name!r}: {why}" for name, why in rows.schema.ignored]
+    lines += [
+        f"leak? {name!r} alone has an AUC of {area:.3f}: if it is not known before the click, "
+        f"--ignore {name}"
+        for name, area in rows.report.leaks.items()
+    ]
+    return "\n".join(lines)
+
+
+def _told(rows: Rows) -> list[tuple[str, str, Seen]]:
+    """The name, the role and the cells of each column."""
+    kinds: Mapping[str, str] = {each.name: each.kind for each in rows.columns}
+    roles = {rows.label: "label", rows.schema.time: "time", **kinds}
+    return [(each.name, roles.get(each.name, "left out"), each) for each in rows.seen]
+
+
+def _line(told: tuple[str, str, Seen]) -> list[str]:
+    name, kind, seen = told
+    example = (
+        seen.example if len(seen.example) <= _EXAMPLE else seen.example[: _EXAMPLE - 3] + "..."
+    )
+    return [" ".join(name.split()), kind, f"{seen.values:,}", f"{seen.missing:.1%}", repr(example)]
+
+
+def _json(rows: Rows) -> dict[str, Any]:
+    return {
+        "files": rows.report.files,
+        "rows": rows.report.rows,
+        "rejected": rows.report.rejected,
+        "clicks": rows.clicks,
+        "label": rows.label,
+        "time_column": rows.schema.time,
+        "negatives_kept": rows.negatives_kept,
+        "columns": [
+            {
+                "name": name,
+                "kind": kind,
+                "values": seen.values,
+                "missing": round(seen.missing, 6),
+                "example": seen.example,
+            }
+            for name, kind, seen in _told(rows)
+        ],
+        "left_out": dict(rows.schema.ignored),
+        "leaks": rows.report.leaks,
+    }
