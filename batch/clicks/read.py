@@ -72,13 +72,26 @@ def read(paths: Sequence[Path], reading: Reading, rejects: Path | None = None) -
     reading = reading.beside(tuple(paths))
     reading.check()
     shown = _shown(paths)
+    with sampled(paths, reading, shown, rejects) as rows:
+        check_labels(rows.count, rows.clicks, rows.schema, shown)
+        yield rows
+
+
+@contextmanager
+def sampled(
+    paths: Sequence[Path], reading: Reading, shown: str, rejects: Path | None = None
+) -> Iterator[Rows]:
+    """Read what may be a part of an input that people call ``shown``: all labels may be the same.
+
+    Raises as ``read`` does.
+    """
 
     def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
         seen = look(connection, table)
         schema = infer(reading, seen, shown)
         _check_named(table, reading, shown)
         found = _fill(connection, Cells(table, shown, schema), reading, rejects)
-        clicks = _clicks(connection, schema, shown)
+        clicks = connection.execute("SELECT count_if(label = 1) FROM rows").fetchall()[0][0]
         leaks = _leaks(connection, schema.columns)
         report = Report(len(table.files), *found, [name for name, _ in schema.ignored], leaks)
         return Rows(connection, report, schema, seen, clicks, reading.negatives_kept or 1.0)
@@ -173,12 +186,10 @@ def _fill(
     return good + rejected.total(), dict(rejected)
 
 
-def _clicks(connection: duckdb.DuckDBPyConnection, schema: Schema, shown: str) -> int:
-    rows, clicks = connection.execute("SELECT count(*), count_if(label = 1) FROM rows").fetchall()[
-        0
-    ]
+def check_labels(rows: int, clicks: int, schema: Schema, shown: str) -> None:
+    """Raise BadInteractions when there are not both clicks and rows without one."""
     if 0 < clicks < rows:
-        return int(clicks)
+        return
     if not rows:
         raise BadInteractions(f"{shown}: expected rows, found none")
     raise BadInteractions(

@@ -54,7 +54,9 @@ class ClusterExamples:
     def split(self, split: Split) -> Mapping[Part, int]:
         self.frame.createOrReplaceTempView("rows")
         moments = division.bounds(self._query, split) if self.has_time else None
-        self.frame.selectExpr("*", f"{part_sql(split, moments)} AS part").createOrReplaceTempView("rows")
+        self.frame.selectExpr("*", f"{part_sql(split, moments)} AS part").createOrReplaceTempView(
+            "rows"
+        )
         return division.sizes(self._query)
 
     def fit(
@@ -93,7 +95,8 @@ class ClusterExamples:
         finally:
             sent.destroy()
         texts = {name: found[f"slice_{at}"].to_numpy() for at, name in enumerate(slices)}
-        return Scored(found["clicked"].to_numpy(), found["log_odds"].to_numpy(), texts)
+        moments = found["moment"].to_numpy() if self.has_time else None
+        return Scored(found["clicked"].to_numpy(), found["log_odds"].to_numpy(), texts, moments)
 
     def _encoder(self, columns: Sequence[Column], prior: float) -> Encoder:
         return Encoder(self._spark, columns, sources(columns, self.columns), prior)

@@ -1,5 +1,6 @@
 """The input as a frame of checked rows; the driver looks at names, headers and types only."""
 
+import math
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from pyarrow.parquet import write_table
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_type
@@ -23,6 +25,8 @@ from batch.spark.read.storage import HEAD, File, Storage
 
 READERS = 16
 """Files whose first bytes are read at once: object stores answer slowly, but many at a time."""
+SAMPLED_FILES, SAMPLED_BYTES, SAMPLED_ROWS = 16, 1 << 24, 100_000
+"""Of texts, and of Parquet."""
 LITERALLY = {"__globPaths__": "false"}
 """Spark reads paths as patterns unless told; its own name for this has no other."""
 
@@ -43,16 +47,49 @@ def open_source(spark: SparkSession, uri: str, layout: Layout, meaning: Meaning)
 
     Raises BadInteractions when nothing is there, or when it is laid out in another way.
     """
+    kept = _to_read(Storage(spark, uri))
+    if are_parquet(uri, (Path(file.path) for file in kept), layout):
+        return _of_parquet(spark, uri, layout, list(kept), meaning)
+    return _of_text(spark, uri, layout, kept, meaning)
+
+
+def sample(spark: SparkSession, uri: str, layout: Layout, folder: Path, more: str) -> None:
+    """Copy the beginnings of some of the files to a folder of this machine, and one called more.
+
+    Raises as ``open_source`` does.
+    """
     storage = Storage(spark, uri)
+    kept = list(_to_read(storage))
+    some = kept[:: math.ceil(len(kept) / SAMPLED_FILES)]
+    if are_parquet(uri, (Path(file.path) for file in kept), layout):
+        table = spark.read.options(mergeSchema="true", **LITERALLY)
+        rows = table.parquet(*(file.path for file in some)).limit(SAMPLED_ROWS)
+        write_table(rows.toArrow(), folder / "sample.parquet")
+    else:
+        for number, file in enumerate(some):
+            kind = files.kind(Path(file.path)) or ".csv"
+            beginning = _beginning(storage, file, SAMPLED_BYTES // len(some))
+            (folder / f"{number:06}{kind}").write_bytes(beginning)
+    if (told := storage.beside(more)) is not None:
+        (folder / more).write_bytes(storage.head(told))
+
+
+def _beginning(storage: Storage, file: File, size: int) -> bytes:
+    """Whole lines of a text, unzipped."""
+    raw = storage.head(file, size)
+    text = _unzipped(file, raw, size) if file.path.lower().endswith(".gz") else raw
+    return text if len(raw) < size else text[: text.rfind(b"\n") + 1]
+
+
+def _to_read(storage: Storage) -> dict[File, bytes]:
+    """The files to read, with the first bytes of texts."""
     found = storage.find()
     known = [file for file in found if files.kind(Path(file.path)) or not storage.is_folder()]
     heads = _heads(storage, known)
     kept = [file for file in known if not files.begins_rejects(heads[file].split(b"\n")[0])]
     if not kept:
-        raise files.none_to_read(uri, [Path(file.path).name for file in found])
-    if are_parquet(uri, (Path(file.path) for file in kept), layout):
-        return _of_parquet(spark, uri, layout, kept, meaning)
-    return _of_text(spark, uri, layout, {file: heads[file] for file in kept}, meaning)
+        raise files.none_to_read(storage.uri, [Path(file.path).name for file in found])
+    return {file: heads[file] for file in kept}
 
 
 def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
@@ -108,9 +145,9 @@ def _header(file: File, head: bytes, layout: Layout) -> Header | None:
         return files.header_of(stream, file.path, layout)
 
 
-def _unzipped(file: File, head: bytes) -> bytes:
+def _unzipped(file: File, head: bytes, size: int = HEAD) -> bytes:
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, HEAD)
+        return zlib.decompressobj(wbits=31).decompress(head, size)
     except zlib.error as error:
         raise BadInteractions(
             f"{file.path}: cannot be read ({error}): check that it is whole, readable and of the "
