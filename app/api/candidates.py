@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.parameters import identifier, number, only
+from app.api.parameters import identifier, only
 from app.clicks.ranker import Candidate
 from app.clicks.rows import Features
 from app.errors import BadParameter, TooLarge
@@ -46,7 +46,9 @@ def read(body: bytes, explain: bool = False) -> Asked:
     user, wanted = raw.get("user"), raw.get("explain", explain)
     if not isinstance(wanted, bool):
         raise BadParameter(f"explain must be true or false, not {str(wanted)[:40]!r}")
-    top = number("top", raw.get("top"), len(items), 1, MAX_ITEMS)
+    top = raw.get("top", len(items))
+    if type(top) is not int or not 1 <= top <= MAX_ITEMS:
+        raise BadParameter(f"top must be a whole number from 1 to {MAX_ITEMS}, not {top!r:.40}")
     if wanted and min(top, len(items)) > MAX_EXPLAINED:
         raise BadParameter(f"at most {MAX_EXPLAINED} items are explained: ask for a smaller top")
     return Asked(
@@ -130,12 +132,13 @@ def _candidate(item: Any) -> Candidate:
 
 def _features(raw: Mapping[str, Any], where: str) -> Features | None:
     """Those of one object; None where it has none."""
-    features, fields = raw.get("features"), raw.get("fields")
-    if features is not None and type(features) is not dict:
+    features: dict[str, Any] | None = raw.get("features")
+    if "features" in raw and type(features) is not dict:
         raise BadParameter(f"features of {where} must be an object of columns")
-    if fields is None:
+    if "fields" not in raw:
         return features
-    if not _is_list_of(dict, fields) or not all(_is_field(each) for each in fields):
+    fields = raw["fields"]
+    if not _is_list_of(dict, fields) or not all(map(_is_field, fields)):
         raise BadParameter(f"fields of {where} must be a list of objects of a name and a value")
     return {**(features or {}), **{each["name"]: each["value"] for each in fields}}
 

@@ -122,7 +122,7 @@ def calibrated(calibration: Calibration, log_odds: Floats) -> Floats:
     if not calibration.knots:
         return calibration.slope * log_odds + calibration.intercept
     before, after = np.array(calibration.knots).T
-    return np.interp(log_odds, before, after)
+    return np.asarray(np.interp(log_odds, before, after), np.float64)
 
 
 def _matrix(rows: Rows) -> NDArray[np.float32]:

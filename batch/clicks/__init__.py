@@ -1,5 +1,6 @@
 """The click model: from a table of impressions to a published generation.
 
+examples     impressions joined with clicks, as a folder to train on
 terms        on what terms it is read, trained, judged and published; light to import
 layout       how examples are laid out; light to import
 infer        what each of their columns is: a number, a category, nothing

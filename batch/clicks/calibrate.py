@@ -1,5 +1,6 @@
 """From what a model says of rows to probabilities that hold: a line, or knots, where it helps."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,15 +22,15 @@ Fitted = Callable[[Floats, NDArray[np.bool_]], Calibration]
 
 def served(model: Model, log_odds: Floats) -> Floats:
     """What is served in place of the members' log-odds: calibrated, and for all negatives."""
-    return calibrated(model.calibration, log_odds) + np.log(model.negatives_kept)
+    return calibrated(model.calibration, log_odds) + math.log(model.negatives_kept)
 
 
 def calibrated(calibration: Calibration, log_odds: Floats) -> Floats:
     """Calibrated log-odds."""
     if calibration.knots:
         before, after = zip(*calibration.knots)
-        return np.interp(log_odds, before, after)
-    return calibration.slope * log_odds + calibration.intercept
+        return np.asarray(np.interp(log_odds, before, after), np.float64)
+    return np.asarray(calibration.slope * log_odds + calibration.intercept, np.float64)
 
 
 def choose(log_odds: Floats, clicked: NDArray[np.bool_], seed: int) -> Calibration:

@@ -21,6 +21,9 @@ from batch.clicks.terms import Fit, Split
 _PRIME = 2_147_483_647
 """The largest product of two numbers below it is a BIGINT, which Spark refuses to exceed."""
 
+MILLION = 1_000_000
+"""Shares of rows are taken by ``hashed_sql`` below it."""
+
 _NO_FOLD = -1
 
 
@@ -83,9 +86,10 @@ def part_sql(split: Split, moments: Sequence[int] | None) -> str:
     """The part of a row. moments: at ``shares_of`` of the split, where rows have a time."""
     if moments is not None:
         return _cases("moment <=", moments, ("'train'", "'validation'", "'test'"))
-    of, million = hashed_sql(split.seed, 1_000_000), 1_000_000
-    bounds = [round(share * million) - 1 for share in shares_of(split)]
-    return _cases(f"{of} <=", bounds, ("'train'", "'validation'", "'test'"))
+    bounds = [round(share * MILLION) - 1 for share in shares_of(split)]
+    return _cases(
+        f"{hashed_sql(split.seed, MILLION)} <=", bounds, ("'train'", "'validation'", "'test'")
+    )
 
 
 def shares_of(split: Split) -> list[float]:

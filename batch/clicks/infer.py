@@ -7,7 +7,7 @@ of the rows to come: it is left out unless it was asked for.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -24,8 +24,8 @@ log = logging.getLogger("larder.clicks")
 _ID_NAME = re.compile(r"(?i)(.*[_ -])?(u?u?id|user|item)|.*[a-z](Id|ID)")
 _ID_SHARE, _ID_ROWS = 0.9, 100
 """From this share of different values among this many rows, a text is taken for an id."""
-_AT_ONCE = 64
-"""Columns that are looked at in one query: each costs memory of its own."""
+_NEARLY, _FIRST = 0.9, 10_000
+"""A text is of words where fewer than this share of its first cells are numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,50 +67,51 @@ class Schema:
 
 def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
     """Look at every cell of the table; rows that cannot be cut into columns are passed over."""
-    numbers = range(len(table.columns))
-    blocks = [numbers[start : start + _AT_ONCE] for start in numbers[::_AT_ONCE]]
-    return [seen for block in blocks for seen in _look(connection, table, block)]
-
-
-def _look(
-    connection: duckdb.DuckDBPyConnection, table: Table, block: Sequence[int]
-) -> Iterator[Seen]:
-    asked = ", ".join(part for n in block for part in _asked(table, n))
-    scan = table.scan(PASS_OVER)
-    found = connection.execute(f"SELECT count(*), {asked} FROM ({scan})").fetchall()[0]
-    for place, n in enumerate(block):
-        filled, good, values, pointed, example = found[1 + 5 * place :][:5]
-        name, kind = table.columns[n], table.types[n]
-        text = "" if example is None else str(example)
-        differ = min(values, filled)
-        yield Seen(name, kind, found[0], filled, good, differ, bool(pointed), text)
-
-
-def _asked(table: Table, n: int) -> list[str]:
-    kind, cell = _base(table.types[n]), f"c{n}"
-    if kind in ("", *FRACTIONS):  # a list, say; or NaN, which is missing
-        cell = f"if(isnan({cell}::DOUBLE), NULL, {cell})" if kind else f"{cell}::VARCHAR"
-    if kind == "VARCHAR":
-        cell = f"nullif({cell}, '')"
-        numbers, pointed = (
-            f"count({number_of(cell)})",
-            f"bool_and(ends_with({cell}, '.0'))",
-        )
-    else:
-        numbers = f"count({cell})" if kind in (*INTEGERS, *FRACTIONS) else "0"
-        pointed = "false"
+    words = _words(connection, table)
+    asked = ", ".join(_asked(n, kind, n in words) for n, kind in enumerate(table.types))
+    found = connection.execute(f"SELECT count(*), {asked} FROM ({_scan(table)})").fetchall()[0]
     return [
-        f"count({cell})", numbers, f"approx_count_distinct({cell})", pointed, f"min({cell})"
-    ]  # fmt: skip
+        Seen(name, kind, found[0], filled, good, min(values, filled), bool(pointed), example or "")
+        for name, kind, filled, good, values, pointed, example in zip(
+            table.columns, table.types, *(found[1 + each :: 5] for each in range(5)), strict=True
+        )
+    ]
 
 
-def _base(kind: str) -> str:
+def _words(connection: duckdb.DuckDBPyConnection, table: Table) -> set[int]:
+    """Texts that begin with few numbers: to try each cell as one would take most of the time."""
+    texts = [n for n, kind in enumerate(table.types) if kind == "VARCHAR"]
+    few = [f"count({number_of(f'c{n}')}) < {_NEARLY} * count(nullif(c{n}, ''))" for n in texts]
+    first = f"(SELECT * FROM ({_scan(table)}) LIMIT {_FIRST})"
+    found = connection.execute(f"SELECT {', '.join(['0', *few])} FROM {first}").fetchall()[0]
+    return {n for n, are_words in zip(texts, found[1:], strict=True) if are_words}
+
+
+def _scan(table: Table) -> str:
+    return table.scan(PASS_OVER)
+
+
+def _asked(n: int, type_: str, are_words: bool) -> str:
+    """SQL for what ``Seen`` has from ``filled`` on."""
+    kind, cell, numbers, pointed = base(type_), f"c{n}", "0", "false"
+    if kind == "VARCHAR":
+        cell = f"nullif(c{n}, '')"
+        numbers = "0" if are_words else f"count({number_of(cell)})"
+        pointed = f"bool_and(ends_with({cell}, '.0'))"
+    elif kind in FRACTIONS:
+        cell = f"if(isnan(c{n}::DOUBLE), NULL, c{n})"
+    elif not kind:
+        cell = f"c{n}::VARCHAR"
+    if kind in (*INTEGERS, *FRACTIONS):
+        numbers = f"count({cell})"
+    differ = f"approx_count_distinct({cell})"
+    return f"count({cell}), {numbers}, {differ}, {pointed}, min({cell})::VARCHAR"
+
+
+def base(type_: str) -> str:
     """DuckDB's name of a type without its parameters; none for what holds several values."""
-    return (
-        ""
-        if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
-        else (kind.split("(")[0])
-    )
+    holds_several = type_.endswith("]") or type_.startswith(("STRUCT", "MAP", "UNION"))
+    return "" if holds_several else type_.split("(")[0]
 
 
 def infer(reading: Reading, seen: Sequence[Seen], path: str) -> Schema:
@@ -152,7 +153,7 @@ def _preset_kinds(layout: Layout) -> dict[str, Kind]:
 
 def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | None, str]:
     """What a column is; None, and why, where it is left out."""
-    base = _base(each.type)
+    type_ = base(each.type)
     if each.name in reading.ignore:
         return None, "--ignore"
     if each.name in reading.numeric:
@@ -163,7 +164,7 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return kinds[each.name], ""
     if not each.name.strip():
         return None, "it has no name"
-    if base not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
+    if type_ not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
         return None, f"it is of type {each.type}"
     if not each.filled:
         return None, "all its cells are missing"
@@ -173,7 +174,7 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return "number", ""
     if each.rows >= _ID_ROWS and each.values > _ID_SHARE * each.rows:
         return None, f"nearly every row has another value (about {each.values:,})"
-    if each.numbers > _ID_SHARE * each.filled:
+    if each.numbers > _NEARLY * each.filled:
         log.warning(
             "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "
             "a number, and rejects those rows",

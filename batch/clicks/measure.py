@@ -87,7 +87,7 @@ class Predictions:
         losses = np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds))
         return cls(
             probability=probabilities(-values),
-            weight=np.bincount(place, weights, len(values)),
+            weight=np.bincount(place, weights, len(values)).astype(np.float64),
             clicks=np.bincount(place, clicked, len(values)).astype(np.float64),
             rows=np.bincount(place, None, len(values)).astype(np.float64),
             clicked_rows=int(clicked.sum()),
@@ -135,7 +135,8 @@ class Predictions:
         Rows that are predicted alike and do not fit into one bin are spread over several.
         """
         predicted, clicks, weight, rows = self._binned(bins)
-        return np.column_stack([predicted / weight, clicks / weight, rows])[::-1].tolist()
+        rising = np.column_stack([predicted / weight, clicks / weight, rows])[::-1]
+        return [list(map(float, each)) for each in rising]
 
     def ece(self, bins: int = BINS) -> float:
         """Expected calibration error: the mean of |mean prediction - click-through rate| of bins.
@@ -199,12 +200,13 @@ class Predictions:
 
 def _up_to(cuts: Floats, ends: Floats, amounts: Floats) -> Floats:
     """How much of the amounts lies up to each cut, where each is spread between the ends."""
-    return np.interp(cuts, np.append(0.0, ends), np.append(0.0, np.cumsum(amounts)))
+    sums = np.append(0.0, np.cumsum(amounts))
+    return np.asarray(np.interp(cuts, np.append(0.0, ends), sums), np.float64)
 
 
 def probabilities(log_odds: Floats) -> Floats:
     """1 / (1 + exp(-log-odds)), without overflow."""
-    return np.exp(-np.logaddexp(0.0, -log_odds))
+    return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)), np.float64)
 
 
 def interval(clicks: int, rows: int, kept: float = 1.0) -> tuple[float, float]:

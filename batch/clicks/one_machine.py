@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.contracts.clicks import Column
 from batch.clicks import division, members
-from batch.clicks.encode import part_sql, parts_sql
+from batch.clicks.encode import MILLION, hashed_sql, part_sql, parts_sql
 from batch.clicks.matrix import Encoder, sources
 from batch.clicks.model import Model
 from batch.clicks.pipeline import Part, Report, Scored
@@ -50,6 +50,14 @@ class LocalExamples:
         self.connection.execute("ALTER TABLE rows ADD COLUMN IF NOT EXISTS part VARCHAR")
         self.connection.execute(f"UPDATE rows SET part = {part_sql(split, moments)}")
         return division.sizes(self._query)
+
+    def thin(self, share: float, seed: int) -> None:
+        """See ``tune.Thinned``."""
+        kept = f"{hashed_sql(seed + 2, MILLION)} < {round(share * MILLION)}"
+        self.connection.execute(
+            f"UPDATE rows SET part = CASE WHEN {kept} THEN 'train' ELSE 'spare' END "
+            "WHERE part IN ('train', 'spare')"
+        )
 
     def fit(
         self, parts: Sequence[Part], stop_on: Part | None, fit: Fit, progress: Progress

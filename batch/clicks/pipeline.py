@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -115,12 +116,13 @@ class Examples(Protocol):
 
 def train(
     client: Client,
+    space: Clicks,
     ours: Turn[Manifest],
     examples: Examples,
     terms: Terms,
     progress: Progress,
     told: Callable[[Quality], None] = lambda quality: None,
-    users: Mapping[str, bytes] = {},
+    users: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Manifest:
     """Judge a model on rows that it has not seen, train it on all of them and publish it.
 
@@ -131,7 +133,7 @@ def train(
     """
     live = ours.generations.live_manifest()
     examples.split(terms.split)
-    judged, quality, until = judge(client, ours.space, live, examples, terms, progress)
+    judged, quality, until = judge(client, space, live, examples, terms, progress)
     told(quality)
     forced = is_forced(terms.gate.force, reasons_against(quality, terms.gate))
     fit = replace(terms.fit, trees=judged.tree_count, blend=judged.linear is not None)
@@ -149,7 +151,7 @@ def train(
         fingerprint=examples.fingerprint(),
         forced=forced,
     )
-    contents = Contents(ours.space, model.sections(), users)
+    contents = Contents(space, model.sections(), users)
     with progress.step("publish", contents.size, "bytes") as advance:
         return ours.publish(manifest, contents, advance)
 
@@ -216,13 +218,14 @@ def _expect_columns(model: Model, examples: Examples) -> None:
     """Raise BadSettings when too many columns of a live model are not in the examples."""
     lacking = [each.name for each in model.columns if each not in examples.columns]
     if len(lacking) > MAX_LACKING * len(model.columns):
-        raise BadSettings(f"{len(lacking)} of its columns are not there: {', '.join(lacking[:5])}")
+        some = ", ".join(lacking[:5])
+        raise BadSettings(f"{len(lacking)} of its {len(model.columns)} columns are missing: {some}")
     if lacking:
         log.warning("the live model misses columns that are not there: %s", ", ".join(lacking))
 
 
 def _new_to(live: Manifest, rows: Scored) -> NDArray[np.bool_] | None:
-    """Which rows are newer than what a model was trained on; None where too few are, or none says."""
+    """Which rows are newer than what a model was trained on; None where too few are known."""
     until = live.settings.get("until")
     if rows.moments is None or type(until) is not int:
         return None

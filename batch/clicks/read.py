@@ -21,9 +21,9 @@ from batch.clicks.infer import Schema, Seen, infer, look
 from batch.clicks.layout import Reading
 from batch.clicks.matrix import sources
 from batch.clicks.pipeline import Report
-from batch.errors import BadInteractions
+from batch.errors import BadInteractions, BadSettings
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, database, open_table, reading_errors
+from batch.interactions.table import Table, database, literal, open_table, reading_errors
 
 log = logging.getLogger("larder.clicks")
 
@@ -96,7 +96,7 @@ def sampled(
         report = Report(len(table.files), *found, [name for name, _ in schema.ignored], leaks)
         return Rows(connection, report, schema, seen, clicks, reading.negatives_kept or 1.0)
 
-    with database() as (connection, folder):
+    with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
 
 
@@ -106,10 +106,12 @@ def read_for(
     reading: Reading,
     columns: Sequence[Column],
     rejects: Path | None = None,
+    keep: Sequence[str] = (),
 ) -> Iterator[Rows]:
     """Read the columns of a model from files that need no label: it is 0 in every row.
 
-    A column that is not there is missing in every row. Raises as ``read`` does.
+    A column that is not there is missing in every row. keep: columns of the files that ``rows`` has
+    beside, as they are, called k0, k1 and so on. Raises as ``read`` does.
     """
     shown = _shown(paths)
 
@@ -119,12 +121,23 @@ def read_for(
             raise BadInteractions(f"{shown}: has none of the {len(columns)} columns of the model")
         if absent:
             log.warning("%s: missing in every row: %s", shown, ", ".join(sorted(absent)))
+        if unknown := [name for name in keep if name not in table.columns]:
+            raise BadSettings(f"{shown}: has no column {unknown[0]!r} to keep")
         schema = Schema(None, None, tuple(columns))
-        found = _fill(connection, Cells(table, shown, schema, absent), reading, rejects)
+        cells = Cells(table, shown, schema, absent)
+        found = _fill(connection, cells, reading, rejects, [table.identifier(n) for n in keep])
         return Rows(connection, Report(len(table.files), *found), schema, (), 0, 1.0)
 
-    with database() as (connection, folder):
+    with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
+
+
+@contextmanager
+def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """One in a file, where rows lie compressed: a fifth of what they take in memory."""
+    with database() as (connection, folder):
+        connection.execute(f"ATTACH {literal(str(folder / 'rows.duckdb'))} AS file; USE file")
+        yield connection, folder
 
 
 def _shown(paths: Sequence[Path]) -> str:
@@ -168,9 +181,11 @@ def _fill(
     cells: Cells,
     reading: Reading,
     rejects: Path | None,
+    keep: Sequence[str] = (),
 ) -> tuple[int, Mapping[str, int]]:
     """Make ``rows``; returns how many the input has, and its rejects by reason."""
-    judged = f"{cells.columns}, {cells.checks.reason} AS reason, 1 AS n"
+    kept = "".join(f", {cell} AS k{n}" for n, cell in enumerate(keep))
+    judged = f"{cells.columns}{kept}, {cells.checks.reason} AS reason, 1 AS n"
     good, rejected = settle(
         connection,
         cells.checks,

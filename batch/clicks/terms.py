@@ -4,9 +4,11 @@ The command makes these from its options before anything heavy is loaded, so thi
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 SHARE_OF_VALIDATION = 0.1
 SHARE_OF_TEST = 0.1
+CLICK_TYPES = ("click", "cart", "purchase")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,39 @@ class Terms:
     wait_replicas: int = 0
     slices: tuple[str, ...] | None = None
     """Columns by whose values metrics are told apart; None: categories of few values."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsFile:
+    """Where the columns of items or of users are, CSV or Parquet.
+
+    kind: ``items`` or ``users``; columns: None for all but that of the ids; rejects: where rows
+    without an id are listed; max_rejects: the share of them to put up with.
+    """
+
+    kind: str
+    path: Path
+    id_column: str
+    columns: tuple[str, ...] | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    rejects: Path | None = None
+    max_rejects: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How impressions become examples.
+
+    window_ms: for so long after an impression a click is one on it; click_types: of the events
+    that count as clicks; negatives_kept: the share of impressions without a click that stay;
+    positions_hidden: the share of rows that do not say their position.
+    """
+
+    window_ms: int = 30 * 60_000
+    click_types: tuple[str, ...] = CLICK_TYPES
+    negatives_kept: float = 1.0
+    positions_hidden: float = 0.1
+    seed: int = 42
+    items: ColumnsFile | None = None
+    users: ColumnsFile | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from lightgbm.callback import CallbackEnv
 from numpy.typing import NDArray
 
+from app.contracts.generations import BrokenRecord
 from batch.clicks.terms import Fit
 from batch.errors import NotGoodEnough
 from batch.progress import Advance
@@ -84,5 +85,9 @@ def parameters(fit: Fit) -> Mapping[str, Any]:
 
 def log_odds(text: str, matrix: Matrix, threads: int = 0) -> NDArray[np.float64]:
     """(rows,), what trees say of a matrix."""
-    booster = lightgbm.Booster(model_str=text)
+    try:
+        booster = lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        release = lightgbm.__version__
+        raise BrokenRecord(f"LightGBM {release} cannot read the trees: {error}") from error
     return np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads))

@@ -28,6 +28,7 @@ from batch.command.options import (
     STOPS_SILENTLY,
     CacheOptions,
     Grouped,
+    Serving,
     Tuning,
     auth_option,
     cache_options,
@@ -44,6 +45,7 @@ from batch.command.options import (
     option,
     reading_options,
     report_option,
+    serving_options,
     size_json_option,
     size_options,
     spark_options,
@@ -228,31 +230,15 @@ def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
 
 @cli.command()
 @cache_options
-@option("--bind", default="127.0.0.1:8000", help="The address and port to listen on.")
-@option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
-@option(
-    "--server",
-    type=click.Choice(["gunicorn", "granian"]),
-    default="gunicorn",
-    help="granian answers several times as many requests; it needs pip install '.[granian]' in "
-    "Larder's folder.",
-)
-@auth_option
-def serve(cache: CacheOptions, bind: str, workers: int, server: str, auth: str) -> None:
+@serving_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
     """Answer GET /recommendations/<user> over HTTP until stopped.
 
     The other settings of the API are environment variables; app/README.md has the table.
     """
-    given = {
-        "LARDER_CACHE_URL": cache.url,
-        "LARDER_NAMESPACE": cache.namespace.name,
-        "LARDER_BIND": bind,
-        "LARDER_WORKERS": str(workers),
-        "LARDER_SERVER": server,
-        "LARDER_AUTH": auth,
-    }
-    command = [sys.executable, "-m", "app.http.serve"]
-    os.execve(command[0], command, {**os.environ, **given})
+    from batch.command.serve import become
+
+    become(cache, serving)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

@@ -69,6 +69,16 @@ class CacheOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """How the API is started."""
+
+    bind: str
+    workers: int
+    server: str
+    auth: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tuning:
     """How long ``larder tune`` searches, where it keeps that, and how it judges."""
 
@@ -588,6 +598,21 @@ auth_option = option(
     type=click.Choice(keys.MODES),
     default=keys.OFF,
     help="on: callers need a key (larder key add). proxy: a proxy in front lets them in.",
+)
+serving_options = group(
+    "serving",
+    "Who answers",
+    Serving,
+    option("--bind", default="127.0.0.1:8000", help="The address and port to listen on."),
+    option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer."),
+    option(
+        "--server",
+        type=click.Choice(["gunicorn", "granian"]),
+        default="gunicorn",
+        help="granian answers several times as many requests; it needs pip install '.[granian]' in "
+        "Larder's folder.",
+    ),
+    auth_option,
 )
 json_option = option("--json", is_flag=True, help=JSON_HELP)
 k_option = option(

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from app.contracts.clicks import Clicks
 from app.contracts.events import Streams
+from batch.clicks.deletion import forget as forget_columns
 from batch.command.events import client_of
 from batch.command.options import CacheOptions
 from batch.errors import BadSettings
@@ -24,25 +26,30 @@ def delete(user: str, cache: CacheOptions, url: str, folder: Path | None, as_jso
     client, server = connect(cache.url), client_of(cache, url)
     with hold(client, cache.namespace):
         generations = forget(client, cache.namespace, user)
+    space = Clicks(cache.namespace.name)
+    with hold(client, space):
+        models = forget_columns(client, space, user)
     done = delete_user(server, Streams(cache.namespace.name), user, folder)
     click.echo(
-        json.dumps(_object(user, generations, done)) if as_json else _told(generations, done)
+        json.dumps(_object(user, generations, models, done))
+        if as_json
+        else _told(generations, models, done)
     )
 
 
-def _object(user: str, generations: int, done: Deleted) -> dict[str, Any]:
+def _object(user: str, generations: int, models: int, done: Deleted) -> dict[str, Any]:
     counts = {"events": done.events, "recents": done.recents, "files": done.files}
     return {
         "user": user,
-        "deleted": {"generations": generations, **counts},
+        "deleted": {"generations": generations, "models": models, **counts},
         "pending": ["files", "sessions"] if done.pending else [],
     }
 
 
-def _told(generations: int, done: Deleted) -> str:
+def _told(generations: int, models: int, done: Deleted) -> str:
     text = (
-        f"deleted the user from {generations:,} generation(s), {done.events:,} event(s), "
-        f"{done.recents:,} recent list(s), {done.files:,} file(s)"
+        f"deleted the user from {generations:,} generation(s), {models:,} click model(s), "
+        f"{done.events:,} event(s), {done.recents:,} recent list(s), {done.files:,} file(s)"
     )
     if done.pending:
         text += (

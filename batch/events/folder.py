@@ -153,13 +153,13 @@ def replace(target: Path, write: Callable[[Path], None]) -> None:
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.beside")
     try:
         write(beside)
-        _sync(beside)
+        sync(beside)
         os.replace(beside, target)
     except BaseException:
         with suppress(OSError):
             beside.unlink()
         raise
-    _sync(target.parent)
+    sync(target.parent)
 
 
 @contextmanager
@@ -189,10 +189,10 @@ def _make_folder(folder: Path) -> None:
     if not folder.exists():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -38,6 +38,7 @@ from batch.interactions.table import database, literals, reading_errors
 log = logging.getLogger("larder.events")
 
 USED = {"user": "user", "item": "item", "weight": "type", "timestamp": "time"}
+_COLUMNS = "id, type, user, session, item, value, time"
 _PER_MS = 1 << 21
 """More entries than a stream takes in a millisecond: ids become one number."""
 
@@ -110,23 +111,26 @@ def load_events(paths: Sequence[Path], counting: Counting) -> Interactions:
     with reading_errors(name), database() as (connection, _):
         if not files:
             return _nothing(counting)
-        _open(connection, files)
+        open_events(connection, files, _COLUMNS, "user != ''")
         counting.lay(connection)
         left_out = _weigh(connection, counting)
         return _fetch(connection, len(files), left_out, _unknown(connection, counting))
 
 
-def _open(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
-    """Make the view ``events``: those of users, each once, the first that was taken.
+def open_events(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], columns: str, wanted: str
+) -> None:
+    """Make the view ``events`` of those wanted, each once, the first that was ``taken``.
 
-    An id is its sender's, so that two may use the same one. Few ids come twice. So only their
-    hashes are grouped, and rows of doubled ones compared.
+    columns: the names of those that it has, user, session and id among them; wanted: SQL. The view
+    ``rows`` has what was sent again, too. An id is its sender's, so that two may use the same one.
+    Few ids come twice. So only their hashes are grouped, and rows of doubled ones compared.
     """
     number, sent = "split_part(stream_id, '-', {})::BIGINT", "hash(user, session, id)"
     connection.execute(
-        f"CREATE TEMP VIEW rows AS SELECT id, type, user, session, item, value, time, "
+        f"CREATE TEMP VIEW rows AS SELECT {columns}, "
         f"{number.format(1)} * {_PER_MS} + {number.format(2)} AS taken FROM "
-        f"read_parquet({literals(files)}, hive_partitioning = false) WHERE user != ''"
+        f"read_parquet({literals(files)}, hive_partitioning = false) WHERE {wanted}"
     )
     connection.execute(
         f"CREATE TEMP TABLE doubled AS SELECT {sent} AS hash FROM rows GROUP BY 1 "

@@ -129,7 +129,7 @@ def _clean_up(generations: Generations[M], manifest: M) -> None:
 
 
 def is_forced(force: bool, reasons: Sequence[str]) -> bool:
-    """Whether the gate had to be forced. Raises NotGoodEnough, with all reasons, when it was not."""
+    """Whether the gate had to be forced. Raises NotGoodEnough when it was not."""
     if not reasons:
         return False
     told = "; ".join(reasons)

@@ -15,10 +15,10 @@ MARK = ".larder-run"
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
-    """Give an empty folder where TMPDIR says; remove those of runs that are dead."""
-    _remove_dead(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+def private_folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
+    """Give an empty folder, where TMPDIR says or there; remove those of runs that are dead."""
+    _remove_dead(parent or Path(tempfile.gettempdir()), prefix)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
         folder = Path(name)
         with open(folder / "new", "wb") as mark:
             fcntl.flock(mark, fcntl.LOCK_EX)
@@ -26,8 +26,8 @@ def private_folder() -> Iterator[Path]:
             yield folder
 
 
-def _remove_dead(parent: Path) -> None:
-    for mark in parent.glob(f"{PREFIX}*/{MARK}"):
+def _remove_dead(parent: Path, prefix: str) -> None:
+    for mark in parent.glob(f"{prefix}*/{MARK}"):
         with suppress(OSError):  # it lives, is somebody else's, or is gone already
             with open(mark, "rb", opener=_open) as stream:
                 found = os.fstat(stream.fileno())

@@ -336,7 +336,7 @@ def is_deleted(url: str, admin: str) -> None:
     """The user of ``happens``: who has a list, an event and recents."""
     brought = {"X-API-Key": admin}
     deleted = send(url, "DELETE", "/users/u1", None, brought).json()["deleted"]
-    assert deleted == {"generations": 1, "events": 3, "recents": 1}
+    assert deleted == {"generations": 1, "models": 0, "events": 3, "recents": 1}
     assert get(url, "/recommendations/u1", **brought).json()["source"] == "popular"
 
 

@@ -1,18 +1,54 @@
 """The subcommands of ``larder clicks``; what each needs is imported when it runs."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from batch.clicks.layout import Reading
-from batch.command.clicks.options import examples_argument, reading_options
-from batch.command.options import PATH, Grouped, json_option, option, seed_option
+from batch.clicks.terms import Joining
+from batch.command.clicks.joined import events_argument, joining_options, out_option
+from batch.command.clicks.options import examples_argument, names, reading_options
+from batch.command.options import (
+    PATH,
+    CacheOptions,
+    Grouped,
+    Serving,
+    cache_options,
+    json_option,
+    option,
+    seed_option,
+    serving_options,
+)
 
 
 @click.group()
 def clicks() -> None:
     """How likely is it that this user clicks this item? Train, publish and score such models."""
+    # Read once, when OpenMP is loaded: threads that spin while others wait for a core take ten
+    # times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@clicks.command(cls=Grouped)
+@events_argument
+@joining_options
+@out_option
+@json_option
+def examples(events: tuple[Path, ...], joining: Joining, out: Path, json: bool) -> None:
+    """Make examples to train on of EVENTS: impressions, joined with the clicks that came of them.
+
+    EVENTS are folders that larder events export has made. An impression of an item is one row:
+    whether it was clicked, when, at which position, the columns of its item and user, and how
+    often both were shown and had clicked before.
+
+    \b
+    larder clicks examples events/ --items items.parquet --users users.csv --out examples/
+    """
+    from batch.command.clicks import examples as work
+
+    work.examples(events, joining, out, json)
 
 
 @clicks.command(cls=Grouped)
@@ -66,3 +102,40 @@ def generate(
         f"wrote {found.rows:,} rows to {out}: {found.clicks / found.rows:.4f} are clicks; "
         f"best possible AUC {found.auc:.4f}, log loss {found.log_loss:.4f}"
     )
+
+
+@clicks.command(cls=Grouped)
+@click.argument("rows", type=PATH)
+@click.argument("out", type=PATH)
+@option("--keep-columns", help="Columns of ROWS that OUT has beside the score, such as user,item.")
+@reading_options
+@cache_options
+def score(
+    rows: Path, out: Path, keep_columns: str | None, reading: Reading, cache: CacheOptions
+) -> None:
+    """Write into OUT how likely a click is for each row of ROWS, by the model that is live.
+
+    ROWS is a file or folder like those to train on; it needs no label. OUT ends with .parquet, .csv
+    or .tsv and has the columns row, from 0, those to keep, and score. A column of the model that is
+    not in ROWS is missing in every row.
+
+    \b
+    larder clicks score candidates.parquet scores.parquet --keep-columns user,item
+    """
+    from batch.command.clicks import score
+
+    score.score(rows, out, reading, names(keep_columns), cache)
+
+
+@clicks.command()
+@cache_options
+@serving_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
+    """Answer POST /rank/click over HTTP until stopped.
+
+    It is larder serve with LARDER_CLICKS=only: ready without lists, though it also answers from
+    those of the namespace, if there are any. It needs pip install '.[clicks]' in Larder's folder.
+    """
+    from batch.command.serve import become
+
+    become(cache, serving, LARDER_CLICKS="only")

@@ -32,13 +32,14 @@ def _reading(
     said = {"encoding": others.pop("encoding"), "header": others.pop("header")}
     layout = PRESETS[preset].choose(delimiter=cut(delimiter), **said)
     texts = Texts(preset, layout, rejects, max_rejects)
-    named = _names(categorical), _names(numeric), _names(ignore)
+    named = names(categorical), names(numeric), names(ignore)
     reading = Reading(texts, label, others.pop("time_column"), *named, **others)
     reading.check()
     return reading
 
 
-def _names(text: str | None) -> tuple[str, ...]:
+def names(text: str | None) -> tuple[str, ...]:
+    """Names of columns, between commas."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 

@@ -7,21 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 
-from app.contracts.clicks import Clicks
+from app.contracts.clicks import Calibration, Clicks
 from app.contracts.recommendations import Namespace
 from tests.app.films import click_model, publish_films
 from tests.app.served import answering
-from tests.clicks import model, publish_by_hand
+from tests.clicks import publish_by_hand
 from tests.servers import Server
 
 NAME = "20260101T000000.000Z-0001"
 
 
-@pytest.fixture
-def app(server: Server, client: Any, namespace: Namespace) -> Iterator[Flask]:
-    publish_films(client, namespace)
+@pytest.fixture(scope="module")
+def app(server: Server) -> Iterator[Flask]:
+    """For who only asks."""
+    namespace = Namespace("ranked")
+    with redis.Redis.from_url(server.url) as client:
+        publish_films(client, namespace)
     with answering(server, namespace, clicks="on", max_body_bytes=10_000_000) as made:
         yield made
 
@@ -135,6 +139,7 @@ def test_what_metarank_sends_is_answered_as_metarank_does(app: Flask) -> None:
         ({"items": ["1"], "fields": [{"name": 1, "value": 2}]}, "fields of the request must be"),
         ({"items": ["1"], "fields": {"price": 2}}, "fields of the request must be"),
         ({"items": ["1"], "top": 0}, "top must be"),
+        ({"items": ["1"], "top": "1"}, "top must be"),
         ({"items": ["1"], "explain": 1}, "explain must be"),
         ({"items": ["1"] * 51, "explain": True}, "at most 50 items are explained"),
         ({"items": ["1"], "user": ""}, "user must be text"),
@@ -199,7 +204,7 @@ def test_rows_have_a_cap_and_none_are_no_error(app: Flask) -> None:
     assert post(app, {"instances": []}, "/invocations").json == {"predictions": []}
 
 
-def test_a_list_is_put_in_the_order_of_the_clicks(app: Flask, client: Any) -> None:
+def test_a_list_is_put_in_the_order_of_the_clicks(app: Flask) -> None:
     """What is stored of 15's list is 356, 296, 318 and more; 318 is what the model likes."""
     asked = app.test_client()
     plain = asked.get("/recommendations/15").json
@@ -254,15 +259,17 @@ def test_without_the_setting_there_is_no_model(server: Server, namespace: Namesp
 
 
 def test_the_answer_names_the_model_whose_scores_it_has(
-    app: Flask, client: Any, namespace: Namespace
+    server: Server, client: Any, namespace: Namespace
 ) -> None:
     items = [{"id": "a", "features": {"price": 1}}, "318"]
-    before = post(app, {"items": items})
-    other = replace(click_model(), calibration=replace(model().calibration, intercept=2.0))
-    publish_by_hand(client, Clicks(namespace.name), "20260101T000000.000Z-0002", other)
-    assert post(app, {"items": items}).json == before.json
-    app.extensions["larder"].ranker.follower.poll()
-    after = post(app, {"items": items})
+    publish_films(client, namespace)
+    with answering(server, namespace, clicks="on") as app:
+        before = post(app, {"items": items})
+        other = replace(click_model(), calibration=Calibration(1.0, 2.0))
+        publish_by_hand(client, Clicks(namespace.name), "20260101T000000.000Z-0002", other)
+        assert post(app, {"items": items}).json == before.json
+        app.extensions["larder"].ranker.follower.poll()
+        after = post(app, {"items": items})
     assert after.json["version"] == after.headers["X-Model-Version"] == f"{NAME[:-1]}2"
     assert ranked(before) == [("318", near(0.75)), ("a", near(-0.25))]
     assert ranked(after) == [("318", near(2.75)), ("a", near(1.75))]

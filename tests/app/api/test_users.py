@@ -41,7 +41,7 @@ def test_no_trace_of_a_user_is_left(
         answer = apis[0].delete(f"/users/{user}", headers=headers)
         assert answer.get_json() == {
             "user": user,
-            "deleted": {"generations": 2, "events": 1, "recents": 2},
+            "deleted": {"generations": 2, "models": 0, "events": 1, "recents": 2},
             "pending": ["files", "sessions"],
         }
         there.tail.poll()
@@ -50,7 +50,7 @@ def test_no_trace_of_a_user_is_left(
             "popular",
         ]
         again = apis[0].delete(f"/users/{user}", headers=headers).get_json()
-        assert again["deleted"] == {"generations": 0, "events": 0, "recents": 0}
+        assert again["deleted"] == {"generations": 0, "models": 0, "events": 0, "recents": 0}
         assert there.items("/recommendations/u1") == ["i3", "i5"]
     found = {key: str(_read(client, key)) for key in keys_of(client, namespace)}
     for trace in (f"'{user}'", f'"{user}"', str(field(user)), f":{user}", "visit-1"):
@@ -71,7 +71,7 @@ def test_what_was_bought_or_hidden_is_forgotten_too(
         for type in ("click", "purchase", "hide"):
             there.did(type, "i9", "u1", session="s1")
         answer = here.app.test_client().delete("/users/u1", headers=headers).get_json()
-        assert answer["deleted"] == {"generations": 1, "events": 3, "recents": 4}
+        assert answer["deleted"] == {"generations": 1, "models": 0, "events": 3, "recents": 4}
     streams = Streams(namespace.name)
     for actor in (Actor.user("u1"), Actor.session("s1")):
         assert not client.exists(*streams.keys_of(actor))
@@ -84,7 +84,7 @@ def test_a_cluster_forgets_as_well(
     headers = {"X-API-Key": _key(cluster_client, namespace, "admin")}
     with following(cluster, namespace, auth="on") as worker:
         answer = worker.app.test_client().delete("/users/u1", headers=headers).get_json()
-        assert answer["deleted"] == {"generations": 1, "events": 0, "recents": 0}
+        assert answer["deleted"] == {"generations": 1, "models": 0, "events": 0, "recents": 0}
 
 
 def test_without_keys_nobody_is_deleted(server: Server, client: Any, namespace: Namespace) -> None:

@@ -61,14 +61,24 @@ def test_an_unknown_server_is_told() -> None:
     assert done.stderr == "error: LARDER_SERVER must be gunicorn or granian, not 'apache'\n"
 
 
-def test_without_granian_the_command_that_installs_it_is_told(tmp_path: Path) -> None:
-    """A finder that knows no granian stands in for an environment without it."""
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['granian'] = None\n")
+@pytest.mark.parametrize(
+    ("package", "setting", "sentence"),
+    [
+        ("granian", "LARDER_SERVER=granian", "granian is not installed: run"),
+        ("lightgbm", "LARDER_CLICKS=on", "LARDER_CLICKS=on needs LightGBM: run"),
+    ],
+)
+def test_without_a_package_the_command_that_installs_it_is_told(
+    tmp_path: Path, package: str, setting: str, sentence: str
+) -> None:
+    """A finder that knows no such package stands in for an environment without it."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None\n")
     paths = os.pathsep.join([str(tmp_path), *sys.path])
-    done = serve(LARDER_SERVER="granian", PYTHONPATH=paths)
+    name, _, value = setting.partition("=")
+    done = serve(**{name: value, "PYTHONPATH": paths})
     assert done.returncode == 2
-    sentence = "granian is not installed: run pip install '.[granian]' in Larder's folder"
-    assert done.stderr == f"error: {sentence}\n"
+    extra = {"lightgbm": "clicks"}.get(package, package)
+    assert done.stderr == f"error: {sentence} pip install '.[{extra}]' in Larder's folder\n"
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -84,7 +84,7 @@ class TestErrors:
             watcher.start()
             with pytest.raises(CacheUnavailable, match="nothing to serve yet, and the "):
                 watcher.live()
-            assert watcher._thread is not None and watcher._thread.is_alive()
+            assert watcher._rounds._thread.is_alive()
             watcher.stop()
 
     @pytest.mark.parametrize("lie", ["loading", "garbage", "a number to everything", "silence"])

@@ -40,7 +40,7 @@ def test_knots_rise_are_few_and_follow_a_bend() -> None:
 
 def test_knots_of_few_rows_and_of_few_scores_can_be_read() -> None:
     for rows in (2, 3, 60, 400):
-        log_odds = np.arange(rows) % 3 - 1.0
+        log_odds = (np.arange(rows) % 3 - 1).astype(np.float64)
         found = isotonic(log_odds, np.arange(rows) % 2 == 0)
         assert Calibration.read(found.entry()) == found
         assert np.isfinite(calibrated(found, log_odds)).all()

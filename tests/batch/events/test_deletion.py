@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from app.contracts.clicks import Clicks
 from app.contracts.events import Actor, Event, Streams, digest
 from app.contracts.recommendations import Namespace, field
 from app.events import deletion as api
@@ -20,6 +21,7 @@ from batch.generations.registry import Generations
 from batch.recommendations.deletion import forget
 from tests import servers
 from tests.batch.events.streams import event, rows, write
+from tests.clicks import publish_by_hand as publish_click_model
 from tests.generations import publish_by_hand, read_back
 from tests.servers import Server
 
@@ -83,6 +85,7 @@ def test_the_command_deletes_a_user_and_leaves_no_trace(
         client.zadd(keys.lasting(Actor.session("s0")), {"hide:i1": 5})
         client.zadd(keys.recent(Actor.user("u1")), {"click:i1": 5})
         client.xdel(keys.events, client.xrevrange(keys.events, count=1)[0][0])  # an item of that id
+        publish_click_model(client, Clicks("shop"), users={user: b'{"price":1}', "u1": b"{}"})
         assert user.encode() in everything(client)
 
         shown = servers.run(
@@ -91,7 +94,7 @@ def test_the_command_deletes_a_user_and_leaves_no_trace(
         )
 
         assert shown.returncode == 0, shown.stderr
-        counts = {"generations": 2, "events": 1, "recents": 3, "files": 1}
+        counts = {"generations": 2, "models": 1, "events": 1, "recents": 3, "files": 1}
         assert json.loads(shown.stdout) == {"user": user, "deleted": counts, "pending": []}
         assert_no_trace(client, tmp_path, user)
         assert rows(folder) == ["e2"] and client.exists(keys.recent(Actor.user("u1")))

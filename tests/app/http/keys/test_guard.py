@@ -372,5 +372,5 @@ def test_without_a_key_no_route_answers_but_the_probes(
                 answer = asked.open(path, method=method, headers={"X-API-Key": key})
                 assert answer.status_code != 401
         for_readers = {"/openapi.yaml", "/docs", "/docs/<name>", "/problems/<name>"}
-        probes = {"/health/live", "/health/ready", "/metrics"}
+        probes = {"/health/live", "/health/ready", "/metrics", "/ping"}
         assert found - {"/larder.js"} == probes | for_readers

@@ -1,0 +1,28 @@
+"""Take one user's columns out of every click model, so that every generation stays whole."""
+
+from app.contracts.clicks import Clicks, Manifest
+from app.contracts.recommendations import nobody
+from batch.generations.connect import Client, cache_errors
+from batch.generations.registry import Generations
+
+
+def forget(client: Client, space: Clicks, user: str) -> int:
+    """Return how many models had columns of the user; none has now.
+
+    Only for the holder of the lock: a training would write the user anew. Raises CacheUnavailable,
+    or UnicodeEncodeError for a user that is no text.
+    """
+    found = Generations(client, space).all()
+    with cache_errors():
+        return sum([_forget(client, space, manifest, user) for manifest in found])
+
+
+def _forget(client: Client, space: Clicks, manifest: Manifest, user: str) -> bool:
+    if not manifest.user_buckets:
+        return False
+    bucket, name = manifest.user_place(space, user)
+    if not client.hexists(bucket, name):
+        return False
+    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
+    client.hdel(bucket, name)
+    return True

@@ -1,0 +1,96 @@
+"""Scores of a whole table in a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from app.contracts.clicks import Calibration
+from batch.clicks import bulk
+from batch.clicks.layout import Reading
+from batch.clicks.model import Model
+from batch.clicks.one_machine import LocalExamples
+from batch.clicks.read import read_for
+from batch.clicks.terms import Fit, Split
+from batch.errors import BadSettings, Terminal
+from tests.batch.clicks.rows import Silent, examples
+
+KEEP = ("who", 'a "name"')
+
+
+@pytest.fixture(scope="module")
+def some() -> LocalExamples:
+    found = examples(2_500)
+    found.split(Split(0.2, 0.2))
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(some: LocalExamples) -> Model:
+    fitted = some.fit(("train",), None, Fit(trees=10, blend=True, threads=1), Silent())
+    return replace(fitted, calibration=Calibration(0.9, 0.1), negatives_kept=0.5)
+
+
+@pytest.fixture(scope="module")
+def table(some: LocalExamples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows of the part to test on, with columns of which the model knows nothing."""
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    some.connection.execute(
+        "COPY (SELECT concat('u', row) AS who, n0 AS age, c0 AS noise, n1 AS price, c1 AS brand, "
+        f'row % 7 AS "a ""name""" FROM rows WHERE part = \'test\' ORDER BY row) TO \'{path}\''
+    )
+    return path
+
+
+def scored(model: Model, table: Path, out: Path) -> list[tuple[int, str, str, float]]:
+    with read_for([table], Reading(), model.columns, keep=KEEP) as rows:
+        bulk.score(rows.connection, rows.columns, model, lambda done: None)
+        bulk.write(rows.connection, out, KEEP)
+    return duckdb.connect().execute(f"FROM '{out}'").fetchall()
+
+
+def test_scores_are_those_of_the_rows_one_by_one(
+    some: LocalExamples,
+    model: Model,
+    table: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk, "CHUNK", 100)
+    found = scored(model, table, tmp_path / "scores.parquet")
+    log_odds = some.predict(model, "test").log_odds
+    expected = expit(0.9 * log_odds + 0.1 + np.log(0.5))
+    assert [score for *_, score in found] == pytest.approx(expected, abs=1e-6)
+    assert [row for row, *_ in found] == list(range(len(log_odds)))
+    rows = some.connection.execute("SELECT row FROM rows WHERE part = 'test' ORDER BY row")
+    assert [(who, name) for _, who, name, _ in found] == [
+        (f"u{row}", str(row % 7)) for (row,) in rows.fetchall()
+    ]
+
+
+def test_a_file_is_whole_or_not_there(model: Model, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    scored(model, table, out)
+    assert out.read_text().splitlines()[0] == 'row,who,"a ""name""",score'
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    out.unlink()
+    (tmp_path / "scores.csv").mkdir()
+    with pytest.raises(Terminal, match="cannot be written"):
+        scored(model, table, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(BadSettings, match="expected a file that ends with .parquet, .csv, .tsv"):
+        bulk.check(Path("scores.txt"), ())
+    with pytest.raises(BadSettings, match="must name each once"):
+        bulk.check(Path("scores.csv"), ("Score",))
+
+
+def test_a_column_to_keep_must_be_there(model: Model, table: Path) -> None:
+    with pytest.raises(BadSettings, match="has no column 'whom' to keep"):
+        with read_for([table], Reading(), model.columns, keep=("whom",)):
+            pass

@@ -1,0 +1,234 @@
+"""From examples to a live click model, or to none, on one machine and a real cache."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+
+from app.contracts.clicks import Clicks, Manifest
+from app.contracts.recommendations import Namespace
+from batch.clicks.contents import read_model
+from batch.clicks.judge import Quality, Rival, importance, reasons_against
+from batch.clicks.measure import Metrics
+from batch.clicks.model import Model
+from batch.clicks.one_machine import LocalExamples
+from batch.clicks.pipeline import Part, Scored, train
+from batch.clicks.terms import Fit, Gate, Split, Terms
+from batch.errors import CacheUnavailable, NotGoodEnough
+from batch.generations.publish import turn
+from batch.generations.registry import Generations
+from tests.batch.clicks.rows import Silent, examples
+from tests.clicks import model, publish_by_hand
+from tests.servers import Server
+
+FIT = Fit(trees=20, leaves=5, learning_rate=0.2, threads=1)
+TERMS = Terms(FIT, Split(0.2, 0.4), Gate(max_off=0.2))
+METRICS = Metrics(0.7, 0.5, 0.9, 0.01, 1.0, 4.0, 3.0, 1000, 100)
+
+
+@pytest.fixture
+def space(namespace: Namespace) -> Clicks:
+    return Clicks(namespace.name)
+
+
+@pytest.fixture(scope="module")
+def some() -> LocalExamples:
+    return examples(4_000)
+
+
+def run(
+    client: Any,
+    space: Clicks,
+    found: LocalExamples,
+    terms: Terms = TERMS,
+    told: Callable[[Quality], None] = lambda quality: None,
+) -> Manifest:
+    with turn(client, space, terms.keep) as ours:
+        return train(client, space, ours, found, terms, Silent(), told, {"u1": b'{"age":1}'})
+
+
+def test_a_model_is_judged_on_what_it_has_not_seen_and_published(
+    client: Any, space: Clicks, some: LocalExamples
+) -> None:
+    told: list[Quality] = []
+    manifest = run(client, space, some, TERMS, told.append)
+    (quality,) = told
+    assert Generations(client, space).live_manifest() == manifest
+    assert manifest.metrics == quality.entry() and manifest.metrics["live"] is None
+    assert 0.7 < quality.model.auc < 0.85 and quality.model.ne < 0.95
+    assert 1_400 < quality.model.rows < 1_800
+    assert (manifest.rows, manifest.clicks) == (4_000, some.clicks)
+    assert len(manifest.metrics["curve"]) == 20
+    assert list(quality.slices) == ["brand"] and len(quality.slices["brand"]) == 12
+    shares = quality.importance
+    assert sum(shares.values()) == pytest.approx(1) and next(iter(shares)) in ("age", "brand")
+    assert client.hget(*manifest.user_place(space, "u1")) == b'{"age":1}'
+
+
+def test_the_published_model_has_seen_all_rows_and_is_calibrated_as_judged(
+    client: Any, space: Clicks, some: LocalExamples
+) -> None:
+    found = read_model(client, space, run(client, space, some))
+    again = some.fit(
+        ("train", "validation", "test"), None, replace(FIT, trees=found.tree_count), Silent()
+    )
+    assert found.trees == again.trees and 1 <= found.tree_count <= 20
+    assert [each.encode() for each in found.tables] == [each.encode() for each in again.tables]
+
+
+def test_the_same_rows_again_may_be_published(
+    client: Any, space: Clicks, some: LocalExamples
+) -> None:
+    """The live model was trained on the rows of the test: on these alone none would follow it."""
+    first = run(client, space, some)
+    told: list[Quality] = []
+    second = run(client, space, some, TERMS, told.append)
+    rival = told[0].rival
+    assert rival is not None and rival.generation == first.generation
+    assert rival.live.ne < rival.ours.ne == rival.ne == first.measured("ne")
+    assert second.metrics["live"]["ne"] == rival.live.ne and not second.forced
+
+
+def test_a_model_that_is_worse_than_the_live_one_is_not_published(
+    client: Any, space: Clicks, some: LocalExamples
+) -> None:
+    first = run(client, space, some)
+    worse = replace(TERMS, fit=replace(FIT, trees=1))
+    with pytest.raises(NotGoodEnough, match="is worse than the live model's .* 0.5%.*--max-worse"):
+        run(client, space, some, worse)
+    assert Generations(client, space).live() == first.generation
+    forced = run(client, space, some, replace(worse, gate=replace(worse.gate, force=True)))
+    assert forced.forced and Generations(client, space).live() == forced.generation
+
+
+def test_with_a_time_a_live_model_is_compared_on_rows_that_are_new_to_it(
+    client: Any, space: Clicks
+) -> None:
+    rows = timed(1)
+    first = run(client, space, rows)
+    assert first.settings["until"] == 3_999_000_000
+    told: list[Quality] = []
+    run(client, space, rows, TERMS, told.append)
+    known = told.pop().rival
+    assert known is not None and known.recorded == first.measured("ne")
+    newer = timed(2, later=1_500_000_000)
+    run(client, space, newer, TERMS, told.append)
+    fresh = told[0].rival
+    assert fresh is not None and fresh.recorded is None
+    assert fresh.live.rows == fresh.ours.rows < told[0].model.rows
+
+
+class Timed(LocalExamples):
+    """Tells of the moments of rows."""
+
+    def predict(self, model: Model, part: Part, slices: Sequence[str] = ()) -> Scored:
+        sql = "SELECT moment FROM rows WHERE part = ? ORDER BY row"
+        moments = self.connection.execute(sql, [part]).fetchnumpy()["moment"]
+        return replace(super().predict(model, part, slices), moments=np.asarray(moments))
+
+
+def timed(seed: int, later: int = 0) -> Timed:
+    """Rows whose moments are so many microseconds later."""
+    found = examples(4_000, seed, has_time=True)
+    found.connection.execute("UPDATE rows SET moment = moment + ?", [later])
+    return Timed(found.connection, found.report, found.columns, found.label, has_time=True)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "told"),
+    [
+        (lambda client, key: client.delete(key), "not whole any more"),
+        (lambda client, key: client.setrange(key, 3, b"\0\0\0"), "not those of its manifest"),
+        (lambda client, key: None, "1 of its 3 columns are missing: device"),
+    ],
+)
+def test_a_live_model_that_cannot_be_compared_is_told_and_replaced(
+    client: Any,
+    space: Clicks,
+    some: LocalExamples,
+    caplog: pytest.LogCaptureFixture,
+    sabotage: Callable[[Any, str], object],
+    told: str,
+) -> None:
+    live = publish_by_hand(client, space)
+    sabotage(client, next(live.keys(space)))
+    manifest = run(client, space, some)
+    assert f"not compared with the live model {live.generation}" in caplog.text
+    assert told in caplog.text and manifest.metrics["live"] is None
+
+
+def test_trees_of_a_later_release_are_told_and_replaced(
+    client: Any, space: Clicks, some: LocalExamples, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = run(client, space, some)
+    made = read_model(client, space, first)
+    later = replace(made, trees=made.trees.replace("version=v4", "version=v9\nnonsense", 1)[:300])
+    publish_by_hand(client, space, "20300101T000000.000Z-0001", later)
+    run(client, space, some)
+    assert "not compared with the live model 20300101T000000.000Z-0001" in caplog.text
+
+
+def test_negatives_that_were_left_out_change_no_measure_of_what_is_served(
+    client: Any, space: Clicks
+) -> None:
+    whole, part = examples(8_000), examples(8_000)
+    kept = part.connection.execute("DELETE FROM rows WHERE label = 0 AND hash(row) % 4 > 0")
+    assert kept is not None
+    told: list[Quality] = []
+    run(client, Clicks(f"{space.name}-whole"), whole, TERMS, told.append)
+    manifest = run(client, space, replace(part, negatives_kept=0.25), TERMS, told.append)
+    one, other = (each.model for each in told)
+    assert manifest.negatives_kept == 0.25
+    assert 0.8 < other.ratio < 1.2 and other.ne == pytest.approx(one.ne, abs=0.04)
+    assert read_model(client, space, manifest).negatives_kept == 0.25
+
+
+def test_a_cache_that_goes_away_while_it_is_judged_is_for_another_try(
+    own_server: Server, some: LocalExamples
+) -> None:
+    space = Clicks("away")
+    with redis.Redis.from_url(own_server.url) as own:
+
+        def away(quality: Quality) -> None:
+            own_server.kill()
+
+        with pytest.raises(CacheUnavailable):
+            run(own, space, some, TERMS, away)
+        own_server.start()
+        assert run(own, space, some).state == "complete"
+
+
+def rival(ne: float, recorded: float | None = None) -> Rival:
+    return Rival("before", replace(METRICS, ne=ne), METRICS, recorded)
+
+
+@pytest.mark.parametrize(
+    ("quality", "reasons"),
+    [
+        (Quality(METRICS, [], []), []),
+        (Quality(replace(METRICS, ne=1.0), [], []), ["is not below 1"]),
+        (Quality(replace(METRICS, ratio=1.051), [], []), ["further from 1 than 0.05"]),
+        (Quality(replace(METRICS, ratio=0.949), [], []), ["of 100 clicks, chance .* [+]-0.20"]),
+        (Quality(METRICS, [], [], rival=rival(0.8956)), []),
+        (Quality(METRICS, [], [], rival=rival(0.895)), ["live model's 0.8950 by more than 0.5%"]),
+        (Quality(METRICS, [], [], rival=rival(0.8, 0.8956)), []),
+        (Quality(METRICS, [], [], rival=rival(0.8, 0.895)), ["live model's 0.8950"]),
+        (
+            Quality(replace(METRICS, ne=2, ratio=2), [], [], rival=rival(0.5)),
+            ["not below 1", "further from 1", "live model's 0.5000"],
+        ),
+    ],
+)
+def test_each_reason_stops_a_model_and_all_are_told(quality: Quality, reasons: list[str]) -> None:
+    found = reasons_against(quality, Gate())
+    assert len(found) == len(reasons)
+    for sentence, reason in zip(found, reasons, strict=True):
+        assert re.search(reason, sentence)
+
+
+def test_importance_is_the_share_of_gain_of_each_column() -> None:
+    assert importance(model()) == {"brand": 0.7, "price": 0.2, "device": 0.1}
