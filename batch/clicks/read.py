@@ -116,13 +116,9 @@ def read_for(
     shown = _shown(paths)
 
     def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
-        absent = frozenset(each.name for each in columns) - set(table.columns)
-        if len(absent) == len(columns):
-            raise BadInteractions(f"{shown}: has none of the {len(columns)} columns of the model")
+        absent = absent_of(table.columns, columns, keep, shown)
         if absent:
             log.warning("%s: missing in every row: %s", shown, ", ".join(sorted(absent)))
-        if unknown := [name for name in keep if name not in table.columns]:
-            raise BadSettings(f"{shown}: has no column {unknown[0]!r} to keep")
         schema = Schema(None, None, tuple(columns))
         cells = Cells(table, shown, schema, absent)
         found = _fill(connection, cells, reading, rejects, [table.identifier(n) for n in keep])
@@ -130,6 +126,21 @@ def read_for(
 
     with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
+
+
+def absent_of(
+    found: Sequence[str], columns: Sequence[Column], keep: Sequence[str], shown: str
+) -> frozenset[str]:
+    """The columns of a model that an input has not.
+
+    Raises BadInteractions when it has none of them, BadSettings when one to keep is not there.
+    """
+    absent = frozenset(each.name for each in columns) - set(found)
+    if len(absent) == len(columns):
+        raise BadInteractions(f"{shown}: has none of the {len(columns)} columns of the model")
+    if unknown := [name for name in keep if name not in found]:
+        raise BadSettings(f"{shown}: has no column {unknown[0]!r} to keep")
+    return absent
 
 
 @contextmanager

@@ -1,21 +1,35 @@
 """Click models fitted by Spark are those of one machine, or nearly, or a sentence says why not."""
 
-from contextlib import ExitStack
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import psutil
+import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
+from app.contracts.clicks import Column
+from batch.clicks import bulk as one_machine
+from batch.clicks.cluster import bulk, workers
 from batch.clicks.cluster.examples import ClusterExamples
 from batch.clicks.cluster.read import read
 from batch.clicks.layout import SAID, Reading
+from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.read import read as read_here
+from batch.clicks.read import read_for
 from batch.clicks.terms import Fit, Split
+from batch.errors import BadSettings
+from batch.spark.failures import spark_errors
 from tests.batch.clicks.rows import Silent, examples
+from tests.servers import wait_until
 
 ROWS = 1_500
 FIT = Fit(trees=15, threads=1)
@@ -68,6 +82,71 @@ def test_two_workers_grow_trees_as_good_and_always_the_same(spark: SparkSession)
     assert np.corrcoef(alone, together)[0, 1] > 0.95
 
 
+@pytest.fixture(scope="module")
+def matrix(spark: SparkSession) -> DataFrame:
+    """What trees see: a click where the first number is large, mostly."""
+    rng = np.random.default_rng(4)
+    numbers = rng.normal(size=(ROWS, 2)).astype(np.float32)
+    clicked = numbers[:, 0] + rng.normal(size=ROWS) > 0.5
+    columns = [np.arange(ROWS), clicked, np.zeros(ROWS, bool), *numbers.T]
+    names = ["row", "label", "held", "x0", "x1"]
+    return spark.createDataFrame(pa.table(columns, names)).persist()
+
+
+BARE = Model((Column("a", "number"), Column("b", "number")), 0.3, [], "", 0)
+
+
+def test_a_worker_that_is_killed_changes_nothing(matrix: DataFrame) -> None:
+    fit = replace(FIT, trees=400)
+    unharmed = workers.fit(BARE, matrix, fit, 2)
+    with ThreadPoolExecutor(1) as pool:
+        fitting = pool.submit(workers.fit, BARE, matrix, fit, 2)
+        wait_until(lambda: len(linked()) == 2 or fitting.done())
+        linked()[0].kill()
+        assert fitting.result() == unharmed
+
+
+def linked() -> list[psutil.Process]:
+    """Python workers below this process that are connected to each other."""
+    found: dict[psutil.Process, Any] = {}
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "python" in each.name():
+                found[each] = each.net_connections("tcp4")
+    own = {link.laddr for links in found.values() for link in links if link.raddr}
+    return [each for each, links in found.items() if any(link.raddr in own for link in links)]
+
+
+def test_a_worker_without_rows_is_not_needed(matrix: DataFrame) -> None:
+    alone = workers.fit(BARE, matrix.where("row % 2 = 0"), FIT, 1)
+    assert workers.fit(BARE, matrix.where("row % 2 = 0"), FIT, 2) == alone
+
+
+def test_too_few_slots_and_a_blend_of_shares_are_refused_at_once(
+    spark: SparkSession, matrix: DataFrame
+) -> None:
+    wanted = "--spark-workers 3 need as many tasks at once, and local[2,4] has room for 2"
+    with pytest.raises(BadSettings, match=re.escape(wanted)):
+        workers.fit(BARE, matrix, FIT, 3)
+    both = replace(on_spark(spark, examples(100)), workers=2)
+    with pytest.raises(BadSettings, match="--blend fits its second member in one task"):
+        both.fit(("train",), None, replace(FIT, blend=True), Silent())
+
+
+def test_an_executor_without_lightgbm_says_what_to_install(
+    spark: SparkSession, matrix: DataFrame
+) -> None:
+    def without(_: int) -> None:
+        sys.modules["lightgbm"] = None  # type: ignore[assignment]
+        try:
+            workers.require_library()
+        finally:
+            del sys.modules["lightgbm"]
+
+    with pytest.raises(BadSettings, match="an executor cannot load LightGBM"), spark_errors():
+        spark.sparkContext.parallelize([0], 1).foreach(without)
+
+
 class TestReading:
     """Rows come out as on one machine."""
 
@@ -106,3 +185,25 @@ class TestReading:
         assert (there.columns, there.label, there.clicks) == (here.columns, here.label, here.clicks)
         assert (there.negatives_kept, there.has_time) == (here.negatives_kept, here.has_time)
         assert list((folder / "rejects").glob("part-*")) or not there.report.rejected
+
+
+def test_a_table_is_scored_in_bulk_as_on_one_machine(spark: SparkSession, tmp_path: Path) -> None:
+    local = examples(ROWS)
+    local.split(Split())
+    model = local.fit(("train",), "validation", replace(FIT, blend=True), Silent())
+    rows, out = tmp_path / "rows.parquet", str(tmp_path / "scores")
+    duckdb.execute(
+        "COPY (SELECT 'u' || (n % 7) AS user, n AS place, n / 99 AS age, 'b' || (n % 5) AS brand "
+        f"FROM range(120) AS r(n)) TO '{rows}'"
+    )
+    texts = replace(Reading().texts, rejects=str(tmp_path / "rejects"))
+    reading, keep = Reading(texts=texts), ("place", "user")
+    assert bulk.score(spark, str(rows), out, reading, keep, model).rows == 120
+    with read_for([rows], reading, model.columns, None, keep) as found:
+        one_machine.score(found.connection, found.columns, model, lambda done: None)
+        told = "SELECT row, k0, k1, score FROM rows JOIN scores USING (row) ORDER BY row"
+        expected = found.connection.execute(told).fetchall()
+    scores = duckdb.execute(f"FROM '{out}/*.parquet' ORDER BY row").fetchall()
+    assert scores == expected
+    with pytest.raises(BadSettings, match="expected nothing there"):
+        bulk.score(spark, str(rows), out, reading, keep, model)

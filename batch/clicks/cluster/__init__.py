@@ -2,6 +2,8 @@
 
 ::
 
+    platform  a session, and what is read in it
+    bulk      a table of any size -> a folder of scores
     read      URIs -> the table ``rows``, kept by Spark
     examples  what ``pipeline`` asks for, answered by Spark jobs
     matrix    the tables of ``encode``, joined to the rows

@@ -26,7 +26,7 @@ from batch.interactions.folder import private_folder
 from batch.interactions.layout import Layout
 from batch.interactions.table import Table
 from batch.spark.read import rejects as folders
-from batch.spark.read.rows import ABOUT, Said
+from batch.spark.read.rows import ABOUT, Meaning, Said
 from batch.spark.read.source import open_source, sample
 from batch.spark.read.storage import Storage, readable
 
@@ -106,7 +106,7 @@ def kept(
     spark: SparkSession,
     uris: Sequence[str],
     reading: Reading,
-    meaning: Impressions,
+    meaning: Meaning,
     stack: ExitStack,
 ) -> tuple[DataFrame, int, Report]:
     """The right rows of the input, numbered in the order of reading, and what became of all.
