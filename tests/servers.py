@@ -161,6 +161,13 @@ def _synced(master: Any, replicas: int) -> bool:
     return states == ["online"] * replicas
 
 
+def wait_at_most(seconds: float, client: Any) -> None:
+    """Let commands of this client fail after so long: briefly only where the server is frozen."""
+    client.connection_pool.connection_kwargs["socket_timeout"] = seconds
+    client.connection_pool.disconnect()
+    client.connection_pool.reset()  # a connection that is there keeps to what it was told
+
+
 def run(
     *arguments: str,
     variables: Mapping[str, str] | None = None,

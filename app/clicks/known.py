@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.cache.buckets import fetch
 from app.cache.link import Link
-from app.clicks.rows import Encoder, Features
+from app.clicks.rows import Encoded, Encoder, Features
 from app.contracts.clicks import Clicks, Manifest
 from app.errors import CacheUnavailable
 
@@ -35,17 +35,17 @@ class KnownItems:
 
     def __init__(self, encoder: Encoder, catalogue: Catalogue) -> None:
         self._encoder, self._find, self._opening = encoder, catalogue.find, catalogue.opening
-        self._remembered: dict[str, Features] = {}
+        self._remembered: dict[str, Encoded] = {}
 
     def is_of(self, encoder: Encoder, catalogue: Catalogue) -> bool:
         """Whether it is that of both."""
         return self._encoder is encoder and self._opening is catalogue.opening
 
-    def features(self, item: str) -> Features | None:
+    def encoded(self, item: str) -> Encoded | None:
         """The columns of its document that the model has; None for an item that is not there."""
         found = self._remembered.get(item)
         if found is None and (place := self._find(item)) is not None:
-            found = self._encoder.usable(json.loads(self._opening(place) + b"}"))
+            found = self._encoder.encoded(json.loads(self._opening(place) + b"}"))
             if len(self._remembered) >= MAX_REMEMBERED_ITEMS:
                 self._remembered.clear()
             self._remembered[item] = found

@@ -10,7 +10,8 @@ from app.contracts.generations import BrokenRecord
 def load(client: Any, space: Clicks, name: str) -> Scorer:
     """The model of that generation, ready to answer.
 
-    No more parts are read than the manifest counts, and none after one that is not whole. Raises BrokenRecord and the errors of the client.
+    No more parts are read than the manifest counts, and none after one that is not whole. Raises
+    BrokenRecord and the errors of the client.
     """
     text = client.hget(space.generations, name)
     if text is None:

@@ -20,6 +20,9 @@ Candidate = tuple[str, Features | None]
 class Counter(Protocol):
     """Who counts what was scored."""
 
+    def degraded(self) -> None:
+        """An answer was made without the cache."""
+
     def scored(self, rows: int, unknown: int) -> None:
         """So many rows, in which so many values were in no table of the model."""
 
@@ -76,6 +79,8 @@ class Ranker:
         if self._counter:
             self._counter.scored(rows.count, rows.unknown)
         degraded = lost or self.follower.degraded
+        if degraded and self._counter:
+            self._counter.degraded()
         return Ranked(scorer, rows, scores, scores.order(), strangers, degraded)
 
     def _columns_of(self, scorer: "Scorer", user: str | None) -> tuple[Features, bool]:
@@ -93,15 +98,17 @@ class Ranker:
         what: str,
     ) -> list[str]:
         """Set what is known of each candidate; returns those of whom nothing is."""
-        strangers, fill, known = [], scorer.encoder.fill, self._known_items(scorer, catalogue)
+        strangers, encoder = [], scorer.encoder
+        known_items = self._known_items(scorer, catalogue)
         for row, (item, features) in enumerate(candidates):
             if features is None:
-                features = known.features(item) if known else None
-                if features is None:
+                if known := known_items.encoded(item) if known_items else None:
+                    encoder.set(rows, row, known)
+                else:
                     strangers.append(item)
-                    continue
+                continue
             try:
-                fill(rows, row, features)
+                encoder.fill(rows, row, features)
             except (UnknownColumns, WrongType) as error:
                 raise BadParameter(f"{what} {item[:40]!r}: {_told(error)}") from error
         return strangers

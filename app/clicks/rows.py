@@ -8,6 +8,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.contracts.clicks import MAX_NUMBER, Column, Linear, Table, category_text, value_key
@@ -46,6 +47,15 @@ class Rows:
         self.unknown = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What is known of one item, for any row: numbers at their places, as ``Rows`` has them."""
+
+    values: Sequence[tuple[int, float]]
+    weights: Sequence[tuple[int, float]]
+    unknown: int
+
+
 class _Number:
     """A column of numbers; bins: edges, weights and that of what is missing, see ``Linear``."""
 
@@ -56,7 +66,8 @@ class _Number:
         position: int,
         bins: tuple[Sequence[float], Sequence[float], float] | None,
     ) -> None:
-        self._name, self._place, self._position, self._bins = name, place, position, bins
+        self._name, self._place, self._bins = name, place, bins
+        self.position, self.places = position, (place,)
 
     def put(self, rows: Rows, row: int, value: Any) -> None:
         """Set it in a row. Raises WrongType."""
@@ -70,14 +81,15 @@ class _Number:
         if self._bins is not None:
             edges, weights, missing = self._bins
             found = missing if value is None else weights[bisect_right(edges, values[at])]
-            rows.weights[row * rows.columns + self._position] = found
+            rows.weights[row * rows.columns + self.position] = found
 
 
 class _Category:
     """A column of categories; prior: of values that are in no table."""
 
     def __init__(self, name: str, place: int, position: int, table: Table, prior: float) -> None:
-        self._name, self._place, self._position = name, place, position
+        self._name, self._place = name, place
+        self.position, self.places = position, (place, place + 1)
         self._table, self._prior = table, prior
         self._remembered: dict[str, tuple[float, float, float, int]] = {}
 
@@ -90,7 +102,7 @@ class _Category:
         values[at], values[at + 1] = mean, share
         rows.unknown += unknown
         if rows.columns:
-            rows.weights[row * rows.columns + self._position] = weight
+            rows.weights[row * rows.columns + self.position] = weight
 
     def _text(self, value: Any) -> str:
         if value is None or type(value) in (int, bool):
@@ -156,6 +168,29 @@ class Encoder:
                 columns[name].put(rows, row, value)
         except KeyError:
             raise UnknownColumns(features.keys() - columns.keys()) from None
+
+    def encoded(self, features: Features) -> Encoded:
+        """What of these this model has a column for, of its kind: see ``set``."""
+        known = self.usable(features)
+        row = Rows(self._empty.values, self._empty.weights)
+        self.fill(row, 0, known)
+        columns = [self._columns[name] for name in known]
+        places = [place for each in columns for place in each.places]
+        positions = [each.position for each in columns] if row.columns else []
+        return Encoded(
+            [(place, row.values[place]) for place in places],
+            [(position, row.weights[position]) for position in positions],
+            row.unknown,
+        )
+
+    def set(self, rows: Rows, row: int, item: Encoded) -> None:
+        """As ``fill``, for what was encoded before."""
+        values, at = rows.values, row * rows.width
+        for place, value in item.values:
+            values[at + place] = value
+        for position, weight in item.weights:
+            rows.weights[row * rows.columns + position] = weight
+        rows.unknown += item.unknown
 
     def usable(self, features: Features) -> dict[str, Any]:
         """What of these this model has a column for, of its kind."""

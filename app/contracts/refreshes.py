@@ -1,4 +1,4 @@
-"""How runs of ``larder refresh`` ended, and who rolled back: a list that is no part of publishing.
+"""How runs that publish ended, and who rolled back: a list that is no part of publishing.
 
     larder:1:{shop}:refreshes    list    a record (JSON) each, the newest first, KEPT of them
 
@@ -15,6 +15,7 @@ KEPT = 100
 MAX_REASON = 500
 
 REFRESH, ROLLBACK = "refresh", "rollback"
+TRAINING, MODEL_ROLLBACK = "click model", "rollback of the click model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Refresh:
     """One record. exit: the exit code; reason: why it is not 0, or who did it; at most MAX_REASON.
 
     started_at: ISO 8601 in UTC; generation: what is live since, empty where nothing changed;
-    kind: REFRESH or ROLLBACK.
+    kind: REFRESH or ROLLBACK, of lists; TRAINING or MODEL_ROLLBACK, of click models.
     """
 
     started_at: str

@@ -75,9 +75,12 @@ class Listeners:
         self._needs_lists = needs_lists
 
     def looked(self, reachable: bool, published_at: str | None) -> None:
-        if self._metrics:
+        has_lists = published_at is not None
+        if self._metrics and (has_lists or self._needs_lists):
             self._metrics.looked(reachable, published_at)
-        if self._needs_lists and published_at is not None:
+        elif self._metrics:
+            self._metrics.reached(reachable)
+        if self._needs_lists and has_lists:
             self._has_loaded()
 
     def followed(self, published_at: str | None) -> None:
@@ -143,7 +146,7 @@ def create_app(
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
-        metrics.register(app, sources.stream)
+        metrics.register(app, sources.stream, ranker.follower if ranker else None)
     return app
 
 

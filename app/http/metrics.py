@@ -12,6 +12,7 @@ where it has a click model::
     larder_click_rows_total                          that were scored
     larder_click_unknown_values_total                of these, in no table of the model
     larder_click_model_created_timestamp_seconds     the oldest that a worker has, 0 for none
+    larder_click_model_info{version}                 that of the worker that is asked
 
 and, where the API takes events and their server answers::
 
@@ -42,6 +43,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.api.routes import route_of
+from app.clicks.follower import Follower
 from app.errors import EventsUnavailable
 from app.events.stream import Stream
 from app.http.metrics_files import forget_the_dead, share
@@ -93,13 +95,15 @@ class Metrics:
         )
         self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
-    def register(self, app: Flask, stream: Stream | None) -> None:
+    def register(self, app: Flask, stream: Stream | None, follower: Follower | None) -> None:
         """Count what the application answers from now on, and answer its ``metrics`` endpoint.
 
-        stream: of the events, where it takes any.
+        stream: of the events, where it takes any; follower: of click models, where it has any.
         """
         if stream:
             self._registry.register(_Stored(stream))
+        if follower:
+            self._registry.register(_Model(follower))
         app.wsgi_app = Counting(app.wsgi_app, self)  # type: ignore[method-assign]
         app.view_functions["metrics"] = self._page
 
@@ -119,8 +123,12 @@ class Metrics:
 
     def looked(self, reachable: bool, published_at: str | None) -> None:
         """Note whether the cache is reachable, and which generation is served."""
-        self._reachable.set(reachable)
+        self.reached(reachable)
         self._created.set(_seconds(published_at) if published_at is not None else 0)
+
+    def reached(self, reachable: bool) -> None:
+        """Note whether the cache is reachable, of a server that needs no lists and has none."""
+        self._reachable.set(reachable)
 
     def scored(self, rows: int, unknown: int) -> None:
         """So many rows were scored, in which so many values were in no table of the model."""
@@ -227,6 +235,17 @@ class _Stored(Collector):
                 "When the oldest event that is in no file was taken.",
                 backlog.since_ms / 1000,
             )
+
+
+class _Model(Collector):
+    """The click model of this worker."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def collect(self) -> Iterable[InfoMetricFamily]:
+        if name := self._follower.name:
+            yield InfoMetricFamily("larder_click_model", "The live model.", {"version": name})
 
 
 class _Build(Collector):

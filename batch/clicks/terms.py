@@ -6,6 +6,8 @@ The command makes these from its options before anything heavy is loaded, so thi
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batch.spark.options import SparkOptions
+
 SHARE_OF_VALIDATION = 0.1
 SHARE_OF_TEST = 0.1
 CLICK_TYPES = ("click", "cart", "purchase")
@@ -40,6 +42,14 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where rows are not on this machine. workers: tasks of Spark that grow trees together."""
+
+    session: SparkOptions = field(default_factory=SparkOptions)
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """Parts of the rows: by time where there is a column of it, the newest being judged on."""
 
@@ -67,7 +77,7 @@ class Terms:
     split: Split = field(default_factory=Split)
     gate: Gate = field(default_factory=Gate)
     keep: int = 3
-    wait_replicas: int = 0
+    wait_replicas: int | None = None
     slices: tuple[str, ...] | None = None
     """Columns by whose values metrics are told apart; None: categories of few values."""
 
@@ -106,3 +116,11 @@ class Joining:
     seed: int = 42
     items: ColumnsFile | None = None
     users: ColumnsFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsersFile:
+    """A file whose rows say what is known of users."""
+
+    path: Path
+    id_column: str

@@ -42,13 +42,13 @@ def ending(error: BaseException) -> tuple[str, int]:
     return f"{type(error).__name__}: {error}", 1
 
 
-def noted(cache: CacheOptions, refresh: Callable[[], str]) -> None:
-    """Run a refresh, which returns the generation, and note down how it ended, whatever the end."""
+def noted(cache: CacheOptions, refresh: Callable[[], str], kind: str = REFRESH) -> None:
+    """Run what publishes, which returns the generation, and note down how it ended."""
     started, began = datetime.now(UTC), time.monotonic()
 
     def end(reason: str, code: int, generation: str) -> None:
         seconds = round(time.monotonic() - began, 1)
-        _note(None, cache, _record(started, seconds, code, reason, generation, REFRESH))
+        _note(None, cache, _record(started, seconds, code, reason, generation, kind))
 
     try:
         generation = refresh()
@@ -60,10 +60,10 @@ def noted(cache: CacheOptions, refresh: Callable[[], str]) -> None:
     end("", 0, generation)
 
 
-def note_rollback(client: Any, cache: CacheOptions, generation: str) -> None:
+def note_rollback(client: Any, cache: CacheOptions, generation: str, kind: str = ROLLBACK) -> None:
     """Note down that somebody has rolled back by a command."""
     now = datetime.now(UTC)
-    _note(client, cache, _record(now, 0.0, 0, "by larder rollback", generation, ROLLBACK))
+    _note(client, cache, _record(now, 0.0, 0, "by larder rollback", generation, kind))
 
 
 def _record(

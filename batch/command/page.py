@@ -38,12 +38,7 @@ class Page:
 
         Raises BadSettings before hours of work where it can surely not be written.
         """
-        if path is not None:
-            folder = path.parent
-            if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-                raise BadSettings(
-                    f"--report {path}: expected a file in a folder that can be written"
-                )
+        expect_writable(path)
         return cls(path)
 
     def judged(self, quality: Quality) -> None:
@@ -84,3 +79,12 @@ class Page:
             self.written = self.path
         except OSError as error:
             log.warning("the report was not written to %s: %s", self.path, error.strerror)
+
+
+def expect_writable(path: Path | None) -> None:
+    """Raise BadSettings where a report can surely not be written."""
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadSettings(f"--report {path}: expected a file in a folder that can be written")

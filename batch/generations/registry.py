@@ -192,7 +192,7 @@ class Generations(Generic[M]):
         if refused and refused[0] == b"live":
             raise Overtaken(
                 f"nothing was changed, for another process made {refused[1].decode()!r} live "
-                f"just now: see 'larder generations', then roll back again or not"
+                f"just now: look at what is published, then roll back again or not"
             )
         if refused:
             raise UnknownGeneration(f"generation {target.generation} was deleted just now")

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,20 @@ def keep(inputs: Iterable[Path], outputs: Iterable[tuple[str, Path | None]]) -> 
             continue
         if any(output.samefile(file) for path in there for file in find(path)):
             raise BadSettings(f"{name} {output} is the input itself: name another file")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in one step: it has its name once it is whole. Raises OSError."""
+    folder = path.parent
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
+        try:
+            file.write(text)
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def _regular(path: Path) -> Path:

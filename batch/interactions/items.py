@@ -144,7 +144,7 @@ def _load(
     max_rejects: float,
 ) -> Items:
     checks = Checks(table, path)
-    item = checks.id(table.layout.item_column, "--items-id-column", "missing item")
+    item = checks.id(table.layout.item_column, f"{table.layout.options}id-column", "missing item")
     document = _document(connection, checks, shown, types)
     cells = FilterCells(checks, filters)
     good, rejected = settle(

@@ -44,6 +44,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_EVENTS_MAX": "1000",
         "LARDER_RECENT_SECONDS": "60",
         "LARDER_CORS_ORIGINS": "https://shop.example",
+        "LARDER_CLICKS": "only",
         "LARDER_EXPLORER": "true",
         "LARDER_EXPLORER_CARDS": "name,image,url",
     }
@@ -196,3 +197,8 @@ def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
         Settings(events_exclude="click;hide")
     with pytest.raises(BadSettings, match="LARDER_EVENTS_EXCLUDE names impression"):
         Settings(events_exclude="click,impression")
+
+
+def test_a_wrong_way_to_have_click_models_is_refused() -> None:
+    with pytest.raises(BadSettings, match="LARDER_CLICKS must be off, on or only, not 'true'"):
+        Settings(clicks="true")

@@ -23,28 +23,36 @@ import redis
 
 from batch.command.table import table
 from batch.datasets.movielens import SMALL
+from tests.bench.clicker import bodies, publish_clicker
 from tests.bench.shop import RULES, SHARES, USERS, publish_shop
 from tests.servers import Api, Gunicorn, Server, run, wait_until
 
 WORKERS = 2
 BATCH = 100
+CANDIDATES, EXPLAINED = (1, 10, 100), 10
 TRIES = 5
 BURSTS = (4, 16, 64)
 BURST_TRIES = 20
 SLACK = 0.85
 WARM = "user, warm (near cache)"
+FLASK = "Flask, constant"
+ALWAYS = (WARM, FLASK)
+"""The others are told in terms of these."""
 BURST_HEAD = ["at once", "best/s", "median/s", "worst/s", "rate", "spread", "least share"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: what is asked, of whom, and what answer shows that it is what it seems."""
+    """One row: what is asked, of whom, and what answer shows that it is what it seems.
+
+    bodies: sent in turn; none for GET.
+    """
 
     name: str
     server: Gunicorn
     paths: Sequence[str]
     headers: Mapping[str, str]
-    body: str = ""
+    bodies: Sequence[str] = ()
     users: int = 1
 
 
@@ -67,10 +75,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="of each case in each round")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--only", default="", help="rows whose names have this")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         sys.exit("bench-serving needs wrk: apt-get install wrk (Debian, Ubuntu), then run it again")
-    with _stack() as (cases, cache), tempfile.TemporaryDirectory() as folder:
+    with _stack() as (every, cache), tempfile.TemporaryDirectory() as folder:
+        cases = [each for each in every if arguments.only in each.name or each.name in ALWAYS]
         seen: dict[str, list[Measured]] = {case.name: [] for case in cases}
         for number in range(arguments.rounds + 1):
             for case in cases:
@@ -78,6 +88,8 @@ def main() -> None:
                 if number:  # the first round warms up
                     seen[case.name].append(measured)
         _print(cases, seen)
+        if arguments.only:
+            return
         warm = next(case for case in cases if case.name == WARM)
         print(table(BURST_HEAD, [_bursts(warm, size, Path(folder)) for size in BURSTS]))
         print("(rate: tries within 15 % of the best, whatever else the machine did; spread: tries")
@@ -125,6 +137,7 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         cases.append(Case("user, warm, granian", fast_warm, asked, {}))
         cases.append(Case("user, cold, granian", fast_cold, asked, {}))
         cases += _shop_cases(stack, server, quiet)
+        cases += _click_cases(stack, server, quiet)
         yield cases, server
 
 
@@ -155,6 +168,18 @@ def _shop_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> l
     ]
 
 
+def _click_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> list[Case]:
+    """Candidates of 39 columns, scored by 300 trees; each request has other ones."""
+    with redis.Redis.from_url(server.url) as client:
+        publish_clicker(client, "clicker")
+    api = stack.enter_context(Api(server.url, "clicker", clicks="only", **quiet))
+    wait_until(lambda: _ready(api.url))
+    kind, paths = {"Content-Type": "application/json"}, ["/rank/click"]
+    asked = {f"rank {count}": bodies(count) for count in CANDIDATES}
+    asked[f"rank {EXPLAINED}, explained"] = bodies(EXPLAINED, explain=True)
+    return [Case(name, api, paths, kind, bodies=each) for name, each in asked.items()]
+
+
 def _key(server: Server) -> str:
     """A key that lists may be asked for with."""
     done = run("key", "add", "--scope", "read", "--cache-url", server.url)
@@ -176,13 +201,13 @@ def _cases(
     kind = {"Content-Type": "application/json"}
     return [
         Case("bare WSGI, constant", bare, paths, {}),
-        Case("Flask, constant", flask, paths, {}),
+        Case(FLASK, flask, paths, {}),
         Case(WARM, warm, paths, {}),
         Case("user, cold (one round trip)", cold, paths, {}),
         Case("user, 304", warm, paths, {"If-None-Match": etag}),
         Case("stranger", warm, strangers, {}),
-        Case(f"batch of {BATCH}, warm", warm, ["/recommendations"], kind, batch, BATCH),
-        Case(f"batch of {BATCH}, cold", cold, ["/recommendations"], kind, batch, BATCH),
+        Case(f"batch of {BATCH}, warm", warm, ["/recommendations"], kind, [batch], BATCH),
+        Case(f"batch of {BATCH}, cold", cold, ["/recommendations"], kind, [batch], BATCH),
         *(Case(f"user, warm, {name}", server, paths, {}) for name, server in others.items()),
     ]
 
@@ -200,11 +225,13 @@ def _wrk(case: Case, connections: int, seconds: int, folder: Path) -> Measured:
     script = folder / "case.lua"
     headers = "".join(f"headers[{name!r}] = {value!r}\n" for name, value in case.headers.items())
     paths = ",".join(json.dumps(path) for path in case.paths)
-    method, body = ("POST", json.dumps(case.body)) if case.body else ("GET", "nil")
+    sent, method = ",".join(map(json.dumps, case.bodies)), "POST" if case.bodies else "GET"
     script.write_text(
         f"local paths = {{{paths}}}\nlocal headers = {{}}\n{headers}local at = 0\n"
-        "function request()\n  at = at % #paths + 1\n"
-        f"  return wrk.format({method!r}, paths[at], headers, {body})\nend\n"
+        f"local bodies = {{{sent}}}\n"
+        "function request()\n  at = at + 1\n"
+        "  local path, body = paths[at % #paths + 1], bodies[at % #bodies + 1]\n"
+        f"  return wrk.format({method!r}, path, headers, body)\nend\n"
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     before = case.server.cpu_seconds()
@@ -255,7 +282,7 @@ def _print(cases: Sequence[Case], seen: Mapping[str, Sequence[Measured]]) -> Non
     def median(name: str, figure: str) -> float:
         return float(statistics.median(getattr(each, figure) for each in seen[name]))
 
-    flask = median("Flask, constant", "requests_per_second")
+    flask = median(FLASK, "requests_per_second")
     single = median(WARM, "requests_per_second")
     rows = []
     for case in cases:

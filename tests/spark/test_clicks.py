@@ -13,23 +13,27 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+import redis
 from pyspark.sql import DataFrame, SparkSession
 
-from app.contracts.clicks import Column
+from app.contracts.clicks import Clicks, Column
 from batch.clicks import bulk as one_machine
 from batch.clicks.cluster import bulk, workers
 from batch.clicks.cluster.examples import ClusterExamples
 from batch.clicks.cluster.read import read
+from batch.clicks.infer import Schema
 from batch.clicks.layout import SAID, Reading
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.read import read as read_here
 from batch.clicks.read import read_for
 from batch.clicks.terms import Fit, Split
+from batch.command.cli import cli
 from batch.errors import BadSettings
+from batch.generations.registry import Generations
 from batch.spark.failures import spark_errors
 from tests.batch.clicks.rows import Silent, examples
-from tests.servers import wait_until
+from tests.servers import Server, wait_until
 
 ROWS = 1_500
 FIT = Fit(trees=15, threads=1)
@@ -41,12 +45,10 @@ def on_spark(spark: SparkSession, local: LocalExamples) -> ClusterExamples:
     return ClusterExamples(
         frame.repartition(3),
         local.report,
-        local.columns,
-        local.label,
-        local.rows,
+        Schema(local.label, "time" if local.has_time else None, local.columns),
+        (),
         local.clicks,
         local.negatives_kept,
-        local.has_time,
     )
 
 
@@ -207,3 +209,36 @@ def test_a_table_is_scored_in_bulk_as_on_one_machine(spark: SparkSession, tmp_pa
     assert scores == expected
     with pytest.raises(BadSettings, match="expected nothing there"):
         bulk.score(spark, str(rows), out, reading, keep, model)
+
+
+def test_the_command_trains_the_same_model_and_scores_a_folder(
+    spark: SparkSession, server: Server, tmp_path: Path
+) -> None:
+    duckdb.execute(
+        "COPY (SELECT (n * 7919) % 10 + n % 3 * 3 > 8 AS label, n % 3 AS place, "
+        "'b' || ((n * 7919) % 10) AS brand, random() AS noise FROM range(1200) AS r(n)) "
+        f"TO '{tmp_path}/in.parquet'"
+    )
+    shared = [f"{tmp_path}/in.parquet", "--cache-url", server.url]
+    shared += ["--rejects", str(tmp_path / "rejects")]
+    fit = ["--trees", "5", "--learning-rate", "0.3", "--force", "--threads", "1"]
+    models = []
+    with redis.Redis.from_url(server.url) as client:
+        for name, engine in (("here", []), ("there", ["--engine", "spark"])):
+            space = Clicks(f"{tmp_path.name}-{name}")
+            arguments = ["clicks", "train", *shared, *fit, "--namespace", space.name, *engine]
+            cli.main(arguments, standalone_mode=False)
+            manifest = Generations(client, space).live_manifest()
+            assert manifest is not None
+            models.append((manifest.hashes, manifest.calibration, manifest.rows, manifest.clicks))
+    assert models[0] == models[1]
+    out = tmp_path / "scores"
+    arguments = ["clicks", "score", shared[0], str(out), *shared[1:], "--engine", "spark"]
+    cli.main([*arguments, "--namespace", space.name], standalone_mode=False)
+    assert duckdb.execute(f"SELECT count(*) FROM '{out}/*.parquet'").fetchall() == [(1200,)]
+
+
+def test_options_of_spark_need_it(tmp_path: Path) -> None:
+    for given in (["--spark-workers", "2"], ["--conf", "spark.master=local"]):
+        with pytest.raises(BadSettings, match=f"{given[0]} needs --engine spark"):
+            cli.main(["clicks", "train", str(tmp_path), *given], standalone_mode=False)

@@ -1,4 +1,4 @@
-"""From rows to scores over HTTP, under each server: the same as in training, also while it swaps."""
+"""From rows to scores over HTTP, under each server: as in training, also while it swaps."""
 
 import json
 import math
@@ -92,6 +92,9 @@ def test_no_request_fails_and_no_answer_is_of_two_models_while_they_are_swapped(
     send(api.url, "POST", "/rank/click", '{"items":["x"],"features":{"brand":"new"}}', JSON)
     assert told(api, "larder_click_unknown_values_total") == 1
     assert told(api, "larder_click_model_created_timestamp_seconds") > 0
+    assert (
+        b'larder_click_model_info{version="%b"} 1.0' % ONE.encode() in get(api.url, "/metrics").body
+    )
 
 
 @pytest.fixture(scope="module")

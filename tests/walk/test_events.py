@@ -164,13 +164,16 @@ def test_no_acknowledged_event_is_lost_when_their_server_or_the_api_is_killed(
 def test_a_cluster_takes_events_again_when_the_node_of_its_url_has_died() -> None:
     names = (f"shop-{number}" for number in range(100))
     name = next(name for name in names if key_slot(Streams(name).events.encode()) <= 5460)
-    with Cluster(replicas=1, timeout_ms=1000) as cluster:
+    with Cluster(replicas=1) as cluster:
         first, *others = cluster.nodes
         settings = Settings(cache_url=cluster.url, namespace=name, cache_timeout_ms=4000)
         with closing(Stream(settings, Heedful())) as stream:
             stream.add([Event(id="e1", type="click", time=1, user="u", item="i")], 1)
             with redis.Redis(port=first.port) as master:
                 wait_until(lambda: _has_copied(master.info("replication")))
+            for each in cluster.nodes:  # before, a node that is late is not held for dead
+                with redis.Redis(port=each.port) as node:
+                    node.config_set("cluster-node-timeout", 1000)
             first.kill()
             wait_until(lambda: _is_taken(stream, "e2"))
         with closing(redis.RedisCluster(port=others[0].port, host="127.0.0.1")) as client:

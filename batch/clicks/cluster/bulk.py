@@ -78,7 +78,7 @@ def score(
     check(spark, out, keep)
     with ExitStack() as stack:
         with readable(uri):
-            rows, _, report = kept(
+            rows, report = kept(
                 spark, [uri], reading, Candidates(model.columns, tuple(keep)), stack
             )
         sent = spark.sparkContext.broadcast(model)

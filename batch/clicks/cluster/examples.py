@@ -14,6 +14,7 @@ from batch.clicks.cluster import workers
 from batch.clicks.cluster.matrix import Encoder
 from batch.clicks.cluster.scoring import Asked, score
 from batch.clicks.encode import part_sql, parts_sql
+from batch.clicks.infer import Schema, Seen
 from batch.clicks.matrix import sources
 from batch.clicks.model import Model
 from batch.clicks.pipeline import Part, Report, Scored
@@ -24,20 +25,35 @@ from batch.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class ClusterExamples:
-    """A ``pipeline.Examples``. frame: what the table ``rows`` of ``encode`` holds, kept by Spark.
+    """A ``pipeline.Examples``. frame: what the view ``rows`` of ``encode`` holds, kept by Spark.
 
     workers: tasks that grow trees together.
     """
 
     frame: DataFrame
     report: Report
-    columns: tuple[Column, ...]
-    label: str
-    rows: int
+    schema: Schema
+    seen: Sequence[Seen]
+    """Every column, as a sample of the rows has it."""
     clicks: int
     negatives_kept: float = 1.0
-    has_time: bool = False
     workers: int = 1
+
+    @property
+    def rows(self) -> int:
+        return self.report.rows - sum(self.report.rejected.values())
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.schema.columns
+
+    @property
+    def label(self) -> str:
+        return self.schema.label or ""
+
+    @property
+    def has_time(self) -> bool:
+        return self.schema.time is not None
 
     @property
     def _spark(self) -> SparkSession:

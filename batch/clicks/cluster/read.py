@@ -5,7 +5,7 @@ all missing in the sample is left out, and a text behind it in a column of numbe
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from batch.clicks.cells import Cells
 from batch.clicks.cluster.examples import ClusterExamples
-from batch.clicks.infer import Schema
+from batch.clicks.infer import Schema, Seen
 from batch.clicks.layout import SAID, Reading
 from batch.clicks.pipeline import Report
 from batch.clicks.read import check_labels, sampled
@@ -69,26 +69,19 @@ def read(
     """
     shown = ", ".join(uris)
     with readable(shown):
-        reading, schema, leaks = _looked_at(spark, uris, reading, shown)
-        rows, files, report = kept(spark, uris, reading, Impressions(schema), stack)
+        reading, schema, seen, leaks = _looked_at(spark, uris, reading, shown)
+        rows, report = kept(spark, uris, reading, Impressions(schema), stack)
         clicks = rows.agg(F.sum("label")).collect()[0][0] or 0
-    check_labels(report.rows - sum(report.rejected.values()), clicks, schema, shown)
-    return ClusterExamples(
-        rows,
-        replace(report, ignored=[name for name, _ in schema.ignored], leaks=leaks),
-        schema.columns,
-        schema.label or "",
-        report.rows - sum(report.rejected.values()),
-        clicks,
-        reading.negatives_kept or 1.0,
-        schema.time is not None,
-        workers,
-    )
+    report = replace(report, ignored=[name for name, _ in schema.ignored], leaks=leaks)
+    kept_share = reading.negatives_kept or 1.0
+    found = ClusterExamples(rows, report, schema, seen, clicks, kept_share, workers)
+    check_labels(found.rows, clicks, schema, shown)
+    return found
 
 
 def _looked_at(
     spark: SparkSession, uris: Sequence[str], reading: Reading, shown: str
-) -> tuple[Reading, Schema, dict[str, float]]:
+) -> tuple[Reading, Schema, Sequence[Seen], Mapping[str, float]]:
     """What the beginnings of the files say of the columns."""
     with private_folder() as folder:
         places = [folder / str(number) for number in range(len(uris))]
@@ -99,7 +92,7 @@ def _looked_at(
         reading.check()
         anyhow = replace(reading, texts=replace(reading.texts, max_rejects=1.0))
         with sampled(places, anyhow, shown) as rows:
-            return reading, rows.schema, dict(rows.report.leaks)
+            return reading, rows.schema, rows.seen, rows.report.leaks
 
 
 def kept(
@@ -108,7 +101,7 @@ def kept(
     reading: Reading,
     meaning: Meaning,
     stack: ExitStack,
-) -> tuple[DataFrame, int, Report]:
+) -> tuple[DataFrame, Report]:
     """The right rows of the input, numbered in the order of reading, and what became of all.
 
     Raises BadSettings, or BadInteractions when too many are rejected.
@@ -134,7 +127,7 @@ def kept(
     )
     files = sum(source.files for source in sources)
     right = frame.where("reason IS NULL").drop(*ABOUT)
-    return _numbered(right, sizes), files, Report(files, sizes.total(), dict(rejected))
+    return _numbered(right, sizes), Report(files, sizes.total(), dict(rejected))
 
 
 def _numbered(rows: DataFrame, sizes: Counter[int]) -> DataFrame:

@@ -1,15 +1,26 @@
 """The subcommands of ``larder clicks``; what each needs is imported when it runs."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from app.contracts.refreshes import TRAINING
 from batch.clicks.layout import Reading
-from batch.clicks.terms import Joining
+from batch.clicks.terms import Cluster, Fit, Joining, Terms, UsersFile
 from batch.command.clicks.joined import events_argument, joining_options, out_option
-from batch.command.clicks.options import examples_argument, names, reading_options
+from batch.command.clicks.options import (
+    clicks_terms_options,
+    cluster_options,
+    examples_argument,
+    fit_options,
+    names,
+    reading_options,
+    users_file_options,
+)
+from batch.command.endings import noted
 from batch.command.options import (
     PATH,
     CacheOptions,
@@ -17,7 +28,9 @@ from batch.command.options import (
     Serving,
     cache_options,
     json_option,
+    mlflow_option,
     option,
+    report_option,
     seed_option,
     serving_options,
 )
@@ -69,6 +82,53 @@ def check(examples: tuple[str, ...], reading: Reading, json: bool) -> None:
     check.check(examples, reading, json)
 
 
+@clicks.command(cls=Grouped)
+@examples_argument
+@reading_options
+@users_file_options
+@fit_options
+@option(
+    "--tune",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    help="Try so many other settings first, and take the best.",
+)
+@clicks_terms_options
+@cluster_options
+@cache_options
+@report_option
+@mlflow_option
+def train(
+    examples: tuple[str, ...],
+    reading: Reading,
+    users: UsersFile | None,
+    fit: Fit,
+    tune: int,
+    terms: Terms,
+    cluster: Cluster | None,
+    cache: CacheOptions,
+    report: Path | None,
+    mlflow: str | None,
+) -> None:
+    """Judge a click model, train it on EXAMPLES, publish it.
+
+    EXAMPLES are as for larder clicks check. The model is judged on rows that it has not seen, the
+    newest ones where there is a time column, then trained on all. One that predicts no better than
+    the share of clicks, that is off on average, or that is worse than the live model on the same
+    rows, is not published.
+
+    \b
+    larder clicks train impressions/ --label clicked --time-column shown_at --users users.parquet
+    """
+    from batch.command import tracking
+    from batch.command.clicks import train
+
+    given = examples, reading, fit, terms, tune, users, cluster, cache, report
+    tags = {"kind": "click model", "namespace": cache.namespace.name}
+    work = partial(train.train, *given)
+    tracking.track(mlflow, tags, lambda run: noted(cache, partial(work, run=run), TRAINING))
+
+
 @clicks.command()
 @click.argument("out", type=PATH)
 @option("--rows", type=click.IntRange(1), default=100_000, help="How many.")
@@ -105,26 +165,35 @@ def generate(
 
 
 @clicks.command(cls=Grouped)
-@click.argument("rows", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("rows")
+@click.argument("out")
 @option("--keep-columns", help="Columns of ROWS that OUT has beside the score, such as user,item.")
 @reading_options
+@cluster_options
 @cache_options
 def score(
-    rows: Path, out: Path, keep_columns: str | None, reading: Reading, cache: CacheOptions
+    rows: str,
+    out: str,
+    keep_columns: str | None,
+    reading: Reading,
+    cluster: Cluster | None,
+    cache: CacheOptions,
 ) -> None:
     """Write into OUT how likely a click is for each row of ROWS, by the model that is live.
 
     ROWS is a file or folder like those to train on; it needs no label. OUT ends with .parquet, .csv
     or .tsv and has the columns row, from 0, those to keep, and score. A column of the model that is
-    not in ROWS is missing in every row.
+    not in ROWS is missing in every row. With --engine spark OUT is a folder of Parquet.
 
     \b
     larder clicks score candidates.parquet scores.parquet --keep-columns user,item
     """
     from batch.command.clicks import score
 
-    score.score(rows, out, reading, names(keep_columns), cache)
+    if cluster:
+        score.on_cluster(rows, out, reading, names(keep_columns), cluster, cache)
+    else:
+        score.score(Path(rows), Path(out), reading, names(keep_columns), cache)
 
 
 @clicks.command()

@@ -4,8 +4,6 @@ Plots are SVG in a plane of WIDTH x HEIGHT, each with its numbers in a table bes
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.contracts.recommendations import Manifest
+from batch.interactions.files import write_whole
 from batch.recommendations.evaluate import PER_USER, Metrics
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.report.sample import Sample
@@ -65,16 +64,7 @@ class Bar:
 
 def write(path: Path, found: Found) -> None:
     """Write the page in one step. Raises OSError."""
-    text = render(found)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        try:
-            file.write(text)
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    write_whole(path, render(found))
 
 
 def render(found: Found) -> str:

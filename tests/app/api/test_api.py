@@ -157,8 +157,8 @@ class TestOneUser:
     @pytest.mark.parametrize(
         ("path", "known"),
         [
-            ("/recommendations/u1?limit=3", "n, fallback, filter"),
-            ("/recommendations/u1?n=1&N=2", "n, fallback, filter"),
+            ("/recommendations/u1?limit=3", "n, fallback, filter, rank"),
+            ("/recommendations/u1?n=1&N=2", "n, fallback, filter, rank"),
             ("/items/i1/similar?fallback=none", "n, filter"),
             ("/users/sample?limit=3", "n"),
         ],

@@ -12,6 +12,7 @@ from flask import Flask
 
 from app.contracts.clicks import Calibration, Clicks
 from app.contracts.recommendations import Namespace
+from app.contracts.rules import Version, rules_key
 from tests.app.films import click_model, publish_films
 from tests.app.served import answering
 from tests.clicks import publish_by_hand
@@ -219,6 +220,31 @@ def test_a_list_is_put_in_the_order_of_the_clicks(app: Flask) -> None:
     assert asked.get("/recommendations/15?rank=list").json == plain
     assert asked.get("/recommendations/a-stranger?rank=click&fallback=none").status_code == 404
     assert asked.get("/recommendations/15?rank=best").status_code == 400
+
+
+def test_rules_have_the_last_word(server: Server, client: Any, namespace: Namespace) -> None:
+    publish_films(client, namespace)
+    rules = Version(1, "", "", "", {"pin": [{"item": "1", "position": 1}], "hide": ["356"]})
+    client.hset(rules_key(namespace.name), "1", rules.to_json())
+    with answering(server, namespace, clicks="on") as app:
+        found = app.test_client().get("/recommendations/15?rank=click").json
+        assert [each["item"] for each in found["recommendations"]] == ["1", "318", "296"]
+        assert found["source"] == "click"
+
+
+def test_while_the_cache_is_away_the_last_model_answers_without_the_columns_of_users(
+    own_server: Server, namespace: Namespace
+) -> None:
+    with redis.Redis.from_url(own_server.url) as client:
+        publish_films(client, namespace)
+    with answering(own_server, namespace, clicks="on") as app:
+        own_server.kill()
+        for body in ({"user": "15", "items": ["318"]}, {"items": ["318"]}):  # the first finds out
+            answer = post(app, body)
+            assert ranked(answer) == [("318", near(0.75))]
+            assert answer.json["degraded"] is True
+        found = app.test_client().get("/recommendations/15?rank=click").json
+        assert (found["source"], found["degraded"]) == ("click", True)
 
 
 def test_without_a_model_lists_are_as_they_were(

@@ -138,6 +138,20 @@ def test_two_members_speak_with_one_voice(price: float | None, weight: float) ->
 
 
 @pytest.mark.parametrize("made", [model(), linear()])
+def test_an_item_that_was_encoded_before_is_as_one_that_was_not(made: Model) -> None:
+    encoder = scorer(made).encoder
+    rows = encoder.rows({"price": 1, "device": "desk"}, 2)
+    known = {"price": 20, "brand": "bolt", "title": "A bolt", "device": ["wrong"]}
+    encoder.set(rows, 0, encoder.encoded(known))
+    encoder.fill(rows, 1, {"price": 20, "brand": "bolt"})
+    for buffer in (rows.values, rows.weights):
+        first, second = np.array(buffer).reshape(2, -1)
+        assert first.tolist() == second.tolist()
+    encoder.set(rows, 0, encoder.encoded({"brand": "new"}))
+    assert rows.unknown == 1
+
+
+@pytest.mark.parametrize("made", [model(), linear()])
 @pytest.mark.parametrize(
     ("calibration", "kept"),
     [

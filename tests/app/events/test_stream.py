@@ -14,7 +14,7 @@ from app.errors import EventsUnavailable
 from app.events.stream import Stream
 from app.settings import Settings
 from tests.app.served import Heedful
-from tests.servers import Server, wait_until
+from tests.servers import Server, wait_at_most, wait_until
 
 NOW = 1_795_000_000_000
 
@@ -172,9 +172,10 @@ def test_a_replica_takes_none(own_server: Server) -> None:
 
 
 def test_a_server_that_hangs_holds_one_request_at_a_time(own_server: Server) -> None:
-    with Writing(own_server.url, "shop", cache_timeout_ms=400) as stream:
+    with Writing(own_server.url, "shop") as stream:
         stream.add([click(1, "i1")], NOW)
         own_server.freeze()
+        wait_at_most(0.4, stream._open())
         with pytest.raises(EventsUnavailable, match="TimeoutError"):
             stream.add([click(2, "i2")], NOW)
         stream._asking.acquire()  # another request asks whether it is back

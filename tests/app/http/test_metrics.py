@@ -468,6 +468,8 @@ from app.http.workers import Worker
 folder = pathlib.Path(sys.argv[1])
 counts = metrics.of_this_worker(Worker(folder, 255, 0))
 counts.looked(True, None)
+counts.followed(None)
+counts.scored(10, 1)
 for path in [*routes.ROUTES, "/recommendations/1", "/items/1/similar", "/nowhere"]:
     for method in [*metrics.METHODS, "BREW"]:
         for status in (200, 204, 301, 304, 308, 400, 404, 405, 408, 413, 414, 415, 500, 503):

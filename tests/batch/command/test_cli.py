@@ -242,11 +242,14 @@ def test_a_wrong_setting_is_told_before_anything_is_read(
         cli.main(["refresh", "/no/such/file", *arguments], standalone_mode=False)
 
 
-def test_a_cache_that_is_away_is_transient_and_told_before_anything_is_read() -> None:
+def test_a_cache_that_is_away_is_transient_and_told_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     away = f"redis://:secret@127.0.0.1:{servers.free_port()}/0"
     done = process("refresh", "/no/such/file", cache_url=away)
     refused(done, "cannot be used now", code=75)
     assert "secret" not in done.stderr
+    monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)  # between its attempts
     refused(larder("generations", cache_url=away), "cannot be used now", code=75)
 
 
@@ -568,14 +571,16 @@ def test_users_and_items_are_two_columns(board: Path, options: tuple[str, str]) 
         ("evaluate --train {in} --test {beside} --rejects {out}", "out-test.csv"),
     ],
 )
-def test_an_output_never_overwrites_an_input(tmp_path: Path, command: str, output: str) -> None:
+def test_an_output_never_overwrites_an_input(
+    tmp_path: Path, where: dict[str, str], command: str, output: str
+) -> None:
     names = {"in": "in.csv", "items": "items.csv", "link": "link.csv", "out": "out.csv"}
     paths = {key: tmp_path / name for key, name in names.items()} | {"folder": tmp_path}
     paths["beside"] = tmp_path / ("out-test.csv" if "--test" in command else "out-items.csv")
     for key in ("in", "items", "beside"):
         paths[key].write_text("neither users nor items\n")
     paths["link"].symlink_to(paths["in"])
-    done = larder(*(word.format(**paths) for word in command.split()))
+    done = larder(*(word.format(**paths) for word in command.split()), **where)
     refused(done, f"--rejects {tmp_path / output} is the input itself: name another file")
     for key in ("in", "items", "beside"):
         assert paths[key].read_text() == "neither users nor items\n"

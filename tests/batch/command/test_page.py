@@ -100,14 +100,16 @@ def test_a_refused_refresh_tells_why(server: Server, ratings: Path, tmp_path: Pa
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_read(
     server: Server, ratings: Path, tmp_path: Path, name: str
 ) -> None:
-    done = run_here("refresh", str(ratings), "--report", str(tmp_path / name))
+    told = ("--cache-url", server.url, "--report", str(tmp_path / name))
+    done = run_here("refresh", str(ratings), *told)
     assert done.returncode == 2 and "expected a file in a folder" in done.stderr
     assert not done.stdout
 
 
-def test_the_input_is_not_written_over(ratings: Path) -> None:
+def test_the_input_is_not_written_over(server: Server, ratings: Path) -> None:
     before = ratings.read_bytes()
-    done = run_here("refresh", str(ratings), "--report", str(ratings))
+    told = ("--cache-url", server.url, "--report", str(ratings))
+    done = run_here("refresh", str(ratings), *told)
     assert done.returncode == 2 and "--report" in done.stderr
     assert ratings.read_bytes() == before
 

@@ -31,7 +31,7 @@ from batch.generations.registry import Generations
 from batch.recommendations.lists import encode_lists
 from batch.recommendations.topk import Lists
 from tests.generations import MANIFEST, contents, keys_of, publish_by_hand, read_back
-from tests.servers import Server, wait_until
+from tests.servers import PATIENCE_SECONDS, Server, wait_at_most, wait_until
 
 ODD_IDS = [
     "1",
@@ -121,7 +121,9 @@ def live(client: Any, namespace: Namespace) -> Live:
 def own_client(own_server: Server) -> Iterator[Any]:
     """A client of the test's own server that does not try again."""
     retry = Retry(NoBackoff(), 0)
-    with redis.Redis.from_url(own_server.url, socket_timeout=2, retry=retry) as opened:
+    with redis.Redis.from_url(
+        own_server.url, socket_timeout=PATIENCE_SECONDS, retry=retry
+    ) as opened:
         yield opened
 
 
@@ -407,11 +409,16 @@ def test_what_a_frozen_server_kept_is_deleted_by_the_next_run(
     namespace: Namespace,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def freeze(done: int) -> None:
+        own_server.freeze()
+        wait_at_most(0.2, own_client)
+
     live = Live(own_client, namespace)
     with pytest.raises(CacheUnavailable, match="cannot be used now"):
-        finish(own_client, namespace, lambda done: own_server.freeze())
+        finish(own_client, namespace, freeze)
     assert f"{NEW} is left half-written for the next run" in caplog.text
     own_server.thaw()
+    wait_at_most(PATIENCE_SECONDS, own_client)
     live.assert_untouched()
     assert namespace.similar_bucket(NEW, 0) in keys_of(own_client, namespace)
     own_client.pexpire(namespace.lock, 1)  # as if the lease had passed

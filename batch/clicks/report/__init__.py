@@ -1,0 +1,1 @@
+"""What a training found, as one page that opens without a network."""

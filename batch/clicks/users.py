@@ -1,0 +1,38 @@
+"""What is known of users, read from a file: the columns that a model sees, as JSON objects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from app.contracts.clicks import Column
+from batch.clicks.terms import UsersFile
+from batch.errors import BadInteractions
+from batch.interactions.items import load_items
+from batch.interactions.layout import PRESETS
+from batch.interactions.table import Table, reading
+
+
+def load(
+    file: UsersFile, columns: Sequence[Column], rejects: Path | None, max_rejects: float
+) -> Mapping[str, bytes]:
+    """The columns of each user, a JSON object; of several rows of one user the last counts.
+
+    Raises BadInteractions when the file cannot be read, has none of the columns, or too many rows
+    that cannot be used.
+    """
+    layout = replace(PRESETS["larder"], item_column=file.id_column, options="--users-")
+    there, is_text = reading(file.path, layout, _look)
+    known = {each.name: each.kind for each in columns if each.name in there}
+    if not known:
+        raise BadInteractions(
+            f"{file.path}: has none of the {len(columns)} columns that the model sees"
+        )
+    numbers = {name: "number" for name, kind in known.items() if kind == "number" and is_text}
+    found = load_items(
+        file.path, layout, known, types=numbers, rejects=rejects, max_rejects=max_rejects
+    )
+    return {user: text.encode() for user, text in found.texts.items()}
+
+
+def _look(connection: object, table: Table) -> tuple[Sequence[str], bool]:
+    return table.columns, table.is_text

@@ -1,0 +1,174 @@
+"""``larder clicks train``: read examples, judge a model, publish it."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import click
+
+from app.contracts.clicks import Clicks, Manifest
+from batch.clicks import pipeline, users
+from batch.clicks.judge import Quality
+from batch.clicks.layout import Reading
+from batch.clicks.one_machine import LocalExamples
+from batch.clicks.pipeline import Examples
+from batch.clicks.read import read
+from batch.clicks.report.page import Found, render
+from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
+from batch.clicks.tune import tune
+from batch.command.bars import for_this_terminal
+from batch.command.clicks import report
+from batch.command.clicks.check import described, summary
+from batch.command.options import CacheOptions
+from batch.command.page import expect_writable
+from batch.command.tracking import Run
+from batch.errors import BadSettings, NotGoodEnough
+from batch.generations.connect import connect
+from batch.generations.publish import turn
+from batch.generations.server import Replicas
+from batch.interactions.files import keep, write_whole
+from batch.interactions.reading import beside
+from batch.progress import Progress
+from batch.spark import java
+
+log = logging.getLogger("larder.report")
+
+
+def train(
+    inputs: Sequence[str],
+    reading: Reading,
+    fit: Fit,
+    terms: Terms,
+    tries: int,
+    users_file: UsersFile | None,
+    cluster: Cluster | None,
+    cache: CacheOptions,
+    page_path: Path | None,
+    *,
+    run: Run,
+) -> str:
+    """Judge, train and publish; run is told of it. Returns the name of the generation.
+
+    tries: how many settings to try beside those of fit, 0 for none; cluster: None for this machine.
+    """
+    terms = replace(terms, fit=fit, split=replace(terms.split, seed=fit.seed))
+    paths, rejects = tuple(map(Path, () if cluster else inputs)), reading.texts.rejects_file
+    given = [*paths, users_file.path] if users_file else paths
+    keep(given, [("--rejects", rejects), ("--report", page_path)])
+    expect_writable(page_path)
+    client, space = connect(cache.url), Clicks(cache.namespace.name)
+    progress = for_this_terminal()
+    with ExitStack() as stack:
+        replicas = Replicas(terms.wait_replicas)
+        ours = stack.enter_context(turn(client, space, terms.keep, replicas))
+        opened = (
+            _opened(paths, reading, rejects) if not cluster else _lent(inputs, reading, cluster)
+        )
+        examples = stack.enter_context(opened)
+        known = _users(users_file, examples, reading, rejects)
+        if tries:
+            terms = replace(terms, fit=_tuned(examples, terms, tries, progress))
+        page = Page(page_path, run, terms.fit, ours.generations.published())
+        with page.follow():
+            manifest = pipeline.train(
+                client, space, ours, examples, terms, progress, page.judged, known
+            )
+    page.published(manifest)
+    click.echo(report.published(manifest, space.name))
+    return manifest.generation
+
+
+@contextmanager
+def _opened(
+    paths: Sequence[Path], reading: Reading, rejects: Path | None
+) -> Iterator[LocalExamples]:
+    """Examples on this machine; says what was read."""
+    with read(paths, reading, rejects) as rows:
+        click.echo(summary(rows))
+        click.echo(described(rows))
+        told = rows.report, rows.columns, rows.label, rows.negatives_kept, rows.has_time
+        yield LocalExamples(rows.connection, *told)
+
+
+@contextmanager
+def _lent(inputs: Sequence[str], reading: Reading, cluster: Cluster) -> Iterator[Examples]:
+    """Examples on a cluster; says what was read."""
+    java.require()
+    from batch.clicks.cluster import platform
+
+    with platform.examples(inputs, reading, cluster) as found:
+        click.echo(summary(found))
+        click.echo(described(found))
+        yield found
+
+
+def _tuned(examples: Examples, terms: Terms, tries: int, progress: Progress) -> Fit:
+    if not isinstance(examples, LocalExamples):
+        raise BadSettings("--tune is for one machine: try settings there on a part of the rows")
+    found = tune(examples, terms.fit, terms.split, tries, progress)
+    click.echo(report.trials(found))
+    return found.fit
+
+
+def _users(
+    file: UsersFile | None, examples: Examples, reading: Reading, rejects: Path | None
+) -> Mapping[str, bytes]:
+    if file is None:
+        return {}
+    listed = None if rejects is None else beside(rejects, "users")
+    found = users.load(file, examples.columns, listed, reading.texts.max_rejects)
+    click.echo(f"columns of {len(found):,} users are stored")
+    return found
+
+
+@dataclass(slots=True)
+class Page:
+    """Collects what there is to tell, for the report and for MLflow, and writes it at the end."""
+
+    path: Path | None
+    run: Run
+    fit: Fit
+    before: Sequence[Manifest]
+    quality: Quality | None = None
+
+    def judged(self, quality: Quality) -> None:
+        """Tell how good the model is, on the terminal as well."""
+        click.echo(report.quality(quality))
+        self.quality = quality
+        told = quality.entry()
+        self.run.figures |= {name: told[name] for name in ("model", "live", "importance", "leaks")}
+
+    @contextmanager
+    def follow(self) -> Iterator[None]:
+        """Tell why nothing was published, if that is so."""
+        try:
+            yield
+        except NotGoodEnough as error:
+            self._write(f"Nothing was published: {error}.", None)
+            raise
+
+    def published(self, manifest: Manifest) -> None:
+        """Tell of the model that is live now."""
+        self.run.settings |= manifest.settings
+        self.run.tags |= {
+            "generation": manifest.generation,
+            "code_version": manifest.code_version,
+            "forced": str(manifest.forced).lower(),
+        }
+        self.run.texts["manifest.json"] = manifest.to_json()
+        forced = ", although the gate was against it (--force)" if manifest.forced else ""
+        verdict = f"Published {manifest.published_at}{forced}."
+        self._write(verdict, manifest)
+
+    def _write(self, verdict: str, manifest: Manifest | None) -> None:
+        if self.path is None:
+            return
+        settings = manifest.settings if manifest else asdict(self.fit)
+        found = Found(verdict, self.quality, manifest, self.before, settings)
+        try:
+            write_whole(self.path, render(found))
+            self.run.files.append(self.path)
+        except OSError as error:
+            log.warning("the report was not written to %s: %s", self.path, error.strerror)
