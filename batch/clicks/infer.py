@@ -24,7 +24,7 @@ log = logging.getLogger("larder.clicks")
 _ID_NAME = re.compile(r"(?i)(.*[_ -])?(u?u?id|user|item)|.*[a-z](Id|ID)")
 _ID_SHARE, _ID_ROWS = 0.9, 1_000
 """From this share of different values among this many rows, texts and whole numbers are ids."""
-_NEARLY, _FIRST = 0.9, 10_000
+_MOST, _FIRST = 0.5, 10_000
 """A text is of words where fewer than this share of its first cells are numbers."""
 
 
@@ -86,7 +86,7 @@ def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
 def _words(connection: duckdb.DuckDBPyConnection, table: Table) -> set[int]:
     """Texts that begin with few numbers: to try each cell as one would take most of the time."""
     texts = [n for n, kind in enumerate(table.types) if kind == "VARCHAR"]
-    few = [f"count({number_of(f'c{n}')}) < {_NEARLY} * count(nullif(c{n}, ''))" for n in texts]
+    few = [f"count({number_of(f'c{n}')}) < {_MOST} * count(nullif(c{n}, ''))" for n in texts]
     first = f"(SELECT * FROM ({_scan(table)}) LIMIT {_FIRST})"
     found = connection.execute(f"SELECT {', '.join(['0', *few])} FROM {first}").fetchall()[0]
     return {n for n, are_words in zip(texts, found[1:], strict=True) if are_words}
@@ -184,7 +184,7 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return None, f"nearly every row has another value ({option} takes it in)"
     if is_number:
         return "number", ""
-    if each.numbers > _NEARLY * each.filled:
+    if each.numbers > _MOST * each.filled:
         log.warning(
             "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "
             "a number, and rejects those rows",
