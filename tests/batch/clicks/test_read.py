@@ -299,6 +299,20 @@ def test_a_folder_may_say_what_its_examples_are(write: Write, load: Load, tmp_pa
     assert (other.negatives_kept, kinds(other)["age"]) == (0.5, "number")
 
 
+def test_folders_that_keep_other_shares_of_negatives_do_not_go_together(tmp_path: Path) -> None:
+    for name, said in (("a", {"negatives_kept": 0.1}), ("b", {"negatives_kept": 1}), ("c", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows.csv").write_text("label,age\n" + "1,2\n0,3\n" * 3)
+        if said:
+            (tmp_path / name / "examples.json").write_text(json.dumps(said))
+    a, b, c = (tmp_path / name for name in "abc")
+    for pair in ((a, b), (c, a)):
+        with pytest.raises(BadInteractions, match="the same share of rows without a click"):
+            read(pair, Reading()).__enter__()
+    assert Reading().beside((b, c)).negatives_kept == 1
+    assert Reading(negatives_kept=0.2).beside((a, b)).negatives_kept == 0.2
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"label": 1}', '{"ignore": "age"}', "{"])
 def test_a_broken_word_of_a_folder_is_named(
     write: Write, load: Load, tmp_path: Path, text: str
