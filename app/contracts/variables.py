@@ -48,8 +48,6 @@ BATCH = frozenset(
         "LARDER_BUDGET",
         "LARDER_CACHE_URL",
         "LARDER_CATEGORICAL",
-        "LARDER_CLICKS_BLEND",
-        "LARDER_CLICKS_USERS",
         "LARDER_CLICK_TYPES",
         "LARDER_CONF",
         "LARDER_COUNT",

@@ -169,10 +169,16 @@ def generate(
 @click.argument("rows", type=PATH)
 @click.argument("out", type=PATH)
 @option("--keep-columns", help="Columns of ROWS that OUT has beside the score, such as user,item.")
+@option("--model", type=PATH, help="A folder that clicks export wrote, in place of the live model.")
 @reading_options
 @cache_options
 def score(
-    rows: Path, out: Path, keep_columns: str | None, reading: Reading, cache: CacheOptions
+    rows: Path,
+    out: Path,
+    keep_columns: str | None,
+    model: Path | None,
+    reading: Reading,
+    cache: CacheOptions,
 ) -> None:
     """Write into OUT how likely a click is for each row of ROWS, by the model that is live.
 
@@ -185,7 +191,7 @@ def score(
     """
     from batch.command.clicks import score
 
-    score.score(rows, out, reading, names(keep_columns), cache)
+    score.score(rows, out, reading, names(keep_columns), cache, model)
 
 
 @clicks.command()

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from app.contracts import environment
 from batch.clicks.layout import PRESETS, Reading
 from batch.clicks.terms import (
     SHARE_OF_TEST,
@@ -194,7 +193,6 @@ fit_options = group(
     option(
         "--blend/--no-blend",
         default=FIT.blend,
-        envvar=f"{environment.PREFIX}CLICKS_BLEND",
         help="Whether to train a logistic regression beside the trees, and take the mean where "
         "that predicts better.",
     ),
@@ -253,7 +251,6 @@ users_file_options = group(
     option(
         "--users",
         type=PATH,
-        envvar=f"{environment.PREFIX}CLICKS_USERS",
         help="A file of users: the columns that the model knows are stored, so that requests may "
         "name a user alone.",
     ),
