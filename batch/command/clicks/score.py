@@ -11,12 +11,14 @@ from batch.clicks.contents import read_model
 from batch.clicks.layout import Reading
 from batch.clicks.model import Model
 from batch.clicks.read import read_for
+from batch.clicks.terms import Cluster
 from batch.command.bars import for_this_terminal
 from batch.command.clicks.models import manifest_of, space_of
 from batch.command.options import CacheOptions
 from batch.errors import UnknownGeneration
 from batch.generations.connect import connect
 from batch.interactions.files import keep as keep_inputs
+from batch.spark import java
 
 
 def score(
@@ -38,6 +40,26 @@ def score(
         bulk.write(found.connection, out, keep)
         rejected = sum(found.report.rejected.values())
         click.echo(f"wrote {found.count:,} scores by {name} to {out}; {rejected:,} rows rejected")
+
+
+def on_cluster(
+    uri: str,
+    out: str,
+    reading: Reading,
+    keep: Sequence[str],
+    cluster: Cluster,
+    cache: CacheOptions,
+    exported: Path | None = None,
+) -> None:
+    """Let Spark read the rows, and write a folder of what the model says of them."""
+    name, model = model_of(exported, cache)
+    java.require()
+    from batch.clicks.cluster import platform
+
+    report = platform.score(uri, out, reading, keep, model, cluster)
+    rejected = sum(report.rejected.values())
+    good = report.rows - rejected
+    click.echo(f"wrote {good:,} scores by {name} to {out}; {rejected:,} rows rejected")
 
 
 def model_of(exported: Path | None, cache: CacheOptions) -> tuple[str, Model]:
