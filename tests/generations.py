@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.contracts.generations import Space
 from app.contracts.recommendations import (
     CHUNK_SIZE,
     Manifest,
@@ -184,7 +185,7 @@ def read_back(
     )
 
 
-def keys_of(client: Any, namespace: Namespace) -> set[str]:
+def keys_of(client: Any, namespace: Space[Any]) -> set[str]:
     """Every key that the server holds for the namespace."""
     patterns = (f"larder:1:{namespace.name}:*", f"larder:1:{{{namespace.name}}}:*")
     return {key.decode() for pattern in patterns for key in client.scan_iter(pattern, count=1000)}

@@ -34,6 +34,11 @@ def check(out: Path, keep: Sequence[str]) -> None:
     """Raise BadSettings when such a file cannot be written."""
     if out.suffix not in FORMATS:
         raise BadSettings(f"{out}: expected a file that ends with {', '.join(FORMATS)}")
+    check_kept(keep)
+
+
+def check_kept(keep: Sequence[str]) -> None:
+    """Raise BadSettings when these columns cannot stand beside our own."""
     names = [name.lower() for name in (*OWN, *keep)]
     if len(set(names)) < len(names):
         raise BadSettings(f"--keep-columns must name each once, and neither of {', '.join(OWN)}")

@@ -163,14 +163,29 @@ def encoded_sql(column: str, values: str, prior: float, where: str, folds: Folds
     code: the place of its value in the table, the first being 1, or 0 for one that is in none;
     folds: of the rows, when the model that ``values`` are of is trained on them.
     """
-    mean, share = (_of_fold(name, folds) for name in ("mean", "share"))
+    mean, share, code = cells_sql(prior, folds)
     fold = folds.sql if folds else _NO_FOLD
     return (
-        f"SELECT row, coalesce({mean}, CAST({prior!r} AS FLOAT)) AS mean, "
-        f"coalesce({share}, CAST(0 AS FLOAT)) AS share, CAST(coalesce(code, 0) AS INT) AS code "
+        f"SELECT row, {mean} AS mean, {share} AS share, {code} AS code "
         f"FROM (SELECT row, {column} AS value_of_row, {fold} AS fold FROM rows WHERE {where}) "
         f"LEFT JOIN {values} ON value = value_of_row"
     )
+
+
+def cells_sql(prior: float, folds: Folds | None) -> tuple[str, str, str]:
+    """Mean, share and code of a row's value, where it is joined to ``values``."""
+    mean, share = (_of_fold(name, folds) for name in ("mean", "share"))
+    return (
+        f"coalesce({mean}, CAST({prior!r} AS FLOAT))",
+        f"coalesce({share}, CAST(0 AS FLOAT))",
+        "CAST(coalesce(code, 0) AS INT)",
+    )
+
+
+def number_sql(source: str | None) -> str:
+    """A number as trees see it; source: None for a column that rows have not."""
+    missing = "CAST('NaN' AS FLOAT)"
+    return f"coalesce({source}, {missing})" if source else missing
 
 
 def _cases(test: str, bounds: Sequence[int], results: Sequence[str]) -> str:

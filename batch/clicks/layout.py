@@ -65,12 +65,19 @@ class Reading:
     def beside(self, paths: tuple[Path, ...]) -> "Reading":
         """This, with what the folders say of themselves where nothing else is said.
 
-        Raises BadInteractions when one cannot be understood.
+        Raises BadInteractions when one cannot be understood, or when the rows of several cannot be
+        corrected alike.
         """
-        found = self
+        found, kept = self, []
         for path in paths:
-            if (path / SAID).is_file():
-                found = found._with(_read(path / SAID), path / SAID)
+            said = _read(path / SAID) if (path / SAID).is_file() else {}
+            found = found._with(said, path / SAID)
+            kept.append(said.get("negatives_kept", 1))
+        if self.negatives_kept is None and any(each != kept[0] for each in kept):
+            raise BadInteractions(
+                f"{', '.join(map(str, paths))}: expected the same share of rows without a click in "
+                f"all, found {', '.join(map(str, kept))}: make them alike, or give one at a time"
+            )
         return found
 
     def _with(self, said: dict[str, Any], path: Path) -> "Reading":

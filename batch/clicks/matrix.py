@@ -1,6 +1,6 @@
 """Rows of DuckDB as arrays: what trees and the linear member see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.clicks import Column, row_names
-from batch.clicks.encode import Folds, encoded_sql, known_sql, values_sql
+from batch.clicks.encode import Folds, encoded_sql, known_sql, number_sql, values_sql
 from batch.clicks.model import Model, Values
 from batch.clicks.terms import Fit
 
@@ -79,8 +79,7 @@ class Encoder:
     def _learnt(self, at: int, sql: str) -> Values:
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE values_{at} AS {sql}")
         found = self._fetch(f"SELECT value_key, mean, share FROM values_{at} ORDER BY code")
-        keys = np.frombuffer(bytes.fromhex("".join(found["value_key"])), ">u8").astype("<u8")
-        return Values(keys, found["mean"], found["share"], np.zeros(len(keys), np.float32))
+        return values_of(found)
 
     def _of(self, kind: str) -> list[str | None]:
         both = zip(self.columns, self.sources, strict=True)
@@ -88,6 +87,12 @@ class Encoder:
 
     def _fetch(self, sql: str) -> dict[str, NDArray[Any]]:
         return self.connection.execute(sql).fetchnumpy()
+
+
+def values_of(found: Mapping[str, NDArray[Any]]) -> Values:
+    """The table of these value_key, mean and share; the weights in it are 0."""
+    keys = np.frombuffer(bytes.fromhex("".join(found["value_key"])), ">u8").astype("<u8")
+    return Values(keys, found["mean"], found["share"], np.zeros(len(keys), np.float32))
 
 
 def sources(model: Sequence[Column], rows: Sequence[Column]) -> list[str | None]:
@@ -100,8 +105,7 @@ def sources(model: Sequence[Column], rows: Sequence[Column]) -> list[str | None]
 
 
 def _number_sql(source: str | None, where: str) -> str:
-    number = f"coalesce({source}, CAST('NaN' AS FLOAT))" if source else "CAST('NaN' AS FLOAT)"
-    return f"SELECT row, {number} AS number FROM rows WHERE {where}"
+    return f"SELECT row, {number_sql(source)} AS number FROM rows WHERE {where}"
 
 
 def _rows_of(table: Values) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,7 @@
 """The members of a model together: trees, and with ``Fit.blend`` a linear one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,22 @@ Floats = NDArray[np.float64]
 
 
 def fitted(
-    model: Model, rows: Encoded, held: Encoded | None, fit: Fit, progress: Progress
+    model: Model,
+    rows: Encoded,
+    held: Encoded | None,
+    fit: Fit,
+    progress: Progress,
+    **extra: Any,
 ) -> Model:
     """The same model with members that learnt from rows that its tables have encoded.
 
-    held: rows at which trees stop, and without whose approval the linear member is left away.
+    held: rows at which trees stop, and without whose approval the linear member is left away;
+    extra: more of LightGBM's parameters.
     Raises NotGoodEnough when trees cannot be grown.
     """
     with progress.step("grow trees", fit.trees, "trees") as advance:
         judged = (held.matrix, held.clicked) if held else None
-        grown = trees.fit(rows.matrix, rows.clicked, fit, advance, judged)
+        grown = trees.fit(rows.matrix, rows.clicked, fit, advance, judged, **extra)
     alone = replace(model, trees=grown.text, tree_count=grown.count)
     if not fit.blend:
         return alone

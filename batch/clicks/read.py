@@ -73,13 +73,26 @@ def read(paths: Sequence[Path], reading: Reading, rejects: Path | None = None) -
     reading = reading.beside(tuple(paths))
     reading.check()
     shown = _shown(paths)
+    with sampled(paths, reading, shown, rejects) as rows:
+        check_labels(rows.count, rows.clicks, rows.schema, shown)
+        yield rows
+
+
+@contextmanager
+def sampled(
+    paths: Sequence[Path], reading: Reading, shown: str, rejects: Path | None = None
+) -> Iterator[Rows]:
+    """Read what may be a part of an input that people call ``shown``: all labels may be the same.
+
+    Raises as ``read`` does.
+    """
 
     def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
         seen = look(connection, table)
         schema = infer(reading, seen, shown)
         _check_named(table, reading, shown)
         found = _fill(connection, Cells(table, shown, schema), reading, rejects)
-        clicks = _clicks(connection, schema, shown)
+        clicks = connection.execute("SELECT count_if(label = 1) FROM rows").fetchall()[0][0]
         leaks = _leaks(connection, schema.columns)
         report = Report(len(table.files), *found, [name for name, _ in schema.ignored], leaks)
         return Rows(connection, report, schema, seen, clicks, reading.negatives_kept or 1.0)
@@ -104,13 +117,9 @@ def read_for(
     shown = _shown(paths)
 
     def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
-        absent = frozenset(each.name for each in columns) - set(table.columns)
-        if len(absent) == len(columns):
-            raise BadInteractions(f"{shown}: has none of the {len(columns)} columns of the model")
+        absent = absent_of(table.columns, columns, keep, shown)
         if absent:
             log.warning("%s: missing in every row: %s", shown, ", ".join(sorted(absent)))
-        if unknown := [name for name in keep if name not in table.columns]:
-            raise BadSettings(f"{shown}: has no column {unknown[0]!r} to keep")
         schema = Schema(None, None, tuple(columns))
         cells = Cells(table, shown, schema, absent)
         found = _fill(connection, cells, reading, rejects, [table.identifier(n) for n in keep])
@@ -118,6 +127,21 @@ def read_for(
 
     with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
+
+
+def absent_of(
+    found: Sequence[str], columns: Sequence[Column], keep: Sequence[str], shown: str
+) -> frozenset[str]:
+    """The columns of a model that an input has not.
+
+    Raises BadInteractions when it has none of them, BadSettings when one to keep is not there.
+    """
+    absent = frozenset(each.name for each in columns) - set(found)
+    if len(absent) == len(columns):
+        raise BadInteractions(f"{shown}: has none of the {len(columns)} columns of the model")
+    if unknown := [name for name in keep if name not in found]:
+        raise BadSettings(f"{shown}: has no column {unknown[0]!r} to keep")
+    return absent
 
 
 @contextmanager
@@ -189,12 +213,10 @@ def _fill(
     return good + rejected.total(), dict(rejected)
 
 
-def _clicks(connection: duckdb.DuckDBPyConnection, schema: Schema, shown: str) -> int:
-    rows, clicks = connection.execute("SELECT count(*), count_if(label = 1) FROM rows").fetchall()[
-        0
-    ]
+def check_labels(rows: int, clicks: int, schema: Schema, shown: str) -> None:
+    """Raise BadInteractions when there are not both clicks and rows without one."""
     if 0 < clicks < rows:
-        return int(clicks)
+        return
     if not rows:
         raise BadInteractions(f"{shown}: expected rows, found none")
     raise BadInteractions(

@@ -6,6 +6,8 @@ The command makes these from its options before anything heavy is loaded, so thi
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batch.spark.options import SparkOptions
+
 SHARE_OF_VALIDATION = 0.1
 SHARE_OF_TEST = 0.1
 CLICK_TYPES = ("click", "cart", "purchase")
@@ -38,6 +40,14 @@ class Fit:
     seed: int = 42
     threads: int = 0
     """0: all cores that this process may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where rows are not on this machine. workers: tasks of Spark that grow trees together."""
+
+    session: SparkOptions = field(default_factory=SparkOptions)
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ Matrix = NDArray[np.float32]
 
 Clicked = NDArray[np.bool_]
 
+_LEFT, _MISSING, _NAN = 2, 12, 8
+"""Bits of a decision_type: what is missing goes left; what counts as missing; NaN does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trees:
@@ -61,7 +64,38 @@ def fit(
             "and columns that say something?"
         )
     count = booster.best_iteration if held else booster.current_iteration()
-    return Trees(booster.model_to_string(num_iteration=count), count)
+    return Trees(with_most(booster.model_to_string(num_iteration=count)), count)
+
+
+def with_most(text: str) -> str:
+    """Trees that send what is missing the way of most rows, where training missed nothing.
+
+    LightGBM itself takes it for 0 there, which may be the best of all values: then an item of
+    which nothing is known comes first. Where rows of training missed something it has learned the
+    way. The sizes of trees in the text, which nobody needs, would be others.
+    """
+    head, *trees = re.sub("\ntree_sizes=.*", "", text, count=1).split("\nTree=")
+    return "\nTree=".join([head, *map(_with_most, trees)])
+
+
+def _with_most(tree: str) -> str:
+    told = dict(re.findall("^([a-z_]+)=(.*)$", tree, re.MULTILINE))
+    if "decision_type" not in told:
+        return tree
+    inner, leaves = told["internal_count"].split(), told["leaf_count"].split()
+
+    def rows(children: str) -> list[int]:
+        numbers = map(int, told[children].split())
+        return [int(inner[each] if each >= 0 else leaves[~each]) for each in numbers]
+
+    kinds = map(int, told["decision_type"].split())
+    sides = zip(kinds, rows("left_child"), rows("right_child"), strict=True)
+    found = [
+        kind if kind & _MISSING else kind & ~_LEFT | _NAN | _LEFT * (left >= right)
+        for kind, left, right in sides
+    ]
+    line = f"\ndecision_type={told['decision_type']}\n"
+    return tree.replace(line, f"\ndecision_type={' '.join(map(str, found))}\n", 1)
 
 
 def parameters(fit: Fit) -> Mapping[str, Any]:

@@ -513,10 +513,7 @@ model_options = group(
     repeat_option,
 )
 
-spark_options = group(
-    "spark",
-    "Spark",
-    _spark,
+session_options = (
     option(
         "--conf",
         multiple=True,
@@ -529,6 +526,7 @@ spark_options = group(
         help="How much of Spark's own log to show.  [default: off]",
     ),
 )
+spark_options = group("spark", "Spark", _spark, *session_options)
 
 events_options = group(
     "weighing",

@@ -42,6 +42,7 @@ _ANYWHERE = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.maxResultSize": "0",  # what comes back is as large as the items or --whole-mb
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",  # a task is one thread; Spark counts the cores
+    "spark.executorEnv.OMP_WAIT_POLICY": "passive",  # of LightGBM: threads that spin take cores
 }
 _LOCAL = {"spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1))}
 _HERE = {

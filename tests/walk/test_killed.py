@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +17,15 @@ import numpy as np
 import pytest
 import redis
 
+from app.contracts.clicks import Clicks
+from app.contracts.generations import Space
 from app.contracts.recommendations import Manifest, Namespace
+from batch.clicks.contents import read_model
 from batch.errors import Locked
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
+from tests import clicks
 from tests.generations import keys_of, live_contents, publish_by_hand, read_back
 from tests.servers import Server, wait_until
 
@@ -84,7 +89,19 @@ def work(url: str, namespace: Namespace, dies_after: int = 10**9) -> int:
             return dies_after - client.commands_left
 
 
-def killed(url: str, namespace: Namespace, dies_after: int) -> int:
+def work_on_clicks(url: str, space: Clicks, dies_after: int = 10**9) -> int:
+    """The same with a click model, up to the command that moves the pointer."""
+    client: Mortal
+    with Mortal.from_url(url) as client:
+        client.commands_left = dies_after
+        users = {name: b'{"device":"desk"}' for name in USERS[:300]}
+        clicks.publish_by_hand(client, space, DEAD, users=users)
+        return dies_after - client.commands_left - 1  # which ends the lock
+
+
+def killed(
+    url: str, namespace: Space[Any], dies_after: int, work: Callable[..., int] = work
+) -> int:
     """Let a process publish and be killed; returns its id."""
     run = multiprocessing.get_context("fork").Process(
         target=work, args=(url, namespace, dies_after), daemon=True
@@ -100,7 +117,7 @@ def read(client: Any, namespace: Namespace, manifest: Manifest) -> Any:
     return read_back(client, namespace, manifest, USERS[:100], ITEMS[:10])
 
 
-def assert_the_lock_names_the_dead_and_ends(client: Any, namespace: Namespace, pid: int) -> None:
+def assert_the_lock_names_the_dead_and_ends(client: Any, namespace: Space[Any], pid: int) -> None:
     with pytest.raises(Locked, match=f"process {pid} on .* [0-9]+ seconds") as refused:
         hold(client, namespace).__enter__()
     seconds = re.search(r"(\d+) seconds until its lock expires", str(refused.value))
@@ -109,7 +126,7 @@ def assert_the_lock_names_the_dead_and_ends(client: Any, namespace: Namespace, p
     wait_until(lambda: not client.exists(namespace.lock))
 
 
-def assert_only(client: Any, namespace: Namespace, manifests: list[Manifest]) -> None:
+def assert_only(client: Any, namespace: Space[Any], manifests: list[Any]) -> None:
     parts = {key for each in manifests for key in each.keys(namespace)}
     assert Generations(client, namespace).all() == manifests
     assert keys_of(client, namespace) == parts | {namespace.live, namespace.generations}
@@ -156,6 +173,29 @@ def test_killed_right_after_the_pointer_moved_the_new_generation_is_whole(
     assert found.users["u19999"][0] == (19_999 % 2_000, 1.0)
     assert_the_lock_names_the_dead_and_ends(client, namespace, pid)
     assert_only(client, namespace, [old, live])
+
+
+def test_killed_after_any_command_the_live_click_model_is_untouched(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    space = Clicks(namespace.name)
+    live = clicks.publish_by_hand(client, space, OLD)
+    commands = work_on_clicks(server.url, Clicks("killed-not"))
+    assert 10 < commands < 40
+    for dies_after in range(1, commands):
+        pid = killed(server.url, space, dies_after, work_on_clicks)
+        assert Generations(client, space).live_manifest() == live
+        assert read_model(client, space, live).trees == clicks.model().trees
+        assert_the_lock_names_the_dead_and_ends(client, space, pid)
+        with hold(client, space):
+            Generations(client, space).prune(3)
+        assert_only(client, space, [live])
+    pid = killed(server.url, space, commands, work_on_clicks)
+    newest = Generations(client, space).live_manifest()
+    assert newest is not None and newest.generation == DEAD
+    read_model(client, space, newest)
+    assert_the_lock_names_the_dead_and_ends(client, space, pid)
+    assert_only(client, space, [live, newest])
 
 
 def test_killed_while_it_deletes_the_next_run_deletes_the_rest(

@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
-from batch.clicks.infer import Seen
+from batch.clicks.infer import Schema, Seen
 from batch.clicks.layout import Reading
+from batch.clicks.pipeline import Report
 from batch.clicks.read import Rows, read
 from batch.command.table import table
 from batch.interactions.files import keep
@@ -31,12 +32,28 @@ def check(inputs: Sequence[str], reading: Reading, as_json: bool) -> None:
             click.echo(json.dumps(_json(rows), ensure_ascii=False))
 
 
-def summary(rows: Rows) -> str:
+class Told(Protocol):
+    """What was read: on this machine, or in Spark."""
+
+    @property
+    def report(self) -> Report: ...
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def seen(self) -> Sequence[Seen]: ...
+    @property
+    def clicks(self) -> int: ...
+    @property
+    def negatives_kept(self) -> float: ...
+
+
+def summary(rows: Told) -> str:
     """How many rows there are, how many of them clicks, and what was rejected."""
-    report, good = rows.report, rows.count
+    report = rows.report
+    good = report.rows - sum(report.rejected.values())
     lines = [
         f"read {report.rows:,} rows from {report.files} file(s): {good:,} examples, "
-        f"{rows.clicks:,} of them clicks ({rows.clicks / good:.2%} by {rows.label!r})"
+        f"{rows.clicks:,} of them clicks ({rows.clicks / good:.2%} by {rows.schema.label!r})"
     ]
     if rows.negatives_kept < 1:
         lines.append(f"of the rows without a click {rows.negatives_kept:.2%} are there")
@@ -44,7 +61,7 @@ def summary(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def described(rows: Rows) -> str:
+def described(rows: Told) -> str:
     """A table of all columns, and what a model does not see."""
     lines = [table(["column", "kind", "values", "missing", "example"], map(_line, _told(rows)))]
     lines += [f"left out {name!r}: {why}" for name, why in rows.schema.ignored]
@@ -56,10 +73,10 @@ def described(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def _told(rows: Rows) -> list[tuple[str, str, Seen]]:
+def _told(rows: Told) -> list[tuple[str, str, Seen]]:
     """The name, the role and the cells of each column."""
-    kinds: dict[str | None, str] = {each.name: each.kind for each in rows.columns}
-    roles: dict[str | None, str] = {rows.label: "label", rows.schema.time: "time", **kinds}
+    kinds: dict[str | None, str] = {each.name: each.kind for each in rows.schema.columns}
+    roles: dict[str | None, str] = {rows.schema.label: "label", rows.schema.time: "time", **kinds}
     return [(each.name, roles.get(each.name, "left out"), each) for each in rows.seen]
 
 

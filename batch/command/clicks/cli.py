@@ -9,10 +9,11 @@ import click
 
 from app.contracts.refreshes import TRAINING
 from batch.clicks.layout import Reading
-from batch.clicks.terms import Fit, Joining, Terms, UsersFile
+from batch.clicks.terms import Cluster, Fit, Joining, Terms, UsersFile
 from batch.command.clicks.joined import events_argument, joining_options, out_option
 from batch.command.clicks.options import (
     clicks_terms_options,
+    cluster_options,
     examples_argument,
     fit_options,
     names,
@@ -97,6 +98,7 @@ def check(examples: tuple[str, ...], reading: Reading, json: bool) -> None:
     help="Try so many other settings first, and take the best.",
 )
 @clicks_terms_options
+@cluster_options
 @cache_options
 @report_option
 @mlflow_option
@@ -107,6 +109,7 @@ def train(
     fit: Fit,
     tune: int,
     terms: Terms,
+    cluster: Cluster | None,
     cache: CacheOptions,
     report: Path | None,
     mlflow: str | None,
@@ -124,7 +127,7 @@ def train(
     from batch.command import tracking
     from batch.command.clicks import train
 
-    given = examples, reading, fit, terms, tune, users, cache, report
+    given = examples, reading, fit, terms, tune, users, cluster, cache, report
     tags = {"kind": "click model", "namespace": cache.namespace.name}
     work = partial(train.train, *given)
     tracking.track(mlflow, tags, lambda run: noted(cache, partial(work, run=run), TRAINING))
@@ -166,26 +169,37 @@ def generate(
 
 
 @clicks.command(cls=Grouped)
-@click.argument("rows", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("rows")
+@click.argument("out")
 @option("--keep-columns", help="Columns of ROWS that OUT has beside the score, such as user,item.")
+@option("--model", type=PATH, help="A folder that clicks export wrote, in place of the live model.")
 @reading_options
+@cluster_options
 @cache_options
 def score(
-    rows: Path, out: Path, keep_columns: str | None, reading: Reading, cache: CacheOptions
+    rows: str,
+    out: str,
+    keep_columns: str | None,
+    model: Path | None,
+    reading: Reading,
+    cluster: Cluster | None,
+    cache: CacheOptions,
 ) -> None:
     """Write into OUT how likely a click is for each row of ROWS, by the model that is live.
 
     ROWS is a file or folder like those to train on; it needs no label. OUT ends with .parquet, .csv
     or .tsv and has the columns row, from 0, those to keep, and score. A column of the model that is
-    not in ROWS is missing in every row.
+    not in ROWS is missing in every row. With --engine spark OUT is a folder of Parquet.
 
     \b
     larder clicks score candidates.parquet scores.parquet --keep-columns user,item
     """
     from batch.command.clicks import score
 
-    score.score(rows, out, reading, names(keep_columns), cache)
+    if cluster:
+        score.on_cluster(rows, out, reading, names(keep_columns), cluster, cache, model)
+    else:
+        score.score(Path(rows), Path(out), reading, names(keep_columns), cache, model)
 
 
 @clicks.command()

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from app.contracts import environment
 from batch.clicks.layout import PRESETS, Reading
 from batch.clicks.terms import (
     SHARE_OF_TEST,
     SHARE_OF_VALIDATION,
+    Cluster,
     Fit,
     Gate,
     Split,
@@ -25,9 +25,11 @@ from batch.command.options import (
     keep_option,
     option,
     seed_option,
+    session_options,
 )
 from batch.errors import BadSettings
 from batch.interactions.reading import Reading as Texts
+from batch.spark.options import SparkOptions
 
 examples_argument = click.argument(
     "examples",
@@ -194,12 +196,44 @@ fit_options = group(
     option(
         "--blend/--no-blend",
         default=FIT.blend,
-        envvar=f"{environment.PREFIX}CLICKS_BLEND",
         help="Whether to train a logistic regression beside the trees, and take the mean where "
         "that predicts better.",
     ),
     seed_option,
     option("--threads", type=click.IntRange(0, 1024), default=FIT.threads, help="0: all cores."),
+)
+
+
+def _cluster(
+    engine: str, spark_workers: int | None, conf: tuple[str, ...], spark_log: str | None
+) -> Cluster | None:
+    if engine == "spark":
+        return Cluster(SparkOptions.of(conf, spark_log or "off"), spark_workers or 1)
+    given = {"--conf": conf, "--spark-log": spark_log, "--spark-workers": spark_workers}
+    for name, value in given.items():
+        if value:
+            raise BadSettings(f"{name} needs --engine spark")
+    return None
+
+
+cluster_options = group(
+    "cluster",
+    "Where the rows are worked on",
+    _cluster,
+    option(
+        "--engine",
+        type=click.Choice(["local", "spark"]),
+        default="local",
+        envvar=f"{environment.PREFIX}CLICKS_ENGINE",
+        help="This machine, or a Spark cluster: then files are any URI that Spark reads.",
+    ),
+    option(
+        "--spark-workers",
+        type=click.IntRange(1, 1000),
+        help="Tasks that grow trees together, for rows that one executor cannot hold.  "
+        "[default: 1]",
+    ),
+    *session_options,
 )
 
 clicks_terms_options = group(
@@ -253,7 +287,6 @@ users_file_options = group(
     option(
         "--users",
         type=PATH,
-        envvar=f"{environment.PREFIX}CLICKS_USERS",
         help="A file of users: the columns that the model knows are stored, so that requests may "
         "name a user alone.",
     ),

@@ -1,33 +1,39 @@
-"""``larder clicks score``: a table in bulk, by the live model."""
+"""``larder clicks score``: a table in bulk, by the live model or an exported one."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from app.contracts.clicks import Clicks
 from app.contracts.generations import BrokenRecord
-from batch.clicks import bulk
+from batch.clicks import bulk, export
 from batch.clicks.contents import read_model
 from batch.clicks.layout import Reading
 from batch.clicks.model import Model
 from batch.clicks.read import read_for
+from batch.clicks.terms import Cluster
 from batch.command.bars import for_this_terminal
+from batch.command.clicks.models import manifest_of, space_of
 from batch.command.options import CacheOptions
 from batch.errors import UnknownGeneration
 from batch.generations.connect import connect
-from batch.generations.registry import Generations
 from batch.interactions.files import keep as keep_inputs
+from batch.spark import java
 
 
 def score(
-    rows: Path, out: Path, reading: Reading, keep: Sequence[str], cache: CacheOptions
+    rows: Path,
+    out: Path,
+    reading: Reading,
+    keep: Sequence[str],
+    cache: CacheOptions,
+    exported: Path | None = None,
 ) -> None:
-    """Read the model and the rows, and write what it says of them."""
+    """Read the live model, or one of files, and the rows; write what it says of them."""
     bulk.check(out, keep)
     rejects = reading.texts.rejects_file
     keep_inputs([rows], [("--rejects", rejects), ("OUT", out)])
-    name, model = _live(cache)
+    name, model = model_of(exported, cache)
     with read_for([rows], reading, model.columns, rejects, keep) as found:
         with for_this_terminal().step("score", found.count, "rows") as advance:
             bulk.score(found.connection, found.columns, model, advance)
@@ -36,13 +42,33 @@ def score(
         click.echo(f"wrote {found.count:,} scores by {name} to {out}; {rejected:,} rows rejected")
 
 
-def _live(cache: CacheOptions) -> tuple[str, Model]:
-    client, space = connect(cache.url), Clicks(cache.namespace.name)
-    manifest = Generations(client, space).live_manifest()
-    if manifest is None:
-        raise UnknownGeneration(
-            f"no click model is live in namespace {space.name!r}: train one (larder clicks train)"
-        )
+def on_cluster(
+    uri: str,
+    out: str,
+    reading: Reading,
+    keep: Sequence[str],
+    cluster: Cluster,
+    cache: CacheOptions,
+    exported: Path | None = None,
+) -> None:
+    """Let Spark read the rows, and write a folder of what the model says of them."""
+    name, model = model_of(exported, cache)
+    java.require()
+    from batch.clicks.cluster import platform
+
+    report = platform.score(uri, out, reading, keep, model, cluster)
+    rejected = sum(report.rejected.values())
+    good = report.rows - rejected
+    click.echo(f"wrote {good:,} scores by {name} to {out}; {rejected:,} rows rejected")
+
+
+def model_of(exported: Path | None, cache: CacheOptions) -> tuple[str, Model]:
+    """The model that a folder holds, or the live one, and its name."""
+    if exported is not None:
+        found = export.read(exported)
+        return found.manifest.generation, found.model
+    client, space = connect(cache.url), space_of(cache)
+    manifest = manifest_of(client, space, None)
     try:
         return manifest.generation, read_model(client, space, manifest)
     except BrokenRecord as error:

@@ -16,7 +16,7 @@ from batch.clicks.one_machine import LocalExamples
 from batch.clicks.pipeline import Examples
 from batch.clicks.read import read
 from batch.clicks.report.page import Found, render
-from batch.clicks.terms import Fit, Terms, UsersFile
+from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
 from batch.clicks.tune import tune
 from batch.command.bars import for_this_terminal
 from batch.command.clicks import report
@@ -24,13 +24,14 @@ from batch.command.clicks.check import described, summary
 from batch.command.options import CacheOptions
 from batch.command.page import expect_writable
 from batch.command.tracking import Run
-from batch.errors import NotGoodEnough
+from batch.errors import BadSettings, NotGoodEnough
 from batch.generations.connect import connect
 from batch.generations.publish import turn
 from batch.generations.server import Replicas
 from batch.interactions.files import keep, write_whole
 from batch.interactions.reading import beside
 from batch.progress import Progress
+from batch.spark import java
 
 log = logging.getLogger("larder.report")
 
@@ -42,6 +43,7 @@ def train(
     terms: Terms,
     tries: int,
     users_file: UsersFile | None,
+    cluster: Cluster | None,
     cache: CacheOptions,
     page_path: Path | None,
     *,
@@ -49,10 +51,10 @@ def train(
 ) -> str:
     """Judge, train and publish; run is told of it. Returns the name of the generation.
 
-    tries: how many settings to try beside those of fit; 0 for none.
+    tries: how many settings to try beside those of fit, 0 for none; cluster: None for this machine.
     """
     terms = replace(terms, fit=fit, split=replace(terms.split, seed=fit.seed))
-    paths, rejects = tuple(map(Path, inputs)), reading.texts.rejects_file
+    paths, rejects = tuple(map(Path, () if cluster else inputs)), reading.texts.rejects_file
     given = [*paths, users_file.path] if users_file else paths
     keep(given, [("--rejects", rejects), ("--report", page_path)])
     expect_writable(page_path)
@@ -61,7 +63,10 @@ def train(
     with ExitStack() as stack:
         replicas = Replicas(terms.wait_replicas)
         ours = stack.enter_context(turn(client, space, terms.keep, replicas))
-        examples = stack.enter_context(_opened(paths, reading, rejects))
+        opened = (
+            _opened(paths, reading, rejects) if not cluster else _lent(inputs, reading, cluster)
+        )
+        examples = stack.enter_context(opened)
         known = _users(users_file, examples, reading, rejects)
         if tries:
             terms = replace(terms, fit=_tuned(examples, terms, tries, progress))
@@ -87,7 +92,21 @@ def _opened(
         yield LocalExamples(rows.connection, *told)
 
 
-def _tuned(examples: LocalExamples, terms: Terms, tries: int, progress: Progress) -> Fit:
+@contextmanager
+def _lent(inputs: Sequence[str], reading: Reading, cluster: Cluster) -> Iterator[Examples]:
+    """Examples on a cluster; says what was read."""
+    java.require()
+    from batch.clicks.cluster import platform
+
+    with platform.examples(inputs, reading, cluster) as found:
+        click.echo(summary(found))
+        click.echo(described(found))
+        yield found
+
+
+def _tuned(examples: Examples, terms: Terms, tries: int, progress: Progress) -> Fit:
+    if not isinstance(examples, LocalExamples):
+        raise BadSettings("--tune is for one machine: try settings there on a part of the rows")
     found = tune(examples, terms.fit, terms.split, tries, progress)
     click.echo(report.trials(found))
     return found.fit

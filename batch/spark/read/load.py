@@ -7,18 +7,20 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
+import duckdb
+import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from batch.interactions.columns import Columns
 from batch.interactions.counting import ALL, Counting, reasons
-from batch.interactions.layout import Layout
+from batch.interactions.layout import OPTIONAL, Layout
 from batch.interactions.load import STEPS, none_left
 from batch.interactions.pairs import Report
-from batch.interactions.rejects import too_many
+from batch.interactions.table import Table
 from batch.spark.read import rejects as folders
-from batch.spark.read.rows import ABOUT
+from batch.spark.read.rows import ABOUT, Said
 from batch.spark.read.source import Source, open_source
 from batch.spark.read.storage import Storage, readable
 
@@ -47,11 +49,49 @@ class Pairs:
             self.hidden.unpersist()
 
 
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """A `batch.spark.read.rows.Meaning`: what users did. A row says::
+
+    user, item  string
+    weight      double, when there is a rating or weight
+    steps       decimal(38, 0), when there is a weight: what sums add up (`STEPS`)
+    timestamp   double, when there is one
+    left_out    int, when rows may be: as `Counting.left_out` has it
+    """
+
+    counting: Counting
+
+    def roles(self, layout: Layout) -> set[str]:
+        names = {layout.user_column, layout.item_column, self.counting.type_column}
+        return names | {getattr(layout, field) for field in OPTIONAL}
+
+    def said(self, table: Table, name: str) -> Said:
+        columns = Columns(table, name, self.counting)
+        sql = {
+            "user": (f"({columns.user})::VARCHAR", pa.string()),
+            "item": (f"({columns.item})::VARCHAR", pa.string()),
+        }
+        if columns.weight:
+            sql["weight"] = (columns.weight, pa.float64())
+        if columns.weight and not columns.is_rating:
+            steps = f"(({columns.weight}) * {STEPS})::DECIMAL(38, 0)"
+            sql["steps"] = (steps, pa.decimal128(38, 0))
+        if columns.timestamp:
+            sql["timestamp"] = (columns.timestamp, pa.float64())
+        if columns.left_out:
+            sql["left_out"] = (columns.left_out, pa.int32())
+        return Said(columns.checks, tuple(dict.fromkeys(columns.used.values())), sql)
+
+    def lay(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.counting.lay(connection)
+
+
 def newest(spark: SparkSession, uri: str, layout: Layout) -> float | None:
     """Return the latest time of right rows (seconds since 1970), None when they have no times."""
     with readable(uri):
-        source = open_source(spark, uri, layout, ALL)
-        if source.columns.timestamp is None:
+        source = open_source(spark, uri, layout, Interactions(ALL))
+        if "timestamp" not in source.rows.columns:
             return None
         found = source.rows.agg(F.coalesce(F.max("timestamp"), F.lit(0.0)))
         return float(found.collect()[0][0])
@@ -78,18 +118,18 @@ def read(
         folder = None if rejects is None else Storage(spark, rejects)
         if folder is not None:
             folders.check_folder(folder, Storage(spark, uri))
-        source = open_source(spark, uri, layout, counting)
-        merged = _merged(source).persist(StorageLevel.MEMORY_AND_DISK)
+        source = open_source(spark, uri, layout, Interactions(counting))
+        columns = Columns(source.table, uri, counting)
+        merged = _merged(source.rows, columns).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            return _settled(uri, source, merged, folder, max_rejects, counting)
+            return _settled(uri, source, columns, merged, folder, max_rejects, counting)
         except BaseException:
             merged.unpersist()
             raise
 
 
-def _merged(source: Source) -> DataFrame:
+def _merged(rows: DataFrame, columns: Columns) -> DataFrame:
     """Return a row of each pair, and of each reason and text that rows were rejected for."""
-    columns, rows = source.columns, source.rows
     said = [F.count(F.lit(1)).alias("n"), _weight(columns).cast("float").alias("weight")]
     if columns.timestamp:
         said.append(F.min("timestamp").alias("timestamp"))
@@ -115,22 +155,17 @@ def _weight(columns: Columns) -> Column:
 def _settled(
     uri: str,
     source: Source,
+    columns: Columns,
     merged: DataFrame,
     folder: Storage | None,
     max_rejects: float,
     counting: Counting,
 ) -> Pairs:
     right, rejected = _counted(merged)
-    left_out = _left_out(merged) if source.columns.left_out else {}
+    left_out = _left_out(merged) if columns.left_out else {}
     wrong = merged.where("reason IS NOT NULL").withColumnRenamed("n", "rows")
-    is_listed = folder is not None and folders.list_rejects(wrong if rejected else None, folder)
+    folders.settle(uri, source.table.layout, right["rows"], rejected, wrong, folder, max_rejects)
     total = right["rows"] + rejected.total()
-    if rejected.total() > max_rejects * total:
-        where = folder.uri if folder is not None and is_listed else None
-        options = source.columns.checks.table.layout.options
-        raise too_many(uri, rejected, right["rows"], max_rejects, where, _first(wrong), options)
-    if rejected and folder is not None and is_listed:
-        log.info("%s: the rejected rows are listed in %s", uri, folder.uri)
     if not right["kept"] and not left_out and counting.half_life is None:
         raise none_left(uri, total, right["pairs"])
     report = Report(
@@ -139,8 +174,8 @@ def _settled(
         dict(rejected),
         right["rows"] - sum(left_out.values()) - right["pairs"],
         right["pairs"] - right["kept"],
-        source.columns.used,
-        source.columns.unused(),
+        columns.used,
+        columns.unused(),
         left_out,
         counting.unknown(items_of(merged)) if counting.lists else {},
     )
@@ -172,8 +207,3 @@ def _left_out(merged: DataFrame) -> dict[str, int]:
 def items_of(frame: DataFrame) -> list[str]:
     """Return the ids of the items in a frame."""
     return [row[0] for row in frame.select("item").distinct().collect()]
-
-
-def _first(wrong: DataFrame) -> list[str]:
-    rows = wrong.orderBy("file", "reason", "content").limit(3).collect()
-    return [f"{row['file']}: {row['reason']}: {row['content'][:60]!r}" for row in rows]

@@ -1,6 +1,7 @@
 """The folder of rejected rows: CSV in parts, marked as ours so that nothing else is overwritten."""
 
 import logging
+from collections import Counter
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -8,6 +9,8 @@ from pyspark.sql import DataFrame
 
 from batch.errors import BadSettings
 from batch.interactions.files import PART_HEAD
+from batch.interactions.layout import Layout
+from batch.interactions.rejects import too_many
 from batch.spark.read.storage import Storage, reason
 
 log = logging.getLogger("larder.interactions")
@@ -46,6 +49,30 @@ def is_ours(folder: Storage) -> bool:
         return False
     names = folder.names()
     return MARK in names and all(name.startswith(("part-", "_", ".")) for name in names)
+
+
+def settle(
+    uri: str,
+    layout: Layout,
+    good: int,
+    rejected: Counter[str],
+    wrong: DataFrame,
+    folder: Storage | None,
+    max_rejects: float,
+) -> None:
+    """List the rejects (columns of `PART_HEAD`). Raises BadInteractions when they are too many."""
+    is_listed = folder is not None and list_rejects(wrong if rejected else None, folder)
+    where = folder.uri if folder is not None and is_listed else None
+    if rejected.total() > max_rejects * (good + rejected.total()):
+        first = _first(wrong)
+        raise too_many(uri, rejected, good, max_rejects, where, first, layout.options)
+    if rejected and where:
+        log.info("%s: the rejected rows are listed in %s", uri, where)
+
+
+def _first(wrong: DataFrame) -> list[str]:
+    rows = wrong.orderBy("file", "reason", "content").limit(3).collect()
+    return [f"{row['file']}: {row['reason']}: {row['content'][:60]!r}" for row in rows]
 
 
 def list_rejects(rejected: DataFrame | None, folder: Storage) -> bool:

@@ -1,13 +1,8 @@
 """What executors do: some of the input through the checks of a single machine, in DuckDB.
 
-Memory stays in bounds: a task works on `CHUNK` bytes at a time. It yields rows of Arrow::
-
-    user, item             string, null in a rejected row
-    weight                 double, when there is a rating or weight
-    steps                  decimal(38, 0), when there is a weight: what sums add up (`STEPS`)
-    timestamp              double, when there is one
-    left_out               int, when rows may be: as `Counting.left_out` has it
-    reason, file, content  string: which row was rejected for what; null in a right one
+Memory stays in bounds: a task works on `CHUNK` bytes at a time. It yields rows of Arrow: what a
+row says, as the `Meaning` has it, null in a rejected one; then reason, file and content, strings:
+which row was rejected for what; null in a right one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 import numpy as np
@@ -26,11 +21,9 @@ from pyspark import TaskContext
 
 from batch.errors import BadInteractions
 from batch.interactions import files
-from batch.interactions.columns import Columns
-from batch.interactions.counting import Counting
+from batch.interactions.columns import Checks
 from batch.interactions.files import Header
 from batch.interactions.layout import Layout
-from batch.interactions.load import STEPS
 from batch.interactions.rejects import judge_rows
 from batch.interactions.table import Table, database, literal, reading_errors
 from batch.interactions.texts import CONTENT, Reject
@@ -42,6 +35,28 @@ ROOM = "1GB"
 ABOUT = ("reason", "file", "content")
 
 Data = TypeVar("Data", pa.Array, pa.RecordBatch)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """SQL for what a row says. used: the columns that have a role; sql: by name, with its type."""
+
+    checks: Checks
+    used: tuple[str, ...]
+    sql: Mapping[str, tuple[str, pa.DataType]]
+
+
+class Meaning(Protocol):
+    """What rows are read for. It goes to executors."""
+
+    def roles(self, layout: Layout) -> set[str]:
+        """The columns that may have one."""
+
+    def said(self, table: Table, name: str) -> Said:
+        """What rows of a table say; name: for messages. Raises BadInteractions."""
+
+    def lay(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the tables that the SQL needs beside that of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,63 +73,48 @@ class Input:
     """Of text; empty for Parquet."""
     files: Mapping[str, tuple[str, int]]
     """By the URI in Spark's metadata: what people call the file, the lines before its rows."""
-    counting: Counting
+    meaning: Meaning
 
-    def roles(self, found: Sequence[Path] = (), plain: Sequence[Path] = ()) -> Columns:
-        """Find the columns and what their values are checked for, in these texts or in Arrow."""
+    def table(self, found: Sequence[Path] = (), plain: Sequence[Path] = ()) -> Table:
+        """These texts, or what comes in Arrow."""
         headers = [Header(self.columns, 0, 0)] * max(1, len(plain)) if self.delimiter else []
         texts = list(found), list(plain), headers
-        table = Table(*texts, self.columns, self.types, self.delimiter, self.layout)
-        return Columns(table, self.name, self.counting)
+        return Table(*texts, self.columns, self.types, self.delimiter, self.layout)
+
+    def said(self, found: Sequence[Path] = (), plain: Sequence[Path] = ()) -> Said:
+        """Find the columns and what their values are checked for."""
+        return self.meaning.said(self.table(found, plain), self.name)
 
 
-def schema(columns: Columns) -> pa.Schema:
+def schema(said: Said) -> pa.Schema:
     """Return what rows are yielded as."""
-    said = [(name, kind) for name, (_, kind) in _said(columns).items()]
-    return pa.schema([*said, *((name, pa.string()) for name in ABOUT)])
+    kinds = [(name, kind) for name, (_, kind) in said.sql.items()]
+    return pa.schema([*kinds, *((name, pa.string()) for name in ABOUT)])
 
 
-def _said(columns: Columns) -> dict[str, tuple[str, pa.DataType]]:
-    """Return the SQL and the type of what a right row says."""
-    said = {
-        "user": (f"({columns.user})::VARCHAR", pa.string()),
-        "item": (f"({columns.item})::VARCHAR", pa.string()),
-    }
-    if columns.weight:
-        said["weight"] = (columns.weight, pa.float64())
-    if columns.weight and not columns.is_rating:
-        steps = f"(({columns.weight}) * {STEPS})::DECIMAL(38, 0)"
-        said["steps"] = (steps, pa.decimal128(38, 0))
-    if columns.timestamp:
-        said["timestamp"] = (columns.timestamp, pa.float64())
-    if columns.left_out:
-        said["left_out"] = (columns.left_out, pa.int32())
-    return said
-
-
-def _select(columns: Columns) -> str:
+def _select(said: Said) -> str:
     """Return SQL for it; there is nothing to compute in a rejected row."""
-    said = _said(columns).items()
-    return ", ".join(f"CASE WHEN reason = 0 THEN {sql} END AS {name}" for name, (sql, _) in said)
+    each = said.sql.items()
+    return ", ".join(f"CASE WHEN reason = 0 THEN {sql} END AS {name}" for name, (sql, _) in each)
 
 
 def of_text(plan: Input, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Check lines: their bytes (`value`), their file, and where in it their block starts."""
-    for lines in _chunks(_lines(plan, batches)):
+    for lines in chunks(_lines(plan, batches)):
         with _database(plan) as (connection, folder):
             yield from _lines_checked(connection, folder, plan, lines)
 
 
 def of_parquet(plan: Input, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Check rows: the plan's columns, by position called c0, c1 and so on, and their file."""
-    columns = plan.roles()
-    for rows in _chunks(("", batch) for batch in batches):
+    said = plan.said()
+    for rows in chunks(("", batch) for batch in batches):
         with _database(plan) as (connection, _):
             connection.register("lines", pa.Table.from_batches([batch for _, batch in rows]))
-            yield from _rows_checked(connection, plan, columns)
+            yield from _rows_checked(connection, plan, said)
 
 
-def _chunks(pieces: Iterable[tuple[str, Data]]) -> Iterator[list[tuple[str, Data]]]:
+def chunks(pieces: Iterable[tuple[str, Data]]) -> Iterator[list[tuple[str, Data]]]:
     chunk, size = [], 0
     for piece in pieces:
         chunk.append(piece)
@@ -132,7 +132,7 @@ def _database(plan: Input) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     with reading_errors(plan.name), database() as (connection, folder):
         connection.execute(f"SET threads = {task.cpus() if task else 1}")
         connection.execute(f"SET memory_limit = '{ROOM}'")
-        plan.counting.lay(connection)
+        plan.meaning.lay(connection)
         yield connection, folder
 
 
@@ -172,13 +172,13 @@ def _lines_checked(
     plain = [file.with_suffix(".csv") for file in found]
     for file, target in zip(found, plain, strict=True):
         files.make_plain(file, target, plan.layout, one_newline=False)
-    columns = plan.roles(found, plain)
-    rejects = _judged(connection, columns, sum(_full(values) for _, values in lines))
+    said = plan.said(found, plain)
+    rejects = _judged(connection, said, sum(_full(values) for _, values in lines))
     yield from _batches(
-        connection, columns, "SELECT * EXCLUDE (reason, n), NULL, NULL, NULL FROM good"
+        connection, said, "SELECT * EXCLUDE (reason, n), NULL, NULL, NULL FROM good"
     )
     if rejects:
-        yield _rejected(schema(columns), rejects, names)
+        yield _rejected(schema(said), rejects, names)
 
 
 def _lay(folder: Path, plan: Input, lines: list[tuple[str, pa.Array]]) -> dict[Path, str]:
@@ -202,34 +202,34 @@ def _full(lines: pa.Array) -> int:
     return int(pc.sum(pc.greater(pc.binary_length(lines), 0)).as_py() or 0)
 
 
-def _judged(connection: duckdb.DuckDBPyConnection, columns: Columns, lines: int) -> list[Reject]:
+def _judged(connection: duckdb.DuckDBPyConnection, said: Said, lines: int) -> list[Reject]:
     """Make the table `good` of right rows; return the rejects, together one of each full line.
 
     How far a quote runs that is not closed in its line would depend on where Spark cuts the file;
     so no such line is a row.
     """
-    good, rejects = _good(connection, columns)
+    good, rejects = _good(connection, said)
     if good + len(rejects) == lines:
         return rejects
-    unclosed = take_unclosed(columns.checks.table)
+    unclosed = take_unclosed(said.checks.table)
     _forget(connection)
-    good, rejects = _good(connection, columns)
+    good, rejects = _good(connection, said)
     if good + len(rejects) + len(unclosed) != lines:
         raise BadInteractions(
-            f"{columns.checks.path}: its quotes run over lines in a way that cannot be told: "
+            f"{said.checks.path}: its quotes run over lines in a way that cannot be told: "
             "correct them, or read quotes as they are with --quote ''"
         )
     return rejects + unclosed
 
 
-def _good(connection: duckdb.DuckDBPyConnection, columns: Columns) -> tuple[int, list[Reject]]:
-    reason = columns.checks.reason
+def _good(connection: duckdb.DuckDBPyConnection, said: Said) -> tuple[int, list[Reject]]:
+    reason = said.checks.reason
     rejects: list[Reject] = []
     good = judge_rows(
         connection,
-        columns.checks,
+        said.checks,
         "rows",
-        lambda rows: f"CREATE OR REPLACE TEMP TABLE rows AS SELECT {_select(columns)}, reason, "
+        lambda rows: f"CREATE OR REPLACE TEMP TABLE rows AS SELECT {_select(said)}, reason, "
         "1 AS n FROM "
         f"(SELECT *, {reason} AS reason FROM ({rows}))",
         rejects.append,
@@ -256,21 +256,21 @@ def _rejected(kinds: pa.Schema, rejects: list[Reject], names: Mapping[Path, str]
 
 
 def _rows_checked(
-    connection: duckdb.DuckDBPyConnection, plan: Input, columns: Columns
+    connection: duckdb.DuckDBPyConnection, plan: Input, said: Said
 ) -> Iterator[pa.RecordBatch]:
     cells = ", ".join(f"coalesce(c{n}::VARCHAR, '')" for n in range(len(plan.columns)))
-    reasons = ", ".join(map(literal, columns.checks.reasons))
+    reasons = ", ".join(map(literal, said.checks.reasons))
     about = (f"[{reasons}][reason + 1]", "file", f"array_to_string([{cells}], ',')[:{CONTENT}]")
     where = ", ".join(f"CASE WHEN reason > 0 THEN {sql} END" for sql in about)
-    rows = f"(SELECT *, {columns.checks.reason} AS reason FROM lines)"
-    sql = f"SELECT {_select(columns)}, {where} FROM {rows}"
-    yield from (_named(batch, plan) for batch in _batches(connection, columns, sql))
+    rows = f"(SELECT *, {said.checks.reason} AS reason FROM lines)"
+    sql = f"SELECT {_select(said)}, {where} FROM {rows}"
+    yield from (_named(batch, plan) for batch in _batches(connection, said, sql))
 
 
 def _batches(
-    connection: duckdb.DuckDBPyConnection, columns: Columns, sql: str
+    connection: duckdb.DuckDBPyConnection, said: Said, sql: str
 ) -> Iterator[pa.RecordBatch]:
-    kinds = schema(columns)
+    kinds = schema(said)
     reader: Any = connection.sql(sql).to_arrow_reader(1 << 16)
     for batch in reader:
         arrays = [array.cast(kind) for array, kind in zip(batch.columns, kinds.types, strict=True)]

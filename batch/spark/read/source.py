@@ -1,5 +1,6 @@
 """The input as a frame of checked rows; the driver looks at names, headers and types only."""
 
+import math
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+from pyarrow.parquet import write_table
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_type
@@ -15,16 +17,16 @@ from pyspark.sql.types import BinaryType, DataType
 
 from batch.errors import BadInteractions
 from batch.interactions import files
-from batch.interactions.columns import Columns
-from batch.interactions.counting import Counting
 from batch.interactions.files import Header
-from batch.interactions.layout import OPTIONAL, Layout
-from batch.interactions.table import are_parquet, of_same_columns
-from batch.spark.read.rows import Input, of_parquet, of_text, schema
+from batch.interactions.layout import Layout
+from batch.interactions.table import Table, are_parquet, of_same_columns
+from batch.spark.read.rows import Input, Meaning, of_parquet, of_text, schema
 from batch.spark.read.storage import HEAD, File, Storage
 
 READERS = 16
 """Files whose first bytes are read at once: object stores answer slowly, but many at a time."""
+SAMPLED_FILES, SAMPLED_BYTES, SAMPLED_ROWS = 16, 1 << 24, 100_000
+"""Of texts, and of Parquet."""
 LITERALLY = {"__globPaths__": "false"}
 """Spark reads paths as patterns unless told; its own name for this has no other."""
 
@@ -35,25 +37,59 @@ class Source:
 
     rows: DataFrame
     """As `batch.spark.read.rows` says."""
-    columns: Columns
+    table: Table
+    """All columns of the input."""
     files: int
 
 
-def open_source(spark: SparkSession, uri: str, layout: Layout, counting: Counting) -> Source:
+def open_source(spark: SparkSession, uri: str, layout: Layout, meaning: Meaning) -> Source:
     """Find the files under a URI and check their columns.
 
     Raises BadInteractions when nothing is there, or when it is laid out in another way.
     """
+    kept = _to_read(Storage(spark, uri))
+    if are_parquet(uri, (Path(file.path) for file in kept), layout):
+        return _of_parquet(spark, uri, layout, list(kept), meaning)
+    return _of_text(spark, uri, layout, kept, meaning)
+
+
+def sample(spark: SparkSession, uri: str, layout: Layout, folder: Path, more: str) -> None:
+    """Copy the beginnings of some of the files to a folder of this machine, and one called more.
+
+    Raises as ``open_source`` does.
+    """
     storage = Storage(spark, uri)
+    kept = list(_to_read(storage))
+    some = kept[:: math.ceil(len(kept) / SAMPLED_FILES)]
+    if are_parquet(uri, (Path(file.path) for file in kept), layout):
+        table = spark.read.options(mergeSchema="true", **LITERALLY)
+        rows = table.parquet(*(file.path for file in some)).limit(SAMPLED_ROWS)
+        write_table(rows.toArrow(), folder / "sample.parquet")
+    else:
+        for number, file in enumerate(some):
+            kind = files.kind(Path(file.path)) or ".csv"
+            beginning = _beginning(storage, file, SAMPLED_BYTES // len(some))
+            (folder / f"{number:06}{kind}").write_bytes(beginning)
+    if (told := storage.beside(more)) is not None:
+        (folder / more).write_bytes(storage.head(told))
+
+
+def _beginning(storage: Storage, file: File, size: int) -> bytes:
+    """Whole lines of a text, unzipped."""
+    raw = storage.head(file, size)
+    text = _unzipped(file, raw, size) if file.path.lower().endswith(".gz") else raw
+    return text if len(raw) < size else text[: text.rfind(b"\n") + 1]
+
+
+def _to_read(storage: Storage) -> dict[File, bytes]:
+    """The files to read, with the first bytes of texts."""
     found = storage.find()
     known = [file for file in found if files.kind(Path(file.path)) or not storage.is_folder()]
     heads = _heads(storage, known)
     kept = [file for file in known if not files.begins_rejects(heads[file].split(b"\n")[0])]
     if not kept:
-        raise files.none_to_read(uri, [Path(file.path).name for file in found])
-    if are_parquet(uri, (Path(file.path) for file in kept), layout):
-        return _of_parquet(spark, uri, layout, kept, counting)
-    return _of_text(spark, uri, layout, {file: heads[file] for file in kept}, counting)
+        raise files.none_to_read(storage.uri, [Path(file.path).name for file in found])
+    return {file: heads[file] for file in kept}
 
 
 def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
@@ -67,7 +103,7 @@ def _heads(storage: Storage, found: list[File]) -> dict[File, bytes]:
 
 
 def _of_text(
-    spark: SparkSession, uri: str, layout: Layout, heads: dict[File, bytes], counting: Counting
+    spark: SparkSession, uri: str, layout: Layout, heads: dict[File, bytes], meaning: Meaning
 ) -> Source:
     _refuse_wide(uri, layout)
     headers = ((file.path, _header(file, head, layout)) for file, head in heads.items())
@@ -82,16 +118,15 @@ def _of_text(
         ("VARCHAR",) * len(columns),
         files.delimiter(Path(first), layout),
         {file.uri: (file.path, full[file.path].lines) for file in kept},
-        counting,
+        meaning,
     )
-    roles = plan.roles()
     lines = spark.read.options(**LITERALLY).text([file.path for file in kept])
     rows = lines.select(
         F.col("value").cast("binary"),
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("start"),
-    ).mapInArrow(lambda batches: of_text(plan, batches), from_arrow_schema(schema(roles)))
-    return Source(rows, roles, len(kept))
+    ).mapInArrow(lambda batches: of_text(plan, batches), from_arrow_schema(schema(plan.said())))
+    return Source(rows, plan.table(), len(kept))
 
 
 def _refuse_wide(uri: str, layout: Layout) -> None:
@@ -110,9 +145,9 @@ def _header(file: File, head: bytes, layout: Layout) -> Header | None:
         return files.header_of(stream, file.path, layout)
 
 
-def _unzipped(file: File, head: bytes) -> bytes:
+def _unzipped(file: File, head: bytes, size: int = HEAD) -> bytes:
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, HEAD)
+        return zlib.decompressobj(wbits=31).decompress(head, size)
     except zlib.error as error:
         raise BadInteractions(
             f"{file.path}: cannot be read ({error}): check that it is whole, readable and of the "
@@ -121,27 +156,27 @@ def _unzipped(file: File, head: bytes) -> bytes:
 
 
 def _of_parquet(
-    spark: SparkSession, uri: str, layout: Layout, found: list[File], counting: Counting
+    spark: SparkSession, uri: str, layout: Layout, found: list[File], meaning: Meaning
 ) -> Source:
     paths = [file.path for file in found]
     table = spark.read.options(mergeSchema="true", **LITERALLY).parquet(*paths)
-    types = _types(table, layout, counting)
-    roles = Input(uri, layout, tuple(table.columns), types, "", {}, counting).roles()
-    names = tuple(dict.fromkeys(roles.used.values()))
+    types = _types(table, meaning.roles(layout))
+    whole = Input(uri, layout, tuple(table.columns), types, "", {}, meaning)
+    names, described = whole.said().used, whole.table()
     plan = Input(
         uri,
         layout,
         names,
-        tuple(map(roles.checks.table.type_of, names)),
+        tuple(map(described.type_of, names)),
         "",
         {file.uri: (file.path, 0) for file in found},
-        counting,
+        meaning,
     )
     cells = (_cell(table, name).alias(f"c{number}") for number, name in enumerate(names))
     rows = table.select(*cells, F.col("_metadata.file_path").alias("file")).mapInArrow(
-        lambda batches: of_parquet(plan, batches), from_arrow_schema(schema(roles))
+        lambda batches: of_parquet(plan, batches), from_arrow_schema(schema(plan.said()))
     )
-    return Source(rows, roles, len(found))
+    return Source(rows, described, len(found))
 
 
 def _cell(table: DataFrame, name: str) -> Column:
@@ -149,10 +184,8 @@ def _cell(table: DataFrame, name: str) -> Column:
     return cell.cast("string") if isinstance(table.schema[name].dataType, BinaryType) else cell
 
 
-def _types(table: DataFrame, layout: Layout, counting: Counting) -> tuple[str, ...]:
+def _types(table: DataFrame, roles: set[str]) -> tuple[str, ...]:
     """Return DuckDB's names of the columns' types, where a column may have a role."""
-    roles = {layout.user_column, layout.item_column, counting.type_column}
-    roles |= {getattr(layout, field) for field in OPTIONAL}
     kinds = [_arrow(field.dataType) if field.name in roles else pa.null() for field in table.schema]
     fields = [pa.field(f"c{number}", kind) for number, kind in enumerate(kinds)]
     with duckdb.connect() as connection:

@@ -98,13 +98,18 @@ class Storage:
         # A listing says file:///x%20y where the metadata of rows say file:/x%20y.
         return File(shown(text), str(self._path(text).toUri().toString()))
 
-    def head(self, file: File) -> bytes:
+    def head(self, file: File, size: int = HEAD) -> bytes:
         """Read the first bytes of a file."""
         stream = self._system.open(self._path(file.path))
         try:
-            return bytes(stream.readNBytes(HEAD))
+            return bytes(stream.readNBytes(size))
         finally:
             stream.close()
+
+    def beside(self, name: str) -> File | None:
+        """The file of this name in the folder; None where there is none."""
+        path = self._path(self._root, name)
+        return self._file(path) if self.is_folder() and self._system.exists(path) else None
 
     def mark(self, name: str) -> None:
         """Put an empty file of this name into the folder, which is made when it is not there."""

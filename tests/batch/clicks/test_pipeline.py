@@ -1,11 +1,11 @@
 """From examples to a live click model, or to none, on one machine and a real cache."""
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
 
@@ -177,19 +177,38 @@ def test_negatives_that_were_left_out_change_no_measure_of_what_is_served(
     assert read_model(client, space, manifest).negatives_kept == 0.25
 
 
-def test_a_cache_that_goes_away_while_it_is_judged_is_for_another_try(
-    own_server: Server, some: LocalExamples
+@pytest.mark.parametrize("step", ["grow trees", "publish"])
+def test_a_cache_that_goes_away_or_is_full_is_for_another_try(
+    own_server: Server, some: LocalExamples, step: str
 ) -> None:
     space = Clicks("away")
     with redis.Redis.from_url(own_server.url) as own:
+        before = publish_by_hand(own, space)
 
-        def away(quality: Quality) -> None:
-            own_server.kill()
+        def fails(trouble: Callable[[], object]) -> None:
+            with pytest.raises(CacheUnavailable), turn(own, space, 3) as ours:
+                train(own, space, ours, some, TERMS, Troubled(step, trouble))
 
-        with pytest.raises(CacheUnavailable):
-            run(own, space, some, TERMS, away)
+        fails(lambda: own.config_set("maxmemory", 1))
+        own.config_set("maxmemory", 0)
+        assert Generations(own, space).all() == [before]
+        fails(own_server.kill)
         own_server.start()
         assert run(own, space, some).state == "complete"
+
+
+@dataclass(frozen=True)
+class Troubled:
+    """A ``Progress``: something happens when a step begins."""
+
+    name: str
+    trouble: Callable[[], object]
+
+    @contextmanager
+    def step(self, name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        if name == self.name:
+            self.trouble()
+        yield lambda done: None
 
 
 def rival(ne: float, recorded: float | None = None) -> Rival:

@@ -222,6 +222,14 @@ def test_texts_of_odd_encodings_are_read(tmp_path: Path, load: Load, encoding: s
     assert cells(load(path, encoding=encoding), "c0")[-1] == ("é",)
 
 
+def test_newlines_may_be_mixed(tmp_path: Path, load: Load) -> None:
+    text = f"{HEAD}\r\n1,2,a,3\n0,2,b,4\r\n1,3,a,5\r0,4,a,7\n"
+    (tmp_path / "mixed.csv").write_text(text, newline="")
+    rows = load(tmp_path / "mixed.csv")
+    assert kinds(rows) == {"age": "number", "brand": "category", "price": "number"}
+    assert cells(rows, "label, n1") == [(1, 3.0), (0, 4.0), (1, 5.0), (0, 7.0)]
+
+
 def test_bytes_of_another_encoding_are_rejected_with_advice(tmp_path: Path, load: Load) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes("\n".join([HEAD, *LINES]).replace("a,", "é,").encode("latin-1"))
@@ -291,6 +299,20 @@ def test_a_folder_may_say_what_its_examples_are(write: Write, load: Load, tmp_pa
     assert (other.negatives_kept, kinds(other)["age"]) == (0.5, "number")
 
 
+def test_folders_that_keep_other_shares_of_negatives_do_not_go_together(tmp_path: Path) -> None:
+    for name, said in (("a", {"negatives_kept": 0.1}), ("b", {"negatives_kept": 1}), ("c", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows.csv").write_text("label,age\n" + "1,2\n0,3\n" * 3)
+        if said:
+            (tmp_path / name / "examples.json").write_text(json.dumps(said))
+    a, b, c = (tmp_path / name for name in "abc")
+    for pair in ((a, b), (c, a)):
+        with pytest.raises(BadInteractions, match="the same share of rows without a click"):
+            read(pair, Reading()).__enter__()
+    assert Reading().beside((b, c)).negatives_kept == 1
+    assert Reading(negatives_kept=0.2).beside((a, b)).negatives_kept == 0.2
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"label": 1}', '{"ignore": "age"}', "{"])
 def test_a_broken_word_of_a_folder_is_named(
     write: Write, load: Load, tmp_path: Path, text: str
@@ -342,6 +364,11 @@ def test_categories_of_numbers_are_written_as_the_contract_says(tmp_path: Path, 
     assert cells(found, "c0, c1") == [
         (category_text(x), category_text(n)) for n, x in enumerate([*NUMBERS, None])
     ]
+
+
+def test_a_long_line_is_a_reject_and_no_end(write: Write, load: Load) -> None:
+    rows = load(write([*LINES, "1,2," + "x" * 3_000_000 + ",4", *LINES]))
+    assert rows.count == 80 and rows.report.rejected == {"line too long": 1}
 
 
 def test_whole_numbers_with_gaps_are_the_same_category_in_text(write: Write, load: Load) -> None:

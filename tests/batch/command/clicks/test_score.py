@@ -32,5 +32,13 @@ def test_a_table_is_scored_by_the_live_model(
     found = duckdb.connect().execute(f"SELECT who, score FROM '{out}' ORDER BY row").fetchall()
     expected = [log_odds(3, "bolt"), log_odds(None, "acme"), log_odds(99, "none")]
     assert [who for who, _ in found] == ["ann", "bob", "dot"]
-    assert [score for _, score in found] == pytest.approx(expit(expected), abs=1e-6)
+    scores = [score for _, score in found]
+    assert scores == pytest.approx(expit(expected), abs=1e-6)
     refused(larder("clicks", "score", rows, rows, *cache), "is the input itself")
+    exported = tmp_path / "model"
+    assert larder("clicks", "export", exported, *cache).returncode == 0
+    again = larder("clicks", "score", rows, out, *more, "--model", exported)
+    assert again.returncode == 0, again.stderr
+    assert duckdb.connect().execute(f"SELECT score FROM '{out}' ORDER BY row").fetchall() == [
+        (score,) for score in scores
+    ]

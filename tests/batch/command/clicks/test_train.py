@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import redis
 
 from app.contracts.clicks import Clicks, Manifest
 from app.contracts.recommendations import Namespace
@@ -199,7 +199,7 @@ def test_plots_are_to_scale() -> None:
 
 
 def test_a_page_compares_on_the_same_rows() -> None:
-    ours, theirs = Metrics(*[0.61] * 7, 70, 7), Metrics(*[0.52] * 7, 70, 7)
+    ours, theirs = (replace(METRICS, log_loss=loss, rows=70) for loss in (0.61, 0.52))
     some = {"brand": {"": Slice(10, 0, 0.0, None, None, None, 0.5, None)}}
     quality = Quality(METRICS, [[0.1, 0.1, 9.0]], [], some, rival=Rival("old", theirs, ours, None))
     text = Page(render(Found("Judged.", quality, None, [], {}))).text
