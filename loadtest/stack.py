@@ -29,8 +29,8 @@ ROLLBACK_EVERY = 3
 LARDER = (sys.executable, "-m", "batch")
 # Quality is not what is measured here; a light training leaves the cores to the API.
 LIGHT = ("--holdout", "0", "--force", "--factors", "16", "--iterations", "3")
-EXAMPLES = 20_000
-TREES = ("--trees", "300", "--force")
+EXAMPLES = 10_000
+TREES = ("--trees", "300", "--leaves", "31", "--stop-after", "300", "--force")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Models(Stack):
 
     def _train(self) -> None:
         rows = str(self.population)
-        self._larder("clicks", "generate", "--rows", str(EXAMPLES), "--out", rows)
+        self._larder("clicks", "generate", rows, "--rows", str(EXAMPLES))
         for number in range(2):
             self._larder("clicks", "train", rows, "--seed", str(number), *TREES)
             self._larder("clicks", "export", str(self._model(number)))

@@ -13,7 +13,7 @@ from tests.k8s.manifests import load
 from tests.servers import PATIENCE_SECONDS, free_port
 
 Measured = Callable[[str], None]
-LIMIT = 768 * 2**20
+LIMIT = 512 * 2**20
 
 
 def settings(component: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ OURS = (
     "README.md",
     "app/README.md",
     "batch/README.md",
+    "batch/clicks/README.md",
     "batch/spark/README.md",
     "loadtest/README.md",
 )
