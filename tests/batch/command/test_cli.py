@@ -113,8 +113,9 @@ def test_the_help_of_each_command_says_what_every_option_is_for(name: str) -> No
 def test_every_option_is_also_a_variable_that_the_house_knows(
     name: str, option: click.Option
 ) -> None:
-    own = name == "size" or (name, option.opts[0]) == ("tune", "--json")  # elsewhere it is a flag
-    prefix = f"LARDER_{name.upper()}_" if own else "LARDER_"
+    first = name.partition(" ")[0]
+    another = (first, option.opts[0]) in [("tune", "--json"), ("clicks", "--engine")]
+    prefix = f"LARDER_{first.upper()}_" if first == "size" or another else "LARDER_"
     assert option.envvar == prefix + option.opts[0].lstrip("-").replace("-", "_").upper()
     assert option.envvar in variables.BATCH
 
