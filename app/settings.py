@@ -269,8 +269,8 @@ def _check_libgomp(clicks: str) -> None:
         CDLL("libgomp.so.1")
     except OSError as error:
         raise BadSettings(
-            f"LARDER_CLICKS={clicks} needs what LightGBM needs, and {error}: install it (Debian and "
-            f"Ubuntu: apt-get install libgomp1)"
+            f"LARDER_CLICKS={clicks} needs what LightGBM needs, and {error}: install it (Debian "
+            f"and Ubuntu: apt-get install libgomp1)"
         ) from error
 
 

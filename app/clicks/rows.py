@@ -115,7 +115,7 @@ class _Category:
         raise WrongType(f"{self._name!r} must be a text or a number, not {_shown(value)}")
 
     def _look_up(self, value: str) -> tuple[float, float, float, int]:
-        table, key = self._table, value_key(value)
+        table, key = self._table, value_key(category_text(value))
         place = bisect_left(table.keys, key)
         if place < len(table.keys) and table.keys[place] == key:
             found = table.means[place], table.shares[place], table.weights[place], 0

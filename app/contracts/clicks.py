@@ -26,6 +26,7 @@ log(``negatives_kept``), for negatives that were left out made clicks too likely
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import md5, sha256
@@ -46,6 +47,7 @@ MAX_NUMBER = 3.4028234663852886e38
 
 _WHOLE = 1e15
 """Below this a number without a fraction is written as a whole one."""
+_POINTED = re.compile("(0|-?[1-9][0-9]{0,14})[.]0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,12 @@ def category_text(value: str | float | bool | None) -> str:
     """A cell of a category column as the text that stands for it, the same from CSV, SQL and JSON.
 
     A number without a fraction is written as a whole one, for a column of whole numbers with gaps
-    often comes as one of fractions.
+    often comes as one of fractions; texts that say such a number, or a truth, are no others.
     """
+    if isinstance(value, str):
+        if value.lower() in ("true", "false"):
+            return value.lower()
+        return value[:-2] if _POINTED.fullmatch(value) else value
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -12,6 +12,12 @@ from batch.interactions.columns import (
 )
 from batch.interactions.table import Table
 
+_SAME = (
+    "CASE WHEN ends_with({0}, '.0') "
+    "THEN regexp_replace({0}, '^(0|-?[1-9][0-9]{{0,14}})[.]0$', '\\1') "
+    "WHEN strlen({0}) < 6 AND lower({0}) IN ('true', 'false') THEN lower({0}) ELSE {0} END"
+)
+"""A text as ``category_text`` of the contract has it."""
 _LABELS = "'0', '1', 'false', 'true', '0.0', '1.0'"
 
 
@@ -30,7 +36,7 @@ class Cells:
         absent: frozenset[str] = frozenset(),
     ) -> None:
         self.checks = Checks(table, path)
-        self._schema, self._absent = schema, absent
+        self._absent = absent
         self.label = "0" if schema.label is None else self._label(schema.label)
         self.moment = "0" if schema.time is None else self._moment(schema.time)
         self.numbers = [self._number(each) for each in schema.columns if each.kind == "number"]
@@ -103,9 +109,7 @@ class Cells:
             return f"{cell}::VARCHAR"
         if self.checks.table.is_text:
             self.checks.add(broken(cell), "line break in value", name)
-        if name in self._schema.pointed:
-            return f"regexp_replace({cell}, '[.]0$', '')"
-        return cell
+        return _SAME.format(cell)
 
     def _cell(self, name: str, option: str) -> str:
         return self.checks.table.identifier(self.checks.required(name, option))

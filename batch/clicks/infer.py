@@ -24,7 +24,7 @@ log = logging.getLogger("larder.clicks")
 _ID_NAME = re.compile(r"(?i)(.*[_ -])?(u?u?id|user|item)|.*[a-z](Id|ID)")
 _ID_SHARE, _ID_ROWS = 0.9, 1_000
 """From this share of different values among this many rows, texts and whole numbers are ids."""
-_NEARLY, _FIRST = 0.9, 10_000
+_MOST, _FIRST = 0.5, 10_000
 """A text is of words where fewer than this share of its first cells are numbers."""
 
 
@@ -33,7 +33,7 @@ class Seen:
     """What the cells of one column are.
 
     filled: those that are not missing; numbers: those of them that are numbers; values: about how
-    many differ; is_pointed: whether each ends with ".0", as whole numbers with gaps are written.
+    many differ.
     """
 
     name: str
@@ -42,7 +42,6 @@ class Seen:
     filled: int
     numbers: int
     values: int
-    is_pointed: bool
     example: str
 
     @property
@@ -60,14 +59,13 @@ class Seen:
 class Schema:
     """What the columns of examples are, and why those that no model sees are left out.
 
-    label: None where the rows have none. pointed: categories whose texts lose a ".0" at the end.
+    label: None where the rows have none.
     """
 
     label: str | None
     time: str | None
     columns: tuple[Column, ...]
     ignored: tuple[tuple[str, str], ...] = ()
-    pointed: frozenset[str] = frozenset()
 
 
 def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
@@ -76,9 +74,9 @@ def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
     asked = ", ".join(_asked(n, kind, n in words) for n, kind in enumerate(table.types))
     found = connection.execute(f"SELECT count(*), {asked} FROM ({_scan(table)})").fetchall()[0]
     return [
-        Seen(name, kind, found[0], filled, good, min(values, filled), bool(pointed), example or "")
-        for name, kind, filled, good, values, pointed, example in zip(
-            table.columns, table.types, *(found[1 + each :: 5] for each in range(5)), strict=True
+        Seen(name, kind, found[0], filled, good, min(values, filled), example or "")
+        for name, kind, filled, good, values, example in zip(
+            table.columns, table.types, *(found[1 + each :: 4] for each in range(4)), strict=True
         )
     ]
 
@@ -86,7 +84,7 @@ def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
 def _words(connection: duckdb.DuckDBPyConnection, table: Table) -> set[int]:
     """Texts that begin with few numbers: to try each cell as one would take most of the time."""
     texts = [n for n, kind in enumerate(table.types) if kind == "VARCHAR"]
-    few = [f"count({number_of(f'c{n}')}) < {_NEARLY} * count(nullif(c{n}, ''))" for n in texts]
+    few = [f"count({number_of(f'c{n}')}) < {_MOST} * count(nullif(c{n}, ''))" for n in texts]
     first = f"(SELECT * FROM ({_scan(table)}) LIMIT {_FIRST})"
     found = connection.execute(f"SELECT {', '.join(['0', *few])} FROM {first}").fetchall()[0]
     return {n for n, are_words in zip(texts, found[1:], strict=True) if are_words}
@@ -98,11 +96,10 @@ def _scan(table: Table) -> str:
 
 def _asked(n: int, type_: str, are_words: bool) -> str:
     """SQL for what ``Seen`` has from ``filled`` on."""
-    kind, cell, numbers, pointed = base(type_), f"c{n}", "0", "false"
+    kind, cell, numbers = base(type_), f"c{n}", "0"
     if kind == "VARCHAR":
         cell = f"nullif(c{n}, '')"
         numbers = "0" if are_words else f"count({number_of(cell)})"
-        pointed = f"bool_and(ends_with({cell}, '.0'))"
     elif kind in FRACTIONS:
         cell = f"if(isnan(c{n}::DOUBLE), NULL, c{n})"
     elif not kind:
@@ -110,7 +107,7 @@ def _asked(n: int, type_: str, are_words: bool) -> str:
     if kind in (*INTEGERS, *FRACTIONS):
         numbers = f"count({cell})"
     differ = f"approx_count_distinct({cell})"
-    return f"count({cell}), {numbers}, {differ}, {pointed}, min({cell})::VARCHAR"
+    return f"count({cell}), {numbers}, {differ}, min({cell})::VARCHAR"
 
 
 def base(type_: str) -> str:
@@ -128,24 +125,22 @@ def infer(reading: Reading, seen: Sequence[Seen], path: str) -> Schema:
     if not any(each.rows for each in seen):
         raise BadInteractions(f"{path}: expected rows, found none below the header")
     kinds = _preset_kinds(reading.layout)
-    columns, ignored, pointed = [], [], []
+    columns, ignored = [], []
     for each in seen:
         if each.name in (label, time):
             continue
         kind, why = _kind(each, reading, kinds)
         if kind is None:
             ignored.append((each.name, why))
-            continue
-        columns.append(Column(each.name, kind))
-        if kind == "category" and each.is_pointed and each.numbers == each.filled:
-            pointed.append(each.name)
+        else:
+            columns.append(Column(each.name, kind))
     if not columns or len(columns) > MAX_COLUMNS:
         left = "; ".join(f"{name!r}: {why}" for name, why in ignored[:5])
         raise BadInteractions(
             f"{path}: expected 1 to {MAX_COLUMNS:,} columns to learn from beside the label "
             f"{label!r}, found {len(columns):,}" + (f" (left out are {left})" if left else "")
         )
-    return Schema(label, time, tuple(columns), tuple(ignored), frozenset(pointed))
+    return Schema(label, time, tuple(columns), tuple(ignored))
 
 
 def _preset_kinds(layout: Layout) -> dict[str, Kind]:
@@ -184,7 +179,7 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return None, f"nearly every row has another value ({option} takes it in)"
     if is_number:
         return "number", ""
-    if each.numbers > _NEARLY * each.filled:
+    if each.numbers > _MOST * each.filled:
         log.warning(
             "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "
             "a number, and rejects those rows",

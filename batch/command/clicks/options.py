@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from app.contracts import environment
 from batch.clicks.layout import PRESETS, Reading
 from batch.clicks.terms import (
     SHARE_OF_TEST,
@@ -195,6 +196,7 @@ fit_options = group(
     ),
     option(
         "--blend/--no-blend",
+        envvar=f"{environment.PREFIX}CLICKS_BLEND",
         default=FIT.blend,
         help="Whether to train a logistic regression beside the trees, and take the mean where "
         "that predicts better.",
@@ -286,6 +288,7 @@ users_file_options = group(
     _users,
     option(
         "--users",
+        envvar=f"{environment.PREFIX}CLICKS_USERS",
         type=PATH,
         help="A file of users: the columns that the model knows are stored, so that requests may "
         "name a user alone.",

@@ -138,7 +138,8 @@ class Page:
         click.echo(report.quality(quality))
         self.quality = quality
         told = quality.entry()
-        self.run.figures |= {name: told[name] for name in ("model", "live", "importance", "leaks")}
+        self.run.figures |= {name: told[name] for name in ("model", "live")}
+        self.run.settings |= asdict(self.fit)
 
     @contextmanager
     def follow(self) -> Iterator[None]:

@@ -371,10 +371,12 @@ def test_a_long_line_is_a_reject_and_no_end(write: Write, load: Load) -> None:
     assert rows.count == 80 and rows.report.rejected == {"line too long": 1}
 
 
-def test_whole_numbers_with_gaps_are_the_same_category_in_text(write: Write, load: Load) -> None:
-    path = write([f"{n % 2},{n % 3}.0,{n % 3}.{n % 2}" for n in range(6)], head="label,a,b")
-    rows = load(path, categorical=("a", "b"))
-    assert cells(rows, "c0, c1")[:2] == [("0", "0.0"), ("1", "1.1")]
+TEXTS = ["12.0", "-3.0", "0.0", "-0.0", "007.0", "1.10", "v1.0", "True", "FALSE", "truer", "Ä.0"]
+
+
+def test_categories_of_text_are_what_the_contract_says(write: Write, load: Load) -> None:
+    rows = load(write([f"{n % 2},{text}" for n, text in enumerate(TEXTS)], head="label,a"))
+    assert cells(rows, "c0") == [(category_text(text),) for text in TEXTS]
 
 
 def test_what_a_model_knows_is_read_without_a_label(
