@@ -25,8 +25,8 @@ Query = Callable[[str], Sequence[Sequence[Any]]]
 def bounds(query: Query, split: Split) -> Sequence[int]:
     """The moments between the parts of ``split``.
 
-    Where many rows are of one moment, such as a day, that of a bound may leave no row above it: then
-    the one before it is the bound.
+    Where many rows are of one moment, such as a day, a bound may leave no row above it: then the
+    moment before is the bound.
     """
     first, second, newest = query(moments_sql([*shares_of(split), 1.0]))[0]
     second = _below(query, newest, second)
