@@ -2,7 +2,9 @@
 
 import os
 import re
+import sys
 from collections.abc import Mapping
+from ctypes import CDLL
 from dataclasses import Field, dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any, Self
@@ -257,6 +259,19 @@ def _check_clicks(clicks: str) -> None:
         raise BadSettings(
             f"LARDER_CLICKS={clicks} needs LightGBM: run pip install '.[clicks]' in Larder's folder"
         )
+    if clicks != "off" and sys.platform == "linux":
+        _check_libgomp(clicks)
+
+
+def _check_libgomp(clicks: str) -> None:
+    """Here and not in a worker, which would be started again for ever."""
+    try:
+        CDLL("libgomp.so.1")
+    except OSError as error:
+        raise BadSettings(
+            f"LARDER_CLICKS={clicks} needs what LightGBM needs, and {error}: install it (Debian "
+            f"and Ubuntu: apt-get install libgomp1)"
+        ) from error
 
 
 def _check_auth(settings: Settings) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.clicks.scorer import Explanation, Scorer, Scores
 
 Candidate = tuple[str, Features | None]
-"""The id of an item, and its columns; None where the catalogue has them."""
+"""The id of an item, and its columns, which win over those of the catalogue; None without any."""
 
 
 class Counter(Protocol):
@@ -97,14 +97,14 @@ class Ranker:
         catalogue: Catalogue | None,
         what: str,
     ) -> list[str]:
-        """Set what is known of each candidate; returns those of whom nothing is."""
+        """Set what is known of each candidate, what it came with last; returns the strangers."""
         strangers, encoder = [], scorer.encoder
         known_items = self._known_items(scorer, catalogue)
         for row, (item, features) in enumerate(candidates):
+            if known := known_items.encoded(item) if known_items else None:
+                encoder.set(rows, row, known)
             if features is None:
-                if known := known_items.encoded(item) if known_items else None:
-                    encoder.set(rows, row, known)
-                else:
+                if known is None:
                     strangers.append(item)
                 continue
             try:

@@ -1,8 +1,8 @@
 """What each column of examples is: a number, a category, or nothing that a model should see.
 
 A text is a number when each of its cells is one, or is missing; all rows are looked at, for the
-one cell that is none may be the last. An id, which is another for nearly every row, says nothing
-of the rows to come: it is left out unless it was asked for.
+one cell that is none may be the last. An id says nothing of the rows to come: a text that is
+another for nearly every row, and what is named like one, are left out unless they were asked for.
 """
 
 import logging
@@ -21,9 +21,9 @@ from batch.interactions.table import PASS_OVER, Table
 
 log = logging.getLogger("larder.clicks")
 
-_ID_NAME = re.compile(r"(?i)(.*[_ -])?(u?u?id|user|item)|.*[a-z](Id|ID)")
+_ID_NAME = re.compile(r"(?i:(.*[_ -])?(u?u?id|user|item))|.*[a-z](Id|ID)")
 _ID_SHARE, _ID_ROWS = 0.9, 1_000
-"""From this share of different values among this many rows, texts and whole numbers are ids."""
+"""From this share of different values among this many rows, texts are ids."""
 _MOST, _FIRST = 0.5, 10_000
 """A text is of words where fewer than this share of its first cells are numbers."""
 
@@ -167,18 +167,15 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
     if type_.startswith(TIMES):
         return None, "it is a time (--time-column)"
     if type_ not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
-        hint = " (--time-column takes it)" if type_.startswith(TIMES) else ""
-        return None, f"it is of type {each.type}{hint}"
+        return None, f"it is of type {each.type}"
     if not each.filled:
         return None, "all its cells are missing"
     if _ID_NAME.fullmatch(each.name):
         return None, "by its name it is an id (--categorical takes it in)"
-    is_number = each.numbers == each.filled
-    if each.looks_unique and not (is_number and "." in each.example):
-        option = "--numeric" if is_number else "--categorical"
-        return None, f"nearly every row has another value ({option} takes it in)"
-    if is_number:
+    if each.numbers == each.filled:
         return "number", ""
+    if each.looks_unique:
+        return None, "nearly every row has another value (--categorical takes it in)"
     if each.numbers > _MOST * each.filled:
         log.warning(
             "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "

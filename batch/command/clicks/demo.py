@@ -55,9 +55,7 @@ def _show(stack: Stack, rows: Sequence[Row]) -> None:
     print(f"\nTen items for one user, best first:\n$ {_curl(stack, asked)}")
     answer = post(f"{stack.url}/rank/click", asked)
     for each in answer["items"]:
-        print(
-            f"  {each['rank']:2}. {each['item']:8} clicked with a probability of {each['score']:.4f}"
-        )
+        print(f"  {each['rank']:2}. {each['item']:8} probability of a click {each['score']:.4f}")
     best = [each for each in items if each["id"] == answer["items"][0]["item"]]
     said = post(f"{stack.url}/rank/click", {**asked, "items": best, "explain": True})
     print(f"\nWhy {best[0]['id']}? What its columns add to the log-odds of a click:")

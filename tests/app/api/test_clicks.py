@@ -102,6 +102,14 @@ def test_items_of_the_lists_come_as_ids_alone(app: Flask) -> None:
         assert answer.json["unknown"] == ["nix"]
 
 
+def test_what_an_item_comes_with_stands_beside_what_the_lists_know_of_it(app: Flask) -> None:
+    items = [{"id": "318", "features": {"price": 5}}, {"id": "nix", "features": {}}]
+    answer = post(app, {"items": items})
+    assert ranked(answer) == [("318", near(1.75)), ("nix", near(-1.25))]
+    changed = {"id": "318", "features": {"genres": "Comedy"}}
+    assert ranked(post(app, {"items": [changed]})) == [("318", near(-1.25))]
+
+
 def test_what_metarank_sends_is_answered_as_metarank_does(app: Flask) -> None:
     body = {
         "id": "request-1",

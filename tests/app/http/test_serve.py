@@ -81,6 +81,17 @@ def test_without_a_package_the_command_that_installs_it_is_told(
     assert done.stderr == f"error: {sentence} pip install '.[{extra}]' in Larder's folder\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the library has another name there")
+def test_without_libgomp_what_installs_it_is_told(tmp_path: Path) -> None:
+    """A file that is no library stands in for a system without it."""
+    (tmp_path / "libgomp.so.1").write_text("nothing")
+    done = serve(LARDER_CLICKS="only", LD_LIBRARY_PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: LARDER_CLICKS=only needs what LightGBM needs, and ")
+    assert done.stderr.endswith("(Debian and Ubuntu: apt-get install libgomp1)\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_port_that_is_taken_is_told_at_once_and_not_shared(server: Server, kind: str) -> None:
     done = serve(LARDER_SERVER=kind, LARDER_BIND=f"127.0.0.1:{server.port}")

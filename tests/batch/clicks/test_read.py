@@ -104,22 +104,19 @@ def test_options_overrule_what_columns_look_like(write: Write, load: Load) -> No
 
 
 def test_ids_are_left_out_unless_they_are_asked_for(write: Write, load: Load) -> None:
-    head = "label,age,user_id,itemId,code,number,amount,width"
-    path = write([f"{n % 2},3,7,7,x{n},{n},{n / 8},video{n % 9}" for n in range(1200)], head=head)
+    head = "label,age,user_id,itemId,code,max_bid,is_paid,width"
+    path = write([f"{n % 2},3,7,7,x{n},{n},{n % 3},video{n % 9}" for n in range(1200)], head=head)
     rows = load(path)
-    assert kinds(rows) == {"age": "number", "amount": "number", "width": "category"}
+    assert kinds(rows) == dict.fromkeys(["age", "max_bid", "is_paid"], "number") | {
+        "width": "category"
+    }
     assert dict(rows.schema.ignored) == {
         "user_id": "by its name it is an id (--categorical takes it in)",
         "itemId": "by its name it is an id (--categorical takes it in)",
         "code": "nearly every row has another value (--categorical takes it in)",
-        "number": "nearly every row has another value (--numeric takes it in)",
     }
-    asked = load(path, categorical=("user_id", "code"), numeric=("number",))
-    assert kinds(asked) == kinds(rows) | {
-        "user_id": "category",
-        "code": "category",
-        "number": "number",
-    }
+    asked = load(path, categorical=("user_id", "code"))
+    assert kinds(asked) == kinds(rows) | {"user_id": "category", "code": "category"}
 
 
 @pytest.mark.parametrize("wrong", ["inf", "-Infinity", "1e300", "1e999", "-4e38"])
@@ -299,6 +296,23 @@ def test_a_folder_may_say_what_its_examples_are(write: Write, load: Load, tmp_pa
     assert (other.negatives_kept, kinds(other)["age"]) == (0.5, "number")
 
 
+def test_a_file_of_such_a_folder_is_read_as_the_folder(tmp_path: Path) -> None:
+    said = {"label": "clicked", "negatives_kept": 0.1, "ignore": ["list"]}
+    (tmp_path / "examples.json").write_text(json.dumps(said))
+    of_file = Reading().beside((tmp_path / "a.parquet", tmp_path / "b.parquet"))
+    assert of_file == Reading().beside((tmp_path,)) and of_file.negatives_kept == 0.1
+
+
+def test_folders_that_say_different_things_do_not_go_together(tmp_path: Path) -> None:
+    for name, said in (("a", {"label": "clicked"}), ("b", {"label": "ordered"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "examples.json").write_text(json.dumps(said))
+    both = tmp_path / "a", tmp_path / "b"
+    with pytest.raises(BadInteractions, match="the same label in all, found 'clicked', 'ordered'"):
+        Reading().beside(both)
+    assert Reading(label="ordered").beside(both).label == "ordered"
+
+
 def test_folders_that_keep_other_shares_of_negatives_do_not_go_together(tmp_path: Path) -> None:
     for name, said in (("a", {"negatives_kept": 0.1}), ("b", {"negatives_kept": 1}), ("c", None)):
         (tmp_path / name).mkdir()
@@ -307,7 +321,7 @@ def test_folders_that_keep_other_shares_of_negatives_do_not_go_together(tmp_path
             (tmp_path / name / "examples.json").write_text(json.dumps(said))
     a, b, c = (tmp_path / name for name in "abc")
     for pair in ((a, b), (c, a)):
-        with pytest.raises(BadInteractions, match="the same share of rows without a click"):
+        with pytest.raises(BadInteractions, match="the same negatives_kept in all"):
             read(pair, Reading()).__enter__()
     assert Reading().beside((b, c)).negatives_kept == 1
     assert Reading(negatives_kept=0.2).beside((a, b)).negatives_kept == 0.2
