@@ -183,6 +183,9 @@ def test_an_explanation_adds_up_to_the_score(
         assert list(told.columns) == ["price", "brand", "device"]
         total = told.base + sum(told.columns.values()) + told.calibration
         assert_allclose(total, scores.log_odds[row], atol=1e-6)
+        (hidden,) = found.explain(rows, scores, [row], {"price", "device"})
+        assert list(hidden.columns) == ["brand"] and told.user == 0
+        assert_allclose(hidden.user, told.columns["price"] + told.columns["device"])
     assert told.columns["brand"] > 0 > found.explain(rows, scores, [1])[0].columns["brand"]
 
 
