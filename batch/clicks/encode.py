@@ -29,9 +29,10 @@ _NO_FOLD = -1
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Rows that are trained on. of: how many rows the shares that they see are shares of.
+    """Rows that are trained on. of: how many rows their means and shares are made of.
 
-    By time these are all, those to come as well: so a share also says how much is known by then.
+    By time these are the earlier ones: of all rows, shares would grow with time, and trees would
+    take them for a clock, which stands still when the model serves.
     """
 
     number: int
@@ -53,10 +54,10 @@ class Folds:
         """sizes: rows and clicks by fold, as ``sizes_sql`` has them."""
         rows = sum(size for size, _ in sizes.values())
         clicks = sum(size for _, size in sizes.values())
-        each = [
-            Fold(number, rows if ordered else rows - size)
-            for number, (size, _) in sorted(sizes.items())
-        ]
+        each, earlier = [], 0
+        for number, (size, _) in sorted(sizes.items()):
+            each.append(Fold(number, earlier if ordered else rows - size))
+            earlier += size
         return cls(sql, rows, clicks, each, ordered)
 
     @property

@@ -43,7 +43,7 @@ def by_hand(rows: list[tuple[str, int, int]], has_time: bool) -> list[tuple[floa
             found.append((prior, 0.0))
             continue
         mean = (sum(labels) + FIT.smoothing * prior) / (len(labels) + FIT.smoothing)
-        found.append((mean, len(labels) / len(rows if has_time else seen)))
+        found.append((mean, len(labels) / max(len(seen), 1)))
     return found
 
 
