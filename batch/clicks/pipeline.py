@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.contracts.clicks import Clicks, Column, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import bucket_count
-from batch.clicks.calibrate import choose, served
+from batch.clicks.calibrate import choose, moved, served
 from batch.clicks.contents import Contents, read_model
 from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by, warnings
 from batch.clicks.measure import Predictions
@@ -140,7 +140,7 @@ def train(
     forced = is_forced(terms.gate.force, reasons_against(quality, terms.gate))
     fit = replace(terms.fit, trees=judged.tree_count, blend=judged.linear is not None)
     whole = examples.fit(EVERYTHING, None, fit, progress)
-    model = replace(whole, calibration=judged.calibration)
+    model = settled(examples, replace(whole, calibration=judged.calibration), terms.gate)
     settings = {**asdict(fit), "validation": terms.split.validation, "test": terms.split.test}
     manifest = replace(
         manifest_of(
@@ -156,6 +156,24 @@ def train(
     contents = Contents(space, model.sections(), users)
     with progress.step("publish", contents.size, "bytes") as advance:
         return ours.publish(manifest, contents, advance)
+
+
+def settled(examples: Examples, model: Model, gate: Gate) -> Model:
+    """A model whose calibration was chosen for another one: moved, where it does not suit it.
+
+    It has seen these rows, so nothing but the mean prediction can be held against them.
+    """
+    rows = examples.predict(model, "test")
+    log_odds = served(model, rows.log_odds)
+    found = Predictions.of(rows.clicked, log_odds, examples.negatives_kept).metrics()
+    if abs(found.ratio - 1) <= max(gate.max_off, found.chance):
+        return model
+    log.warning(
+        "trained on all rows the model has a mean prediction over click-through rate of %.4f on "
+        "those of the test: its calibration is moved to 1",
+        found.ratio,
+    )
+    return replace(model, calibration=moved(model.calibration, rows.log_odds, rows.clicked))
 
 
 def judge(
@@ -215,17 +233,28 @@ def _rival(
             raise BrokenRecord("it says NaN or infinity of some rows")
     except (BrokenRecord, BadSettings, UnknownGeneration) as error:
         log.warning("not compared with the live model %s: %s", live.generation, error)
-        return None
+        return _unseen(live, ours, examples, gate)
     rows = _new_to(live, ours)
     chosen = np.ones(len(theirs), bool) if rows is None else rows
     found = [
         Predictions.of(ours.clicked[chosen], each[chosen], examples.negatives_kept).metrics()
         for each in (theirs, ours.log_odds)
     ]
-    ne, recorded = live.measured("ne"), None
-    if rows is None and ne is not None:
-        recorded = ne, live.measured("ne_error") or 0.0
+    recorded = _recorded(live) if rows is None else None
     return Rival(live.generation, found[0], found[1], gate.max_worse, recorded)
+
+
+def _unseen(live: Manifest, ours: Scored, examples: Examples, gate: Gate) -> Rival | None:
+    """A live model that says nothing of these rows: how it was judged is left, if it was."""
+    if (recorded := _recorded(live)) is None:
+        return None
+    found = Predictions.of(ours.clicked, ours.log_odds, examples.negatives_kept).metrics()
+    return Rival(live.generation, None, found, gate.max_worse, recorded)
+
+
+def _recorded(live: Manifest) -> tuple[float, float] | None:
+    ne = live.measured("ne")
+    return None if ne is None else (ne, live.measured("ne_error") or 0.0)
 
 
 def _expect_columns(model: Model, examples: Examples) -> None:

@@ -11,6 +11,7 @@ from app.contracts.clicks import Clicks, Manifest
 from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import MODEL_ROLLBACK
 from batch.command import published
+from batch.command.clicks.names import NAMES
 from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.errors import UnknownGeneration
@@ -99,10 +100,16 @@ def described(manifest: Manifest) -> str:
 def _metrics(metrics: dict[str, Any]) -> str:
     if not metrics.get("model"):
         return "it was not judged"
-    both = {"model": metrics["model"], "live then": metrics.get("live") or {}}
-    both = {name: found for name, found in both.items() if found}
-    rows = [[name, *(f"{found[name]:.6g}" for found in both.values())] for name in both["model"]]
-    return table(["", *both], rows)
+    model, beside = metrics["model"], metrics.get("beside_live")
+    found = {"model": model, "live then": metrics.get("live")}
+    found["model on its rows"] = beside if beside != model else None
+    known = {name: each for name, each in found.items() if each}
+    rows = [
+        [said, *(f"{each[name]:.6g}" for each in known.values())]
+        for name, said in (NAMES | {"rows": "rows", "clicks": "clicks"}).items()
+        if name in model
+    ]
+    return table(["", *known], rows)
 
 
 def _columns(manifest: Manifest) -> Iterable[list[str]]:

@@ -52,7 +52,7 @@ def test_models_are_listed_shown_and_rolled_back(
     told = json.loads(run_here("clicks", "models", "--json", *where).stdout)
     assert told["live"] == NEW and [each["auc"] for each in told["generations"]] == [None, 0.7]
     shown = run_here("clicks", "show", OLD, *where).stdout
-    assert ["auc", "0.7"] in [line.split() for line in shown.splitlines()]
+    assert ["AUC", "0.7"] in [line.split() for line in shown.splitlines()]
     assert "brand   category      70.00%" in shown
     assert json.loads(run_here("clicks", "show", "--json", *where).stdout)["generation"] == NEW
     assert run_here("clicks", "rollback", *where).returncode == 0
