@@ -116,7 +116,7 @@ def test_the_same_rows_again_may_be_published(
     assert "4,000,000 on --max-off counts" in caplog.text and told[0].warnings
     rival = told[0].rival
     assert rival is not None and rival.generation == first.generation
-    assert rival.recorded == (first.measured("ne"), rival.ours.ne_error)
+    assert rival.live is not None and rival.recorded == (first.measured("ne"), rival.ours.ne_error)
     assert rival.live.ne < rival.ours.ne == rival.recorded[0] < rival.allowed
     assert second.metrics["live"]["ne"] == rival.live.ne and not second.forced
 
@@ -147,7 +147,7 @@ def test_with_a_time_a_live_model_is_compared_on_rows_that_are_new_to_it(
     newer = timed(2, later=1_500_000_000)
     run(client, space, newer, TERMS, told.append)
     fresh = told[0].rival
-    assert fresh is not None and fresh.recorded is None
+    assert fresh is not None and fresh.recorded is None and fresh.live is not None
     assert fresh.live.rows == fresh.ours.rows < told[0].model.rows
 
 
