@@ -164,7 +164,10 @@ def test_labels_that_are_all_the_same_teach_nothing(write: Write, load: Load, la
         ({"categorical": ("colour",)}, "expected a column 'colour'.*correct --categorical"),
         ({"numeric": ("cost",)}, "expected a column 'cost'.*correct --numeric"),
         ({"ignore": ("age", "brand", "price")}, "expected 1 to 2,000 columns to learn from"),
-        ({"label": "age"}, "label not 0 or 1: age.*Name the column of the label with --label"),
+        (
+            {"label": "age"},
+            "label not 0 or 1: age.*Write 1 for a click.*name the column of the label with",
+        ),
         ({"time_column": "brand"}, "bad time: brand.*epoch seconds or ISO 8601"),
     ],
 )
@@ -248,9 +251,7 @@ def test_rows_that_cannot_be_cut_are_rejected_with_their_lines(
     ]
 
 
-def test_a_column_that_alone_says_the_label_is_a_leak(
-    write: Write, load: Load, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_column_that_alone_says_the_label_is_a_leak(write: Write, load: Load) -> None:
     head = "label,age,dwell,outcome,rare"
     path = write(
         [
@@ -262,7 +263,6 @@ def test_a_column_that_alone_says_the_label_is_a_leak(
     )
     rows = load(path)
     assert rows.report.leaks == {"dwell": 1.0, "outcome": 1.0}
-    assert "dwell" in caplog.text and "--ignore" in caplog.text
 
 
 def test_times_are_microseconds(write: Write, load: Load) -> None:
