@@ -233,8 +233,6 @@ def _rival(
         model = read_model(client, space, live)
         _expect_columns(model, examples)
         theirs = served(model, examples.predict(model, "test").log_odds)
-        if not np.isfinite(theirs).all():
-            raise BrokenRecord("it says NaN or infinity of some rows")
     except (BrokenRecord, BadSettings, UnknownGeneration) as error:
         log.warning("not compared with the live model %s: %s", live.generation, error)
         return _unseen(live, ours, examples, gate)
