@@ -70,6 +70,15 @@ class Quality:
     rival: Rival | None = None
     warnings: Sequence[str] = ()
 
+    @property
+    def worth(self) -> str:
+        """What normalised entropy means, in words."""
+        less = "lower" if self.model.ne < 1 else "higher"
+        return (
+            f"the log loss is {abs(1 - self.model.ne):.1%} {less} than that of predicting the "
+            f"click-through rate for every row"
+        )
+
     def entry(self) -> dict[str, Any]:
         """As it stands in a manifest; beside_live: the new model on the rows of the live one."""
         told = asdict(self)
@@ -137,7 +146,7 @@ def reasons_against(quality: Quality, gate: Gate) -> list[str]:
         reasons.append(
             f"mean prediction over click-through rate is {model.ratio:.4f}, further from 1 than "
             f"{gate.max_off:g} (--max-off) and than the {model.chance:.4f} that chance makes of "
-            f"{model.clicks:,} clicks"
+            f"{model.clicks:,} clicks{_few(model, gate)}"
         )
     if rival is not None and not rival.ours.ne <= rival.allowed:
         reasons.append(
@@ -145,6 +154,11 @@ def reasons_against(quality: Quality, gate: Gate) -> list[str]:
             f"{rival.allowed:.4f} is allowed, by {_allowed_by(rival)}"
         )
     return reasons
+
+
+def _few(model: Metrics, gate: Gate) -> str:
+    few = model.chance > gate.max_off
+    return ": judge on more of the rows (--test-share), or allow more" if few else ""
 
 
 def _allowed_by(rival: Rival) -> str:

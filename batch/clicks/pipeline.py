@@ -131,6 +131,7 @@ def train(
     not the gate lets it pass; users: see ``Contents``. Raises a Terminal error for bad data or a
     bad model, a Transient one when the cache cannot take it; nothing is published then.
     """
+    _expect_slices(examples, terms)
     live = ours.generations.live_manifest()
     examples.split(terms.split)
     judged, quality, until = judge(client, space, live, examples, terms, progress)
@@ -195,7 +196,7 @@ def judge(
     model = examples.fit(("train",), "validation", terms.fit, progress)
     held = examples.predict(model, "validation")
     model = replace(model, calibration=choose(held.log_odds, held.clicked, terms.split.seed))
-    columns = _sliced(examples, model, terms)
+    columns = sliced_by(model) if terms.slices is None else terms.slices
     test, kept = examples.predict(model, "test", columns), examples.negatives_kept
     log_odds, leaks = served(model, test.log_odds), examples.report.leaks
     quality = measured(model, test.clicked, log_odds, kept, test.slices, leaks)
@@ -205,12 +206,13 @@ def judge(
     return model, replace(quality, rival=rival, warnings=told), until
 
 
-def _sliced(examples: Examples, model: Model, terms: Terms) -> Sequence[str]:
-    if terms.slices is None:
-        return sliced_by(model)
-    if unknown := set(terms.slices) - {each.name for each in examples.columns}:
-        raise BadSettings(f"--slices names columns that the model does not see: {sorted(unknown)}")
-    return terms.slices
+def _expect_slices(examples: Examples, terms: Terms) -> None:
+    known = [each.name for each in examples.columns]
+    if unknown := set(terms.slices or ()) - set(known):
+        raise BadSettings(
+            f"--slices names columns that the model does not see: {', '.join(sorted(unknown))}; "
+            f"it sees {', '.join(known)}"
+        )
 
 
 def _rival(
@@ -266,7 +268,7 @@ def _expect_columns(model: Model, examples: Examples) -> None:
         some = ", ".join(lacking[:5])
         raise BadSettings(f"{len(lacking)} of its {len(model.columns)} columns are missing: {some}")
     if lacking:
-        log.warning("the live model misses columns that are not there: %s", ", ".join(lacking))
+        log.warning("these rows lack columns that the live model sees: %s", ", ".join(lacking))
 
 
 def _new_to(live: Manifest, rows: Scored) -> NDArray[np.bool_] | None:

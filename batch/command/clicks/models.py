@@ -10,6 +10,7 @@ import click
 from app.contracts.clicks import Clicks, Manifest
 from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import MODEL_ROLLBACK
+from batch.clicks.terms import told_of
 from batch.command import published
 from batch.command.clicks.names import NAMES
 from batch.command.options import CacheOptions
@@ -48,7 +49,7 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
                 "live" if each.generation == live else each.state,
                 *(f"{each.rows:,}", f"{len(each.columns)}", f"{each.trees:,}"),
                 *("-" if value is None else f"{value:.4f}" for value in measured),
-                "yes" if each.forced else "no",
+                "imported" if "imported" in each.settings else "yes" if each.forced else "no",
             ]
         )
     head = ["model", "state", "rows", "columns", "trees", "AUC", "NE", "mean/CTR", "forced"]
@@ -57,7 +58,10 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
 
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
     """Point at that model, or at the one before the live one."""
-    published.roll_back_of(cache, space_of(cache), generation, MODEL_ROLLBACK)
+    space = space_of(cache)
+    if generation is None:
+        manifest_of(connect(cache.url), space, None)  # says what to do where none is live
+    published.roll_back_of(cache, space, generation, MODEL_ROLLBACK)
 
 
 def manifest_of(client: Client, space: Clicks, name: str | None) -> Manifest:
@@ -92,7 +96,7 @@ def described(manifest: Manifest) -> str:
         "",
         table(["column", "kind", "importance"], _columns(manifest)),
         "",
-        ", ".join(f"{name} {value}" for name, value in manifest.settings.items()),
+        ", ".join(f"{name} {value}" for name, value in told_of(manifest.settings).items()),
     ]
     return "\n".join(lines)
 

@@ -10,12 +10,13 @@ from batch.command.clicks.names import NAMES
 from batch.command.table import table
 
 _SHOWN = 8
-"""How many values of a column, and how many columns by importance, a terminal shows."""
+"""How many slices, settings, and columns by importance a terminal shows."""
 
 
 def quality(found: Quality) -> str:
     """The model beside the live one, by slices, and what matters to it."""
     lines = [metrics(found), f"({found.model.rows:,} rows judged, {found.model.clicks:,} clicks)"]
+    lines.append(found.worth)
     if found.slices:
         lines += ["", slices(found.slices)]
     some = list(found.importance.items())[:_SHOWN]
@@ -32,8 +33,9 @@ def metrics(found: Quality) -> str:
         return "\n".join([table(["", "model"], rows), _compared(found.rival)])
     beside: Sequence[Metrics] = [found.rival.live]
     head = ["", "model", "live model"]
-    if found.rival.recorded is None:
-        beside, head = [found.rival.live, found.rival.ours], [*head, "model on its rows"]
+    if found.rival.ours.rows < found.model.rows:
+        beside = [found.rival.live, found.rival.ours]
+        head = ["", "model", "live model on newer rows", "model on newer rows"]
     for row, name in zip(rows, NAMES, strict=True):
         row += [number(getattr(each, name)) for each in beside]
     return "\n".join([table(head, rows), _compared(found.rival)])
@@ -54,13 +56,17 @@ def _how(rival: Rival) -> str:
 
 
 def slices(found: Mapping[str, Mapping[str, Slice]]) -> str:
-    """By column and value, with the 95 % interval of mean prediction over click-through rate."""
+    """Those whose 95 % interval of mean prediction over click-through rate is beside 1."""
+    every = [(f"{c}={v or '(missing)'}", each) for c, of in found.items() for v, each in of.items()]
+    off = [(name, each) for name, each in every if each.is_off]
+    told = (
+        f"{len(off)} of {len(every)} slices ({', '.join(found)}) are predicted off, by intervals "
+        f"of 95 %; chance alone makes about {len(every) / 20:.0f}"
+    )
+    largest = sorted(off, key=lambda named: -named[1].rows)[:_SHOWN]
     head = ["slice", "rows", "clicks", "CTR", "AUC", "NE", "prediction / CTR", "95 % interval"]
-    rows = []
-    for column, values in found.items():
-        for value, each in list(values.items())[:_SHOWN]:
-            rows.append([f"{column}={value}"[:40], *cells(each)])
-    return table(head, rows)
+    rows = [[name[:40], *cells(each)] for name, each in largest]
+    return "\n".join([told, table(head, rows)] if rows else [told])
 
 
 def cells(found: Slice) -> list[str]:
