@@ -155,11 +155,13 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
     """What a column is; None, and why, where it is left out."""
     type_ = base(each.type)
     if each.name in reading.ignore:
-        return None, "it is to be ignored (--ignore, or examples.json)"
+        return None, "--ignore"
     if each.name in reading.numeric:
         return "number", ""
     if each.name in reading.categorical:
         return "category", ""
+    if each.name in reading.no_features:
+        return None, "examples.json says that it is no feature (--categorical takes it in)"
     if each.name in kinds:
         return kinds[each.name], ""
     if not each.name.strip():

@@ -181,7 +181,7 @@ def _work(
 def _check_named(table: Table, reading: Reading, shown: str) -> None:
     for option in ("categorical", "numeric", "ignore"):
         for name in getattr(reading, option):
-            if name not in table.columns and name not in reading.ignore:
+            if name not in table.columns:
                 raise BadInteractions(
                     f"{shown}: expected a column {name!r}, found "
                     f"{', '.join(map(repr, table.columns))}: correct --{option}"

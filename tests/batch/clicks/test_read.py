@@ -163,6 +163,7 @@ def test_labels_that_are_all_the_same_teach_nothing(write: Write, load: Load, la
         ({"time_column": "when"}, "expected a column 'when'.*--time-column"),
         ({"categorical": ("colour",)}, "expected a column 'colour'.*correct --categorical"),
         ({"numeric": ("cost",)}, "expected a column 'cost'.*correct --numeric"),
+        ({"ignore": ("aeg",)}, "expected a column 'aeg', found 'label', 'age'.*correct --ignore"),
         ({"ignore": ("age", "brand", "price")}, "expected 1 to 2,000 columns to learn from"),
         (
             {"label": "age"},
