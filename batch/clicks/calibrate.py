@@ -13,6 +13,8 @@ from batch.clicks.model import Model
 
 MAX_KNOTS = 100
 _ROWS_OF_A_BIN = 50
+SURE = 2.0
+"""So many standard errors are more than chance."""
 _BEYOND = 30.0
 """In log-odds: so far beyond the outermost knots the model's own differences hold."""
 
@@ -34,21 +36,25 @@ def calibrated(calibration: Calibration, log_odds: Floats) -> Floats:
 
 
 def choose(log_odds: Floats, clicked: NDArray[np.bool_], seed: int) -> Calibration:
-    """The calibration of the lowest log loss on rows that it was not fitted on, or none.
+    """The calibration that surely lowers the log loss of rows that it was not fitted on, or none.
 
-    Each is fitted on either half of the rows, and judged on the other one; then the best is fitted
-    on all. The rows must be none that the model was trained on.
+    Each is fitted on either half of the rows, and judged on the other one. Only one whose loss is
+    lower than the simpler one's by more than SURE standard errors is taken, and fitted on all. The
+    rows must be none that the model was trained on.
     """
     halves = np.array_split(np.random.default_rng(seed).permutation(len(clicked)), 2)
     if any(len(set(clicked[half].tolist())) < 2 for half in halves):
         return Calibration()
-    losses = {}
-    for fitted in (_none, line, isotonic):
-        losses[fitted] = sum(
-            _loss(calibrated(fitted(log_odds[fit], clicked[fit]), log_odds[other]), clicked[other])
-            for fit, other in (halves, halves[::-1])
-        )
-    best: Fitted = min(losses, key=losses.__getitem__)
+    best: Fitted = _none
+    losses = _losses(log_odds, clicked)
+    for fitted in (line, isotonic):
+        tried = np.empty(len(clicked))
+        for fit, other in (halves, halves[::-1]):
+            found = fitted(log_odds[fit], clicked[fit])
+            tried[other] = _losses(calibrated(found, log_odds[other]), clicked[other])
+        gained = losses - tried
+        if gained.sum() > SURE * gained.std() * math.sqrt(len(gained)):
+            best, losses = fitted, tried
     return best(log_odds, clicked)
 
 
@@ -56,8 +62,9 @@ def _none(log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:
     return Calibration()
 
 
-def _loss(log_odds: Floats, clicked: NDArray[np.bool_]) -> float:
-    return float(np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds)).sum())
+def _losses(log_odds: Floats, clicked: NDArray[np.bool_]) -> Floats:
+    losses: Floats = np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds))
+    return losses
 
 
 def line(log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:

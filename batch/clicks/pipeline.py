@@ -14,13 +14,13 @@ from app.contracts.clicks import Clicks, Column, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import bucket_count
 from batch.clicks.calibrate import choose, served
-from batch.clicks.contents import Contents, read_model
+from batch.clicks.contents import Contents, expect_usable, read_model
 from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by, warnings
 from batch.clicks.measure import Predictions
 from batch.clicks.model import Model, sizes_and_hashes
 from batch.clicks.terms import Fit, Gate, Split, Terms
 from batch.clicks.trees import newer_release
-from batch.errors import BadSettings, UnknownGeneration
+from batch.errors import BadSettings, NotGoodEnough, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.publish import Turn, code_version, is_forced
 from batch.progress import Progress
@@ -141,6 +141,10 @@ def train(
     fit = replace(terms.fit, trees=judged.tree_count, blend=judged.linear is not None)
     whole = examples.fit(EVERYTHING, None, fit, progress)
     model = replace(whole, calibration=judged.calibration)
+    try:
+        expect_usable(model)
+    except BrokenRecord as error:
+        raise NotGoodEnough(f"no worker could answer from this model: {error}") from error
     settings = {**asdict(fit), "validation": terms.split.validation, "test": terms.split.test}
     manifest = replace(
         manifest_of(

@@ -49,7 +49,7 @@ def test_knots_of_few_rows_and_of_few_scores_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("truth", "shape"),
     [
-        (lambda z: z, "none or nearly"),
+        (lambda z: z, "none"),
         (lambda z: 0.5 * z + 0.7, "a line"),
         (lambda z: np.where(z < -1, z, 3 * z + 2), "knots"),
     ],
@@ -58,13 +58,22 @@ def test_the_one_that_helps_on_other_rows_is_chosen(truth: Any, shape: str) -> N
     log_odds, clicked = drawn(40_000, truth)
     found = choose(log_odds, clicked, seed=1)
     assert bool(found.knots) == (shape == "knots")
+    if shape == "none":
+        assert found == Calibration()
+        return
     fresh = np.random.default_rng(9).normal(-1, 1, 40_000)
     came = np.random.default_rng(10).random(40_000) < probabilities(truth(fresh))
     before, after = (Predictions.of(came, z) for z in (fresh, calibrated(found, fresh)))
-    if shape == "none or nearly":
-        assert after.log_loss == pytest.approx(before.log_loss, rel=1e-3)
-    else:
-        assert after.log_loss < before.log_loss * 0.98 and after.ece() < before.ece() / 4
+    assert after.log_loss < before.log_loss * 0.98 and after.ece() < before.ece() / 4
+
+
+def test_scores_that_hold_are_left_alone() -> None:
+    """Noise makes a calibration look better in about a quarter of such draws."""
+    rng, found = np.random.default_rng(3), list[Calibration]()
+    for seed in range(40):
+        log_odds = rng.normal(-2, 1, 1_000)
+        found.append(choose(log_odds, rng.random(1_000) < probabilities(log_odds), seed))
+    assert found.count(Calibration()) >= 38
 
 
 def test_rows_of_one_kind_calibrate_nothing() -> None:

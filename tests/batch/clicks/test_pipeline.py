@@ -286,3 +286,12 @@ def test_each_reason_stops_a_model_and_all_are_told(quality: Quality, reasons: l
 
 def test_importance_is_the_share_of_gain_of_each_column() -> None:
     assert importance(model()) == {"brand": 0.7, "price": 0.2, "device": 0.1}
+
+
+def test_a_model_that_no_worker_could_load_is_not_published(
+    client: Any, space: Clicks, some: LocalExamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.contracts.trees.MAX_TEXT_BYTES", 1_000)
+    with pytest.raises(NotGoodEnough, match="no worker could answer .* more than 1000 bytes"):
+        run(client, space, some)
+    assert not Generations(client, space).all()
