@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
@@ -155,11 +156,13 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
     """What a column is; None, and why, where it is left out."""
     type_ = base(each.type)
     if each.name in reading.ignore:
-        return None, "it is to be ignored (--ignore, or examples.json)"
+        return None, "--ignore"
     if each.name in reading.numeric:
         return "number", ""
     if each.name in reading.categorical:
         return "category", ""
+    if each.name in reading.no_features:
+        return None, "examples.json says that it is no feature (--categorical takes it in)"
     if each.name in kinds:
         return kinds[each.name], ""
     if not each.name.strip():
@@ -174,6 +177,8 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return None, "by its name it is an id (--categorical takes it in)"
     if each.numbers == each.filled:
         return "number", ""
+    if each.looks_unique and _is_time(each.example):
+        return None, f"it looks like a time (--time-column {each.name})"
     if each.looks_unique:
         return None, "nearly every row has another value (--categorical takes it in)"
     if each.numbers > _MOST * each.filled:
@@ -186,3 +191,11 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
             each.name,
         )
     return "category", ""
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -34,7 +34,8 @@ class Reading:
     texts: how rows and columns are cut, and what becomes of rejects. label: the column that says
     whether there was a click; time_column: when the row was seen. categorical, numeric, ignore:
     columns that are what they do not look like. negatives_kept: which share of the rows without a
-    click are there. None: what ``examples.json`` says, or else the default.
+    click are there. None: what ``examples.json`` says, or else the default. no_features: columns
+    that ``examples.json`` keeps from models, if no option names them.
     """
 
     texts: Texts = field(default_factory=lambda: Texts("plain", PRESETS["plain"]))
@@ -44,6 +45,7 @@ class Reading:
     numeric: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     negatives_kept: float | None = None
+    no_features: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -91,14 +93,12 @@ class Reading:
             raise _broken(path)
         if not isinstance(kept, float | int | None):
             raise _broken(path)
-        named = {*self.categorical, *self.numeric, *self.ignore, label, time}
-        more = tuple(name for name in ignore if name not in named)
         return replace(
             self,
             label=label,
             time_column=time,
             negatives_kept=kept,
-            ignore=self.ignore + more,
+            no_features=(*self.no_features, *ignore),
         )
 
 

@@ -18,10 +18,11 @@ import duckdb
 from app.contracts.clicks import Column
 from batch.clicks.cells import Cells
 from batch.clicks.infer import Schema, Seen, infer, look
-from batch.clicks.layout import Reading
+from batch.clicks.layout import LABEL, Reading
 from batch.clicks.matrix import sources
 from batch.clicks.pipeline import Report
 from batch.errors import BadInteractions, BadSettings
+from batch.interactions.columns import Checks
 from batch.interactions.rejects import settle
 from batch.interactions.table import Table, database, literal, open_table, reading_errors
 
@@ -88,9 +89,9 @@ def sampled(
     """
 
     def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
+        _check_named(table, reading, shown)
         seen = look(connection, table)
         schema = infer(reading, seen, shown)
-        _check_named(table, reading, shown)
         found = _fill(connection, Cells(table, shown, schema), reading, rejects)
         clicks = connection.execute("SELECT count_if(label = 1) FROM rows").fetchall()[0][0]
         leaks = _leaks(connection, schema.columns)
@@ -179,9 +180,13 @@ def _work(
 
 
 def _check_named(table: Table, reading: Reading, shown: str) -> None:
+    checks = Checks(table, shown)
+    checks.required(reading.label or LABEL, "--label")
+    if reading.time_column:
+        checks.required(reading.time_column, "--time-column")
     for option in ("categorical", "numeric", "ignore"):
         for name in getattr(reading, option):
-            if name not in table.columns and name not in reading.ignore:
+            if name not in table.columns:
                 raise BadInteractions(
                     f"{shown}: expected a column {name!r}, found "
                     f"{', '.join(map(repr, table.columns))}: correct --{option}"

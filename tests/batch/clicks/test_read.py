@@ -163,6 +163,7 @@ def test_labels_that_are_all_the_same_teach_nothing(write: Write, load: Load, la
         ({"time_column": "when"}, "expected a column 'when'.*--time-column"),
         ({"categorical": ("colour",)}, "expected a column 'colour'.*correct --categorical"),
         ({"numeric": ("cost",)}, "expected a column 'cost'.*correct --numeric"),
+        ({"ignore": ("aeg",)}, "expected a column 'aeg', found 'label', 'age'.*correct --ignore"),
         ({"ignore": ("age", "brand", "price")}, "expected 1 to 2,000 columns to learn from"),
         (
             {"label": "age"},
@@ -176,6 +177,18 @@ def test_columns_that_are_not_what_was_said_are_named(
 ) -> None:
     with pytest.raises(BadInteractions, match=sentence):
         load(write(LINES), **said)
+
+
+def test_a_table_cut_in_the_wrong_places_is_told_so(write: Write, load: Load) -> None:
+    path = write([f"{n % 2};{n}" for n in range(2000)], head="label;age")
+    with pytest.raises(BadInteractions, match="'label;age': cut the columns with --delimiter ';'"):
+        load(path)
+
+
+def test_a_text_of_times_is_no_category(write: Write, load: Load) -> None:
+    lines = [f"{n % 2},{n},2026-11-22 {n // 60:02}:{n % 60:02}:00" for n in range(1200)]
+    rows = load(write(lines, head="label,age,shown_at"))
+    assert rows.schema.ignored == (("shown_at", "it looks like a time (--time-column shown_at)"),)
 
 
 def test_a_column_is_one_thing() -> None:
