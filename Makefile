@@ -16,7 +16,7 @@ help:  ## show this help
 demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
 	@$(BIN)/python -m batch.command.demo --port $(PORT) $(if $(ONCE),--once)
 
-demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, training, report, a service, ten ranked candidates; ONCE=1
+demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, training, a service, ten ranked candidates; ONCE=1; LARDER_REPORT=report.html
 	@$(BIN)/python -m batch.command.clicks.demo --port $(PORT) $(if $(ONCE),--once)
 
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.

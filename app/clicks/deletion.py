@@ -4,7 +4,7 @@ from typing import Any
 
 from app.cache.connect import Client
 from app.contracts.clicks import Clicks, Manifest
-from app.contracts.recommendations import nobody
+from app.contracts.recommendations import take_out
 
 
 def delete(client: Client, space: Clicks, user: str) -> int:
@@ -19,11 +19,5 @@ def delete(client: Client, space: Clicks, user: str) -> int:
 
 
 def _delete(client: Any, space: Clicks, manifest: Manifest, user: str) -> bool:
-    if not manifest.user_buckets:
-        return False
-    bucket, name = manifest.user_place(space, user)
-    if not client.hexists(bucket, name):
-        return False
-    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
-    client.hdel(bucket, name)
-    return True
+    has_users = bool(manifest.user_buckets)
+    return has_users and take_out(client, *manifest.user_place(space, user))

@@ -5,7 +5,6 @@ loaded in the process that answers (see ``follower``), and each call takes its o
 """
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,13 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.clicks.rows import Encoder, Rows
-from app.contracts.clicks import (
-    Calibration,
-    Linear,
-    Manifest,
-    decode_tables,
-)
+from app.contracts.clicks import Calibration, Linear, Manifest, decode_tables
 from app.contracts.generations import BrokenRecord
+from app.contracts.trees import unpacked
 
 Floats = NDArray[np.float64]
 
@@ -55,28 +50,23 @@ class Scorer:
         """Raises BrokenRecord when the body is not that of the manifest, or cannot be read."""
         sections, self.columns = manifest.sections(body), manifest.typed_columns
         self.manifest, self._calibration = manifest, manifest.calibrated
-        self._linear = (
-            Linear.decode(bytes(sections["linear"])) if "linear" in manifest.members else None
-        )
         categories = sum(each.kind == "category" for each in self.columns)
         numbers = len(self.columns) - categories
-        if self._linear and len(self._linear.numbers) != numbers:
-            raise BrokenRecord("the linear member has bins of other columns")
+        self._linear = (
+            Linear.decode(sections["linear"], numbers) if "linear" in manifest.members else None
+        )
         tables = decode_tables(sections["tables"], categories)
         self.encoder = Encoder(self.columns, manifest.prior, tables, self._linear)
-        trees = _text(sections["trees"])
+        trees = unpacked(sections["trees"], numbers + 2 * categories)
         self._trees, self._explaining = _booster(trees), _booster(trees)
-        if self._trees.num_feature() != numbers + 2 * categories:
-            raise BrokenRecord(
-                f"the trees see {self._trees.num_feature()} numbers of a row, the columns of "
-                f"{manifest.generation} make {numbers + 2 * categories}"
-            )
 
     def warm_up(self) -> None:
         """Score and explain a row of which nothing is known. Raises BrokenRecord."""
         rows = self.encoder.rows({}, 1)
         scores = self.scores(rows)
-        if not np.isfinite(scores.log_odds).all() or not self.explain(rows, scores, [0]):
+        (told,) = self.explain(rows, scores, [0])
+        numbers = *scores.log_odds, told.base, *told.columns.values()
+        if not np.isfinite(numbers).all():
             raise BrokenRecord(f"{self.manifest.generation} gives a score that is no number")
 
     def scores(self, rows: Rows) -> Scores:
@@ -131,13 +121,6 @@ def _weights(rows: Rows) -> Floats:
 
 def _asked(booster: lightgbm.Booster, matrix: NDArray[np.float32], **how: bool) -> Floats:
     return np.asarray(booster.predict(matrix, num_threads=1, **how), np.float64)
-
-
-def _text(section: memoryview) -> str:
-    try:
-        return zlib.decompress(section).decode()
-    except (zlib.error, UnicodeDecodeError) as error:
-        raise BrokenRecord(f"the trees cannot be read: {error}") from error
 
 
 def _booster(trees: str) -> lightgbm.Booster:

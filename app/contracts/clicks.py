@@ -8,7 +8,7 @@ Of the generations of a namespace (``generations``), of kind ``clicks``, these a
 The *body* is its sections one behind the other, in the order of SECTIONS; the manifest has the
 length and the SHA-256 of each, so no reader mixes those of two models:
 
-* ``trees``: the text of a LightGBM model, compressed by zlib.
+* ``trees``: the text of a LightGBM model, see ``app.contracts.trees``.
 * ``tables``: of each category column, in order, a table of its values, see ``encode_table``.
 * ``linear``: JSON of the second member, see ``Linear``; empty where there is none.
 
@@ -30,6 +30,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import md5, sha256
+from operator import lt
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from app.contracts import generations
@@ -101,7 +102,8 @@ class Calibration:
         except (AttributeError, TypeError, ValueError) as error:
             raise BrokenRecord(f"expected a calibration, found {entry!r:.80}") from error
         numbers = [found.slope, found.intercept, *(each for knot in knots for each in knot)]
-        if not all(map(math.isfinite, numbers)) or list(knots) != sorted(knots):
+        rises = found.slope > 0 and all(list(each) == sorted(each) for each in zip(*knots))
+        if not rises or not all(map(math.isfinite, numbers)):
             raise BrokenRecord(f"a calibration must rise, and be of finite numbers: {entry!r:.80}")
         return found
 
@@ -123,8 +125,8 @@ class Linear:
     numbers: tuple[tuple[tuple[float, ...], tuple[float, ...], float], ...]
 
     @classmethod
-    def decode(cls, section: bytes | memoryview) -> Self:
-        """Raises BrokenRecord."""
+    def decode(cls, section: bytes | memoryview, columns: int) -> Self:
+        """That of so many number columns. Raises BrokenRecord."""
         try:
             raw = json.loads(bytes(section))
             numbers = tuple(
@@ -134,8 +136,12 @@ class Linear:
             found = cls(float(raw["intercept"]), numbers)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise BrokenRecord(f"the linear member cannot be read: {error}") from error
-        if any(len(weights) != len(edges) + 1 for edges, weights, _ in numbers):
-            raise BrokenRecord("the linear member has bins without weights")
+        fits = all(len(weights) == len(edges) + 1 for edges, weights, _ in numbers)
+        if not fits or len(numbers) != columns:
+            raise BrokenRecord(f"the linear member has no bins of {columns} columns, with weights")
+        weights = [each for edges, inner, last in numbers for each in (*edges, *inner, last)]
+        if not all(map(math.isfinite, (found.intercept, *weights))):
+            raise BrokenRecord("the linear member has weights that are no finite numbers")
         return found
 
     def encode(self) -> bytes:
@@ -178,7 +184,13 @@ def decode_tables(section: bytes | memoryview, count: int) -> list[Table]:
         if len(view) < start + 8 or places[-1] > len(view):
             raise BrokenRecord("the tables end too early")
         pieces = [view[a:b] for a, b in zip(places, places[1:])]
-        found.append(Table(pieces[0].cast("Q"), *(each.cast("f") for each in pieces[1:])))
+        table = Table(pieces[0].cast("Q"), *(each.cast("f") for each in pieces[1:]))
+        if not all(map(lt, table.keys, table.keys[1:])):
+            raise BrokenRecord("the keys of a table must rise")
+        for column in (table.means, table.shares, table.weights):
+            if not all(map(math.isfinite, column)):
+                raise BrokenRecord("a table has numbers that are not finite")
+        found.append(table)
         start = places[-1] + 4 * (values % 2)
     if start != len(view):
         raise BrokenRecord("there is more than the tables of all columns")

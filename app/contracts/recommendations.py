@@ -353,6 +353,18 @@ def nobody() -> bytes:
     return _NOBODY + secrets.token_bytes(8)
 
 
+def take_out(client: Any, bucket: str, name: bytes) -> bool:
+    """Let nobody stand in a bucket where a user stood, of any kind; say whether the user was there.
+
+    client: of redis-py. Raises what it raises.
+    """
+    if not client.hexists(bucket, name):
+        return False
+    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
+    client.hdel(bucket, name)
+    return True
+
+
 def blank(sample: bytes, user: str) -> tuple[int, bytes] | None:
     """Where a user stands in a sample, and what to write there in place; None for who does not.
 

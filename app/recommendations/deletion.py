@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from app.cache.connect import Client
-from app.contracts.recommendations import Manifest, Namespace, blank, nobody
+from app.contracts.recommendations import Manifest, Namespace, blank, take_out
 
 
 def delete(client: Client, namespace: Namespace, user: str) -> int:
@@ -26,8 +26,4 @@ def _delete(client: Any, namespace: Namespace, manifest: Manifest, user: str) ->
     sample = namespace.sample(manifest.generation)
     if place := blank(client.get(sample) or b"", user):
         client.setrange(sample, *place)
-    if not client.hexists(bucket, name):
-        return False
-    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
-    client.hdel(bucket, name)
-    return True
+    return take_out(client, bucket, name)

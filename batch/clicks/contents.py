@@ -3,8 +3,22 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.contracts.clicks import BODY_PART_BYTES, Clicks, Manifest, body_part, user_part
+import numpy as np
+
+from app.contracts.clicks import (
+    BODY_PART_BYTES,
+    Clicks,
+    Linear,
+    Manifest,
+    body_part,
+    decode_tables,
+    row_names,
+    user_part,
+)
+from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import EMPTY_BUCKET, bucket_of
+from app.contracts.trees import unpacked
+from batch.clicks import trees
 from batch.clicks.model import Model
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, cache_errors
@@ -61,6 +75,18 @@ class Contents:
             buckets[bucket_of(name, len(buckets))][name] = columns
         for number, bucket in enumerate(buckets):
             yield self.space.part(manifest.generation, user_part(number)), bucket or EMPTY_BUCKET
+
+
+def expect_usable(model: Model) -> None:
+    """Raise BrokenRecord unless a worker can answer from what is published of a model."""
+    sections, width = model.sections(), len(row_names(model.columns))
+    decode_tables(sections["tables"], len(model.tables))
+    if model.linear:
+        numbers = sum(each.kind == "number" for each in model.columns)
+        Linear.decode(sections["linear"], numbers)
+    text = unpacked(sections["trees"], width)
+    if not np.isfinite(trees.log_odds(text, np.zeros((1, width), np.float32))).all():
+        raise BrokenRecord("the trees give a score that is no number")
 
 
 def read_body(client: Client, space: Clicks, manifest: Manifest) -> bytes:

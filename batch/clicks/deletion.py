@@ -1,7 +1,7 @@
 """Take one user's columns out of every click model, so that every generation stays whole."""
 
 from app.contracts.clicks import Clicks, Manifest
-from app.contracts.recommendations import nobody
+from app.contracts.recommendations import take_out
 from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
@@ -18,11 +18,5 @@ def forget(client: Client, space: Clicks, user: str) -> int:
 
 
 def _forget(client: Client, space: Clicks, manifest: Manifest, user: str) -> bool:
-    if not manifest.user_buckets:
-        return False
-    bucket, name = manifest.user_place(space, user)
-    if not client.hexists(bucket, name):
-        return False
-    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
-    client.hdel(bucket, name)
-    return True
+    has_users = bool(manifest.user_buckets)
+    return has_users and take_out(client, *manifest.user_place(space, user))

@@ -23,8 +23,20 @@ Query = Callable[[str], Sequence[Sequence[Any]]]
 
 
 def bounds(query: Query, split: Split) -> Sequence[int]:
-    """The moments between the parts of ``split``."""
-    return query(moments_sql(shares_of(split)))[0]
+    """The moments between the parts of ``split``.
+
+    Where many rows are of one moment, such as a day, a bound may leave no row above it: then the
+    moment before is the bound.
+    """
+    first, second, newest = query(moments_sql([*shares_of(split), 1.0]))[0]
+    second = _below(query, newest, second)
+    return _below(query, second, first), second
+
+
+def _below(query: Query, moment: int, bound: int) -> int:
+    """The bound, or the last moment before another where that is earlier."""
+    ((last,),) = query(f"SELECT max(moment) FROM rows WHERE moment < {moment}")
+    return bound if last is None else min(bound, int(last))
 
 
 def sizes(query: Query) -> Mapping[Part, int]:

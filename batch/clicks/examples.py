@@ -5,7 +5,8 @@ What becomes of exported events, each of which counts once however often it was 
 * An impression of several items is a row of each, in the order of their places.
 * A click is one on the latest impression of its item to the same user, or in the same session, at
   most ``window_ms`` before. Where both say a list, or a position, these must be the same.
-* Impressions so young that clicks on them may still come are left out.
+* Impressions so young that clicks on them may still come are left out. What a wrong clock sent
+  from the future happened when it was taken.
 * A row says what was known *before* the moment of its impression: how often its item was shown and
   clicked until then, and how often whoever was shown it was shown and clicked anything. A click
   counts from its own moment on, not from that of its impression, which would tell the label.
@@ -40,7 +41,7 @@ from batch.clicks.terms import ColumnsFile, Joining
 from batch.errors import BadInteractions, BadSettings
 from batch.events.folder import copy, files_of, sync, write_text, writing
 from batch.events.inputs import is_of_events
-from batch.events.load import open_events
+from batch.events.load import PER_MS, open_events
 from batch.interactions.columns import CELL_TYPES, Checks
 from batch.interactions.folder import private_folder
 from batch.interactions.layout import Layout
@@ -306,7 +307,8 @@ def _write(
     kept, hidden = (round(s * _SHARES) for s in (joining.negatives_kept, joining.positions_hidden))
     connection.execute(
         "CREATE TEMP VIEW labelled AS SELECT shown.*, clicked_at, "
-        f"time + {joining.window_ms} >= (SELECT max(time) FROM rows) AS young, "
+        f"time + {joining.window_ms} >= (SELECT max(least(time, taken // {PER_MS})) FROM rows) "
+        "AS young, "
         f"clicked_at IS NOT NULL OR chance % {_SHARES} < {kept} AS kept, "
         f"chance // {_SHARES} < {hidden} AS hidden FROM "
         f"(SELECT *, md5_number_lower({content}) AS chance FROM shown) AS shown "

@@ -23,8 +23,9 @@ import numpy as np
 
 from app.contracts.clicks import Linear, Manifest
 from app.contracts.generations import BrokenRecord
-from batch.clicks import trees
+from batch.clicks.contents import expect_usable
 from batch.clicks.model import Model, Values
+from batch.clicks.trees import newer_release
 from batch.errors import BadSettings
 from batch.interactions.files import write_whole
 
@@ -107,7 +108,9 @@ def read(folder: Path) -> Exported:
     try:
         model = _model(manifest, files)
         users = dict(map(_user, files.get(USERS, b"").splitlines()))
-        _expect_trees(model, manifest.lightgbm)
+        if told := newer_release(manifest.lightgbm):
+            log.warning("%s", told)
+        expect_usable(model)
     except (BrokenRecord, ValueError, LookupError, TypeError) as error:
         raise BadSettings(f"{folder}: cannot be read as a click model: {error}") from error
     return Exported(manifest, model, users)
@@ -143,9 +146,11 @@ def _file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes:
 
 
 def _model(manifest: Manifest, files: Mapping[str, bytes]) -> Model:
-    linear = Linear.decode(files[LINEAR]) if LINEAR in files else None
+    columns = manifest.typed_columns
+    numbers = sum(each.kind == "number" for each in columns)
+    linear = Linear.decode(files[LINEAR], numbers) if LINEAR in files else None
     return Model(
-        columns=manifest.typed_columns,
+        columns=columns,
         prior=manifest.prior,
         tables=_tables(manifest, files[TABLES]),
         trees=files[TREES].decode(),
@@ -178,11 +183,3 @@ def _user(line: bytes) -> tuple[bytes, bytes]:
     name = row["user"].encode() if "user" in row else bytes.fromhex(row["digest"])
     columns = json.dumps(row["columns"], ensure_ascii=False, separators=(",", ":"))
     return name, columns.encode()
-
-
-def _expect_trees(model: Model, release: str) -> None:
-    """Raise BrokenRecord unless LightGBM can read the trees, and they see such rows."""
-    if told := trees.newer_release(release):
-        log.warning("%s", told)
-    width = sum(1 if each.kind == "number" else 2 for each in model.columns)
-    trees.log_odds(model.trees, np.zeros((1, width), np.float32))

@@ -155,7 +155,7 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
     """What a column is; None, and why, where it is left out."""
     type_ = base(each.type)
     if each.name in reading.ignore:
-        return None, "--ignore"
+        return None, "it is to be ignored (--ignore, or examples.json)"
     if each.name in reading.numeric:
         return "number", ""
     if each.name in reading.categorical:

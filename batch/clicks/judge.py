@@ -25,22 +25,29 @@ _GAINS = re.compile(r"^split_feature=(.*)\nsplit_gain=(.*)$", re.MULTILINE)
 class Rival:
     """The live model and the new one on the same rows.
 
-    recorded: the normalised entropy with which the live one was judged, of rows that it had not
-    seen then; None where all of these rows are newer than what it was trained on.
+    max_worse: see ``Gate``; recorded: the normalised entropy with which the live one was judged, of
+    rows that it had not seen then, and its standard error; None where all of these rows are newer
+    than what it was trained on.
     """
 
     generation: str
     live: Metrics
     ours: Metrics
-    recorded: float | None
+    max_worse: float
+    recorded: tuple[float, float] | None = None
 
     @property
-    def ne(self) -> float:
-        """What the new model's normalised entropy is held against.
+    def allowed(self) -> float:
+        """The largest normalised entropy of the new model that may pass.
 
-        A live model is flattered by rows that it was trained on, so the worse of both counts.
+        A live model is flattered by rows that it was trained on, so what was recorded counts where
+        it is worse. That is of other rows, and two standard errors of the difference are chance.
         """
-        return max(self.live.ne, self.recorded or 0.0)
+        same = self.live.ne * (1 + self.max_worse)
+        if self.recorded is None:
+            return same
+        ne, error = self.recorded
+        return max(same, ne * (1 + self.max_worse) + 2 * math.hypot(error, self.ours.ne_error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,8 @@ class Quality:
     """What was measured on the test rows, of scores as they are served.
 
     curve, gain: see ``Predictions``; slices: by column, by value; importance: of each column the
-    share of what all splits of the trees gained; leaks: columns by their AUC alone.
+    share of what all splits of the trees gained; leaks: columns by their AUC alone; warnings: where
+    the gate lets pass more than its terms say.
     """
 
     model: Metrics
@@ -58,6 +66,7 @@ class Quality:
     importance: Mapping[str, float] = field(default_factory=dict)
     leaks: Mapping[str, float] = field(default_factory=dict)
     rival: Rival | None = None
+    warnings: Sequence[str] = ()
 
     def entry(self) -> dict[str, Any]:
         """As it stands in a manifest."""
@@ -116,20 +125,39 @@ def sliced_by(model: Model) -> list[str]:
 def reasons_against(quality: Quality, gate: Gate) -> list[str]:
     """Give every reason why the model must not be published; none when it may be."""
     model, rival, reasons = quality.model, quality.rival, []
-    if model.ne >= 1:
+    if not model.ne < 1:  # and so below: NaN passes none of them
         reasons.append(
             f"normalised entropy {model.ne:.4f} is not below 1: the click-through rate alone "
             f"predicts as well"
         )
-    if abs(model.ratio - 1) > gate.max_off:
+    if not abs(model.ratio - 1) <= max(gate.max_off, model.chance):
         reasons.append(
             f"mean prediction over click-through rate is {model.ratio:.4f}, further from 1 than "
-            f"{gate.max_off:g} (--max-off); of {model.clicks:,} clicks, chance alone makes "
-            f"+-{2 / math.sqrt(model.clicks):.2f}"
+            f"{gate.max_off:g} (--max-off) and than the {model.chance:.4f} that chance makes of "
+            f"{model.clicks:,} clicks"
         )
-    if rival is not None and rival.ours.ne > rival.ne * (1 + gate.max_worse):
+    if rival is not None and not rival.ours.ne <= rival.allowed:
         reasons.append(
-            f"normalised entropy {rival.ours.ne:.4f} is worse than the live model's "
-            f"{rival.ne:.4f} by more than {gate.max_worse:.1%} (--max-worse)"
+            f"normalised entropy {rival.ours.ne:.4f} is worse than the live model's: "
+            f"{rival.allowed:.4f} is allowed, by {_allowed_by(rival)}"
         )
     return reasons
+
+
+def _allowed_by(rival: Rival) -> str:
+    live, worse = rival.live.ne, f"{rival.max_worse:.1%} (--max-worse)"
+    if rival.recorded is None or rival.allowed == live * (1 + rival.max_worse):
+        return f"its {live:.4f} on these rows and {worse}"
+    return f"its {rival.recorded[0]:.4f} on others that it had not seen, {worse} and chance"
+
+
+def warnings(model: Metrics, gate: Gate) -> list[str]:
+    """Say where few clicks make the gate wider than its terms."""
+    if model.chance <= gate.max_off:
+        return []
+    enough = f"; from {4 / gate.max_off**2:,.0f} on --max-off counts" if gate.max_off else ""
+    return [
+        f"only {model.clicks:,} clicks were judged: by chance mean prediction over click-through "
+        f"rate is off by up to {model.chance:.4f}, and the gate allowed that in place of "
+        f"{gate.max_off:g} (--max-off){enough}"
+    ]

@@ -63,21 +63,23 @@ class Reading:
             raise BadSettings("--negatives-kept must be more than 0, and at most 1")
 
     def beside(self, paths: tuple[Path, ...]) -> "Reading":
-        """This, with what the folders say of themselves where nothing else is said.
+        """This, with what is said beside the files where nothing else is said.
 
-        Raises BadInteractions when one cannot be understood, or when the rows of several cannot be
-        corrected alike.
+        Raises BadInteractions when that cannot be understood, or when several folders say different
+        things: their rows cannot be read, or corrected, alike.
         """
-        found, kept = self, []
-        for path in paths:
-            said = _read(path / SAID) if (path / SAID).is_file() else {}
-            found = found._with(said, path / SAID)
-            kept.append(said.get("negatives_kept", 1))
-        if self.negatives_kept is None and any(each != kept[0] for each in kept):
-            raise BadInteractions(
-                f"{', '.join(map(str, paths))}: expected the same share of rows without a click in "
-                f"all, found {', '.join(map(str, kept))}: make them alike, or give one at a time"
-            )
+        folders = dict.fromkeys(path if path.is_dir() else path.parent for path in paths)
+        said = {folder / SAID: _read(folder / SAID) for folder in folders}
+        for name, usual in (("label", LABEL), ("time_column", None), ("negatives_kept", 1)):
+            theirs = [each.get(name, usual) for each in said.values()]
+            if getattr(self, name) is None and any(each != theirs[0] for each in theirs):
+                raise BadInteractions(
+                    f"{', '.join(map(str, said))}: expected the same {name} in all, found "
+                    f"{', '.join(map(repr, theirs))}: make them alike, or give one at a time"
+                )
+        found = self
+        for path, each in said.items():
+            found = found._with(each, path)
         return found
 
     def _with(self, said: dict[str, Any], path: Path) -> "Reading":
@@ -101,8 +103,11 @@ class Reading:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """What it says; nothing where it is not there."""
     try:
         said = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, RecursionError) as error:
         raise _broken(path) from error
     if not isinstance(said, dict):

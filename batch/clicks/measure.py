@@ -30,7 +30,8 @@ class Metrics:
     """All that one number says of predictions.
 
     ne: normalised entropy; ratio: mean prediction over click-through rate; lift1, lift5: how many
-    times more clicks the best 1 and 5 % of rows have than as many rows by chance.
+    times more clicks the best 1 and 5 % of rows have than as many rows by chance; ne_error: the
+    standard error of ne, by which it differs from that of other rows by chance.
     """
 
     auc: float
@@ -42,6 +43,12 @@ class Metrics:
     lift5: float
     rows: int
     clicks: int
+    ne_error: float = 0.0
+
+    @property
+    def chance(self) -> float:
+        """How far ratio may be from 1 though the model is right: two standard errors."""
+        return 2 / math.sqrt(self.clicks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +72,17 @@ class Slice:
 class Predictions:
     """What was predicted of rows, the likeliest first; rows predicted alike are one.
 
-    probability, weight, clicks, rows: (distinct,) of each prediction, the weight of its rows and of
+    log_odds, weight, clicks, rows: (distinct,) of each prediction, the weight of its rows and of
     those with a click, and how many rows these are; log_loss: mean over all rows.
     """
 
-    probability: Floats
+    log_odds: Floats
     weight: Floats
     clicks: Floats
     rows: Floats
     clicked_rows: int
     log_loss: float
+    kept: float
 
     @classmethod
     def of(cls, clicked: NDArray[np.bool_], log_odds: Floats, kept: float = 1.0) -> "Predictions":
@@ -86,13 +94,18 @@ class Predictions:
         weights = np.where(clicked, 1.0, 1.0 / kept)
         losses = np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds))
         return cls(
-            probability=probabilities(-values),
+            log_odds=-values,
             weight=np.bincount(place, weights, len(values)).astype(np.float64),
             clicks=np.bincount(place, clicked, len(values)).astype(np.float64),
             rows=np.bincount(place, None, len(values)).astype(np.float64),
             clicked_rows=int(clicked.sum()),
             log_loss=float(np.average(losses, weights=weights)),
+            kept=kept,
         )
+
+    @property
+    def probability(self) -> Floats:
+        return probabilities(self.log_odds)
 
     @property
     def rate(self) -> float:
@@ -121,8 +134,26 @@ class Predictions:
 
         He et al., 2014, "Practical Lessons from Predicting Clicks on Ads at Facebook", 3.
         """
+        return self.log_loss / self._entropy
+
+    @property
+    def _entropy(self) -> float:
         rate = self.rate
-        return self.log_loss / -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
+        return -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
+
+    @property
+    def ne_error(self) -> float:
+        """The standard error of ``ne``, a ratio of two mean losses of the same rows (delta method).
+
+        It is that of each row's loss less ``ne`` times its loss by the click-through rate alone.
+        """
+        flat = math.log(self.rate / (1 - self.rate))
+        clicked, others = (
+            np.logaddexp(0.0, sign * self.log_odds) - self.ne * np.logaddexp(0.0, sign * flat)
+            for sign in (-1, 1)
+        )
+        squares = self.clicks @ clicked**2 + (self.weight - self.clicks) @ others**2 / self.kept
+        return float(math.sqrt(squares) / self.weight.sum() / self._entropy)
 
     @property
     def ratio(self) -> float:
@@ -179,6 +210,7 @@ class Predictions:
             lift5=self.lift(0.05),
             rows=int(self.rows.sum()),
             clicks=self.clicked_rows,
+            ne_error=self.ne_error,
         )
 
     def slice(self, kept: float = 1.0) -> Slice:

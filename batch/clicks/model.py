@@ -16,8 +16,9 @@ from app.contracts.clicks import (
     decode_tables,
     digest,
     encode_table,
+    row_names,
 )
-from app.contracts.generations import BrokenRecord
+from app.contracts.trees import unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,9 @@ class Model:
         """The model of a generation. Raises BrokenRecord."""
         sections, columns = manifest.sections(body), manifest.typed_columns
         categories = sum(each.kind == "category" for each in columns)
-        try:
-            trees = zlib.decompress(sections["trees"]).decode()
-        except (zlib.error, UnicodeDecodeError) as error:
-            raise BrokenRecord(f"the trees cannot be read: {error}") from error
+        linear = None
+        if "linear" in manifest.members:
+            linear = Linear.decode(sections["linear"], len(columns) - categories)
         return cls(
             columns=columns,
             prior=manifest.prior,
@@ -84,9 +84,9 @@ class Model:
                 )
                 for table in decode_tables(sections["tables"], categories)
             ],
-            trees=trees,
+            trees=unpacked(sections["trees"], len(row_names(columns))),
             tree_count=manifest.trees,
-            linear=Linear.decode(sections["linear"]) if "linear" in manifest.members else None,
+            linear=linear,
             calibration=manifest.calibrated,
             negatives_kept=manifest.negatives_kept,
         )

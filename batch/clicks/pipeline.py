@@ -14,13 +14,13 @@ from app.contracts.clicks import Clicks, Column, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import bucket_count
 from batch.clicks.calibrate import choose, served
-from batch.clicks.contents import Contents, read_model
-from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by
+from batch.clicks.contents import Contents, expect_usable, read_model
+from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by, warnings
 from batch.clicks.measure import Predictions
 from batch.clicks.model import Model, sizes_and_hashes
-from batch.clicks.terms import Fit, Split, Terms
+from batch.clicks.terms import Fit, Gate, Split, Terms
 from batch.clicks.trees import newer_release
-from batch.errors import BadSettings, UnknownGeneration
+from batch.errors import BadSettings, NotGoodEnough, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.publish import Turn, code_version, is_forced
 from batch.progress import Progress
@@ -134,11 +134,17 @@ def train(
     live = ours.generations.live_manifest()
     examples.split(terms.split)
     judged, quality, until = judge(client, space, live, examples, terms, progress)
+    for warning in quality.warnings:
+        log.warning(warning)
     told(quality)
     forced = is_forced(terms.gate.force, reasons_against(quality, terms.gate))
     fit = replace(terms.fit, trees=judged.tree_count, blend=judged.linear is not None)
     whole = examples.fit(EVERYTHING, None, fit, progress)
     model = replace(whole, calibration=judged.calibration)
+    try:
+        expect_usable(model)
+    except BrokenRecord as error:
+        raise NotGoodEnough(f"no worker could answer from this model: {error}") from error
     settings = {**asdict(fit), "validation": terms.split.validation, "test": terms.split.test}
     manifest = replace(
         manifest_of(
@@ -175,9 +181,10 @@ def judge(
     test, kept = examples.predict(model, "test", columns), examples.negatives_kept
     log_odds, leaks = served(model, test.log_odds), examples.report.leaks
     quality = measured(model, test.clicked, log_odds, kept, test.slices, leaks)
-    rival = _rival(client, space, live, examples, replace(test, log_odds=log_odds))
+    ours, told = replace(test, log_odds=log_odds), warnings(quality.model, terms.gate)
+    rival = _rival(client, space, live, examples, ours, terms.gate)
     until = None if test.moments is None else int(test.moments.max())
-    return model, replace(quality, rival=rival), until
+    return model, replace(quality, rival=rival, warnings=told), until
 
 
 def _sliced(examples: Examples, model: Model, terms: Terms) -> Sequence[str]:
@@ -189,7 +196,12 @@ def _sliced(examples: Examples, model: Model, terms: Terms) -> Sequence[str]:
 
 
 def _rival(
-    client: Client, space: Clicks, live: Manifest | None, examples: Examples, ours: Scored
+    client: Client,
+    space: Clicks,
+    live: Manifest | None,
+    examples: Examples,
+    ours: Scored,
+    gate: Gate,
 ) -> Rival | None:
     """The live model on the rows of the test, or on those that it has surely not seen.
 
@@ -203,6 +215,8 @@ def _rival(
         model = read_model(client, space, live)
         _expect_columns(model, examples)
         theirs = served(model, examples.predict(model, "test").log_odds)
+        if not np.isfinite(theirs).all():
+            raise BrokenRecord("it says NaN or infinity of some rows")
     except (BrokenRecord, BadSettings, UnknownGeneration) as error:
         log.warning("not compared with the live model %s: %s", live.generation, error)
         return None
@@ -212,8 +226,10 @@ def _rival(
         Predictions.of(ours.clicked[chosen], each[chosen], examples.negatives_kept).metrics()
         for each in (theirs, ours.log_odds)
     ]
-    recorded = live.measured("ne") if rows is None else None
-    return Rival(live.generation, found[0], found[1], recorded)
+    ne, recorded = live.measured("ne"), None
+    if rows is None and ne is not None:
+        recorded = ne, live.measured("ne_error") or 0.0
+    return Rival(live.generation, found[0], found[1], gate.max_worse, recorded)
 
 
 def _expect_columns(model: Model, examples: Examples) -> None:

@@ -256,9 +256,6 @@ def _leaks(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> 
         area = connection.execute(sql).fetchall()[0][0]
         if area is not None and area > LEAK:
             found[column.name] = round(area, 4)
-    if found:
-        sentence = "%s alone say nearly all of the label: --ignore what is not known before a click"
-        log.warning(sentence, ", ".join(map(repr, found)))
     return found
 
 

@@ -39,7 +39,7 @@ log = logging.getLogger("larder.events")
 
 USED = {"user": "user", "item": "item", "weight": "type", "timestamp": "time"}
 _COLUMNS = "id, type, user, session, item, value, time"
-_PER_MS = 1 << 21
+PER_MS = 1 << 21
 """More entries than a stream takes in a millisecond: ids become one number."""
 
 
@@ -129,7 +129,7 @@ def open_events(
     number, sent = "split_part(stream_id, '-', {})::BIGINT", "hash(user, session, id)"
     connection.execute(
         f"CREATE TEMP VIEW rows AS SELECT {columns}, "
-        f"{number.format(1)} * {_PER_MS} + {number.format(2)} AS taken FROM "
+        f"{number.format(1)} * {PER_MS} + {number.format(2)} AS taken FROM "
         f"read_parquet({literals(files)}, hive_partitioning = false) WHERE {wanted}"
     )
     connection.execute(

@@ -26,7 +26,8 @@ ADVICE = {
     "comma in number": "Numbers need a decimal point, as in 1.5",
     "bad timestamp": "Times are epoch seconds or ISO 8601; --timestamp-column '' leaves them out",
     "bad time": "Times are epoch seconds or ISO 8601",
-    "label not 0 or 1": "Name the column of the label with {options}label",
+    "label not 0 or 1": "Write 1 for a click and 0 for none (or true and false), or name the "
+    "column of the label with {options}label",
 }
 """What to do when nearly all rejects have the reason that begins so."""
 NEARLY_ALL = 0.9

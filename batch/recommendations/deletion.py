@@ -2,7 +2,7 @@
 
 import secrets
 
-from app.contracts.recommendations import Manifest, Namespace, blank, nobody
+from app.contracts.recommendations import Manifest, Namespace, blank, take_out
 from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
@@ -27,8 +27,4 @@ def _forget(client: Client, namespace: Namespace, manifest: Manifest, user: str)
     sample = namespace.sample(manifest.generation)
     if place := blank(client.get(sample) or b"", user):
         client.setrange(sample, *place)
-    if not client.hexists(bucket, name):
-        return False
-    client.hset(bucket, nobody(), b"")  # first, so that a bucket is never empty and so gone
-    client.hdel(bucket, name)
-    return True
+    return take_out(client, bucket, name)

@@ -23,7 +23,7 @@ def test_the_report_is_for_everybody(chromium: Any, tmp_path: Path, scheme: str)
         slices={"brand": {"": Slice(10, 0, 0.0, None, None, None, 0.5, None)}},
         importance={"brand": 0.7, "price": 0.3},
         leaks={"dwell": 0.99},
-        rival=Rival("before", METRICS, METRICS, None),
+        rival=Rival("before", METRICS, METRICS, 0.005),
     )
     published = manifest_of(model(), settings={"trees": 3}, metrics=quality.entry())
     path = tmp_path / "report.html"

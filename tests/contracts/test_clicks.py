@@ -1,6 +1,7 @@
 """Literal keys and bytes of click models: who changes one breaks what is published."""
 
 import json
+import math
 import struct
 from dataclasses import replace
 from typing import Any
@@ -79,6 +80,9 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
         {"sizes": {"trees": -1, "tables": 1, "linear": 1}},
         {"calibration": {"slope": "steep"}},
         {"calibration": {"knots": [[1, 0], [0, 1]]}},
+        {"calibration": {"knots": [[0, 1], [1, 0]]}},
+        {"calibration": {"slope": -1.0}},
+        {"calibration": {"slope": 0.0}},
     ],
 )
 def test_a_manifest_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
@@ -109,6 +113,19 @@ def test_a_table_is_these_bytes() -> None:
 def test_tables_that_cannot_be_are_refused(section: bytes) -> None:
     with pytest.raises(BrokenRecord):
         decode_tables(section, 1)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("column", range(3))
+def test_a_table_has_finite_numbers_alone(column: int, wrong: float) -> None:
+    numbers = [struct.pack("<f", wrong if each == column else 0.5) for each in range(3)]
+    with pytest.raises(BrokenRecord, match="not finite"):
+        decode_tables(encode_table(bytes(8), *numbers), 1)
+
+
+def test_the_keys_of_a_table_rise() -> None:
+    with pytest.raises(BrokenRecord, match="must rise"):
+        decode_tables(encode_table(struct.pack("<QQ", 5, 5), *[bytes(8)] * 3), 1)
 
 
 def test_a_table_needs_all_of_each_value() -> None:
@@ -153,10 +170,23 @@ def test_a_calibration_and_a_linear_member_are_read_as_written() -> None:
     for each in (Calibration(), Calibration(0.9, -0.1), Calibration(knots=((-1, -2), (0.5, 0.1)))):
         assert Calibration.read(json.loads(json.dumps(each.entry()))) == each
     linear = Linear(0.5, (((1.0, 2.0), (0.1, 0.2, 0.3), -0.4),))
-    assert Linear.decode(linear.encode()) == linear
+    assert Linear.decode(linear.encode(), 1) == linear
+    with pytest.raises(BrokenRecord, match="no bins of 2 columns"):
+        Linear.decode(linear.encode(), 2)
 
 
-@pytest.mark.parametrize("section", [b"", b"[]", b'{"intercept":0,"numbers":[[[1],[1],0]]}'])
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"",
+        b"[]",
+        b'{"intercept":0,"numbers":[[[1],[1],0]]}',
+        b'{"intercept":NaN,"numbers":[[[1],[1,2],0]]}',
+        b'{"intercept":0,"numbers":[[[1],[1,Infinity],0]]}',
+        b'{"intercept":0,"numbers":[[[NaN],[1,2],0]]}',
+        b'{"intercept":0,"numbers":[[[1],[1,2],NaN]]}',
+    ],
+)
 def test_a_linear_member_that_cannot_be_is_refused(section: bytes) -> None:
     with pytest.raises(BrokenRecord):
-        Linear.decode(section)
+        Linear.decode(section, 1)

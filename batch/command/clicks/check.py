@@ -63,7 +63,9 @@ def summary(rows: Told) -> str:
 
 def described(rows: Told) -> str:
     """A table of all columns, and what a model does not see."""
-    lines = [table(["column", "kind", "values", "missing", "example"], map(_line, _told(rows)))]
+    lines = [
+        table(["column", "kind", "values, about", "missing", "example"], map(_line, _told(rows)))
+    ]
     lines += [f"left out {name!r}: {why}" for name, why in rows.schema.ignored]
     lines += [
         f"leak? {name!r} alone has an AUC of {area:.3f}: if it is not known before the click, "

@@ -158,14 +158,10 @@ def generate(
     \b
     larder clicks generate train.parquet --rows 1000000 --seed 1
     """
-    from batch.clicks.generate import generate
+    from batch.command.clicks.generated import generated
 
     form = format or ("parquet" if out.suffix == ".parquet" else "csv")
-    found = generate(out, rows, seed, form, time)
-    click.echo(
-        f"wrote {found.rows:,} rows to {out}: {found.clicks / found.rows:.4f} are clicks; "
-        f"best possible AUC {found.auc:.4f}, log loss {found.log_loss:.4f}"
-    )
+    generated(out, rows, seed, form, time)
 
 
 @clicks.command(cls=Grouped)

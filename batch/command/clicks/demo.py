@@ -6,20 +6,24 @@ ranks ten candidates for a user. Everything ends with this process.
 
 import csv
 import json
+import math
+import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batch.clicks.generate import ITEM_COLUMNS, USER_COLUMNS
+from batch.clicks.generate import ITEM_COLUMNS, USER_COLUMNS, Truth
+from batch.command.clicks.generated import generated
 from batch.command.demo import begin, stack_of
-from batch.command.up import Stack, caching, get, larder, post, serving, stay
+from batch.command.up import Stack, caching, get, larder, post, serving, stay, where
 
 ROWS = 100_000
 CANDIDATES = 10
-SPOKEN = 5
-"""How many columns an explanation shows."""
+SPOKEN = 3
+"""How many columns an explanation names on each side."""
 
 Row = dict[str, str]
 
@@ -33,16 +37,47 @@ def walk(folder: Path, port: str, once: bool) -> None:
     """Generate, train, serve and show; stay until interrupted unless ``once``."""
     stack = stack_of(folder, port, "make demo-clicks PORT=8001", {})
     seen, new = folder / "impressions.csv", folder / "candidates.csv"
+    report = Path(os.environ.get("LARDER_REPORT") or folder / "report.html")
     with caching(stack.folder, stack.cache):
-        larder(["clicks", "generate", str(seen), "--rows", str(ROWS)], stack.environment)
-        larder(["clicks", "generate", str(new), "--rows", "100", "--seed", "7"], stack.environment)
-        larder(["clicks", "train", str(seen), "--blend"], stack.environment)
+        truth = _generate(seen, ROWS, 42)
+        _generate(new, 100, 7)
+        options = ["--blend", "--slices", "c1", "--report", str(report)]
+        larder(["clicks", "train", str(seen), *options], stack.environment)
+        print(f"\n{verdict(_measured(stack), truth)}")
         with serving(stack, "clicks", "serve"):
             with new.open(encoding="utf-8", newline="") as rows:
                 _show(stack, list(islice(csv.DictReader(rows), CANDIDATES)))
+            _tell_more(report, once)
             if not once:
-                print(f"\nThe service answers on {stack.url} until you press Ctrl-C.")
+                print(f"The service answers on {stack.url} until you press Ctrl-C.")
+                print(f"Other commands of larder find the model with {where(stack.cache)}")
                 stay(stack)
+
+
+def _generate(path: Path, rows: int, seed: int) -> Truth:
+    print(f"$ larder clicks generate {path} --rows {rows} --seed {seed}")
+    return generated(path, rows, seed, "csv", has_time=False)
+
+
+def _measured(stack: Stack) -> Mapping[str, float]:
+    """How good the live model was on rows that it had not seen."""
+    command = [sys.executable, "-m", "batch", "clicks", "show", "--json"]
+    shown = subprocess.run(command, env=stack.environment, stdout=subprocess.PIPE, check=True)
+    found: Mapping[str, float] = json.loads(shown.stdout)["metrics"]["model"]
+    return found
+
+
+def verdict(model: Mapping[str, float], truth: Truth) -> str:
+    """How much better than the share of clicks a model is, and how much better is possible."""
+    always = model["log_loss"] / model["ne"]
+    better, possible = 1 - model["ne"], 1 - truth.log_loss / always
+    return (
+        f"Is that good? Always saying the share of clicks has a log loss of {always:.4f}. "
+        f"The model is {better:.1%} better.\n"
+        f"Who knows the truth behind these rows is {possible:.1%} better: so it has learned "
+        f"{better / possible:.0%} of what there is to know.\n"
+        f"Its AUC is {model['auc']:.3f}, where {truth.auc:.3f} is possible and .5 is chance."
+    )
 
 
 def _show(stack: Stack, rows: Sequence[Row]) -> None:
@@ -57,10 +92,9 @@ def _show(stack: Stack, rows: Sequence[Row]) -> None:
     for each in answer["items"]:
         print(f"  {each['rank']:2}. {each['item']:8} probability of a click {each['score']:.4f}")
     best = [each for each in items if each["id"] == answer["items"][0]["item"]]
-    said = post(f"{stack.url}/rank/click", {**asked, "items": best, "explain": True})
-    print(f"\nWhy {best[0]['id']}? What its columns add to the log-odds of a click:")
-    for name, added in explained(said["items"][0]["explanation"]["columns"]):
-        print(f"  {name:4} {added:+.3f}")
+    (said,) = post(f"{stack.url}/rank/click", {**asked, "items": best, "explain": True})["items"]
+    print(f"\nWhy {said['item']}? This adds up to the log-odds of a click:")
+    print("\n".join(explained(said["explanation"], said["score"])))
 
 
 def cells(row: Row, kinds: dict[str, str], columns: Sequence[str]) -> dict[str, Any]:
@@ -72,15 +106,47 @@ def cells(row: Row, kinds: dict[str, str], columns: Sequence[str]) -> dict[str, 
     }
 
 
-def explained(columns: dict[str, float]) -> list[tuple[str, float]]:
-    """The columns that add or take most."""
-    return sorted(columns.items(), key=lambda each: -abs(each[1]))[:SPOKEN]
+def explained(explanation: Mapping[str, Any], score: float) -> list[str]:
+    """A line for each part of a sum: where all start, what speaks for the item and against it."""
+    columns: Mapping[str, float] = explanation["columns"]
+    by_size = sorted(columns.items(), key=lambda each: each[1])
+    least, most = by_size[:SPOKEN], by_size[: -SPOKEN - 1 : -1]
+    spoken = [(f"for it: {_whose(name)}", added) for name, added in most if added > 0]
+    spoken += [(f"against it: {_whose(name)}", added) for name, added in least if added < 0]
+    start = explanation["base"]
+    rest = sum(columns.values()) - sum(added for _, added in spoken)
+    total = log_odds(score)
+    parts = [
+        ("where all items start", start),
+        *spoken,
+        ("the other columns", rest),
+        ("calibration", total - start - sum(columns.values())),
+    ]
+    lines = [f"  {name:40} {added:+.3f}" for name, added in parts if abs(added) >= 5e-4]
+    return [*lines, f"  {f'together, a probability of {score:.4f}':40} {total:+.3f}"]
+
+
+def log_odds(probability: float) -> float:
+    """Of a probability between 0 and 1."""
+    return math.log(probability / (1 - probability))
+
+
+def _whose(name: str) -> str:
+    return f"{name}, of the {'item' if name in ITEM_COLUMNS else 'user'}"
 
 
 def _curl(stack: Stack, asked: dict[str, Any]) -> str:
-    shown = json.dumps({**asked, "items": asked["items"][:1]})
-    header = "-H 'Content-Type: application/json'"
-    return f"curl {header} -d '{shown[:200]} ...' {stack.url}/rank/click"
+    body = stack.folder / "request.json"
+    body.write_text(json.dumps(asked))
+    return f"curl -H 'Content-Type: application/json' -d @{body} {stack.url}/rank/click"
+
+
+def _tell_more(report: Path, once: bool) -> None:
+    if not once or os.environ.get("LARDER_REPORT"):
+        print(f"\nThe report of the training, for a browser: {report.resolve().as_uri()}")
+    if not os.environ.get("LARDER_REPORT"):
+        print("\nLARDER_REPORT=report.html make demo-clicks keeps the report of the training.")
+    print("From your own impressions: batch/clicks/README.md\n")
 
 
 if __name__ == "__main__":

@@ -50,11 +50,13 @@ def _compared(found: Quality) -> str:
     rival = found.rival
     assert rival is not None
     if rival.recorded is None:
-        return f"compared on {rival.live.rows:,} rows that are newer than the live model"
-    return (
-        f"the live model may have been trained on these rows; on rows that it had not seen its "
-        f"normalised entropy was {rival.recorded:.4f}"
-    )
+        told = f"compared on {rival.live.rows:,} rows that are newer than the live model"
+    else:
+        told = (
+            f"the live model may have been trained on these rows; on rows that it had not seen its "
+            f"normalised entropy was {rival.recorded[0]:.4f}"
+        )
+    return f"{told}; up to {rival.allowed:.4f} passes the gate"
 
 
 def slices(found: Mapping[str, Mapping[str, Slice]]) -> str:

@@ -103,6 +103,12 @@ def _of_other_columns(client: Any, space: Clicks, manifest: Manifest) -> None:
     client.hset(space.generations, TWO, replace(manifest, columns=columns).to_json())
 
 
+def _of_trees_in_a_circle(client: Any, space: Clicks, manifest: Manifest) -> None:
+    """LightGBM would never come back from them."""
+    spoiled = replace(model(), trees=model().trees.replace("left_child=-1", "left_child=0"))
+    publish_by_hand(client, space, f"{TWO[:-1]}3", spoiled)
+
+
 def _of_a_newer_library(client: Any, space: Clicks, manifest: Manifest) -> None:
     """Trees in a form that this one does not know."""
     newer = replace(model(), trees="tree\nversion=v99\n")
@@ -117,6 +123,7 @@ def _of_a_newer_library(client: Any, space: Clicks, manifest: Manifest) -> None:
         (_of_another_model, "are not those of its manifest"),
         (_without_manifest, "has no manifest"),
         (_of_other_columns, "the tables"),
+        (_of_trees_in_a_circle, "tree 0 cannot be used"),
         (_of_a_newer_library, "is it older than the one that wrote them"),
     ],
 )

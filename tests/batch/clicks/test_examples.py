@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,13 @@ END = event(1000, "scroll", "i")
 """An event long after all others, so that no impression is too young."""
 
 
-def folder(path: Path, events: Sequence[Event]) -> Path:
-    """A folder as exports write it, of these."""
+def folder(path: Path, events: Sequence[Event], last: int = START * 2) -> Path:
+    """A folder as exports write it, of these, taken as they happened, ``last`` at the latest."""
     (path / "day=2023-11-14").mkdir(parents=True)
     (path / EVENTS_MARK).write_text("{}")
-    rows = [{"stream_id": f"{START + n}-0", **each._asdict()} for n, each in enumerate(events)]
+    taken = accumulate((min(each.time, last) for each in events), max)
+    ids = [f"{moment}-{n}" for n, moment in enumerate(taken)]
+    rows = [{"stream_id": each, **one._asdict()} for each, one in zip(ids, events, strict=True)]
     (path / "rows.json").write_text(json.dumps(rows))
     kinds = (
         "{stream_id:'VARCHAR',id:'VARCHAR',type:'VARCHAR',time:'BIGINT',user:'VARCHAR',"
@@ -169,6 +172,14 @@ def test_an_impression_on_which_clicks_may_still_come_is_left_out(tmp_path: Path
     assert (done.young, done.joined, done.clicks) == (1, 1, 2)
     with pytest.raises(BadInteractions, match="no impression that is older than the window"):
         made(tmp_path / "young", events)
+
+
+def test_a_clock_that_is_ahead_makes_nobody_else_older(tmp_path: Path) -> None:
+    events = [event(1, "impression", "a"), event(99, "impression", "b"), event(100, "scroll", "c")]
+    ahead = event(24 * 60, "scroll", "i", user="u9")
+    taken = folder(tmp_path / "events", [*events, ahead], last=events[-1].time)
+    assert make([taken], PLAIN, tmp_path / "out", lambda done: None).young == 1
+    assert rows(tmp_path) == [("a", 0)]
 
 
 def records(path: Path, file: str = "examples.parquet") -> list[dict[str, Any]]:

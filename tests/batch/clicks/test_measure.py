@@ -55,6 +55,22 @@ def test_weights_of_negatives_are_as_if_each_were_there_so_often() -> None:
     assert part.gains() == [pytest.approx(each) for each in whole.gains()]
 
 
+@pytest.mark.parametrize("kept", [1.0, 0.25])
+def test_the_error_of_ne_is_how_it_differs_from_one_draw_of_rows_to_another(kept: float) -> None:
+    found = [Predictions.of(*_right(seed, kept), kept) for seed in range(300)]
+    spread = np.std([each.ne for each in found])
+    assert np.mean([each.ne_error for each in found]) == pytest.approx(spread, rel=0.1)
+
+
+def _right(seed: int, kept: float) -> tuple[Any, Any]:
+    """2,000 rows of whose clicks the truth is known, less the negatives that are left out."""
+    rng = np.random.default_rng(seed)
+    log_odds = rng.standard_normal(2_000) - 2
+    clicked = rng.random(2_000) < probabilities(log_odds)
+    there = clicked | (rng.random(2_000) < kept)
+    return clicked[there], log_odds[there]
+
+
 def test_bins_have_equally_many_rows_and_their_error_is_the_mean() -> None:
     rng = np.random.default_rng(3)
     log_odds = rng.standard_normal(1000)

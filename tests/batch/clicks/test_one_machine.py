@@ -132,6 +132,23 @@ def test_with_a_time_the_newest_rows_are_judged_on() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("days", "split", "expected"),
+    [
+        (9, Split(), [7, 1, 1]),
+        (5, Split(test=0.15), [3, 1, 1]),
+        (3, Split(), [1, 1, 1]),
+        (10, Split(0.1, 0.25), [7, 1, 2]),
+    ],
+)
+def test_days_are_parted_between_them(days: int, split: Split, expected: list[int]) -> None:
+    daily = examples(90 * days, has_time=True)
+    daily.connection.execute("UPDATE rows SET moment = (row // 90) * 86400000000")
+    assert list(daily.split(split).values()) == [90 * each for each in expected]
+    later = daily.connection.execute("SELECT max(moment), part FROM rows GROUP BY part ORDER BY 1")
+    assert [part for _, part in later.fetchall()] == ["train", "validation", "test"]
+
+
 def test_a_part_without_clicks_is_refused() -> None:
     one_sided = examples(300, has_time=True)
     one_sided.connection.execute("UPDATE rows SET label = 0 WHERE row > 250")

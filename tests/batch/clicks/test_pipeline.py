@@ -1,5 +1,6 @@
 """From examples to a live click model, or to none, on one machine and a real cache."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from batch.errors import CacheUnavailable, NotGoodEnough
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
 from tests.batch.clicks.rows import Silent, examples
-from tests.clicks import model, publish_by_hand
+from tests.clicks import COLUMNS, model, publish_by_hand, trees
 from tests.servers import Server
 
 FIT = Fit(trees=20, leaves=5, learning_rate=0.2, threads=1)
@@ -80,15 +81,19 @@ def test_the_published_model_has_seen_all_rows_and_is_calibrated_as_judged(
 
 
 def test_the_same_rows_again_may_be_published(
-    client: Any, space: Clicks, some: LocalExamples
+    client: Any, space: Clicks, some: LocalExamples, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The live model was trained on the rows of the test: on these alone none would follow it."""
     first = run(client, space, some)
+    assert not caplog.text
     told: list[Quality] = []
-    second = run(client, space, some, TERMS, told.append)
+    second = run(client, space, some, replace(TERMS, gate=Gate(max_off=0.001)), told.append)
+    assert f"only {told[0].model.clicks} clicks were judged" in caplog.text
+    assert "4,000,000 on --max-off counts" in caplog.text and told[0].warnings
     rival = told[0].rival
     assert rival is not None and rival.generation == first.generation
-    assert rival.live.ne < rival.ours.ne == rival.ne == first.measured("ne")
+    assert rival.recorded == (first.measured("ne"), rival.ours.ne_error)
+    assert rival.live.ne < rival.ours.ne == rival.recorded[0] < rival.allowed
     assert second.metrics["live"]["ne"] == rival.live.ne and not second.forced
 
 
@@ -97,7 +102,7 @@ def test_a_model_that_is_worse_than_the_live_one_is_not_published(
 ) -> None:
     first = run(client, space, some)
     worse = replace(TERMS, fit=replace(FIT, trees=1))
-    with pytest.raises(NotGoodEnough, match="is worse than the live model's .* 0.5%.*--max-worse"):
+    with pytest.raises(NotGoodEnough, match="is worse than the live model's: .* 0.5% .--max-worse"):
         run(client, space, some, worse)
     assert Generations(client, space).live() == first.generation
     forced = run(client, space, some, replace(worse, gate=replace(worse.gate, force=True)))
@@ -113,7 +118,8 @@ def test_with_a_time_a_live_model_is_compared_on_rows_that_are_new_to_it(
     told: list[Quality] = []
     run(client, space, rows, TERMS, told.append)
     known = told.pop().rival
-    assert known is not None and known.recorded == first.measured("ne")
+    assert known is not None and known.recorded is not None
+    assert known.recorded[0] == first.measured("ne")
     newer = timed(2, later=1_500_000_000)
     run(client, space, newer, TERMS, told.append)
     fresh = told[0].rival
@@ -151,15 +157,31 @@ def test_a_live_model_that_cannot_be_compared_is_told_and_replaced(
     assert told in caplog.text and manifest.metrics["live"] is None
 
 
-def test_trees_of_a_later_release_are_told_and_replaced(
-    client: Any, space: Clicks, some: LocalExamples, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda text: text.replace("version=v4", "version=v9\nnonsense", 1)[:300], "cannot use"),
+        (lambda text: re.sub("leaf_value=.*", "leaf_value=nan nan", text), "NaN or infinity"),
+    ],
+)
+def test_trees_that_say_nothing_here_are_told_and_replaced(
+    client: Any,
+    space: Clicks,
+    some: LocalExamples,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[str], str],
+    told: str,
 ) -> None:
-    first = run(client, space, some)
-    made = read_model(client, space, first)
-    later = replace(made, trees=made.trees.replace("version=v4", "version=v9\nnonsense", 1)[:300])
-    publish_by_hand(client, space, "20300101T000000.000Z-0001", later)
+    columns = tuple(
+        replace(each, name=name)
+        for each, name in zip(COLUMNS, ("age", "brand", "noise"), strict=True)
+    )
+    live = publish_by_hand(
+        client, space, made=replace(model(), columns=columns, trees=spoil(trees()))
+    )
     run(client, space, some)
-    assert "not compared with the live model 20300101T000000.000Z-0001" in caplog.text
+    assert f"not compared with the live model {live.generation}" in caplog.text
+    assert told in caplog.text
 
 
 def test_negatives_that_were_left_out_change_no_measure_of_what_is_served(
@@ -212,7 +234,14 @@ class Troubled:
 
 
 def rival(ne: float, recorded: float | None = None) -> Rival:
-    return Rival("before", replace(METRICS, ne=ne), METRICS, recorded)
+    """The new model's is .9; its standard error .04, and .05 that of the difference."""
+    before = None if recorded is None else (recorded, 0.03)
+    ours = replace(METRICS, ne_error=0.04)
+    return Rival("before", replace(METRICS, ne=ne), ours, Gate().max_worse, before)
+
+
+NAN = math.nan
+MANY = replace(METRICS, clicks=1600)
 
 
 @pytest.mark.parametrize(
@@ -220,15 +249,31 @@ def rival(ne: float, recorded: float | None = None) -> Rival:
     [
         (Quality(METRICS, [], []), []),
         (Quality(replace(METRICS, ne=1.0), [], []), ["is not below 1"]),
-        (Quality(replace(METRICS, ratio=1.051), [], []), ["further from 1 than 0.05"]),
-        (Quality(replace(METRICS, ratio=0.949), [], []), ["of 100 clicks, chance .* [+]-0.20"]),
+        (Quality(replace(MANY, ratio=1.049), [], []), []),
+        (Quality(replace(MANY, ratio=1.051), [], []), ["further from 1 than 0.05"]),
+        (Quality(replace(METRICS, ratio=0.801), [], []), []),
+        (Quality(replace(METRICS, ratio=0.799), [], []), ["than the 0.2000 that chance makes"]),
         (Quality(METRICS, [], [], rival=rival(0.8956)), []),
-        (Quality(METRICS, [], [], rival=rival(0.895)), ["live model's 0.8950 by more than 0.5%"]),
-        (Quality(METRICS, [], [], rival=rival(0.8, 0.8956)), []),
-        (Quality(METRICS, [], [], rival=rival(0.8, 0.895)), ["live model's 0.8950"]),
+        (Quality(METRICS, [], [], rival=rival(0.895)), ["by its 0.8950 on these rows and 0.5%"]),
+        (Quality(METRICS, [], [], rival=rival(0.8, 0.7961)), []),
+        (
+            Quality(METRICS, [], [], rival=rival(0.8, 0.796)),
+            ["0.9000 is allowed, by its 0.7960 on"],
+        ),
+        (Quality(METRICS, [], [], rival=rival(0.8956, 0.7)), []),
+        (Quality(METRICS, [], [], rival=rival(0.895, 0.7)), ["by its 0.8950 on these rows"]),
         (
             Quality(replace(METRICS, ne=2, ratio=2), [], [], rival=rival(0.5)),
-            ["not below 1", "further from 1", "live model's 0.5000"],
+            ["not below 1", "further from 1", "its 0.5000 on these rows"],
+        ),
+        (
+            Quality(
+                replace(METRICS, ne=NAN, ratio=NAN),
+                [],
+                [],
+                rival=replace(rival(0.9), ours=replace(METRICS, ne=NAN)),
+            ),
+            ["nan is not below 1", "is nan", "nan is worse"],
         ),
     ],
 )
@@ -241,3 +286,12 @@ def test_each_reason_stops_a_model_and_all_are_told(quality: Quality, reasons: l
 
 def test_importance_is_the_share_of_gain_of_each_column() -> None:
     assert importance(model()) == {"brand": 0.7, "price": 0.2, "device": 0.1}
+
+
+def test_a_model_that_no_worker_could_load_is_not_published(
+    client: Any, space: Clicks, some: LocalExamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.contracts.trees.MAX_TEXT_BYTES", 1_000)
+    with pytest.raises(NotGoodEnough, match="no worker could answer .* more than 1000 bytes"):
+        run(client, space, some)
+    assert not Generations(client, space).all()

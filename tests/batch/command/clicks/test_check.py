@@ -28,14 +28,15 @@ def larder(*arguments: str | Path) -> str:
 
 
 def test_check_says_what_the_columns_are_and_what_is_wrong_with_them(examples: Path) -> None:
+    assert servers.run_here("clicks", "check", str(examples), "--label", "clicked").stderr == ""
     assert larder("check", examples, "--label", "clicked").splitlines() == [
         "read 200 rows from 1 file(s): 200 examples, 50 of them clicks (25.00% by 'clicked')",
-        "column       kind  values  missing  example",
-        "clicked     label       2     0.0%      '0'",
-        "hour       number      23     0.0%      '0'",
-        "brand    category       5     0.0%      'a'",
-        "user_id  left out       3     0.0%     'u0'",
-        "dwell      number       1    75.0%     '12'",
+        "column       kind  values, about  missing  example",
+        "clicked     label              2     0.0%      '0'",
+        "hour       number             23     0.0%      '0'",
+        "brand    category              5     0.0%      'a'",
+        "user_id  left out              3     0.0%     'u0'",
+        "dwell      number              1    75.0%     '12'",
         "left out 'user_id': by its name it is an id (--categorical takes it in)",
         "leak? 'dwell' alone has an AUC of 1.000: if it is not known before the click, "
         "--ignore dwell",
@@ -52,7 +53,8 @@ def test_check_tells_programs_too(examples: Path) -> None:
         "user_id": "category",
         "dwell": "left out",
     }
-    assert told["left_out"] == {"dwell": "--ignore"} and told["leaks"] == {}
+    assert told["left_out"] == {"dwell": "it is to be ignored (--ignore, or examples.json)"}
+    assert told["leaks"] == {}
     assert (told["rows"], told["clicks"], told["negatives_kept"]) == (200, 50, 0.1)
 
 

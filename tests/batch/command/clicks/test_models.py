@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,38 @@ def test_trees_and_tables_of_two_models_are_refused(tmp_path: Path) -> None:
         export.read(tmp_path / "one")
 
 
-@pytest.mark.parametrize(
-    "spoiled", ["tree\nversion=v9\nlater=1\n", trees().replace("=4\n", "=9\n")]
-)
-def test_trees_that_this_lightgbm_cannot_use_are_refused(tmp_path: Path, spoiled: str) -> None:
-    made = replace(model(), trees=spoiled)
+def test_trees_that_this_lightgbm_cannot_use_are_refused(tmp_path: Path) -> None:
+    made = replace(model(), trees="tree\nversion=v9\nlater=1\n")
     manifest = manifest_of(made, lightgbm="99.1.0")
     export.write(tmp_path, export.Exported(manifest, made, {}))
     with pytest.raises(BadSettings, match="LightGBM .* cannot use the trees"):
+        export.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("model.txt", "idx=4\n", "idx=9\n", "max_feature_idx=9, expected 4"),
+        ("model.txt", "split_feature=3", "split_feature=99999999", "a column beyond the 5"),
+        ("model.txt", "left_child=-1", "left_child=0", "make no tree"),
+        ("model.txt", "leaf_value=0.5", "leaf_value=nan", "finite number for each leaf"),
+        ("tables.jsonl", '"weight": 0.0', '"weight": NaN', "not finite"),
+        ("linear.json", "[0.0,0.0]", "[NaN,0.0]", "no finite numbers"),
+        ("linear.json", "[[[10.0],[0.0,0.0],0.0]]", "[]", "no bins of 1 columns"),
+    ],
+)
+def test_what_no_worker_could_answer_from_is_not_imported(
+    tmp_path: Path, name: str, old: str, new: str, told: str
+) -> None:
+    """Whoever changed the file has put its hash into the manifest, too."""
+    exported(tmp_path)
+    path, manifest = tmp_path / name, tmp_path / "manifest.json"
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    was, now = (sha256(each.encode()).hexdigest() for each in (before, path.read_text()))
+    manifest.write_text(manifest.read_text().replace(was, now))
+    with pytest.raises(BadSettings, match=told):
         export.read(tmp_path)
 
 

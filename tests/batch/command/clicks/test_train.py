@@ -80,9 +80,13 @@ def test_a_model_that_is_refused_leaves_the_live_one_and_a_page_that_says_why(
     client: Any, namespace: Namespace, where: tuple[str, ...], rows: Path, tmp_path: Path
 ) -> None:
     before = publish_by_hand(client, Clicks(namespace.name))
-    page = tmp_path / "report.html"
-    strict = ("--max-off", "0", "--ignore", "dwell", "--report", str(page))
-    done = run_here("clicks", "train", str(rows), *QUICK[:-2], *strict, *where)
+    page, drifted = tmp_path / "report.html", tmp_path / "drifted.csv"
+    head, *lines = rows.read_text().splitlines()
+    timed = [f"{at},{each}" for at, each in enumerate(lines)]
+    later = [each for at, each in enumerate(timed[1_750:]) if ",0," in each or at % 4 == 0]
+    drifted.write_text("\n".join([f"at,{head}", *timed[:1_750], *later]))
+    strict = ("--time-column", "at", "--ignore", "dwell", "--report", str(page))
+    done = run_here("clicks", "train", str(drifted), *QUICK[:-2], *strict, *where)
     assert done.returncode == 2
     assert re.search("error: mean prediction over .* Nothing was published", done.stderr)
     assert "not compared with the live model" in done.stderr
@@ -201,9 +205,18 @@ def test_plots_are_to_scale() -> None:
 def test_a_page_compares_on_the_same_rows() -> None:
     ours, theirs = (replace(METRICS, log_loss=loss, rows=70) for loss in (0.61, 0.52))
     some = {"brand": {"": Slice(10, 0, 0.0, None, None, None, 0.5, None)}}
-    quality = Quality(METRICS, [[0.1, 0.1, 9.0]], [], some, rival=Rival("old", theirs, ours, None))
+    warned = ["only 9 clicks were judged"]
+    quality = Quality(
+        METRICS,
+        [[0.1, 0.1, 9.0]],
+        [],
+        some,
+        warnings=warned,
+        rival=Rival("old", theirs, ours, 0.005),
+    )
     text = Page(render(Found("Judged.", quality, None, [], {}))).text
-    assert "compared on the 70 of them that are newer" in text
+    assert "compared on the 70 of them that are newer" in text and "0.9045 passes the gate" in text
+    assert "only 9 clicks were judged." in text
     assert "log loss 0.5000 0.5200 0.6100" in text
     assert "(missing) 10 0 0.0000 – – – 0.5000 to –" in text
     assert "model on its rows" in report.quality(quality)
