@@ -35,7 +35,8 @@ def publish_clicker(client: Any, namespace: str) -> None:
 
 
 def _values(name: str, rng: np.random.Generator) -> Values:
-    keys = np.sort([value_key(f"{name}-{number}") for number in range(VALUES)]).astype(np.uint64)
+    found = [value_key(f"{name}-{number}") for number in range(VALUES)]
+    keys = np.sort(np.array(found, np.uint64))
     means, shares, weights = rng.random((3, VALUES), np.float32)
     return Values(keys, means, shares, weights)
 
