@@ -132,9 +132,10 @@ def _version(found: Ranked) -> str:
 def _explained(found: "Explanation") -> bytes:
     columns = sorted(found.columns.items(), key=lambda each: -abs(each[1]))
     added = b",".join([b"%s:%.6g" % (quoted(name), value) for name, value in columns])
-    return b',"explanation":{"base":%.6g,"columns":{%s},"calibration":%.6g}' % (
+    return b',"explanation":{"base":%.6g,"columns":{%s},"user":%.6g,"calibration":%.6g}' % (
         found.base,
         added,
+        found.user,
         found.calibration,
     )
 

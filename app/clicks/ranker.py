@@ -1,6 +1,6 @@
 """Which candidates a user is most likely to click: the model, and all that is known of both."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.clicks.scorer import Explanation, Scorer, Scores
 
 Candidate = tuple[str, Features | None]
-"""The id of an item, and its columns; None where the catalogue has them."""
+"""The id of an item, and its columns, which win over those of the catalogue; None without any."""
 
 
 class Counter(Protocol):
@@ -31,7 +31,8 @@ class Counter(Protocol):
 class Ranked:
     """Candidates with their scores. order: their places, the best first.
 
-    strangers: those that came as ids of no item; degraded: the cache was away, so that the model
+    strangers: those that came as ids of no item; private: columns of the user that the request did
+    not say, but the cache; degraded: the cache was away, so that the model
     may not be the live one, or the user's columns are missing.
     """
 
@@ -40,11 +41,12 @@ class Ranked:
     scores: "Scores"
     order: Sequence[int]
     strangers: Sequence[str]
+    private: Collection[str]
     degraded: bool
 
     def explained(self, top: int) -> "list[Explanation]":
         """Of the best so many, in their order."""
-        return self.scorer.explain(self.rows, self.scores, self.order[:top])
+        return self.scorer.explain(self.rows, self.scores, self.order[:top], self.private)
 
 
 class Ranker:
@@ -81,7 +83,8 @@ class Ranker:
         degraded = lost or self.follower.degraded
         if degraded and self._counter:
             self._counter.degraded()
-        return Ranked(scorer, rows, scores, scores.order(), strangers, degraded)
+        private = own.keys() - features.keys()
+        return Ranked(scorer, rows, scores, scores.order(), strangers, private, degraded)
 
     def _columns_of(self, scorer: "Scorer", user: str | None) -> tuple[Features, bool]:
         if user is None:
@@ -97,14 +100,14 @@ class Ranker:
         catalogue: Catalogue | None,
         what: str,
     ) -> list[str]:
-        """Set what is known of each candidate; returns those of whom nothing is."""
+        """Set what is known of each candidate, what it came with last; returns the strangers."""
         strangers, encoder = [], scorer.encoder
         known_items = self._known_items(scorer, catalogue)
         for row, (item, features) in enumerate(candidates):
+            if known := known_items.encoded(item) if known_items else None:
+                encoder.set(rows, row, known)
             if features is None:
-                if known := known_items.encoded(item) if known_items else None:
-                    encoder.set(rows, row, known)
-                else:
+                if known is None:
                     strangers.append(item)
                 continue
             try:

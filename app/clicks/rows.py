@@ -5,6 +5,7 @@ says of a category's value is remembered, for the same values come again and aga
 """
 
 import math
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,10 +15,11 @@ from typing import Any
 from app.contracts.clicks import MAX_NUMBER, Column, Linear, Table, category_text, value_key
 
 MAX_REMEMBERED = 10_000
-"""Values of a column; then it begins anew, so that made-up ones take no more memory than this."""
+"""Values of a column, of those that are in its table; then it begins anew."""
 
 _MAX_REMEMBERED_LENGTH = 100
 _TOLD = 10
+_NUMBER = re.compile("-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?")
 
 Features = Mapping[str, Any]
 """Values by the names of columns; None is missing, as is a column that is not there."""
@@ -121,7 +123,7 @@ class _Category:
             found = table.means[place], table.shares[place], table.weights[place], 0
         else:
             found = self._prior, 0.0, 0.0, int(value != "")
-        if len(value) <= _MAX_REMEMBERED_LENGTH:
+        if not found[3] and len(value) <= _MAX_REMEMBERED_LENGTH:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[value] = found
@@ -196,14 +198,20 @@ class Encoder:
         rows.unknown += item.unknown
 
     def usable(self, features: Features) -> dict[str, Any]:
-        """What of these this model has a column for, of its kind."""
+        """What of these this model has a column for, of its kind.
+
+        A text that says a number is one in a column of numbers: documents are often all texts.
+        """
         found, scratch = {}, Rows(self._empty.values, self._empty.weights)
         for name in features.keys() & self._columns.keys():
+            column, value = self._columns[name], features[name]
+            if type(column) is _Number and type(value) is str and _NUMBER.fullmatch(value):
+                value = float(value)
             try:
-                self._columns[name].put(scratch, 0, features[name])
+                column.put(scratch, 0, value)
             except WrongType:
                 continue
-            found[name] = features[name]
+            found[name] = value
         return found
 
 

@@ -5,7 +5,7 @@ loaded in the process that answers (see ``follower``), and each call takes its o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -36,10 +36,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The log-odds of one score: base, what each column adds, and what calibration does."""
+    """The log-odds of one score: base, what each column adds, and what calibration does.
+
+    user: what the columns add together that nobody but the cache has told.
+    """
 
     base: float
     columns: dict[str, float]
+    user: float
     calibration: float
 
 
@@ -77,19 +81,26 @@ class Scorer:
         log_odds = calibrated(self._calibration, members) + math.log(self.manifest.negatives_kept)
         return Scores(members, log_odds, 1 / (1 + np.exp(-log_odds)))
 
-    def explain(self, rows: Rows, scores: Scores, chosen: Sequence[int]) -> list[Explanation]:
-        """Of the chosen rows; it takes milliseconds a row (SHAP; Lundberg and Lee, 2017)."""
+    def explain(
+        self, rows: Rows, scores: Scores, chosen: Sequence[int], private: Collection[str] = ()
+    ) -> list[Explanation]:
+        """Of the chosen rows; it takes milliseconds a row (SHAP; Lundberg and Lee, 2017).
+
+        private: columns of which only the sum is told.
+        """
         # Some settings of a booster must not change while it is asked: so this is another one.
         found = _asked(self._explaining, _matrix(rows)[chosen], pred_contrib=True)
         base, added = found[:, -1], self._by_column(found[:, :-1])
         if self._linear:
             expected = self._linear.intercept
             base, added = (base + expected) / 2, (added + _weights(rows)[chosen]) / 2
-        names = [each.name for each in self.columns]
+        hidden = np.array([each.name in private for each in self.columns])
+        names = [each.name for each in self.columns if each.name not in private]
         return [
             Explanation(
                 float(base[place]),
-                dict(zip(names, added[place].tolist(), strict=True)),
+                dict(zip(names, added[place][~hidden].tolist(), strict=True)),
+                float(added[place][hidden].sum()),
                 float(scores.log_odds[row] - scores.members[row]),
             )
             for place, row in enumerate(chosen)

@@ -11,6 +11,7 @@ from batch.clicks import members
 from batch.clicks.calibrate import served
 from batch.clicks.matrix import Encoder, sources
 from batch.clicks.model import Model
+from batch.clicks.read import Rows
 from batch.errors import BadSettings
 from batch.events.folder import replace, writing
 from batch.interactions.table import literal
@@ -27,7 +28,10 @@ FORMATS = {
 """What is written, by how the name of the file ends."""
 
 OWN = ("row", "score")
-"""The columns that are always there: which row of the input, from 0, and the probability."""
+"""The columns that are always there: which row of the input, from 0, and the probability.
+
+Where nobody knows which row of the input it is, ``row`` is empty.
+"""
 
 
 def check(out: Path, keep: Sequence[str]) -> None:
@@ -66,17 +70,20 @@ def score(
         advance(len(encoded.clicked))
 
 
-def write(connection: duckdb.DuckDBPyConnection, out: Path, keep: Sequence[str]) -> None:
+def write(rows: Rows, out: Path, keep: Sequence[str]) -> None:
     """Write the scores beside the columns k0, k1 and so on of ``rows``; all of the file or none.
 
     keep: what those are called. Raises DiskUnavailable, or Terminal when OUT cannot be written.
     """
+    number = "rows.row" if rows.numbered else "CAST(NULL AS BIGINT)"
     kept = "".join(f"k{n} AS {literal(name, chr(34))}, " for n, name in enumerate(keep))
-    found = f"SELECT rows.row AS row, {kept}score FROM rows JOIN scores USING (row) ORDER BY row"
+    found = (
+        f"SELECT {number} AS row, {kept}score FROM rows JOIN scores USING (row) ORDER BY rows.row"
+    )
     form = FORMATS[out.suffix]
 
     def written(path: Path) -> None:
-        connection.execute(f"COPY ({found}) TO {literal(str(path))} ({form})")
+        rows.connection.execute(f"COPY ({found}) TO {literal(str(path))} ({form})")
 
     with writing(out, "nothing was written"):
         replace(out, written)

@@ -16,7 +16,11 @@ from batch.clicks.pipeline import EVERYTHING, Part
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadSettings
 
-_USE: Mapping[Part, str] = {"train": "train", "validation": "validate", "test": "test"}
+_USE: Mapping[Part, str] = {
+    "train": "train on",
+    "validation": "validate on (--validation-share)",
+    "test": "test on (--test-share)",
+}
 
 Query = Callable[[str], Sequence[Sequence[Any]]]
 """Returns the rows of SQL over the table ``rows``."""
@@ -48,7 +52,7 @@ def sizes(query: Query) -> Mapping[Part, int]:
     for part, size in found.items():
         if not size or part in one_kind:
             raise BadSettings(
-                f"the part to {_USE[part]} on has {size:,} of {sum(found.values()):,} rows, and "
+                f"the part to {_USE[part]} has {size:,} of {sum(found.values()):,} rows, and "
                 "not both clicks and rows without one: give more rows, or make that part larger"
             )
     return found

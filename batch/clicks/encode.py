@@ -31,8 +31,8 @@ _NO_FOLD = -1
 class Fold:
     """Rows that are trained on. of: how many rows their means and shares are made of.
 
-    By time these are the earlier ones. Of all rows, every share would grow with time: trees would
-    read it as a clock, and serving would stand at its end.
+    By time these are the earlier ones: of all rows, shares would grow with time, and trees would
+    take them for a clock, which stands still when the model serves.
     """
 
     number: int
@@ -54,8 +54,7 @@ class Folds:
         """sizes: rows and clicks by fold, as ``sizes_sql`` has them."""
         rows = sum(size for size, _ in sizes.values())
         clicks = sum(size for _, size in sizes.values())
-        each: list[Fold] = []
-        earlier = 0
+        each, earlier = [], 0
         for number, (size, _) in sorted(sizes.items()):
             each.append(Fold(number, earlier if ordered else rows - size))
             earlier += size

@@ -25,13 +25,14 @@ _GAINS = re.compile(r"^split_feature=(.*)\nsplit_gain=(.*)$", re.MULTILINE)
 class Rival:
     """The live model and the new one on the same rows.
 
-    max_worse: see ``Gate``; recorded: the normalised entropy with which the live one was judged, of
-    rows that it had not seen then, and its standard error; None where all of these rows are newer
-    than what it was trained on.
+    live: None where it cannot be read, or the rows lack columns that it needs; max_worse: see
+    ``Gate``; recorded: the normalised entropy with which the live one was judged, of rows that it
+    had not seen then, and its standard error; None where all of these rows are newer than what it
+    was trained on.
     """
 
     generation: str
-    live: Metrics
+    live: Metrics | None
     ours: Metrics
     max_worse: float
     recorded: tuple[float, float] | None = None
@@ -43,11 +44,12 @@ class Rival:
         A live model is flattered by rows that it was trained on, so what was recorded counts where
         it is worse. That is of other rows, and two standard errors of the difference are chance.
         """
-        same = self.live.ne * (1 + self.max_worse)
-        if self.recorded is None:
-            return same
-        ne, error = self.recorded
-        return max(same, ne * (1 + self.max_worse) + 2 * math.hypot(error, self.ours.ne_error))
+        found = [] if self.live is None else [self.live.ne * (1 + self.max_worse)]
+        if self.recorded is not None:
+            ne, error = self.recorded
+            chance = 2 * math.hypot(error, self.ours.ne_error)
+            found.append(ne * (1 + self.max_worse) + chance)
+        return max(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,21 @@ class Quality:
     rival: Rival | None = None
     warnings: Sequence[str] = ()
 
+    @property
+    def worth(self) -> str:
+        """What normalised entropy means, in words."""
+        less = "lower" if self.model.ne < 1 else "higher"
+        return (
+            f"the log loss is {abs(1 - self.model.ne):.1%} {less} than that of predicting the "
+            f"click-through rate for every row"
+        )
+
     def entry(self) -> dict[str, Any]:
-        """As it stands in a manifest."""
+        """As it stands in a manifest; beside_live: the new model on the rows of the live one."""
         told = asdict(self)
         rival = told.pop("rival")
-        return {**told, "live": rival["live"] if rival else None}
+        live, ours = (rival["live"], rival["ours"]) if rival else (None, None)
+        return {**told, "live": live, "beside_live": ours if live else None}
 
 
 def measured(
@@ -134,7 +146,7 @@ def reasons_against(quality: Quality, gate: Gate) -> list[str]:
         reasons.append(
             f"mean prediction over click-through rate is {model.ratio:.4f}, further from 1 than "
             f"{gate.max_off:g} (--max-off) and than the {model.chance:.4f} that chance makes of "
-            f"{model.clicks:,} clicks"
+            f"{model.clicks:,} clicks{_few(model, gate)}"
         )
     if rival is not None and not rival.ours.ne <= rival.allowed:
         reasons.append(
@@ -144,10 +156,16 @@ def reasons_against(quality: Quality, gate: Gate) -> list[str]:
     return reasons
 
 
+def _few(model: Metrics, gate: Gate) -> str:
+    few = model.chance > gate.max_off
+    return ": judge on more of the rows (--test-share), or allow more" if few else ""
+
+
 def _allowed_by(rival: Rival) -> str:
-    live, worse = rival.live.ne, f"{rival.max_worse:.1%} (--max-worse)"
-    if rival.recorded is None or rival.allowed == live * (1 + rival.max_worse):
-        return f"its {live:.4f} on these rows and {worse}"
+    worse, live = f"{rival.max_worse:.1%} (--max-worse)", rival.live
+    if live is not None and rival.allowed == live.ne * (1 + rival.max_worse):
+        return f"its {live.ne:.4f} on these rows and {worse}"
+    assert rival.recorded is not None
     return f"its {rival.recorded[0]:.4f} on others that it had not seen, {worse} and chance"
 
 

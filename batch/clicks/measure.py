@@ -67,6 +67,11 @@ class Slice:
     low: float | None
     high: float | None
 
+    @property
+    def is_off(self) -> bool:
+        """Whether the interval is beside 1."""
+        return (self.low or 0.0) > 1 or (self.high is not None and self.high < 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.contracts.clicks import Clicks, Column, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import bucket_count
-from batch.clicks.calibrate import choose, served
+from batch.clicks.calibrate import choose, moved, served
 from batch.clicks.contents import Contents, expect_usable, read_model
 from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by, warnings
 from batch.clicks.measure import Predictions
@@ -131,6 +131,7 @@ def train(
     not the gate lets it pass; users: see ``Contents``. Raises a Terminal error for bad data or a
     bad model, a Transient one when the cache cannot take it; nothing is published then.
     """
+    _expect_slices(examples, terms)
     live = ours.generations.live_manifest()
     examples.split(terms.split)
     judged, quality, until = judge(client, space, live, examples, terms, progress)
@@ -140,7 +141,7 @@ def train(
     forced = is_forced(terms.gate.force, reasons_against(quality, terms.gate))
     fit = replace(terms.fit, trees=judged.tree_count, blend=judged.linear is not None)
     whole = examples.fit(EVERYTHING, None, fit, progress)
-    model = replace(whole, calibration=judged.calibration)
+    model = settled(examples, replace(whole, calibration=judged.calibration), terms.gate)
     try:
         expect_usable(model)
     except BrokenRecord as error:
@@ -162,6 +163,24 @@ def train(
         return ours.publish(manifest, contents, advance)
 
 
+def settled(examples: Examples, model: Model, gate: Gate) -> Model:
+    """A model whose calibration was chosen for another one: moved, where it does not suit it.
+
+    It has seen these rows, so nothing but the mean prediction can be held against them.
+    """
+    rows = examples.predict(model, "test")
+    log_odds = served(model, rows.log_odds)
+    found = Predictions.of(rows.clicked, log_odds, examples.negatives_kept).metrics()
+    if abs(found.ratio - 1) <= max(gate.max_off, found.chance):
+        return model
+    log.warning(
+        "trained on all rows the model has a mean prediction over click-through rate of %.4f on "
+        "those of the test: its calibration is moved to 1",
+        found.ratio,
+    )
+    return replace(model, calibration=moved(model.calibration, rows.log_odds, rows.clicked))
+
+
 def judge(
     client: Client,
     space: Clicks,
@@ -177,7 +196,7 @@ def judge(
     model = examples.fit(("train",), "validation", terms.fit, progress)
     held = examples.predict(model, "validation")
     model = replace(model, calibration=choose(held.log_odds, held.clicked, terms.split.seed))
-    columns = _sliced(examples, model, terms)
+    columns = sliced_by(model) if terms.slices is None else terms.slices
     test, kept = examples.predict(model, "test", columns), examples.negatives_kept
     log_odds, leaks = served(model, test.log_odds), examples.report.leaks
     quality = measured(model, test.clicked, log_odds, kept, test.slices, leaks)
@@ -187,12 +206,13 @@ def judge(
     return model, replace(quality, rival=rival, warnings=told), until
 
 
-def _sliced(examples: Examples, model: Model, terms: Terms) -> Sequence[str]:
-    if terms.slices is None:
-        return sliced_by(model)
-    if unknown := set(terms.slices) - {each.name for each in examples.columns}:
-        raise BadSettings(f"--slices names columns that the model does not see: {sorted(unknown)}")
-    return terms.slices
+def _expect_slices(examples: Examples, terms: Terms) -> None:
+    known = [each.name for each in examples.columns]
+    if unknown := set(terms.slices or ()) - set(known):
+        raise BadSettings(
+            f"--slices names columns that the model does not see: {', '.join(sorted(unknown))}; "
+            f"it sees {', '.join(known)}"
+        )
 
 
 def _rival(
@@ -215,21 +235,30 @@ def _rival(
         model = read_model(client, space, live)
         _expect_columns(model, examples)
         theirs = served(model, examples.predict(model, "test").log_odds)
-        if not np.isfinite(theirs).all():
-            raise BrokenRecord("it says NaN or infinity of some rows")
     except (BrokenRecord, BadSettings, UnknownGeneration) as error:
         log.warning("not compared with the live model %s: %s", live.generation, error)
-        return None
+        return _unseen(live, ours, examples, gate)
     rows = _new_to(live, ours)
     chosen = np.ones(len(theirs), bool) if rows is None else rows
     found = [
         Predictions.of(ours.clicked[chosen], each[chosen], examples.negatives_kept).metrics()
         for each in (theirs, ours.log_odds)
     ]
-    ne, recorded = live.measured("ne"), None
-    if rows is None and ne is not None:
-        recorded = ne, live.measured("ne_error") or 0.0
+    recorded = _recorded(live) if rows is None else None
     return Rival(live.generation, found[0], found[1], gate.max_worse, recorded)
+
+
+def _unseen(live: Manifest, ours: Scored, examples: Examples, gate: Gate) -> Rival | None:
+    """A live model that says nothing of these rows: how it was judged is left, if it was."""
+    if (recorded := _recorded(live)) is None:
+        return None
+    found = Predictions.of(ours.clicked, ours.log_odds, examples.negatives_kept).metrics()
+    return Rival(live.generation, None, found, gate.max_worse, recorded)
+
+
+def _recorded(live: Manifest) -> tuple[float, float] | None:
+    ne = live.measured("ne")
+    return None if ne is None else (ne, live.measured("ne_error") or 0.0)
 
 
 def _expect_columns(model: Model, examples: Examples) -> None:
@@ -239,7 +268,7 @@ def _expect_columns(model: Model, examples: Examples) -> None:
         some = ", ".join(lacking[:5])
         raise BadSettings(f"{len(lacking)} of its {len(model.columns)} columns are missing: {some}")
     if lacking:
-        log.warning("the live model misses columns that are not there: %s", ", ".join(lacking))
+        log.warning("these rows lack columns that the live model sees: %s", ", ".join(lacking))
 
 
 def _new_to(live: Manifest, rows: Scored) -> NDArray[np.bool_] | None:

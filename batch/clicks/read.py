@@ -1,6 +1,6 @@
 """Read examples into a table of DuckDB, ``rows``::
 
-row      BIGINT    from 0, in the order of reading; where a row was rejected there may be a gap
+row      BIGINT    from 0, in the order of reading; rejects of Parquet leave a gap, of text none
 label    TINYINT   1: there was a click
 moment   BIGINT    when, in microseconds since 1970; 0 where there is no time column
 n0 ..    FLOAT     number columns, in order; NULL: missing
@@ -36,7 +36,10 @@ _LEAK_ROWS, _LEAK_SURE = 200_000, 20
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Examples that lie in ``rows``. seen: every column of the input, for who wants to look."""
+    """Examples that lie in ``rows``. seen: every column of the input, for who wants to look.
+
+    numbered: whether ``row`` says which row of the input it is.
+    """
 
     connection: duckdb.DuckDBPyConnection
     report: Report
@@ -44,6 +47,7 @@ class Rows:
     seen: Sequence[Seen]
     clicks: int
     negatives_kept: float
+    numbered: bool = True
 
     @property
     def count(self) -> int:
@@ -113,7 +117,8 @@ def read_for(
     """Read the columns of a model from files that need no label: it is 0 in every row.
 
     A column that is not there is missing in every row. keep: columns of the files that ``rows`` has
-    beside, as they are, called k0, k1 and so on. Raises as ``read`` does.
+    beside, as they are, called k0, k1 and so on. Raises as ``read`` does, and where a text has
+    rejects and there is nothing to keep: nobody could say which row is which.
     """
     shown = _shown(paths)
 
@@ -124,7 +129,11 @@ def read_for(
         schema = Schema(None, None, tuple(columns))
         cells = Cells(table, shown, schema, absent)
         found = _fill(connection, cells, reading, rejects, [table.identifier(n) for n in keep])
-        return Rows(connection, Report(len(table.files), *found), schema, (), 0, 1.0)
+        report = Report(len(table.files), *found)
+        numbered = not (table.is_text and report.rejected)
+        if not numbered:
+            expect_kept(keep, shown, "rows of a text were rejected")
+        return Rows(connection, report, schema, (), 0, 1.0, numbered)
 
     with _database() as (connection, folder):
         yield _work(connection, folder, paths, reading, work)
@@ -143,6 +152,15 @@ def absent_of(
     if unknown := [name for name in keep if name not in found]:
         raise BadSettings(f"{shown}: has no column {unknown[0]!r} to keep")
     return absent
+
+
+def expect_kept(keep: Sequence[str], shown: str, unnumbered: str) -> None:
+    """Raise BadInteractions when nothing tells rows apart. unnumbered: why no number does."""
+    if not keep:
+        raise BadInteractions(
+            f"{shown}: {unnumbered}, so nobody could say which row a score is of: name the "
+            "columns that do (--keep-columns)"
+        )
 
 
 @contextmanager

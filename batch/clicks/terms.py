@@ -3,8 +3,11 @@
 The command makes these from its options before anything heavy is loaded, so this imports no numpy.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from batch.spark.options import SparkOptions
 
@@ -81,6 +84,18 @@ class Terms:
     wait_replicas: int | None = None
     slices: tuple[str, ...] | None = None
     """Columns by whose values metrics are told apart; None: categories of few values."""
+
+
+_YEAR_10000 = 253_402_300_800_000_000
+"""In microseconds."""
+
+
+def told_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a manifest as people read them."""
+    told = dict(settings)
+    if type(until := told.get("until")) is int and 0 <= until < _YEAR_10000:
+        told["until"] = f"{datetime.fromtimestamp(until / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return told
 
 
 @dataclass(frozen=True, slots=True)

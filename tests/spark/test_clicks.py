@@ -29,7 +29,7 @@ from batch.clicks.read import read as read_here
 from batch.clicks.read import read_for
 from batch.clicks.terms import Fit, Split
 from batch.command.cli import cli
-from batch.errors import BadSettings
+from batch.errors import BadInteractions, BadSettings
 from batch.generations.registry import Generations
 from batch.spark.failures import spark_errors
 from tests.batch.clicks.rows import Silent, examples
@@ -209,6 +209,28 @@ def test_a_table_is_scored_in_bulk_as_on_one_machine(spark: SparkSession, tmp_pa
     assert scores == expected
     with pytest.raises(BadSettings, match="expected nothing there"):
         bulk.score(spark, str(rows), out, reading, keep, model)
+
+
+def test_rows_that_spark_cannot_number_are_told_apart_by_what_is_kept(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """It reads the larger file first."""
+    local = examples(400)
+    local.split(Split())
+    model = local.fit(("train",), None, replace(FIT, trees=2), Silent())
+    (tmp_path / "in").mkdir()
+    for name, count in (("a", 2), ("b", 50)):
+        lines = "".join(f"{n},{name}{n}\n" for n in range(count))
+        (tmp_path / "in" / f"{name}.csv").write_text(f"age,who\n{lines}")
+    texts = replace(Reading().texts, rejects=str(tmp_path / "rejects"))
+    given = (spark, str(tmp_path / "in"), str(tmp_path / "scores"), Reading(texts))
+    with pytest.raises(BadInteractions, match="several files, .*--keep-columns"):
+        bulk.score(*given, (), model)
+    bulk.score(*given, ("who",), model)
+    found = duckdb.execute(f"SELECT row, who FROM '{given[2]}/*.parquet'").fetchall()
+    names = [f"a{n}" for n in range(2)] + [f"b{n}" for n in range(50)]
+    assert sorted(who for _, who in found) == sorted(names)
+    assert {row for row, _ in found} == {None}
 
 
 def test_the_command_trains_the_same_model_and_scores_a_folder(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from app.contracts.clicks import Column
 from batch.clicks.bulk import check_kept
@@ -17,7 +18,7 @@ from batch.clicks.infer import Schema
 from batch.clicks.layout import Reading
 from batch.clicks.model import Model
 from batch.clicks.pipeline import Report
-from batch.clicks.read import absent_of
+from batch.clicks.read import absent_of, expect_kept
 from batch.errors import BadSettings
 from batch.interactions.columns import INTEGERS
 from batch.interactions.layout import Layout
@@ -73,7 +74,9 @@ def score(
 ) -> Report:
     """Write row, what is to be kept, and score of each row as a folder of Parquet.
 
-    Raises BadSettings and BadInteractions, as one machine does.
+    Spark reads large files first, and lists rejects last: so it knows which row of the input one is
+    in a single file without rejects alone. Raises BadSettings and BadInteractions, as one machine
+    does.
     """
     check(spark, out, keep)
     with ExitStack() as stack:
@@ -81,7 +84,13 @@ def score(
             rows, report = kept(
                 spark, [uri], reading, Candidates(model.columns, tuple(keep)), stack
             )
+        numbered = report.files == 1 and not report.rejected
+        if not numbered:
+            expect_kept(keep, uri, "rows were rejected, or Spark reads several files")
         sent = spark.sparkContext.broadcast(model)
         stack.callback(sent.destroy)
-        probabilities(rows, model.columns, keep, sent).write.parquet(out)
+        scores = probabilities(rows, model.columns, keep, sent)
+        if not numbered:
+            scores = scores.withColumn("row", F.lit(None).cast("long"))
+        scores.write.parquet(out)
     return report

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.contracts.clicks import Manifest
 from batch.clicks.judge import Quality
+from batch.clicks.terms import told_of
 
 SIDE = 300
 METRICS = {
@@ -29,7 +30,8 @@ class Found:
     """What there is to tell of a run.
 
     verdict: one sentence; manifest: None where nothing was published; before: the models that were
-    there, oldest first; settings: of the fit, whether or not it was published.
+    there, oldest first; settings: of the fit, whether or not it was published; read: what was said
+    of the rows and their columns.
     """
 
     verdict: str
@@ -37,6 +39,7 @@ class Found:
     manifest: Manifest | None
     before: Sequence[Manifest]
     settings: Mapping[str, Any]
+    read: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ def render(found: Found) -> str:
         side=SIDE,
         metrics=METRICS,
         plots=[_curve(quality), _gain(quality)] if quality else [],
+        settings=told_of(found.settings),
         models=[*found.before, *([found.manifest] if found.manifest else [])],
     )
 

@@ -187,6 +187,9 @@ def score(
     or .tsv and has the columns row, from 0, those to keep, and score. A column of the model that is
     not in ROWS is missing in every row. With --engine spark OUT is a folder of Parquet.
 
+    Where rows of a text were rejected, and where Spark reads several files, nobody knows which row
+    one is: then row is empty, and --keep-columns must name what tells rows apart.
+
     \b
     larder clicks score candidates.parquet scores.parquet --keep-columns user,item
     """

@@ -10,7 +10,9 @@ import click
 from app.contracts.clicks import Clicks, Manifest
 from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import MODEL_ROLLBACK
+from batch.clicks.terms import told_of
 from batch.command import published
+from batch.command.clicks.names import NAMES
 from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.errors import UnknownGeneration
@@ -47,7 +49,7 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
                 "live" if each.generation == live else each.state,
                 *(f"{each.rows:,}", f"{len(each.columns)}", f"{each.trees:,}"),
                 *("-" if value is None else f"{value:.4f}" for value in measured),
-                "yes" if each.forced else "no",
+                "imported" if "imported" in each.settings else "yes" if each.forced else "no",
             ]
         )
     head = ["model", "state", "rows", "columns", "trees", "AUC", "NE", "mean/CTR", "forced"]
@@ -56,7 +58,10 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
 
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
     """Point at that model, or at the one before the live one."""
-    published.roll_back_of(cache, space_of(cache), generation, MODEL_ROLLBACK)
+    space = space_of(cache)
+    if generation is None:
+        manifest_of(connect(cache.url), space, None)  # says what to do where none is live
+    published.roll_back_of(cache, space, generation, MODEL_ROLLBACK)
 
 
 def manifest_of(client: Client, space: Clicks, name: str | None) -> Manifest:
@@ -91,7 +96,7 @@ def described(manifest: Manifest) -> str:
         "",
         table(["column", "kind", "importance"], _columns(manifest)),
         "",
-        ", ".join(f"{name} {value}" for name, value in manifest.settings.items()),
+        ", ".join(f"{name} {value}" for name, value in told_of(manifest.settings).items()),
     ]
     return "\n".join(lines)
 
@@ -99,10 +104,16 @@ def described(manifest: Manifest) -> str:
 def _metrics(metrics: dict[str, Any]) -> str:
     if not metrics.get("model"):
         return "it was not judged"
-    both = {"model": metrics["model"], "live then": metrics.get("live") or {}}
-    both = {name: found for name, found in both.items() if found}
-    rows = [[name, *(f"{found[name]:.6g}" for found in both.values())] for name in both["model"]]
-    return table(["", *both], rows)
+    model, beside = metrics["model"], metrics.get("beside_live")
+    found = {"model": model, "live then": metrics.get("live")}
+    found["model on its rows"] = beside if beside != model else None
+    known = {name: each for name, each in found.items() if each}
+    rows = [
+        [said, *(f"{each[name]:.6g}" for each in known.values())]
+        for name, said in (NAMES | {"rows": "rows", "clicks": "clicks"}).items()
+        if name in model
+    ]
+    return table(["", *known], rows)
 
 
 def _columns(manifest: Manifest) -> Iterable[list[str]]:

@@ -3,28 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 from app.contracts.clicks import Manifest
-from batch.clicks.judge import Quality
+from batch.clicks.judge import Quality, Rival
 from batch.clicks.measure import Metrics, Slice
 from batch.clicks.tune import Tuned
+from batch.command.clicks.names import NAMES
 from batch.command.table import table
 
 _SHOWN = 8
-"""How many values of a column, and how many columns by importance, a terminal shows."""
-
-NAMES = {
-    "auc": "AUC",
-    "log_loss": "log loss",
-    "ne": "normalised entropy",
-    "ece": "calibration error",
-    "ratio": "mean prediction / CTR",
-    "lift1": "lift at 1 %",
-    "lift5": "lift at 5 %",
-}
+"""How many slices, settings, and columns by importance a terminal shows."""
 
 
 def quality(found: Quality) -> str:
     """The model beside the live one, by slices, and what matters to it."""
     lines = [metrics(found), f"({found.model.rows:,} rows judged, {found.model.clicks:,} clicks)"]
+    lines.append(found.worth)
     if found.slices:
         lines += ["", slices(found.slices)]
     some = list(found.importance.items())[:_SHOWN]
@@ -37,36 +29,44 @@ def metrics(found: Quality) -> str:
     rows = [[NAMES[name], number(getattr(found.model, name))] for name in NAMES]
     if found.rival is None:
         return table(["", "model"], rows)
+    if found.rival.live is None:
+        return "\n".join([table(["", "model"], rows), _compared(found.rival)])
     beside: Sequence[Metrics] = [found.rival.live]
     head = ["", "model", "live model"]
-    if found.rival.recorded is None:
-        beside, head = [found.rival.live, found.rival.ours], [*head, "model on its rows"]
+    if found.rival.ours.rows < found.model.rows:
+        beside = [found.rival.live, found.rival.ours]
+        head = ["", "model", "live model on newer rows", "model on newer rows"]
     for row, name in zip(rows, NAMES, strict=True):
         row += [number(getattr(each, name)) for each in beside]
-    return "\n".join([table(head, rows), _compared(found)])
+    return "\n".join([table(head, rows), _compared(found.rival)])
 
 
-def _compared(found: Quality) -> str:
-    rival = found.rival
-    assert rival is not None
+def _compared(rival: Rival) -> str:
+    return f"{_how(rival)}; up to {rival.allowed:.4f} passes the gate"
+
+
+def _how(rival: Rival) -> str:
     if rival.recorded is None:
-        told = f"compared on {rival.live.rows:,} rows that are newer than the live model"
-    else:
-        told = (
-            f"the live model may have been trained on these rows; on rows that it had not seen its "
-            f"normalised entropy was {rival.recorded[0]:.4f}"
-        )
-    return f"{told}; up to {rival.allowed:.4f} passes the gate"
+        return f"compared on {rival.ours.rows:,} rows that are newer than the live model"
+    seen = "may have been trained on" if rival.live else "cannot be compared on"
+    return (
+        f"the live model {seen} these rows; on rows that it had not seen its normalised entropy "
+        f"was {rival.recorded[0]:.4f}"
+    )
 
 
 def slices(found: Mapping[str, Mapping[str, Slice]]) -> str:
-    """By column and value, with the 95 % interval of mean prediction over click-through rate."""
+    """Those whose 95 % interval of mean prediction over click-through rate is beside 1."""
+    every = [(f"{c}={v or '(missing)'}", each) for c, of in found.items() for v, each in of.items()]
+    off = [(name, each) for name, each in every if each.is_off]
+    told = (
+        f"{len(off)} of {len(every)} slices ({', '.join(found)}) are predicted off, by intervals "
+        f"of 95 %; chance alone makes about {len(every) / 20:.0f}"
+    )
+    largest = sorted(off, key=lambda named: -named[1].rows)[:_SHOWN]
     head = ["slice", "rows", "clicks", "CTR", "AUC", "NE", "prediction / CTR", "95 % interval"]
-    rows = []
-    for column, values in found.items():
-        for value, each in list(values.items())[:_SHOWN]:
-            rows.append([f"{column}={value}"[:40], *cells(each)])
-    return table(head, rows)
+    rows = [[name[:40], *cells(each)] for name, each in largest]
+    return "\n".join([told, table(head, rows)] if rows else [told])
 
 
 def cells(found: Slice) -> list[str]:

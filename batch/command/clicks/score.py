@@ -37,7 +37,7 @@ def score(
     with read_for([rows], reading, model.columns, rejects, keep) as found:
         with for_this_terminal().step("score", found.count, "rows") as advance:
             bulk.score(found.connection, found.columns, model, advance)
-        bulk.write(found.connection, out, keep)
+        bulk.write(found, out, keep)
         rejected = sum(found.report.rejected.values())
         click.echo(f"wrote {found.count:,} scores by {name} to {out}; {rejected:,} rows rejected")
 

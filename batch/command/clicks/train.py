@@ -1,9 +1,9 @@
 """``larder clicks train``: read examples, judge a model, publish it."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -59,18 +59,21 @@ def train(
     keep(given, [("--rejects", rejects), ("--report", page_path)])
     expect_writable(page_path)
     client, space = connect(cache.url), Clicks(cache.namespace.name)
-    progress = for_this_terminal()
+    progress, page = for_this_terminal(), Page(page_path, run, fit)
     with ExitStack() as stack:
         replicas = Replicas(terms.wait_replicas)
         ours = stack.enter_context(turn(client, space, terms.keep, replicas))
         opened = (
-            _opened(paths, reading, rejects) if not cluster else _lent(inputs, reading, cluster)
+            _lent(inputs, reading, cluster, page.say)
+            if cluster
+            else _opened(paths, reading, rejects, page.say)
         )
         examples = stack.enter_context(opened)
         known = _users(users_file, examples, reading, rejects)
         if tries:
             terms = replace(terms, fit=_tuned(examples, terms, tries, progress))
-        page = Page(page_path, run, terms.fit, ours.generations.published())
+            page.fit = terms.fit
+        page.before = ours.generations.published()
         with page.follow():
             manifest = pipeline.train(
                 client, space, ours, examples, terms, progress, page.judged, known
@@ -82,25 +85,27 @@ def train(
 
 @contextmanager
 def _opened(
-    paths: Sequence[Path], reading: Reading, rejects: Path | None
+    paths: Sequence[Path], reading: Reading, rejects: Path | None, say: Callable[[str], None]
 ) -> Iterator[LocalExamples]:
     """Examples on this machine; says what was read."""
     with read(paths, reading, rejects) as rows:
-        click.echo(summary(rows))
-        click.echo(described(rows))
+        say(summary(rows))
+        say(described(rows))
         told = rows.report, rows.columns, rows.label, rows.negatives_kept, rows.has_time
         yield LocalExamples(rows.connection, *told)
 
 
 @contextmanager
-def _lent(inputs: Sequence[str], reading: Reading, cluster: Cluster) -> Iterator[Examples]:
+def _lent(
+    inputs: Sequence[str], reading: Reading, cluster: Cluster, say: Callable[[str], None]
+) -> Iterator[Examples]:
     """Examples on a cluster; says what was read."""
     java.require()
     from batch.clicks.cluster import platform
 
     with platform.examples(inputs, reading, cluster) as found:
-        click.echo(summary(found))
-        click.echo(described(found))
+        say(summary(found))
+        say(described(found))
         yield found
 
 
@@ -130,8 +135,14 @@ class Page:
     path: Path | None
     run: Run
     fit: Fit
-    before: Sequence[Manifest]
+    before: Sequence[Manifest] = ()
     quality: Quality | None = None
+    read: list[str] = field(default_factory=list)
+
+    def say(self, told: str) -> None:
+        """Tell what was read, on the terminal as well."""
+        click.echo(told)
+        self.read.append(told)
 
     def judged(self, quality: Quality) -> None:
         """Tell how good the model is, on the terminal as well."""
@@ -147,7 +158,7 @@ class Page:
         try:
             yield
         except NotGoodEnough as error:
-            self._write(f"Nothing was published: {error}.", None)
+            self._write(f"Not good enough: {error}.", None)
             raise
 
     def published(self, manifest: Manifest) -> None:
@@ -159,15 +170,16 @@ class Page:
             "forced": str(manifest.forced).lower(),
         }
         self.run.texts["manifest.json"] = manifest.to_json()
-        forced = ", although the gate was against it (--force)" if manifest.forced else ""
-        verdict = f"Published {manifest.published_at}{forced}."
+        gate = "although the gate was against it (--force)" if manifest.forced else "past the gate"
+        verdict = f"Published {manifest.published_at}, {gate}."
         self._write(verdict, manifest)
 
     def _write(self, verdict: str, manifest: Manifest | None) -> None:
         if self.path is None:
             return
         settings = manifest.settings if manifest else asdict(self.fit)
-        found = Found(verdict, self.quality, manifest, self.before, settings)
+        read = "\n".join(self.read)
+        found = Found(verdict, self.quality, manifest, self.before, settings, read)
         try:
             write_whole(self.path, render(found))
             self.run.files.append(self.path)

@@ -102,6 +102,14 @@ def test_items_of_the_lists_come_as_ids_alone(app: Flask) -> None:
         assert answer.json["unknown"] == ["nix"]
 
 
+def test_what_an_item_comes_with_stands_beside_what_the_lists_know_of_it(app: Flask) -> None:
+    items = [{"id": "318", "features": {"price": 5}}, {"id": "nix", "features": {}}]
+    answer = post(app, {"items": items})
+    assert ranked(answer) == [("318", near(1.75)), ("nix", near(-1.25))]
+    changed = {"id": "318", "features": {"genres": "Comedy"}}
+    assert ranked(post(app, {"items": [changed]})) == [("318", near(-1.25))]
+
+
 def test_what_metarank_sends_is_answered_as_metarank_does(app: Flask) -> None:
     body = {
         "id": "request-1",
@@ -119,9 +127,20 @@ def test_what_metarank_sends_is_answered_as_metarank_does(app: Flask) -> None:
     assert isinstance(answer.json["took"], int)
     for each in answer.json["items"]:
         told = each["explanation"]
-        total = told["base"] + sum(told["columns"].values()) + told["calibration"]
+        total = sum((told["base"], *told["columns"].values(), told["user"], told["calibration"]))
         assert score(total) == pytest.approx(each["score"], abs=1e-5)
-        assert told["columns"].keys() == {"price", "genres", "device"}
+        assert told["columns"].keys() == {"price", "genres", "device"} and told["user"] == 0
+
+
+def test_what_only_the_cache_tells_of_a_user_is_explained_as_one_sum(app: Flask) -> None:
+    """That 15 is at a desk is what the model knows, and no request has said."""
+    asked = {"user": "15", "items": ["318"], "explain": True}
+    told = post(app, asked).json["items"][0]["explanation"]
+    assert told["columns"].keys() == {"price", "genres"} and told["user"] == -0.25
+    total = sum((told["base"], *told["columns"].values(), told["user"], told["calibration"]))
+    assert score(total) == near(0.25)
+    said = post(app, {**asked, "features": {"device": "desk"}}).json["items"][0]["explanation"]
+    assert said["columns"]["device"] == -0.25 and said["user"] == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from app.clicks.rows import MAX_REMEMBERED, Encoder, Rows, UnknownColumns, WrongType
+from app.clicks.rows import Encoder, Rows, UnknownColumns, WrongType
 from app.clicks.scorer import Scorer
 from app.contracts.clicks import Calibration, Linear, decode_tables
 from batch.clicks.model import Model
@@ -64,7 +64,8 @@ def test_what_is_known_of_an_item_takes_the_place_of_what_is_known_of_the_user(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"price": "9.5"},
+        {"price": "9,5"},
+        {"price": "nan"},
         {"price": True},
         {"price": 1e300},
         {"price": math.nan},
@@ -95,15 +96,15 @@ def test_columns_that_are_not_there_are_listed(encoder: Encoder) -> None:
     assert encoder.usable({"size": 1, "price": 2}) == {"price": 2}
 
 
-def test_made_up_values_take_no_more_memory_than_so_many(encoder: Encoder) -> None:
+def test_made_up_values_take_no_memory(encoder: Encoder) -> None:
     known = row(encoder, KNOWN)
     remembered = encoder._columns["brand"]._remembered  # type: ignore[union-attr]
     rows = Rows(encoder._empty.values, encoder._empty.weights)
-    for number in range(MAX_REMEMBERED + 10):
+    for number in range(20):
         encoder.fill(rows, 0, {"brand": f"made-up-{number}"})
     encoder.fill(rows, 0, {"brand": "x" * 1000})
-    assert rows.unknown == MAX_REMEMBERED + 11
-    assert len(remembered) <= MAX_REMEMBERED and "x" * 1000 not in remembered
+    assert rows.unknown == 21
+    assert remembered.keys() == {"", "bolt"}
     assert row(encoder, KNOWN) == known
 
 
@@ -153,6 +154,15 @@ def test_an_item_that_was_encoded_before_is_as_one_that_was_not(made: Model) -> 
     assert rows.unknown == 1
 
 
+@pytest.mark.parametrize("text", ["9.5", "95e-1"])
+def test_a_text_that_says_a_number_is_one_in_a_document(encoder: Encoder, text: str) -> None:
+    rows = encoder.rows({}, 1)
+    encoder.set(rows, 0, encoder.encoded({"price": text}))
+    assert rows.values[0] == 9.5
+    with pytest.raises(WrongType, match="'price' must be a number"):
+        encoder.rows({"price": text}, 1)
+
+
 @pytest.mark.parametrize("made", [model(), linear()])
 @pytest.mark.parametrize(
     ("calibration", "kept"),
@@ -173,6 +183,9 @@ def test_an_explanation_adds_up_to_the_score(
         assert list(told.columns) == ["price", "brand", "device"]
         total = told.base + sum(told.columns.values()) + told.calibration
         assert_allclose(total, scores.log_odds[row], atol=1e-6)
+        (hidden,) = found.explain(rows, scores, [row], {"price", "device"})
+        assert list(hidden.columns) == ["brand"] and told.user == 0
+        assert_allclose(hidden.user, told.columns["price"] + told.columns["device"])
     assert told.columns["brand"] > 0 > found.explain(rows, scores, [1])[0].columns["brand"]
 
 

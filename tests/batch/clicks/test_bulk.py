@@ -15,7 +15,7 @@ from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.read import read_for
 from batch.clicks.terms import Fit, Split
-from batch.errors import BadSettings, Terminal
+from batch.errors import BadInteractions, BadSettings, Terminal
 from tests.batch.clicks.rows import Silent, examples
 
 KEEP = ("who", 'a "name"')
@@ -48,7 +48,7 @@ def table(some: LocalExamples, tmp_path_factory: pytest.TempPathFactory) -> Path
 def scored(model: Model, table: Path, out: Path) -> list[tuple[int, str, str, float]]:
     with read_for([table], Reading(), model.columns, keep=KEEP) as rows:
         bulk.score(rows.connection, rows.columns, model, lambda done: None)
-        bulk.write(rows.connection, out, KEEP)
+        bulk.write(rows, out, KEEP)
     return duckdb.connect().execute(f"FROM '{out}'").fetchall()
 
 
@@ -99,6 +99,32 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read() -> None:
         bulk.check(Path("scores.txt"), ())
     with pytest.raises(BadSettings, match="must name each once"):
         bulk.check(Path("scores.csv"), ("Score",))
+
+
+@pytest.mark.parametrize("bad", ["7,7,7,7,7", "old,y,1,z"])
+def test_no_score_is_said_to_be_of_another_row(model: Model, tmp_path: Path, bad: str) -> None:
+    """Of a text with rejects nobody knows which row is which; of Parquet all do."""
+    texts = replace(Reading().texts, max_rejects=0.5)
+    path, out = tmp_path / "rows.csv", tmp_path / "scores.parquet"
+    path.write_text(f"age,noise,price,who\n1,a,1,ann\n{bad}\n3,c,3,cid\n")
+    reading = Reading(texts)
+    with pytest.raises(BadInteractions, match="say which row .*--keep-columns"):
+        with read_for([path], reading, model.columns):
+            pass
+    assert joined(model, path, reading, out) == [(None, "ann"), (None, "cid")]
+    duckdb.execute(
+        "COPY (SELECT unnest([1, 'inf'::FLOAT, 3]) AS age, unnest(['ann', 'bob', 'cid']) AS who) "
+        f"TO '{tmp_path}/rows.parquet'"
+    )
+    whole = joined(model, tmp_path / "rows.parquet", reading, out)
+    assert whole == [(0, "ann"), (2, "cid")]
+
+
+def joined(model: Model, table: Path, reading: Reading, out: Path) -> list[tuple[int | None, str]]:
+    with read_for([table], reading, model.columns, keep=("who",)) as rows:
+        bulk.score(rows.connection, rows.columns, model, lambda done: None)
+        bulk.write(rows, out, ("who",))
+    return duckdb.connect().execute(f"SELECT row, who FROM '{out}'").fetchall()
 
 
 def test_a_column_to_keep_must_be_there(model: Model, table: Path) -> None:

@@ -152,7 +152,7 @@ def test_days_are_parted_between_them(days: int, split: Split, expected: list[in
 def test_a_part_without_clicks_is_refused() -> None:
     one_sided = examples(300, has_time=True)
     one_sided.connection.execute("UPDATE rows SET label = 0 WHERE row > 250")
-    with pytest.raises(BadSettings, match="the part to test on has 30 of 300 rows"):
+    with pytest.raises(BadSettings, match=r"test on \(--test-share\) has 30 of 300 rows"):
         one_sided.split(Split(0.1, 0.1))
 
 

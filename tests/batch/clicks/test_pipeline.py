@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import redis
 
-from app.contracts.clicks import Clicks, Manifest
+from app.contracts.clicks import Calibration, Clicks, Column, Manifest
 from app.contracts.recommendations import Namespace
+from batch.clicks.calibrate import calibrated, choose
 from batch.clicks.contents import read_model
 from batch.clicks.judge import Quality, Rival, importance, reasons_against
-from batch.clicks.measure import Metrics
+from batch.clicks.measure import Metrics, probabilities
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.pipeline import train
+from batch.clicks.pipeline import settled, train
+from batch.clicks.report.page import Found, render
 from batch.clicks.terms import Fit, Gate, Split, Terms
+from batch.command.clicks import report
 from batch.errors import CacheUnavailable, NotGoodEnough
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
@@ -72,12 +75,33 @@ def test_a_model_is_judged_on_what_it_has_not_seen_and_published(
 def test_the_published_model_has_seen_all_rows_and_is_calibrated_as_judged(
     client: Any, space: Clicks, some: LocalExamples
 ) -> None:
-    found = read_model(client, space, run(client, space, some))
+    shy = replace(FIT, trees=300, learning_rate=0.03, stop_after=1)
+    found = read_model(client, space, run(client, space, some, replace(TERMS, fit=shy)))
     again = some.fit(
-        ("train", "validation", "test"), None, replace(FIT, trees=found.tree_count), Silent()
+        ("train", "validation", "test"), None, replace(shy, trees=found.tree_count), Silent()
     )
-    assert found.trees == again.trees and 1 <= found.tree_count <= 20
+    assert found.trees == again.trees and 1 <= found.tree_count < 300
     assert [each.encode() for each in found.tables] == [each.encode() for each in again.tables]
+    judged = some.fit(("train",), "validation", shy, Silent())
+    held = some.predict(judged, "validation")
+    chosen = choose(held.log_odds, held.clicked, TERMS.split.seed)
+    assert found.calibration == chosen != Calibration()
+    assert found.tree_count == judged.tree_count
+
+
+def test_a_calibration_that_does_not_suit_what_was_trained_on_all_rows_is_moved(
+    some: LocalExamples, caplog: pytest.LogCaptureFixture
+) -> None:
+    some.split(TERMS.split)
+    made = some.fit(("train", "validation", "test"), None, FIT, Silent())
+    assert settled(some, made, Gate(max_off=0.2)) == made and not caplog.text
+    off = replace(made, calibration=Calibration(0.9, 1.0))
+    found = settled(some, off, Gate(max_off=0.2)).calibration
+    assert "its calibration is moved" in caplog.text and found.slope == 0.9
+    rows = some.predict(made, "test")
+    assert probabilities(calibrated(found, rows.log_odds)).sum() == pytest.approx(
+        rows.clicked.sum()
+    )
 
 
 def test_the_same_rows_again_may_be_published(
@@ -92,7 +116,7 @@ def test_the_same_rows_again_may_be_published(
     assert "4,000,000 on --max-off counts" in caplog.text and told[0].warnings
     rival = told[0].rival
     assert rival is not None and rival.generation == first.generation
-    assert rival.recorded == (first.measured("ne"), rival.ours.ne_error)
+    assert rival.live is not None and rival.recorded == (first.measured("ne"), rival.ours.ne_error)
     assert rival.live.ne < rival.ours.ne == rival.recorded[0] < rival.allowed
     assert second.metrics["live"]["ne"] == rival.live.ne and not second.forced
 
@@ -123,7 +147,7 @@ def test_with_a_time_a_live_model_is_compared_on_rows_that_are_new_to_it(
     newer = timed(2, later=1_500_000_000)
     run(client, space, newer, TERMS, told.append)
     fresh = told[0].rival
-    assert fresh is not None and fresh.recorded is None
+    assert fresh is not None and fresh.recorded is None and fresh.live is not None
     assert fresh.live.rows == fresh.ours.rows < told[0].model.rows
 
 
@@ -157,31 +181,36 @@ def test_a_live_model_that_cannot_be_compared_is_told_and_replaced(
     assert told in caplog.text and manifest.metrics["live"] is None
 
 
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (lambda text: text.replace("version=v4", "version=v9\nnonsense", 1)[:300], "cannot use"),
-        (lambda text: re.sub("leaf_value=.*", "leaf_value=nan nan", text), "NaN or infinity"),
-    ],
-)
-def test_trees_that_say_nothing_here_are_told_and_replaced(
-    client: Any,
-    space: Clicks,
-    some: LocalExamples,
-    caplog: pytest.LogCaptureFixture,
-    spoil: Callable[[str], str],
-    told: str,
+def test_trees_of_a_later_release_are_told_and_replaced(
+    client: Any, space: Clicks, some: LocalExamples, caplog: pytest.LogCaptureFixture
 ) -> None:
     columns = tuple(
         replace(each, name=name)
         for each, name in zip(COLUMNS, ("age", "brand", "noise"), strict=True)
     )
-    live = publish_by_hand(
-        client, space, made=replace(model(), columns=columns, trees=spoil(trees()))
-    )
+    later = trees().replace("version=v4", "version=v9\nnonsense", 1)[:300]
+    live = publish_by_hand(client, space, made=replace(model(), columns=columns, trees=later))
     run(client, space, some)
-    assert f"not compared with the live model {live.generation}" in caplog.text
-    assert told in caplog.text
+    assert f"not compared with the live model {live.generation}: tree 0 cannot" in caplog.text
+
+
+def test_a_live_model_that_cannot_be_compared_still_has_what_it_was_judged_by(
+    client: Any, space: Clicks, some: LocalExamples
+) -> None:
+    first = run(client, space, some)
+    assert first.measured("ne") is not None
+    lost = examples(3_000)
+    lost = replace(lost, columns=(Column("years", "number"), *lost.columns[1:]))
+    lost.connection.execute("UPDATE rows SET n0 = NULL")
+    told: list[Quality] = []
+    with pytest.raises(NotGoodEnough, match="is worse than the live model's: .* had not seen"):
+        run(client, space, lost, TERMS, told.append)
+    (quality,) = told
+    assert quality.rival is not None and quality.rival.live is None
+    assert "cannot be compared on these rows" in report.quality(quality)
+    assert "cannot be compared on them" in render(Found("Judged.", quality, None, [], {}))
+    client.delete(next(first.keys(space)))
+    assert run(client, space, some).metrics["live"] is None
 
 
 def test_negatives_that_were_left_out_change_no_measure_of_what_is_served(

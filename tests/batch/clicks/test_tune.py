@@ -32,6 +32,15 @@ def test_the_part_to_test_on_has_no_say() -> None:
     assert timeless(tune(some, FIT, SPLIT, 1, Silent()).trials) != timeless(one)
 
 
+def test_trees_are_judged_without_the_linear_member() -> None:
+    """It would cover for bad ones, and cost its time in every trial."""
+    some = examples(1_000, seed=4)
+    trees = tune(some, FIT, SPLIT, 1, Silent())
+    both = tune(some, replace(FIT, blend=True), SPLIT, 1, Silent())
+    assert timeless(both.trials) == timeless(trees.trials)
+    assert both.fit == replace(trees.fit, blend=True)
+
+
 def options(fit: Fit) -> dict[str, float]:
     return {name: getattr(fit, name) for name in RANGES}
 

@@ -45,7 +45,9 @@ def test_models_are_listed_shown_and_rolled_back(
 ) -> None:
     assert "nothing is published" in run_here("clicks", "models", *where).stdout
     assert "no click model is live" in run_here("clicks", "show", *where).stderr
-    publish_by_hand(client, space, OLD, metrics=METRICS, settings={"trees": 3})
+    assert "no click model is live" in run_here("clicks", "rollback", *where).stderr
+    until = {"trees": 3, "until": 1_795_219_189_000_000}
+    publish_by_hand(client, space, OLD, metrics=METRICS, settings=until)
     publish_by_hand(client, space, NEW)
     listed = run_here("clicks", "models", *where).stdout.splitlines()
     assert listed[1].split()[:2] == [NEW, "live"]
@@ -53,8 +55,8 @@ def test_models_are_listed_shown_and_rolled_back(
     told = json.loads(run_here("clicks", "models", "--json", *where).stdout)
     assert told["live"] == NEW and [each["auc"] for each in told["generations"]] == [None, 0.7]
     shown = run_here("clicks", "show", OLD, *where).stdout
-    assert ["auc", "0.7"] in [line.split() for line in shown.splitlines()]
-    assert "brand   category      70.00%" in shown
+    assert ["AUC", "0.7"] in [line.split() for line in shown.splitlines()]
+    assert "brand   category      70.00%" in shown and "until 2026-11-20 23:59:49 UTC" in shown
     assert json.loads(run_here("clicks", "show", "--json", *where).stdout)["generation"] == NEW
     assert run_here("clicks", "rollback", *where).returncode == 0
     assert Generations(client, space).live() == OLD
@@ -87,6 +89,7 @@ def test_what_is_exported_is_imported_as_it_was(
     second = Generations(client, space).live_manifest()
     assert second is not None and second.generation > first.generation and second.forced
     assert second.settings["imported"] == first.generation
+    assert run_here("clicks", "models", *where).stdout.splitlines()[1].endswith("  imported")
     assert (second.metrics, second.hashes) == (METRICS, first.hashes)
     assert read_model(client, space, second).sections() == made.sections()
     before, after = (dict(read_users(client, space, each)) for each in (first, second))

@@ -60,7 +60,13 @@ def test_a_training_says_what_it_read_judged_and_published(
     told = ("--users", str(users), "--users-id-column", "id", "--report", str(page))
     done = run_here("clicks", "train", str(rows), *QUICK, *told, *where)
     assert done.returncode == 0, done.stderr
-    for expected in ("2,000 examples", "leak? 'dwell'", "brand=acme", "what matters: dwell"):
+    for expected in (
+        "2,000 examples",
+        "leak? 'dwell'",
+        "0 of 3 slices (brand)",
+        "what matters: dwell",
+        "lower than that",
+    ):
         assert expected in done.stdout
     manifest = live(client, namespace)
     assert manifest is not None and manifest.generation in done.stdout
@@ -70,6 +76,7 @@ def test_a_training_says_what_it_read_judged_and_published(
     assert (manifest.users, client.hget(key, name)) == (2, b'{"age":1.5}')
     found = Page(page.read_text())
     assert "dwell alone tells clicks from other rows" in found.text
+    assert "past the gate" in found.text and "2,000 examples" in found.text
     assert f"{manifest.measured('ne'):.4f}" in found.text and FOREIGN in found.text
     assert not found.tags & {"script", "img", "link", "iframe"} and not found.links
     record = Refresh.from_json(client.lindex(refreshes_key(namespace.name), 0))
@@ -83,7 +90,7 @@ def test_a_model_that_is_refused_leaves_the_live_one_and_a_page_that_says_why(
     page, drifted = tmp_path / "report.html", tmp_path / "drifted.csv"
     head, *lines = rows.read_text().splitlines()
     timed = [f"{at},{each}" for at, each in enumerate(lines)]
-    later = [each for at, each in enumerate(timed[1_750:]) if ",0," in each or at % 4 == 0]
+    later = [each for at, each in enumerate(timed[1_750:]) if ",0," in each or at % 2]
     drifted.write_text("\n".join([f"at,{head}", *timed[:1_750], *later]))
     strict = ("--time-column", "at", "--ignore", "dwell", "--report", str(page))
     done = run_here("clicks", "train", str(drifted), *QUICK[:-2], *strict, *where)
@@ -92,7 +99,7 @@ def test_a_model_that_is_refused_leaves_the_live_one_and_a_page_that_says_why(
     assert "not compared with the live model" in done.stderr
     assert live(client, namespace) == before
     text = Page(page.read_text()).text
-    assert "Nothing was published: mean prediction" in text and "learning_rate" in text
+    assert "Not good enough: mean prediction" in text and "learning_rate" in text
     record = Refresh.from_json(client.lindex(refreshes_key(namespace.name), 0))
     assert record.exit == 2 and record.reason.startswith("mean prediction over")
 
@@ -219,4 +226,15 @@ def test_a_page_compares_on_the_same_rows() -> None:
     assert "only 9 clicks were judged." in text
     assert "log loss 0.5000 0.5200 0.6100" in text
     assert "(missing) 10 0 0.0000 – – – 0.5000 to –" in text
-    assert "model on its rows" in report.quality(quality)
+    assert "model on newer rows" in report.quality(quality)
+
+
+def test_a_terminal_shows_slices_that_are_off() -> None:
+    right, low, high = (
+        Slice(rows, 9, 0.1, None, None, 1.0, *ends)
+        for rows, ends in ((50, (0.9, 1.1)), (30, (1.01, 1.2)), (40, (0.8, 0.99)))
+    )
+    told = report.slices({"brand": {"a": right, "": low, "b": high}, "city": {"c": right}})
+    assert told.startswith("2 of 4 slices (brand, city) are predicted off")
+    assert [line.split()[0] for line in told.splitlines()[2:]] == ["brand=b", "brand=(missing)"]
+    assert len(report.slices({"brand": {"a": right}}).splitlines()) == 1
