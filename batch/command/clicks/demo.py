@@ -73,8 +73,8 @@ def verdict(model: Mapping[str, float], truth: Truth) -> str:
     better, possible = 1 - model["ne"], 1 - truth.log_loss / always
     return (
         f"Is that good? Who knows the truth behind these rows is {possible:.1%} better than the "
-        f"click-through rate:\nso the model's {better:.1%} are {better / possible:.0%} of what there "
-        f"is to know. Its AUC is {model['auc']:.3f}, where {truth.auc:.3f} is possible."
+        f"click-through rate:\nso the model's {better:.1%} are {better / possible:.0%} of what "
+        f"there is to know. Its AUC is {model['auc']:.3f}, where {truth.auc:.3f} is possible."
     )
 
 
