@@ -69,7 +69,7 @@ def described(rows: Told) -> str:
     lines += [f"left out {name!r}: {why}" for name, why in rows.schema.ignored]
     lines += [
         f"leak? {name!r} alone has an AUC of {area:.3f}: if it is not known before the click, "
-        f"--ignore {name}"
+        f"--ignore {name}, for no gate stops a model that has it"
         for name, area in rows.report.leaks.items()
     ]
     return "\n".join(lines)

@@ -72,11 +72,9 @@ def verdict(model: Mapping[str, float], truth: Truth) -> str:
     always = model["log_loss"] / model["ne"]
     better, possible = 1 - model["ne"], 1 - truth.log_loss / always
     return (
-        f"Is that good? Always saying the share of clicks has a log loss of {always:.4f}. "
-        f"The model is {better:.1%} better.\n"
-        f"Who knows the truth behind these rows is {possible:.1%} better: so it has learned "
-        f"{better / possible:.0%} of what there is to know.\n"
-        f"Its AUC is {model['auc']:.3f}, where {truth.auc:.3f} is possible and .5 is chance."
+        f"Is that good? Who knows the truth behind these rows is {possible:.1%} better than the "
+        f"click-through rate:\nso the model's {better:.1%} are {better / possible:.0%} of what "
+        f"there is to know. Its AUC is {model['auc']:.3f}, where {truth.auc:.3f} is possible."
     )
 
 
