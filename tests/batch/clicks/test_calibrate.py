@@ -70,10 +70,10 @@ def test_the_one_that_helps_on_other_rows_is_chosen(truth: Any, shape: str) -> N
 def test_scores_that_hold_are_left_alone() -> None:
     """Noise makes a calibration look better in about a quarter of such draws."""
     rng, found = np.random.default_rng(3), list[Calibration]()
-    for seed in range(40):
+    for seed in range(20):
         log_odds = rng.normal(-2, 1, 1_000)
         found.append(choose(log_odds, rng.random(1_000) < probabilities(log_odds), seed))
-    assert found.count(Calibration()) >= 38
+    assert found.count(Calibration()) >= 19
 
 
 def test_rows_of_one_kind_calibrate_nothing() -> None:
