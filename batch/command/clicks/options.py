@@ -270,7 +270,8 @@ clicks_terms_options = group(
         "--max-off",
         type=Finite(0, 1),
         default=Gate().max_off,
-        help="Publish no model whose mean prediction differs from the share of clicks by more.",
+        help="Publish no model whose mean prediction differs from the share of clicks by more, and "
+        "by more than chance makes of so many clicks.",
     ),
     option("--force/--no-force", default=False, help="Publish whatever the gate says."),
     keep_option,
