@@ -21,7 +21,7 @@ class Counter(Protocol):
     """Who counts what was scored."""
 
     def degraded(self) -> None:
-        """An answer was made without the cache."""
+        """An answer was made without the cache, or by a model that is not live."""
 
     def scored(self, rows: int, unknown: int) -> None:
         """So many rows, in which so many values were in no table of the model."""
@@ -32,8 +32,8 @@ class Ranked:
     """Candidates with their scores. order: their places, the best first.
 
     strangers: those that came as ids of no item; private: columns of the user that the request did
-    not say, but the cache; degraded: the cache was away, so that the model
-    may not be the live one, or the user's columns are missing.
+    not say, but the cache; degraded: the model may not be the live one, or the user's columns are
+    missing.
     """
 
     scorer: "Scorer"

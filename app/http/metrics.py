@@ -91,7 +91,9 @@ class Metrics:
             buckets=BUCKETS,
         )
         self._degraded = Counter(
-            "larder_degraded_answers", "Answers made without the cache.", registry=None
+            "larder_degraded_answers",
+            "Answers made without the cache, or by a click model that is not the live one.",
+            registry=None,
         )
         self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
@@ -118,7 +120,7 @@ class Metrics:
             log.exception("a request was not counted")
 
     def degraded(self) -> None:
-        """One more answer that was made without the cache."""
+        """One more answer that was made without the cache, or by a model that is not live."""
         self._degraded.inc()
 
     def looked(self, reachable: bool, published_at: str | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 import redis
 from flask import Flask
 
-from app.contracts.clicks import Calibration, Clicks
+from app.contracts.clicks import Calibration, Clicks, body_part
 from app.contracts.recommendations import Namespace
 from app.contracts.rules import Version, rules_key
 from tests.app.films import click_model, publish_films
@@ -271,6 +271,22 @@ def test_while_the_cache_is_away_the_last_model_answers_without_the_columns_of_u
             assert answer.json["degraded"] is True
         found = client_of(app).get("/recommendations/15?rank=click").json
         assert (found["source"], found["degraded"]) == ("click", True)
+
+
+def test_an_answer_by_a_model_that_is_not_the_live_one_says_so(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_films(client, namespace)
+    space, newer = Clicks(namespace.name), "20260101T000000.000Z-0002"
+    with answering(server, namespace, clicks="on") as app:
+        asked = client_of(app)
+        assert asked.get("/health/ready").json["degraded"] is False
+        publish_by_hand(client, space, newer, click_model())
+        client.delete(space.part(newer, body_part(0)))
+        app.extensions["larder"].ranker.follower.poll()
+        answer = post(app, {"items": ["318"]})
+        assert (answer.json["version"], answer.json["degraded"]) == (NAME, True)
+        assert asked.get("/health/ready").json["degraded"] is True
 
 
 def test_without_a_model_lists_are_as_they_were(
