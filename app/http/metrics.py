@@ -11,6 +11,7 @@ where it has a click model::
 
     larder_click_rows_total                          that were scored
     larder_click_unknown_values_total                of these, in no table of the model
+    larder_click_unknown_columns_total               of requests, that the model does not have
     larder_click_model_created_timestamp_seconds     the oldest that a worker has, 0 for none
     larder_click_model_info{version}                 that of the worker that is asked
 
@@ -137,6 +138,10 @@ class Metrics:
         self._scored.inc(rows)
         self._unknown.inc(unknown)
 
+    def passed_over(self, columns: int) -> None:
+        """A request named so many columns that the model does not have."""
+        self._unknown_columns.inc(columns)
+
     def followed(self, published_at: str | None) -> None:
         """Note which click model is answered from."""
         self._model_created.set(_seconds(published_at) if published_at is not None else 0)
@@ -169,6 +174,14 @@ class Metrics:
         return Counter(
             "larder_click_unknown_values",
             "Values of rows that are in no table of the model.",
+            registry=None,
+        )
+
+    @cached_property
+    def _unknown_columns(self) -> Counter:
+        return Counter(
+            "larder_click_unknown_columns",
+            "Columns of requests that the model does not have, and that were passed over.",
             registry=None,
         )
 

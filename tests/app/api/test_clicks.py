@@ -174,6 +174,20 @@ def test_what_is_wrong_with_a_request_is_said(app: Flask, body: Any, wanted: str
     assert wanted in detail(post(app, body), 400)
 
 
+def test_columns_that_the_model_does_not_have_are_passed_over_where_that_is_allowed(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, Clicks(namespace.name))
+    with answering(server, namespace, clicks="only", clicks_unknown="ignore") as app:
+        item = {"id": "a", "features": {"price": 1, "colour": "red", "size": [1]}}
+        answer = post(app, {"features": {"device": "desk", "campaign": "x1"}, "items": [item, "b"]})
+        assert ranked(answer) == [("a", near(-0.75)), ("b", near(-1.75))]
+        rows = {"instances": [{"price": 1, "colour": "red"}]}
+        assert post(app, rows, "/invocations").json == {"predictions": [near(-0.25)]}
+        wrong = {"features": {"price": "dear", "campaign": "x1"}, "items": ["a"]}
+        assert "'price' must be a number" in detail(post(app, wrong), 400)
+
+
 def test_too_much_is_refused_and_what_nobody_has_seen_is_not(app: Flask) -> None:
     assert "at most 500, not 501" in detail(post(app, {"items": ["1"] * 501}), 413)
     answer = client_of(app).post(
