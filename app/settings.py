@@ -108,6 +108,11 @@ class Settings:
         "on: POST /rank/click ranks items by the click model, beside the lists. only: this server "
         "is ready without lists. off: it ranks nothing.",
     )
+    clicks_unknown: str = _setting(
+        "refuse",
+        "What becomes of a column in a request that the click model does not have. refuse: the "
+        "request is answered with 400. ignore: the column is passed over, and counted.",
+    )
     cors_origins: str = _setting(
         "",
         "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
@@ -177,6 +182,10 @@ class Settings:
         _check_bind(self.bind)
         _check_auth(self)
         _check_clicks(self.clicks)
+        if self.clicks_unknown not in ("refuse", "ignore"):
+            raise BadSettings(
+                f"LARDER_CLICKS_UNKNOWN must be refuse or ignore, not {self.clicks_unknown!r}"
+            )
 
     @property
     def url_of_events(self) -> str:

@@ -63,8 +63,8 @@ class Follower:
 
     @property
     def degraded(self) -> bool:
-        """Whether nobody can tell if the model of this worker is the live one."""
-        return self._lost or not self._link.reachable
+        """Whether the model of this worker is not the live one, or nobody can tell."""
+        return self._lost or not self._link.reachable or bool(self._live and self._problem)
 
     @property
     def name(self) -> str | None:

@@ -21,10 +21,13 @@ class Counter(Protocol):
     """Who counts what was scored."""
 
     def degraded(self) -> None:
-        """An answer was made without the cache."""
+        """An answer was made without the cache, or by a model that is not live."""
 
     def scored(self, rows: int, unknown: int) -> None:
         """So many rows, in which so many values were in no table of the model."""
+
+    def passed_over(self, columns: int) -> None:
+        """A request named so many columns that the model does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Ranked:
     """Candidates with their scores. order: their places, the best first.
 
     strangers: those that came as ids of no item; private: columns of the user that the request did
-    not say, but the cache; degraded: the cache was away, so that the model
-    may not be the live one, or the user's columns are missing.
+    not say, but the cache; degraded: the model may not be the live one, or the user's columns are
+    missing.
     """
 
     scorer: "Scorer"
@@ -50,11 +53,20 @@ class Ranked:
 
 
 class Ranker:
-    """Ranks for one worker, with whatever model it has at the moment."""
+    """Ranks for one worker, with whatever model it has at the moment.
 
-    def __init__(self, follower: Follower, link: Link, counter: Counter | None = None) -> None:
+    unknown: what becomes of columns that it does not have, as ``LARDER_CLICKS_UNKNOWN`` says.
+    """
+
+    def __init__(
+        self,
+        follower: Follower,
+        link: Link,
+        counter: Counter | None = None,
+        unknown: str = "refuse",
+    ) -> None:
         self.follower = follower
-        self._link, self._counter = link, counter
+        self._link, self._counter, self._unknown = link, counter, unknown
         self._known: KnownItems | None = None
 
     def rank(
@@ -67,10 +79,13 @@ class Ranker:
     ) -> Ranked:
         """Score each candidate for a user; features: of the user and the moment, which win.
 
-        what: what a candidate is called in messages. Raises BadParameter for a column that the
-        model does not have or a value of another kind, NothingPublished, CacheUnavailable.
+        what: what a candidate is called in messages. Raises BadParameter for a value of another
+        kind or, if these are refused, a column that the model does not have; NothingPublished,
+        CacheUnavailable.
         """
         scorer = self.follower.live()
+        if self._unknown == "ignore":
+            features, candidates = self._known_alone(scorer, features, candidates)
         own, lost = self._columns_of(scorer, user)
         try:
             rows = scorer.encoder.rows({**own, **features}, len(candidates))
@@ -85,6 +100,23 @@ class Ranker:
             self._counter.degraded()
         private = own.keys() - features.keys()
         return Ranked(scorer, rows, scores, scores.order(), strangers, private, degraded)
+
+    def _known_alone(
+        self, scorer: "Scorer", features: Features, candidates: Sequence[Candidate]
+    ) -> tuple[Features, Sequence[Candidate]]:
+        """These, without the columns that the model does not have, which are counted."""
+        names, strays = scorer.encoder.names, set[str]()
+
+        def known(features: Features) -> Features:
+            if not (more := features.keys() - names):
+                return features
+            strays.update(more)
+            return {name: features[name] for name in features.keys() - more}
+
+        both = known(features), [(item, its and known(its)) for item, its in candidates]
+        if strays and self._counter:
+            self._counter.passed_over(len(strays))
+        return both
 
     def _columns_of(self, scorer: "Scorer", user: str | None) -> tuple[Features, bool]:
         if user is None:

@@ -165,6 +165,11 @@ class Encoder:
         found.unknown = first.unknown
         return found
 
+    @property
+    def names(self) -> Collection[str]:
+        """Those of the columns that the model has."""
+        return self._columns.keys()
+
     def fill(self, rows: Rows, row: int, features: Features) -> None:
         """Set what is known in one row. Raises UnknownColumns and WrongType."""
         columns = self._columns

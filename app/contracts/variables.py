@@ -8,6 +8,7 @@ SERVING = frozenset(
         "LARDER_CACHE_TIMEOUT_MS",
         "LARDER_CACHE_URL",
         "LARDER_CLICKS",
+        "LARDER_CLICKS_UNKNOWN",
         "LARDER_CORS_ORIGINS",
         "LARDER_DOCS",
         "LARDER_DOCUMENTS_FOLDER",

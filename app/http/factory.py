@@ -97,6 +97,10 @@ class Listeners:
         if self._metrics:
             self._metrics.scored(rows, unknown)
 
+    def passed_over(self, columns: int) -> None:
+        if self._metrics:
+            self._metrics.passed_over(columns)
+
     def _has_loaded(self) -> None:
         knows_callers = self._known is None or self._known.are_known
         if self._worker and knows_callers:
@@ -178,7 +182,7 @@ def _ranker(
         return None
     follower = Follower(settings, watcher, listeners)
     (follower.start if is_started else follower.poll)()
-    return Ranker(follower, watcher, listeners)
+    return Ranker(follower, watcher, listeners, settings.clicks_unknown)
 
 
 def _sources(

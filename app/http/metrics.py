@@ -11,6 +11,7 @@ where it has a click model::
 
     larder_click_rows_total                          that were scored
     larder_click_unknown_values_total                of these, in no table of the model
+    larder_click_unknown_columns_total               of requests, that the model does not have
     larder_click_model_created_timestamp_seconds     the oldest that a worker has, 0 for none
     larder_click_model_info{version}                 that of the worker that is asked
 
@@ -91,7 +92,9 @@ class Metrics:
             buckets=BUCKETS,
         )
         self._degraded = Counter(
-            "larder_degraded_answers", "Answers made without the cache.", registry=None
+            "larder_degraded_answers",
+            "Answers made without the cache, or by a click model that is not the live one.",
+            registry=None,
         )
         self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
@@ -118,7 +121,7 @@ class Metrics:
             log.exception("a request was not counted")
 
     def degraded(self) -> None:
-        """One more answer that was made without the cache."""
+        """One more answer that was made without the cache, or by a model that is not live."""
         self._degraded.inc()
 
     def looked(self, reachable: bool, published_at: str | None) -> None:
@@ -134,6 +137,10 @@ class Metrics:
         """So many rows were scored, in which so many values were in no table of the model."""
         self._scored.inc(rows)
         self._unknown.inc(unknown)
+
+    def passed_over(self, columns: int) -> None:
+        """A request named so many columns that the model does not have."""
+        self._unknown_columns.inc(columns)
 
     def followed(self, published_at: str | None) -> None:
         """Note which click model is answered from."""
@@ -167,6 +174,14 @@ class Metrics:
         return Counter(
             "larder_click_unknown_values",
             "Values of rows that are in no table of the model.",
+            registry=None,
+        )
+
+    @cached_property
+    def _unknown_columns(self) -> Counter:
+        return Counter(
+            "larder_click_unknown_columns",
+            "Columns of requests that the model does not have, and that were passed over.",
             registry=None,
         )
 

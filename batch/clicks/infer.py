@@ -3,6 +3,8 @@
 A text is a number when each of its cells is one, or is missing; all rows are looked at, for the
 one cell that is none may be the last. An id says nothing of the rows to come: a text that is
 another for nearly every row, and what is named like one, are left out unless they were asked for.
+
+Callers send what the live model was trained on, so its columns stay what they are there.
 """
 
 import logging
@@ -23,6 +25,7 @@ from batch.interactions.table import PASS_OVER, Table
 log = logging.getLogger("larder.clicks")
 
 _ID_NAME = re.compile(r"(?i:(.*[_ -])?(u?u?id|user|item))|.*[a-z](Id|ID)")
+_READABLE = ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS)
 _ID_SHARE, _ID_ROWS = 0.9, 1_000
 """From this share of different values among this many rows, texts are ids."""
 _MOST, _FIRST = 0.5, 10_000
@@ -154,7 +157,6 @@ def _preset_kinds(layout: Layout) -> dict[str, Kind]:
 
 def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | None, str]:
     """What a column is; None, and why, where it is left out."""
-    type_ = base(each.type)
     if each.name in reading.ignore:
         return None, "--ignore"
     if each.name in reading.numeric:
@@ -165,11 +167,25 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return None, "examples.json says that it is no feature (--categorical takes it in)"
     if each.name in kinds:
         return kinds[each.name], ""
+    looks, why = _looks(each)
+    live = next((known.kind for known in reading.live if known.name == each.name), None)
+    if live and base(each.type) in _READABLE:
+        if live != looks:
+            _tell_of_live(each.name, live, looks, why)
+        return live, ""
+    if looks == "category":
+        _tell_of_numbers(each)
+    return looks, why
+
+
+def _looks(each: Seen) -> tuple[Kind | None, str]:
+    """What a column is by its name, its type and its cells."""
+    type_ = base(each.type)
     if not each.name.strip():
         return None, "it has no name"
     if type_.startswith(TIMES):
         return None, "it is a time (--time-column)"
-    if type_ not in ("BOOLEAN", *TEXTS, *INTEGERS, *FRACTIONS):
+    if type_ not in _READABLE:
         return None, f"it is of type {each.type}"
     if not each.filled:
         return None, "all its cells are missing"
@@ -181,6 +197,19 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
         return None, f"it looks like a time (--time-column {each.name})"
     if each.looks_unique:
         return None, "nearly every row has another value (--categorical takes it in)"
+    return "category", ""
+
+
+def _tell_of_live(name: str, live: Kind, looks: Kind | None, why: str) -> None:
+    """Warn of a column that is what it is in the live model, and does not look like that."""
+    options = {"number": "--numeric %s makes it one", "category": "--categorical %s makes it one"}
+    told = f"it looks like a {looks}" if looks else why.split(" (")[0]
+    change = options.get(looks or "", "--ignore %s leaves it out") % name
+    log.warning("%r is a %s, as in the live model, though %s: %s", name, live, told, change)
+
+
+def _tell_of_numbers(each: Seen) -> None:
+    """Warn of a category most of whose cells are numbers."""
     if each.numbers > _MOST * each.filled:
         log.warning(
             "%r is a category for %s of its %s cells, which are no numbers: --numeric %s makes it "
@@ -190,7 +219,6 @@ def _kind(each: Seen, reading: Reading, kinds: dict[str, Kind]) -> tuple[Kind | 
             f"{each.filled:,}",
             each.name,
         )
-    return "category", ""
 
 
 def _is_time(text: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from app.contracts.clicks import Column
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.layout import Layout
 from batch.interactions.reading import Reading as Texts
@@ -35,7 +36,8 @@ class Reading:
     whether there was a click; time_column: when the row was seen. categorical, numeric, ignore:
     columns that are what they do not look like. negatives_kept: which share of the rows without a
     click are there. None: what ``examples.json`` says, or else the default. no_features: columns
-    that ``examples.json`` keeps from models, if no option names them.
+    that ``examples.json`` keeps from models, if no option names them. live: the columns of the live
+    model, which stay what they are where nothing else is said.
     """
 
     texts: Texts = field(default_factory=lambda: Texts("plain", PRESETS["plain"]))
@@ -46,6 +48,7 @@ class Reading:
     ignore: tuple[str, ...] = ()
     negatives_kept: float | None = None
     no_features: tuple[str, ...] = ()
+    live: tuple[Column, ...] = ()
 
     @property
     def layout(self) -> Layout:

@@ -44,18 +44,19 @@ class Encoder:
     def encode(self, where: str, folds: Folds | None, coded: bool) -> Encoded:
         """folds: of these rows, when it is they that the tables are made of."""
         rows = self._fetch(f"SELECT row, label FROM rows WHERE {where} ORDER BY row")
-        places = np.empty(int(rows["row"][-1]) + 1 if len(rows["row"]) else 0, np.int32)
-        places[rows["row"]] = np.arange(len(rows["row"]), dtype=np.int32)
+        start, end = (rows["row"][0], rows["row"][-1] + 1) if len(rows["row"]) else (0, 0)
+        places = np.empty(end - start, np.int32)  # rows may begin far from 0, see ``bulk``
+        places[rows["row"] - start] = np.arange(len(rows["row"]), dtype=np.int32)
         shape = len(rows["row"]), len(row_names(self.columns))
         matrix, categories = np.empty(shape, np.float32, order="F"), self._of("category")
         codes = np.empty((len(rows["row"]), len(categories)), np.int32, "F") if coded else None
         for at, source in enumerate(self._of("number")):
             found = self._fetch(_number_sql(source, where))
-            matrix[places[found["row"]], at] = found["number"]
+            matrix[places[found["row"] - start], at] = found["number"]
         for at, source in enumerate(categories):
             name = source or "''"
             found = self._fetch(encoded_sql(name, f"values_{at}", self.prior, where, folds))
-            taken, first = places[found["row"]], shape[1] - 2 * (len(categories) - at)
+            taken, first = places[found["row"] - start], shape[1] - 2 * (len(categories) - at)
             matrix[taken, first], matrix[taken, first + 1] = found["mean"], found["share"]
             if codes is not None:
                 codes[taken, at] = found["code"]

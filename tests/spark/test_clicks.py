@@ -156,11 +156,12 @@ class TestReading:
         self, spark: SparkSession, tmp_path: Path
     ) -> None:
         (tmp_path / "in").mkdir()
-        lines = [f"{n % 3 == 0:d},{n / 7},b{n % 5},{n % 2 and 'x' or ''},u{n}" for n in range(300)]
-        head = "clicked,price,brand,gap,user_id"
-        (tmp_path / "in" / "a.csv").write_text("\n".join([head, *lines]) + "\n2,1,b,x,u\n")
+        lines = [f"{n % 3 == 0:d},{n / 7},b{n % 5},{'x' * (n % 2)},u{n},7" for n in range(300)]
+        head = "clicked,price,brand,gap,user_id,day"
+        (tmp_path / "in" / "a.csv").write_text("\n".join([head, *lines]) + "\n2,1,b,x,u,7\n")
         (tmp_path / "in" / SAID).write_text('{"label": "clicked", "negatives_kept": 0.5}')
-        self._same(spark, tmp_path, Reading())
+        days = Column("day", "category")
+        assert days in self._same(spark, tmp_path, Reading(live=(days,)))
 
     def test_parquet_with_times_is_read_as_on_one_machine(
         self, spark: SparkSession, tmp_path: Path
@@ -173,7 +174,7 @@ class TestReading:
         )
         self._same(spark, tmp_path, Reading(time_column="t", categorical=("brand",)))
 
-    def _same(self, spark: SparkSession, folder: Path, reading: Reading) -> None:
+    def _same(self, spark: SparkSession, folder: Path, reading: Reading) -> tuple[Column, ...]:
         texts = replace(reading.texts, max_rejects=0.1, rejects=str(folder / "rejects"))
         reading = replace(reading, texts=texts)
         with ExitStack() as stack:
@@ -187,6 +188,7 @@ class TestReading:
         assert (there.columns, there.label, there.clicks) == (here.columns, here.label, here.clicks)
         assert (there.negatives_kept, there.has_time) == (here.negatives_kept, here.has_time)
         assert list((folder / "rejects").glob("part-*")) or not there.report.rejected
+        return there.columns
 
 
 def test_a_table_is_scored_in_bulk_as_on_one_machine(spark: SparkSession, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def api(server: Server, client: Any, namespace: Namespace, request: Any) -> Iter
     """Two workers that serve the first of two models."""
     publish_by_hand(client, Clicks(namespace.name), ONE)
     settings = {"clicks": "only", "metrics": "true", "server": request.param}
+    settings["clicks_unknown"] = "ignore"
     with Api(server.url, namespace.name, watch_interval_ms="50", **settings) as started:
         wait_until(lambda: get(started.url, "/health/ready").status == 200)
         yield started
@@ -91,6 +92,9 @@ def test_no_request_fails_and_no_answer_is_of_two_models_while_they_are_swapped(
     assert told(api, "larder_click_unknown_values_total") == 0
     send(api.url, "POST", "/rank/click", '{"items":["x"],"features":{"brand":"new"}}', JSON)
     assert told(api, "larder_click_unknown_values_total") == 1
+    stray = '{"items":[{"id":"x","features":{"gone":1}}],"features":{"gone":2,"lost":3}}'
+    assert send(api.url, "POST", "/rank/click", stray, JSON).status == 200
+    assert told(api, "larder_click_unknown_columns_total") == 2
     assert told(api, "larder_click_model_created_timestamp_seconds") > 0
     assert (
         b'larder_click_model_info{version="%b"} 1.0' % ONE.encode() in get(api.url, "/metrics").body

@@ -63,6 +63,8 @@ def train(
     with ExitStack() as stack:
         replicas = Replicas(terms.wait_replicas)
         ours = stack.enter_context(turn(client, space, terms.keep, replicas))
+        if live := ours.generations.live_manifest():
+            reading = replace(reading, live=live.typed_columns)
         opened = (
             _lent(inputs, reading, cluster, page.say)
             if cluster

@@ -10,7 +10,7 @@ import pytest
 import redis
 from flask import Flask
 
-from app.contracts.clicks import Calibration, Clicks
+from app.contracts.clicks import Calibration, Clicks, body_part
 from app.contracts.recommendations import Namespace
 from app.contracts.rules import Version, rules_key
 from tests.app.films import click_model, publish_films
@@ -174,6 +174,20 @@ def test_what_is_wrong_with_a_request_is_said(app: Flask, body: Any, wanted: str
     assert wanted in detail(post(app, body), 400)
 
 
+def test_columns_that_the_model_does_not_have_are_passed_over_where_that_is_allowed(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_by_hand(client, Clicks(namespace.name))
+    with answering(server, namespace, clicks="only", clicks_unknown="ignore") as app:
+        item = {"id": "a", "features": {"price": 1, "colour": "red", "size": [1]}}
+        answer = post(app, {"features": {"device": "desk", "campaign": "x1"}, "items": [item, "b"]})
+        assert ranked(answer) == [("a", near(-0.75)), ("b", near(-1.75))]
+        rows = {"instances": [{"price": 1, "colour": "red"}]}
+        assert post(app, rows, "/invocations").json == {"predictions": [near(-0.25)]}
+        wrong = {"features": {"price": "dear", "campaign": "x1"}, "items": ["a"]}
+        assert "'price' must be a number" in detail(post(app, wrong), 400)
+
+
 def test_too_much_is_refused_and_what_nobody_has_seen_is_not(app: Flask) -> None:
     assert "at most 500, not 501" in detail(post(app, {"items": ["1"] * 501}), 413)
     answer = client_of(app).post(
@@ -271,6 +285,22 @@ def test_while_the_cache_is_away_the_last_model_answers_without_the_columns_of_u
             assert answer.json["degraded"] is True
         found = client_of(app).get("/recommendations/15?rank=click").json
         assert (found["source"], found["degraded"]) == ("click", True)
+
+
+def test_an_answer_by_a_model_that_is_not_the_live_one_says_so(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_films(client, namespace)
+    space, newer = Clicks(namespace.name), "20260101T000000.000Z-0002"
+    with answering(server, namespace, clicks="on") as app:
+        asked = client_of(app)
+        assert asked.get("/health/ready").json["degraded"] is False
+        publish_by_hand(client, space, newer, click_model())
+        client.delete(space.part(newer, body_part(0)))
+        app.extensions["larder"].ranker.follower.poll()
+        answer = post(app, {"items": ["318"]})
+        assert (answer.json["version"], answer.json["degraded"]) == (NAME, True)
+        assert asked.get("/health/ready").json["degraded"] is True
 
 
 def test_without_a_model_lists_are_as_they_were(

@@ -142,9 +142,12 @@ def test_a_model_that_cannot_be_read_takes_no_other_away(
         spoil(client, space, publish_by_hand(client, space, TWO))
         for _ in range(3):
             follower.poll()
-        assert follower.name == ONE
+        assert follower.name == ONE and follower.degraded
         told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
         assert len(told) == 1 and sentence in told[0] and f"from {ONE} still" in told[0]
+        client.set(space.live, ONE)
+        follower.poll()
+        assert not follower.degraded
 
 
 def test_the_last_model_serves_while_the_cache_is_away_or_has_lost_its_data(

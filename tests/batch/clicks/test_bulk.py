@@ -1,5 +1,6 @@
 """Scores of a whole table in a file."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from app.contracts.clicks import Calibration
+from app.contracts.clicks import Calibration, Column
 from batch.clicks import bulk
 from batch.clicks.layout import Reading
+from batch.clicks.matrix import Encoder
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.read import read_for
@@ -80,6 +82,27 @@ def test_rows_with_nothing_to_check_are_scored(model: Model, table: Path, tmp_pa
     found = scored(model, whole, tmp_path / "scores.parquet")
     texts = scored(model, tmp_path / "rows.csv", tmp_path / "scores.csv")
     assert [row[-1] for row in found] == pytest.approx([row[-1] for row in texts])
+
+
+def test_rows_far_from_the_first_take_no_more_memory() -> None:
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute(
+        "CREATE TABLE rows AS SELECT 400_000_000 + 3 * i AS row, i % 2 AS label, "
+        "i::FLOAT AS n0, concat('b', i) AS c0 FROM range(5) AS r(i)"
+    )
+    connection.execute(
+        "CREATE TABLE values_0 AS SELECT 'b1' AS value, .7 AS mean, .2 AS share, 1 AS code"
+    )
+    columns = Column("age", "number"), Column("brand", "category")
+    tracemalloc.start()
+    try:
+        encoder = Encoder(connection, columns, ("n0", "c0"), 0.5)
+        found = encoder.encode("row > 400_000_000", None, coded=False)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert found.matrix[:, 0].tolist() == [1, 2, 3, 4]
+    assert found.matrix[:, 1].tolist() == pytest.approx([0.7, 0.5, 0.5, 0.5])
 
 
 def test_a_file_is_whole_or_not_there(model: Model, table: Path, tmp_path: Path) -> None:

@@ -103,6 +103,45 @@ def test_options_overrule_what_columns_look_like(write: Write, load: Load) -> No
     assert rows.report.ignored == ["price"]
 
 
+def test_columns_of_the_live_model_stay_what_they_are_there(
+    write: Write, load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless an option, or what is said beside the files, makes them something else."""
+    head = "label,campaign,price,user_id,empty,hour,place,brand"
+    path = write([f"{n % 2},{n % 7},{n and n % 9},u{n % 5},,{n % 4},{n % 3},b" for n in range(99)])
+    path.write_text(path.read_text().replace(HEAD, head).replace(",0,0,", ",0,free,", 1))
+    named = ("campaign", "user_id", "hour", "place", "brand", "gone")
+    live = *(Column(name, "category") for name in named), Column("price", "number")
+    rows = load(path, live=(*live, Column("empty", "number")), numeric=("hour",), ignore=("place",))
+    assert kinds(rows) == {
+        "campaign": "category",
+        "price": "number",
+        "user_id": "category",
+        "empty": "number",
+        "hour": "number",
+        "brand": "category",
+    }
+    assert rows.report.rejected == {"not a number: price": 1}
+    assert [each.getMessage() for each in caplog.records] == [
+        "'campaign' is a category, as in the live model, though it looks like a number: "
+        "--numeric campaign makes it one",
+        "'price' is a number, as in the live model, though it looks like a category: "
+        "--categorical price makes it one",
+        "'user_id' is a category, as in the live model, though by its name it is an id: "
+        "--ignore user_id leaves it out",
+        "'empty' is a number, as in the live model, though all its cells are missing: "
+        "--ignore empty leaves it out",
+    ]
+
+
+def test_a_column_of_the_live_model_that_holds_times_now_is_none(tmp_path: Path) -> None:
+    first = "SELECT 1 AS label, 2 AS age, DATE '2026-01-01' AS d"
+    found = parquet(tmp_path / "rows.parquet", first)
+    both = parquet(tmp_path / "more.parquet", f"FROM '{found}' UNION ALL SELECT 0, 3, NULL")
+    with read([both], reading(live=(Column("d", "number"),))) as rows:
+        assert kinds(rows) == {"age": "number"}
+
+
 def test_ids_are_left_out_unless_they_are_asked_for(write: Write, load: Load) -> None:
     head = "label,age,user_id,itemId,code,max_bid,is_paid,width"
     path = write([f"{n % 2},3,7,7,x{n},{n},{n % 3},video{n % 9}" for n in range(1200)], head=head)

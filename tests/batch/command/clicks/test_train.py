@@ -104,6 +104,21 @@ def test_a_model_that_is_refused_leaves_the_live_one_and_a_page_that_says_why(
     assert record.exit == 2 and record.reason.startswith("mean prediction over")
 
 
+def test_what_callers_send_fits_the_next_model_too(
+    client: Any, namespace: Namespace, where: tuple[str, ...], rows: Path, tmp_path: Path
+) -> None:
+    """Brands are texts to the live model, and digits today."""
+    publish_by_hand(client, Clicks(namespace.name))
+    today = tmp_path / "today.csv"
+    text = rows.read_text().replace("acme", "1").replace("bolt", "2").replace(FOREIGN, "3")
+    today.write_text(text)
+    done = run_here("clicks", "train", str(today), *QUICK, "--force", *where)
+    assert done.returncode == 0, done.stderr
+    assert "'brand' is a category, as in the live model, though it looks like a" in done.stderr
+    manifest = live(client, namespace)
+    assert manifest and dict(manifest.columns)["brand"] == "category"
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
