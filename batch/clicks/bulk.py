@@ -7,11 +7,11 @@ import duckdb
 from scipy.special import expit
 
 from app.contracts.clicks import Column
-from batch.clicks import members
-from batch.clicks.calibrate import served
-from batch.clicks.matrix import Encoder, sources
+from batch.clicks.examples.read import Rows
+from batch.clicks.fit import members
+from batch.clicks.fit.calibrate import served
+from batch.clicks.fit.matrix import Encoder, sources
 from batch.clicks.model import Model
-from batch.clicks.read import Rows
 from batch.errors import BadSettings
 from batch.events.folder import replace, writing
 from batch.interactions.table import literal

@@ -18,7 +18,7 @@ from app.contracts.clicks import (
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import EMPTY_BUCKET, bucket_of
 from app.contracts.trees import unpacked
-from batch.clicks import trees
+from batch.clicks.fit import trees
 from batch.clicks.model import Model
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, cache_errors

@@ -24,8 +24,8 @@ import numpy as np
 from app.contracts.clicks import Linear, Manifest
 from app.contracts.generations import BrokenRecord
 from batch.clicks.contents import expect_usable
+from batch.clicks.fit.trees import newer_release
 from batch.clicks.model import Model, Values
-from batch.clicks.trees import newer_release
 from batch.errors import BadSettings
 from batch.interactions.files import write_whole
 

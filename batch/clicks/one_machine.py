@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.clicks import Column
-from batch.clicks import division, members
-from batch.clicks.encode import MILLION, Folds, hashed_sql, part_sql, parts_sql
-from batch.clicks.matrix import Encoded, Encoder, sources
+from batch.clicks.fit import division, members
+from batch.clicks.fit.encode import MILLION, Folds, hashed_sql, part_sql, parts_sql
+from batch.clicks.fit.matrix import Encoded, Encoder, sources
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Part, Report, Scored
-from batch.clicks.terms import Fit, Split
+from batch.clicks.pipeline import Report, Scored
+from batch.clicks.terms import Fit, Part, Split
 from batch.errors import BadSettings
 from batch.progress import Progress
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from app.contracts.clicks import Clicks, Column, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import bucket_count
-from batch.clicks.calibrate import choose, moved, served
 from batch.clicks.contents import Contents, expect_usable, read_model
+from batch.clicks.fit.calibrate import choose, moved, served
+from batch.clicks.fit.trees import newer_release
 from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by, warnings
 from batch.clicks.measure import Predictions
 from batch.clicks.model import Model, sizes_and_hashes
-from batch.clicks.terms import Fit, Gate, Split, Terms
-from batch.clicks.trees import newer_release
+from batch.clicks.terms import EVERYTHING, Fit, Gate, Part, Split, Terms
 from batch.errors import BadSettings, NotGoodEnough, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.publish import Turn, code_version, is_forced
@@ -31,9 +31,6 @@ MAX_LACKING = 0.2
 """The share of its columns that a live model may miss and still be compared."""
 MIN_NEW_ROWS = 1000
 """As many rows, newer than what it was trained on, are needed to compare a live model by them."""
-
-Part = Literal["train", "validation", "test"]
-EVERYTHING: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)

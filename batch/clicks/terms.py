@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from batch.spark.options import SparkOptions
+
+Part = Literal["train", "validation", "test"]
+EVERYTHING: tuple[Part, ...] = ("train", "validation", "test")
 
 SHARE_OF_VALIDATION = 0.1
 SHARE_OF_TEST = 0.1

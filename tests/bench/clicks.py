@@ -19,15 +19,15 @@ from typing import TypeVar
 import lightgbm
 import numpy as np
 
-from batch.clicks import division, trees
-from batch.clicks.encode import parts_sql
-from batch.clicks.generate import generate
-from batch.clicks.layout import PRESETS, Reading
-from batch.clicks.matrix import Encoded, Encoder, sources
+from batch.clicks.examples.generate import generate
+from batch.clicks.examples.layout import PRESETS, Reading
+from batch.clicks.examples.read import Rows, read
+from batch.clicks.fit import division, trees
+from batch.clicks.fit.encode import parts_sql
+from batch.clicks.fit.matrix import Encoded, Encoder, sources
 from batch.clicks.measure import Predictions
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.read import Rows, read
 from batch.clicks.terms import Fit, Split
 from batch.command.bars import Lines
 from batch.command.table import table

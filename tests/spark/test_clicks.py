@@ -21,12 +21,12 @@ from batch.clicks import bulk as one_machine
 from batch.clicks.cluster import bulk, workers
 from batch.clicks.cluster.examples import ClusterExamples
 from batch.clicks.cluster.read import read
-from batch.clicks.infer import Schema
-from batch.clicks.layout import SAID, Reading
+from batch.clicks.examples.infer import Schema
+from batch.clicks.examples.layout import SAID, Reading
+from batch.clicks.examples.read import read as read_here
+from batch.clicks.examples.read import read_for
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.read import read as read_here
-from batch.clicks.read import read_for
 from batch.clicks.terms import Fit, Split
 from batch.command.cli import cli
 from batch.errors import BadInteractions, BadSettings

@@ -17,8 +17,7 @@ from app.clicks.scorer import calibrated
 from app.contracts.clicks import Calibration, Clicks
 from app.contracts.recommendations import Namespace
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.pipeline import EVERYTHING
-from batch.clicks.terms import Fit, Split
+from batch.clicks.terms import EVERYTHING, Fit, Split
 from tests.app.served import answering
 from tests.app.wire import get, kept_alive, send
 from tests.batch.clicks.rows import COLUMNS, Silent, examples

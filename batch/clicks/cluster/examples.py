@@ -9,16 +9,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.clicks import Column
-from batch.clicks import division
 from batch.clicks.cluster import workers
 from batch.clicks.cluster.matrix import Encoder
 from batch.clicks.cluster.scoring import Asked, score
-from batch.clicks.encode import part_sql, parts_sql
-from batch.clicks.infer import Schema, Seen
-from batch.clicks.matrix import sources
+from batch.clicks.examples.infer import Schema, Seen
+from batch.clicks.fit import division
+from batch.clicks.fit.encode import part_sql, parts_sql
+from batch.clicks.fit.matrix import sources
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Part, Report, Scored
-from batch.clicks.terms import Fit, Split
+from batch.clicks.pipeline import Report, Scored
+from batch.clicks.terms import Fit, Part, Split
 from batch.errors import BadSettings
 from batch.progress import Progress
 

@@ -9,8 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.clicks import Column
-from batch.clicks.encode import Folds, cells_sql, number_sql, values_sql
-from batch.clicks.matrix import values_of
+from batch.clicks.fit.encode import Folds, cells_sql, number_sql, values_sql
+from batch.clicks.fit.matrix import values_of
 from batch.clicks.model import Values
 from batch.clicks.terms import Fit
 
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes the temporary view ``rows``. sources: see ``batch.clicks.matrix.sources``."""
+    """Encodes the temporary view ``rows``. sources: see ``batch.clicks.fit.matrix.sources``."""
 
     spark: SparkSession
     columns: Sequence[Column]

@@ -11,7 +11,7 @@ from batch.clicks.cluster import bulk
 from batch.clicks.cluster.examples import ClusterExamples
 from batch.clicks.cluster.read import read
 from batch.clicks.cluster.workers import require_library, require_slots
-from batch.clicks.layout import Reading
+from batch.clicks.examples.layout import Reading
 from batch.clicks.model import Model
 from batch.clicks.pipeline import Report
 from batch.clicks.terms import Cluster

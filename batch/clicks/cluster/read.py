@@ -16,12 +16,12 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from batch.clicks.cells import Cells
 from batch.clicks.cluster.examples import ClusterExamples
-from batch.clicks.infer import Schema, Seen
-from batch.clicks.layout import SAID, Reading
+from batch.clicks.examples.cells import Cells
+from batch.clicks.examples.infer import Schema, Seen
+from batch.clicks.examples.layout import SAID, Reading
+from batch.clicks.examples.read import check_labels, sampled
 from batch.clicks.pipeline import Report
-from batch.clicks.read import check_labels, sampled
 from batch.interactions.folder import private_folder
 from batch.interactions.layout import Layout
 from batch.interactions.table import Table

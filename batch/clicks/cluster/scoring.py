@@ -12,9 +12,10 @@ from pyspark.sql.types import DoubleType, StructField, StructType
 
 from app.contracts.clicks import Column
 from batch.clicks.cluster.workers import require_library
-from batch.clicks.matrix import sources
+from batch.clicks.fit.matrix import sources
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Part, Report, Scored
+from batch.clicks.pipeline import Report, Scored
+from batch.clicks.terms import Part
 from batch.spark.read.rows import ROOM, chunks
 
 NOBODY = Report(0, 0, {})

@@ -27,7 +27,7 @@ from batch.progress import Advance
 from batch.spark.package import is_local
 
 if TYPE_CHECKING:
-    from batch.clicks.matrix import Encoded
+    from batch.clicks.fit.matrix import Encoded
 
 TIMEOUT_MINUTES = 5
 """How long a worker waits for what another one sends, before it takes it for lost."""
@@ -112,7 +112,7 @@ def _worker(model: Model, fit: Fit, network: Callable[[int], dict[str, Any] | No
 def _fitted(model: Model, table: pa.Table, fit: Fit, extra: dict[str, Any]) -> Model:
     """What is of this network alone is left out of the text of the trees."""
     require_library()
-    from batch.clicks import members
+    from batch.clicks.fit import members
 
     held = table["held"].to_numpy()
     rows, stopping = _encoded(table, ~held), _encoded(table, held) if held.any() else None
@@ -141,7 +141,7 @@ class _Silent:
 
 def _encoded(table: pa.Table, taken: NDArray[np.bool_]) -> "Encoded":
     """These rows of a table, column by column in memory."""
-    from batch.clicks.matrix import Encoded
+    from batch.clicks.fit.matrix import Encoded
 
     numbers, codes = ([name for name in table.column_names if name[0] == kind] for kind in "xk")
     matrix = np.empty((int(taken.sum()), len(numbers)), np.float32, "F")

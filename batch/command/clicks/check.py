@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import click
 
-from batch.clicks.infer import Schema, Seen
-from batch.clicks.layout import Reading
+from batch.clicks.examples.infer import Schema, Seen
+from batch.clicks.examples.layout import Reading
+from batch.clicks.examples.read import Rows, read
 from batch.clicks.pipeline import Report
-from batch.clicks.read import Rows, read
 from batch.command.table import table
 from batch.interactions.files import keep
 

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from app.contracts.refreshes import TRAINING
-from batch.clicks.layout import Reading
+from batch.clicks.examples.layout import Reading
 from batch.clicks.terms import Cluster, Fit, Joining, Terms, UsersFile
 from batch.command.clicks.joined import events_argument, joining_options, out_option
 from batch.command.clicks.options import (

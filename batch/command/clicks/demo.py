@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batch.clicks.generate import ITEM_COLUMNS, USER_COLUMNS, Truth
+from batch.clicks.examples.generate import ITEM_COLUMNS, USER_COLUMNS, Truth
 from batch.command.clicks.generated import generated
 from batch.command.demo import begin, stack_of
 from batch.command.up import Stack, caching, get, larder, post, serving, stay, where

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from batch.clicks.examples import STEPS, Made, make
+from batch.clicks.examples.impressions import STEPS, Made, make
 from batch.clicks.terms import Joining
 from batch.command.bars import for_this_terminal
 from batch.command.table import table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from batch.clicks.generate import Format, Truth, generate
+from batch.clicks.examples.generate import Format, Truth, generate
 
 
 def generated(out: Path, rows: int, seed: int, form: Format, has_time: bool) -> Truth:

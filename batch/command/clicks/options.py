@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from app.contracts import environment
-from batch.clicks.layout import PRESETS, Reading
+from batch.clicks.examples.layout import PRESETS, Reading
 from batch.clicks.terms import (
     SHARE_OF_TEST,
     SHARE_OF_VALIDATION,

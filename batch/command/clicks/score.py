@@ -8,9 +8,9 @@ import click
 from app.contracts.generations import BrokenRecord
 from batch.clicks import bulk, export
 from batch.clicks.contents import read_model
-from batch.clicks.layout import Reading
+from batch.clicks.examples.layout import Reading
+from batch.clicks.examples.read import read_for
 from batch.clicks.model import Model
-from batch.clicks.read import read_for
 from batch.clicks.terms import Cluster
 from batch.command.bars import for_this_terminal
 from batch.command.clicks.models import manifest_of, space_of

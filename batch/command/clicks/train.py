@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from app.contracts.clicks import Clicks, Manifest
-from batch.clicks import pipeline, users
+from batch.clicks import pipeline
+from batch.clicks.examples import users
+from batch.clicks.examples.layout import Reading
+from batch.clicks.examples.read import read
 from batch.clicks.judge import Quality
-from batch.clicks.layout import Reading
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.pipeline import Examples
-from batch.clicks.read import read
 from batch.clicks.report.page import Found, render
 from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
 from batch.clicks.tune import tune

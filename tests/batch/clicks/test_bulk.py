@@ -11,11 +11,11 @@ from scipy.special import expit
 
 from app.contracts.clicks import Calibration, Column
 from batch.clicks import bulk
-from batch.clicks.layout import Reading
-from batch.clicks.matrix import Encoder
+from batch.clicks.examples.layout import Reading
+from batch.clicks.examples.read import read_for
+from batch.clicks.fit.matrix import Encoder
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.read import read_for
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadInteractions, BadSettings, Terminal
 from tests.batch.clicks.rows import Silent, examples

@@ -9,7 +9,7 @@ from scipy.special import expit
 from scipy.stats import rankdata
 
 from app.contracts.clicks import Column, category_text, value_key
-from batch.clicks import trees
+from batch.clicks.fit import trees
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.pipeline import Scored

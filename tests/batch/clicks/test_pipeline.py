@@ -12,8 +12,8 @@ import redis
 
 from app.contracts.clicks import Calibration, Clicks, Column, Manifest
 from app.contracts.recommendations import Namespace
-from batch.clicks.calibrate import calibrated, choose
 from batch.clicks.contents import read_model
+from batch.clicks.fit.calibrate import calibrated, choose
 from batch.clicks.judge import Quality, Rival, importance, reasons_against
 from batch.clicks.measure import Metrics, probabilities
 from batch.clicks.one_machine import LocalExamples

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from batch.clicks.generate import Truth
+from batch.clicks.examples.generate import Truth
 from batch.command.clicks.demo import explained, log_odds, verdict
 
 COLUMNS = {"c22": -0.9, "i13": 0.5, "i1": 0.4, "c1": 0.3, "c2": 0.2, "i2": -0.1, "i3": 0.0}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from batch.clicks.encode import (
+from batch.clicks.fit.encode import (
     Folds,
     fold_shares,
     fold_sql,
@@ -12,8 +12,7 @@ from batch.clicks.encode import (
     shares_of,
     sizes_sql,
 )
-from batch.clicks.pipeline import EVERYTHING, Part
-from batch.clicks.terms import Fit, Split
+from batch.clicks.terms import EVERYTHING, Fit, Part, Split
 from batch.errors import BadSettings
 
 _USE: Mapping[Part, str] = {

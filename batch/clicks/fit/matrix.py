@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.clicks import Column, row_names
-from batch.clicks.encode import Folds, encoded_sql, known_sql, number_sql, values_sql
+from batch.clicks.fit.encode import Folds, encoded_sql, known_sql, number_sql, values_sql
 from batch.clicks.model import Model, Values
 from batch.clicks.terms import Fit
 

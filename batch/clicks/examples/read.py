@@ -16,10 +16,10 @@ from pathlib import Path
 import duckdb
 
 from app.contracts.clicks import Column
-from batch.clicks.cells import Cells
-from batch.clicks.infer import Schema, Seen, infer, look
-from batch.clicks.layout import LABEL, Reading
-from batch.clicks.matrix import sources
+from batch.clicks.examples.cells import Cells
+from batch.clicks.examples.infer import Schema, Seen, infer, look
+from batch.clicks.examples.layout import LABEL, Reading
+from batch.clicks.fit.matrix import sources
 from batch.clicks.pipeline import Report
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.columns import Checks

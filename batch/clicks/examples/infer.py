@@ -16,7 +16,7 @@ from datetime import datetime
 import duckdb
 
 from app.contracts.clicks import MAX_COLUMNS, Column, Kind
-from batch.clicks.layout import CATEGORIES, LABEL, NUMBERS, Reading
+from batch.clicks.examples.layout import CATEGORIES, LABEL, NUMBERS, Reading
 from batch.errors import BadInteractions
 from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, TIMES, number_of
 from batch.interactions.layout import Layout

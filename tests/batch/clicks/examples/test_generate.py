@@ -5,9 +5,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from batch.clicks.generate import ITEM_COLUMNS, SIZES, USER_COLUMNS, generate
-from batch.clicks.layout import CATEGORIES, NUMBERS, PRESETS, Reading
-from batch.clicks.read import read
+from batch.clicks.examples.generate import ITEM_COLUMNS, SIZES, USER_COLUMNS, generate
+from batch.clicks.examples.layout import CATEGORIES, NUMBERS, PRESETS, Reading
+from batch.clicks.examples.read import read
 from batch.errors import BadInteractions
 from batch.interactions.reading import Reading as Texts
 

@@ -36,7 +36,7 @@ from typing import Any
 import duckdb
 
 from app.contracts.events import IMPRESSION, PURCHASE
-from batch.clicks.layout import SAID
+from batch.clicks.examples.layout import SAID
 from batch.clicks.terms import ColumnsFile, Joining
 from batch.errors import BadInteractions, BadSettings
 from batch.events.folder import copy, files_of, sync, write_text, writing

@@ -13,8 +13,8 @@ import pytest
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
-from batch.clicks.examples import IDS, RESERVED, Made, make
-from batch.clicks.layout import SAID
+from batch.clicks.examples.impressions import IDS, RESERVED, Made, make
+from batch.clicks.examples.layout import SAID
 from batch.clicks.terms import ColumnsFile, Joining
 from batch.command.cli import cli
 from batch.errors import BadInteractions, BadSettings

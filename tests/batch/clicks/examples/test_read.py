@@ -11,8 +11,8 @@ import duckdb
 import pytest
 
 from app.contracts.clicks import Column, category_text
-from batch.clicks.layout import PRESETS, Reading
-from batch.clicks.read import Rows, read, read_for
+from batch.clicks.examples.layout import PRESETS, Reading
+from batch.clicks.examples.read import Rows, read, read_for
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.reading import Reading as Texts
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.contracts.clicks import Calibration
-from batch.clicks.calibrate import MAX_KNOTS, calibrated, choose, isotonic, line, served
+from batch.clicks.fit.calibrate import MAX_KNOTS, calibrated, choose, isotonic, line, served
 from batch.clicks.measure import Predictions, probabilities
 from tests.clicks import model
 

@@ -13,7 +13,7 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from app.contracts.clicks import Linear
-from batch.clicks.matrix import Encoded
+from batch.clicks.fit.matrix import Encoded
 from batch.clicks.model import Values
 
 Floats = NDArray[np.float64]

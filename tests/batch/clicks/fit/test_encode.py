@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import rankdata
 
 from app.contracts.clicks import value_key
-from batch.clicks import division
-from batch.clicks.encode import Folds, hashed_sql
-from batch.clicks.matrix import Encoded, Encoder, sources
+from batch.clicks.fit import division
+from batch.clicks.fit.encode import Folds, hashed_sql
+from batch.clicks.fit.matrix import Encoded, Encoder, sources
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from tests.batch.clicks.rows import COLUMNS, examples

@@ -5,7 +5,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 
-from batch.clicks import trees
+from batch.clicks.fit import trees
 from batch.clicks.terms import Fit
 
 ROWS = 2_000

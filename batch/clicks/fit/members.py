@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.clicks import linear, trees
-from batch.clicks.matrix import Encoded
+from batch.clicks.fit import linear, trees
+from batch.clicks.fit.matrix import Encoded
 from batch.clicks.model import Model
 from batch.clicks.terms import Fit
 from batch.progress import Progress
