@@ -1,6 +1,7 @@
 """``/users``: whom a load test may ask for, and who is to be forgotten; both are off by default."""
 
 import json
+from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
@@ -11,6 +12,7 @@ from app.clicks.deletion import delete as delete_columns
 from app.contracts import keys
 from app.contracts.clicks import Clicks
 from app.contracts.events import Streams
+from app.contracts.generations import BrokenRecord, Space
 from app.contracts.recommendations import SAMPLE_SIZE
 from app.errors import CacheUnavailable, DeletionForbidden, SampleForbidden
 from app.events.deletion import forget, tell
@@ -47,18 +49,28 @@ def remove(user: str) -> Response:
 
 
 def deleted(tail: Tail, user: str) -> dict[str, object]:
-    """Take a user out of all that servers hold; says what that was. Raises CacheUnavailable."""
+    """Take a user out of all that servers hold; says what that was.
+
+    Raises CacheUnavailable, and BrokenRecord when all is done but for what cannot be read.
+    """
     watcher, streams = sources().watcher, Streams(sources().watcher.namespace.name)
+    clicks = Clicks(watcher.namespace.name)
     try:
         forgotten = forget(tail.server.client(), streams, user)
         generations = delete(watcher.client(), watcher.namespace, user)
-        models = delete_columns(watcher.client(), Clicks(watcher.namespace.name), user)
+        models = delete_columns(watcher.client(), clicks, user)
         tell(tail.server.client(), streams)
+        unread = _unread(watcher.client(), watcher.namespace) + _unread(watcher.client(), clicks)
     except CACHE_ERRORS as error:
         raise CacheUnavailable(
             f"the user is not wholly deleted, send this again: {no_answer(error)}"
         ) from error
     tail.clear()
+    if unread:
+        raise BrokenRecord(
+            f"a user is deleted but for the generations {', '.join(unread)}, whose manifests this "
+            f"release cannot read: delete the user again with the release that wrote them"
+        )
     gone = {
         "generations": generations,
         "models": models,
@@ -67,6 +79,10 @@ def deleted(tail: Tail, user: str) -> dict[str, object]:
     }
     pending = ["files", "sessions"] if forgotten.pending else []
     return {"user": user, "deleted": gone, "pending": pending}
+
+
+def _unread(client: Any, space: Space[Any]) -> list[str]:
+    return space.readable(client.hgetall(space.generations))[1]
 
 
 def _deleting() -> Tail:

@@ -10,11 +10,11 @@ from app.contracts.recommendations import take_out
 def delete(client: Client, space: Clicks, user: str) -> int:
     """How many models had columns of the user; none has now.
 
-    The rest of a generation stays as it is, and verifies as before. Raises BrokenRecord and what
-    the client raises.
+    The rest of a generation stays as it is, and verifies as before. One whose manifest cannot be
+    read is left alone. Raises what the client raises.
     """
     server: Any = client
-    kept = map(space.read, server.hvals(space.generations))
+    kept, _ = space.readable(server.hgetall(space.generations))
     return sum([_delete(server, space, manifest, user) for manifest in kept])
 
 

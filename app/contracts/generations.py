@@ -14,7 +14,7 @@ move them together; the parts carry no braces and spread over all slots.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, get_origin
@@ -166,6 +166,16 @@ class Space(Generic[M]):
     def read(self, manifest: str | bytes) -> M:
         """Read a manifest of this kind. Raises BrokenRecord when it is none."""
         raise NotImplementedError
+
+    def readable(self, entries: Mapping[bytes, bytes]) -> tuple[list[M], list[str]]:
+        """The manifests of a hash of generations, and the names of those that cannot be read."""
+        found, others = [], []
+        for name, entry in entries.items():
+            try:
+                found.append(self.read(entry))
+            except BrokenRecord:
+                others.append(name.decode(errors="replace"))
+        return found, others
 
     @property
     def live(self) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.contracts.clicks import Clicks
 from app.contracts.events import Actor, Streams
 from app.contracts.keys import Key, digest, id_of, keys_key, new_key
 from app.contracts.recommendations import Namespace, field
@@ -12,10 +13,12 @@ from tests.app.api.test_api import problem
 from tests.app.http.test_metrics import wait_until_each
 from tests.app.served import answering, following
 from tests.app.wire import get
+from tests.clicks import publish_by_hand as publish_model
 from tests.generations import keys_of, publish_by_hand
 from tests.servers import Api, Cluster, Server
 
 GENERATIONS = ["20260101T000000Z-0001", "20260101T000001Z-0002"]
+NAME = "20260101T000000.000Z-0001"
 OTHERS = ["mary.shelley", *(f"u{n}" for n in range(98))]
 
 
@@ -116,6 +119,26 @@ def test_a_user_is_deleted_wholly_or_has_to_be_deleted_again(
         assert "again" in problem(
             worker.app.test_client().delete("/users/u1", headers=headers), 503
         )
+
+
+def test_a_generation_of_another_release_keeps_nothing_else_from_being_deleted(
+    server: Server, client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_by_hand(client, namespace)
+    space, later = Clicks(namespace.name), "20260101T000009Z-0009"
+    model = publish_model(client, space, users={"u1": b'{"device":"desk"}'})
+    client.delete(space.generations)
+    client.hset(space.generations, mapping={later: '{"schema":2}', NAME: model.to_json()})
+    headers = {"X-API-Key": _key(client, namespace, "admin")}
+    with following(server, namespace, auth="on") as here, following(server, namespace) as there:
+        asked = there.app.test_client()
+        assert asked.get("/recommendations/u1").get_json()["source"] == "personal"
+        answer = here.app.test_client().delete("/users/u1", headers=headers)
+        assert "this version did not write" in problem(answer, 500)
+        assert f"but for the generations {later}, whose manifests" in caplog.text
+        assert not client.hexists(*model.user_place(space, "u1"))
+        there.tail.poll()
+        assert asked.get("/recommendations/u1").get_json()["source"] == "popular"
 
 
 def test_workers_that_take_no_events_forget_whom_the_command_deleted(
