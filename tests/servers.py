@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
@@ -209,7 +210,15 @@ def run_here(
             for number, handler in signals.items():
                 signal.signal(number, handler)
     code = ended.value.code
+    _let_go(ended.value)
     return subprocess.CompletedProcess(arguments, int(code or 0), out.text, err.text)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of an error hold, such as connections that a process ends with it."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 class _Captured(io.TextIOWrapper):
