@@ -3,8 +3,7 @@
 from typing import Any
 
 from app.cache.connect import Client
-from app.contracts.clicks import Clicks, Manifest
-from app.contracts.recommendations import take_out
+from app.contracts.clicks import Clicks
 
 
 def delete(client: Client, space: Clicks, user: str) -> int:
@@ -15,9 +14,4 @@ def delete(client: Client, space: Clicks, user: str) -> int:
     """
     server: Any = client
     kept, _ = space.readable(server.hgetall(space.generations))
-    return sum([_delete(server, space, manifest, user) for manifest in kept])
-
-
-def _delete(client: Any, space: Clicks, manifest: Manifest, user: str) -> bool:
-    has_users = bool(manifest.user_buckets)
-    return has_users and take_out(client, *manifest.user_place(space, user))
+    return sum([manifest.take_out(server, space, user) for manifest in kept])

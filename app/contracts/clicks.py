@@ -35,7 +35,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from app.contracts import generations
 from app.contracts.generations import SCHEMA, BrokenRecord, Parts, Space
-from app.contracts.recommendations import bucket_of, field
+from app.contracts.recommendations import bucket_of, field, take_out
 
 Kind = Literal["number", "category"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -335,3 +335,10 @@ class Manifest(generations.Manifest):
         name = field(user)
         bucket = user_part(bucket_of(name, self.user_buckets))
         return space.part(self.generation, bucket), name
+
+    def take_out(self, client: Any, space: Clicks, user: str) -> bool:
+        """Take a user's columns out of this model; say whether there were any.
+
+        client: of redis-py. Raises what it raises, and as ``user_place``.
+        """
+        return bool(self.user_buckets) and take_out(client, *self.user_place(space, user))

@@ -1,7 +1,6 @@
 """Take one user's columns out of every click model, so that every generation stays whole."""
 
-from app.contracts.clicks import Clicks, Manifest
-from app.contracts.recommendations import take_out
+from app.contracts.clicks import Clicks
 from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
@@ -14,9 +13,4 @@ def forget(client: Client, space: Clicks, user: str) -> int:
     """
     found = Generations(client, space).all()
     with cache_errors():
-        return sum([_forget(client, space, manifest, user) for manifest in found])
-
-
-def _forget(client: Client, space: Clicks, manifest: Manifest, user: str) -> bool:
-    has_users = bool(manifest.user_buckets)
-    return has_users and take_out(client, *manifest.user_place(space, user))
+        return sum([manifest.take_out(client, space, user) for manifest in found])
