@@ -7,19 +7,22 @@ that of ``device`` is above .22, else -.25.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from app.contracts.clicks import Calibration, Clicks, Column, Linear, Manifest, value_key
-from app.contracts.recommendations import bucket_count, field
+from app.contracts.recommendations import field
+from batch.clicks import pipeline
 from batch.clicks.contents import Contents
-from batch.clicks.model import Model, Values, sizes_and_hashes
+from batch.clicks.model import Model, Values
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 
 COLUMNS = (Column("price", "number"), Column("brand", "category"), Column("device", "category"))
 PRIOR = 0.2
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 MEANS = {"brand": {"acme": 0.1, "bolt": 0.4}, "device": {"phone": 0.3, "desk": 0.1, "": 0.25}}
 SHARES = {"acme": 0.5, "bolt": 0.25, "phone": 0.75, "desk": 0.125, "": 0.125}
 
@@ -109,34 +112,9 @@ def _values(means: Mapping[str, float]) -> Values:
 
 def manifest_of(made: Model, users: int = 0, **told: Any) -> Manifest:
     """The manifest of such a model; told: what it says in place of what it would."""
-    sizes, hashes = sizes_and_hashes(made.sections())
-    return replace(
-        Manifest(
-            generation="20260101T000000.000Z-0001",
-            state="writing",
-            rows=400,
-            clicks=80,
-            label="click",
-            columns=[each.entry() for each in made.columns],
-            prior=made.prior,
-            negatives_kept=made.negatives_kept,
-            members=["trees", "linear"] if made.linear else ["trees"],
-            calibration=made.calibration.entry(),
-            trees=made.tree_count,
-            sizes=dict(sizes),
-            hashes=dict(hashes),
-            users=users,
-            user_buckets=bucket_count(users) if users else 0,
-            lightgbm="4.7.0",
-            settings={},
-            metrics={},
-            fingerprint="by hand",
-            forced=False,
-            code_version="0",
-            started_at="2026-01-01T00:00:00+00:00",
-        ),
-        **told,
-    )
+    found = pipeline.manifest_of("20260101T000000.000Z-0001", STARTED, made, users, {})
+    known: dict[str, Any] = {"rows": 400, "clicks": 80, "label": "click", "fingerprint": "by hand"}
+    return replace(found, **(known | told))
 
 
 def publish_by_hand(

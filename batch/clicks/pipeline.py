@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -144,10 +145,11 @@ def train(
     except BrokenRecord as error:
         raise NotGoodEnough(f"no worker could answer from this model: {error}") from error
     settings = {**asdict(fit), "validation": terms.split.validation, "test": terms.split.test}
+    if until is not None:
+        settings["until"] = until
+    name = ours.generations.next_name(ours.started)
     manifest = replace(
-        manifest_of(
-            ours, model, len(users), settings | ({} if until is None else {"until": until})
-        ),
+        manifest_of(name, ours.started, model, len(users), settings),
         rows=examples.rows,
         clicks=examples.clicks,
         label=examples.label,
@@ -279,12 +281,12 @@ def _new_to(live: Manifest, rows: Scored) -> NDArray[np.bool_] | None:
 
 
 def manifest_of(
-    ours: Turn[Manifest], model: Model, users: int, settings: Mapping[str, Any]
+    generation: str, started: datetime, model: Model, users: int, settings: Mapping[str, Any]
 ) -> Manifest:
     """The manifest of a model that is to be published; of examples it says nothing."""
     sizes, hashes = sizes_and_hashes(model.sections())
     return Manifest(
-        generation=ours.generations.next_name(ours.started),
+        generation=generation,
         state="writing",
         rows=0,
         clicks=0,
@@ -305,5 +307,5 @@ def manifest_of(
         fingerprint="",
         forced=False,
         code_version=code_version(),
-        started_at=ours.started.isoformat(timespec="seconds"),
+        started_at=started.isoformat(timespec="seconds"),
     )

@@ -146,7 +146,8 @@ def import_(folder: Path, keep: int, cache: CacheOptions) -> None:
     with turn(connect(cache.url), space, keep) as ours:
         contents = Contents(space, found.model.sections(), found.users)
         settings = {**found.manifest.settings, "imported": found.manifest.generation}
-        made = manifest_of(ours, found.model, len(found.users), settings)
+        name = ours.generations.next_name(ours.started)
+        made = manifest_of(name, ours.started, found.model, len(found.users), settings)
         told = ("rows", "clicks", "label", "metrics", "fingerprint", "lightgbm")
         manifest = replace(made, **{name: getattr(found.manifest, name) for name in told})
         done = ours.publish(replace(manifest, forced=True), contents, lambda done: None)
