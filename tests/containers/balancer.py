@@ -1,6 +1,7 @@
 """HAProxy in the part of a Service: it spreads connections over the pods that are ready.
 
-It passes bytes on and tries nothing twice, as a Service does not.
+It passes bytes on and tries nothing twice, as a Service does not; connections of a pod that is
+not ready any more stay.
 """
 
 import csv
@@ -18,13 +19,14 @@ defaults
   mode tcp
   retries 0
   timeout connect 2s
+  timeout check 5s
   timeout client 60s
   timeout server 60s
 listen api
   bind 127.0.0.1:{port}
   balance roundrobin
   option httpchk GET /health/ready
-  default-server check inter 1s fall 1 rise 1 on-marked-down shutdown-sessions
+  default-server check inter 1s fall 1 rise 1
 {servers}
 """
 

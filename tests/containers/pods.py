@@ -11,8 +11,8 @@ from tests.containers.engine import Container, Engine, ask
 from tests.k8s.manifests import Object, Overlay, dig
 from tests.servers import free_port
 
-PATIENT_MS = "8000"
-"""How long pods wait for a cache that is only slow, as it is on a busy machine."""
+PATIENT = {"LARDER_CACHE_TIMEOUT_MS": "8000"}
+"""Pods wait so long for a cache that is only slow, as it is on a busy machine."""
 
 
 class Demo:
@@ -49,11 +49,10 @@ class Demo:
         ]
         return Container(engine, image, *container["command"], *container["args"], options=options)
 
-    def pod(self, name: str, port: int, server: str) -> str:
+    def pod(self, name: str, port: int, server: str, waits: dict[str, str]) -> str:
         """The API's Deployment as YAML for one pod that is reached on a port of loopback."""
         settings = deepcopy(self._config("larder-api"))
-        settings["data"]["LARDER_SERVER"] = server
-        settings["data"]["LARDER_CACHE_TIMEOUT_MS"] = PATIENT_MS
+        settings["data"] |= {"LARDER_SERVER": server, **waits}
         deployment = deepcopy(self._overlay.of("Deployment")[0])
         deployment["metadata"]["name"] = name
         deployment["spec"]["replicas"] = 1
@@ -81,13 +80,19 @@ class Pod(Container):
     """A pod of the API's Deployment, played by podman."""
 
     def __init__(
-        self, engine: Engine, demo: Demo, network: str, name: str, server: str = "gunicorn"
+        self,
+        engine: Engine,
+        demo: Demo,
+        network: str,
+        name: str,
+        server: str = "gunicorn",
+        waits: dict[str, str] = PATIENT,
     ) -> None:
         super().__init__(engine, "")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._network = network
-        self._text = demo.pod(name, self.port, server)
+        self._text = demo.pod(name, self.port, server, waits)
         self._name = name
 
     def start(self) -> None:

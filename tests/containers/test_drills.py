@@ -17,7 +17,7 @@ import pytest
 from tests.containers.balancer import Balancer
 from tests.containers.engine import Container, Engine, ask
 from tests.containers.load import USERS, Load
-from tests.containers.pods import Demo, Pod
+from tests.containers.pods import PATIENT, Demo, Pod
 from tests.servers import SERVERS, wait_until
 
 Measured = Callable[[str], None]
@@ -65,11 +65,23 @@ def kind() -> str:
 
 
 @pytest.fixture
+def waits() -> dict[str, str]:
+    """How long its pods wait for the cache, where a test does not say it."""
+    return PATIENT
+
+
+@pytest.fixture
 def service(
-    engine: Engine, published: Container, network: str, demo: Demo, folder: Path, kind: str
+    engine: Engine,
+    published: Container,
+    network: str,
+    demo: Demo,
+    folder: Path,
+    kind: str,
+    waits: dict[str, str],
 ) -> Iterator[Service]:
     """Two pods that answer; two more can be added."""
-    pods = {name: Pod(engine, demo, network, f"larder-api-{name}", kind) for name in NAMES}
+    pods = {name: Pod(engine, demo, network, f"larder-api-{name}", kind, waits) for name in NAMES}
     with ExitStack() as left:
         ports = {name: pod.port for name, pod in pods.items()}
         balancer = left.enter_context(Balancer(folder, ports))
@@ -143,6 +155,7 @@ def test_kill_9_of_a_pod_costs_only_its_connections(
     assert sum(lost.values()) <= USERS / 2  # a connection of each caller that it served
 
 
+@pytest.mark.parametrize("waits", [{}], ids=["waits as shipped"])
 def test_kill_9_of_the_cache_loses_no_list(
     service: Service,
     published: Container,
