@@ -113,6 +113,11 @@ class Settings:
         "What becomes of a column in a request that the click model does not have. refuse: the "
         "request is answered with 400. ignore: the column is passed over, and counted.",
     )
+    decisions: str = _setting(
+        "off",
+        "on: POST /personalizer/... takes rank and reward, beside the lists. only: this server has "
+        "nothing else, and is ready without lists. off: it decides nothing.",
+    )
     cors_origins: str = _setting(
         "",
         "Whose web pages may send events and ask for lists: origins such as https://shop.example, "
@@ -182,6 +187,7 @@ class Settings:
         _check_bind(self.bind)
         _check_auth(self)
         _check_clicks(self.clicks)
+        _check_decisions(self.decisions)
         if self.clicks_unknown not in ("refuse", "ignore"):
             raise BadSettings(
                 f"LARDER_CLICKS_UNKNOWN must be refuse or ignore, not {self.clicks_unknown!r}"
@@ -270,6 +276,16 @@ def _check_clicks(clicks: str) -> None:
         )
     if clicks != "off" and sys.platform == "linux":
         _check_libgomp(clicks)
+
+
+def _check_decisions(decisions: str) -> None:
+    if decisions not in ("off", "on", "only"):
+        raise BadSettings(f"LARDER_DECISIONS must be off, on or only, not {decisions!r}")
+    if decisions != "off" and find_spec("vowpalwabbit") is None:
+        raise BadSettings(
+            f"LARDER_DECISIONS={decisions} needs Vowpal Wabbit: run pip install '.[decisions]' in "
+            f"Larder's folder"
+        )
 
 
 def _check_libgomp(clicks: str) -> None:

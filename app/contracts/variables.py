@@ -10,6 +10,7 @@ SERVING = frozenset(
         "LARDER_CLICKS",
         "LARDER_CLICKS_UNKNOWN",
         "LARDER_CORS_ORIGINS",
+        "LARDER_DECISIONS",
         "LARDER_DOCS",
         "LARDER_DOCUMENTS_FOLDER",
         "LARDER_EVENTS",

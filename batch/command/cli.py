@@ -22,6 +22,7 @@ from app.contracts import keys as contract
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import MAX_K
 from batch.command.clicks.cli import clicks
+from batch.command.decisions.cli import decisions
 from batch.command.endings import ending, noted
 from batch.command.options import (
     PATH,
@@ -80,6 +81,7 @@ def cli() -> None:
 
 
 cli.add_command(clicks)
+cli.add_command(decisions)
 
 
 @cli.command(cls=Grouped)

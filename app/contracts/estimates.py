@@ -1,0 +1,75 @@
+"""What a policy would have earned, of decisions that another one made: sums, and their estimates.
+
+Horvitz and Thompson (1952) weigh each reward by w = p(policy) / p(logged): inverse propensity
+scoring (IPS), as Bottou et al. (2013, JMLR 14) use it. Self-normalised (SNIPS: Swaminathan and
+Joachims, 2015, NIPS) it is divided by the sum of the weights, and stays in the range of rewards.
+"""
+
+import math
+from dataclasses import astuple, dataclass
+from typing import Self
+
+Z = 1.959963984540054
+"""The 97.5th percentile of the normal distribution."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """events: decisions; matched: those of which the policy may have made the same (w > 0).
+
+    w, wr, w2, w2r, w2r2: sums of weights, and of their products with rewards.
+    """
+
+    events: int = 0
+    matched: int = 0
+    w: float = 0.0
+    wr: float = 0.0
+    w2: float = 0.0
+    w2r: float = 0.0
+    w2r2: float = 0.0
+
+    def add(self, weight: float, reward: float) -> None:
+        """Count one decision."""
+        square = weight * weight
+        self.events += 1
+        self.matched += weight > 0
+        self.w += weight
+        self.wr += weight * reward
+        self.w2 += square
+        self.w2r += square * reward
+        self.w2r2 += square * reward * reward
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(sum, zip(astuple(self), astuple(other))))
+
+    @property
+    def ips(self) -> float:
+        """The reward of a decision, without bias; 0 without events."""
+        return self.wr / self.events if self.events else 0.0
+
+    @property
+    def snips(self) -> float:
+        """The reward of a decision, by the sum of weights; 0 where the policy matches nothing."""
+        return self.wr / self.w if self.w else 0.0
+
+    @property
+    def effective(self) -> float:
+        """The effective sample size: so many events of the policy itself would say as much.
+
+        (Kish, 1965: the square of the sum of weights over the sum of their squares.)
+        """
+        return self.w * self.w / self.w2 if self.w2 else 0.0
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval around ``snips``, by the delta method (Owen, 2013, chapter 9)."""
+        if not self.w:
+            return 0.0
+        mean = self.snips
+        spread = self.w2r2 - 2 * mean * self.w2r + mean * mean * self.w2
+        return Z * math.sqrt(max(0.0, spread)) / self.w
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of ``snips``."""
+        return self.snips - self.half_width, self.snips + self.half_width
