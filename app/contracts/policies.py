@@ -15,3 +15,27 @@ DEFAULT = Policy("default", "--cb_explore_adf --epsilon 0.2 --cb_type mtr -q ::"
 
 class BadPolicy(ValueError):
     """A sentence that says why arguments cannot be taken."""
+
+
+def checked(arguments: str) -> str:
+    """Arguments that may be used. Raises BadPolicy."""
+    words = arguments.split()
+    if not {"--cb_explore_adf", "--ccb_explore_adf"} & set(words):
+        raise BadPolicy("The learning policy must contain --cb_explore_adf or --ccb_explore_adf.")
+    if "-f" in words:
+        raise BadPolicy("The learning policy must not contain -f.")
+    return " ".join(words)
+
+
+def exploration(arguments: str) -> float | None:
+    """What they say of how much is explored."""
+    words = arguments.split()
+    return float(words[words.index("--epsilon") + 1]) if "--epsilon" in words else None
+
+
+def with_exploration(arguments: str, exploration: float) -> str:
+    """The same, exploring so much."""
+    words = arguments.split()
+    if "--epsilon" in words:
+        words[words.index("--epsilon") + 1] = f"{exploration:g}"
+    return " ".join(words)
