@@ -17,25 +17,18 @@ class BadPolicy(ValueError):
     """A sentence that says why arguments cannot be taken."""
 
 
-def checked(arguments: str) -> str:
-    """Arguments that may be used. Raises BadPolicy."""
+def check(arguments: str) -> None:
+    """Raise BadPolicy unless these are arguments of a policy."""
     words = arguments.split()
     if not {"--cb_explore_adf", "--ccb_explore_adf"} & set(words):
         raise BadPolicy("The learning policy must contain --cb_explore_adf or --ccb_explore_adf.")
     if "-f" in words:
         raise BadPolicy("The learning policy must not contain -f.")
-    return " ".join(words)
 
 
-def exploration(arguments: str) -> float | None:
-    """What they say of how much is explored."""
-    words = arguments.split()
-    return float(words[words.index("--epsilon") + 1]) if "--epsilon" in words else None
-
-
-def with_exploration(arguments: str, exploration: float) -> str:
+def with_exploration(arguments: str, share: float) -> str:
     """The same, exploring so much."""
     words = arguments.split()
     if "--epsilon" in words:
-        words[words.index("--epsilon") + 1] = f"{exploration:g}"
+        words[words.index("--epsilon") + 1] = f"{share:g}"
     return " ".join(words)

@@ -61,9 +61,10 @@ def read(members: Members) -> Policy:
 def checked(name: str, arguments: str) -> Policy:
     """A policy of arguments that are allowed. Raises Refused."""
     try:
-        return Policy(name, policies.checked(arguments))
+        policies.check(arguments)
     except policies.BadPolicy as error:
         raise Refused(400, "InvalidPolicyConfiguration", str(error), "arguments") from error
+    return Policy(name, arguments)
 
 
 def _told(look: Look) -> Response:

@@ -25,7 +25,7 @@ from app.decisions.desk import Desk
 from app.decisions.refusals import Refused
 from app.errors import CacheUnavailable
 from app.http.factory import IdConverter
-from tests.servers import Server
+from tests.servers import Cluster, Server
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Office:
 
 
 @contextmanager
-def linked(server: Server) -> Iterator[Link]:
+def linked(server: Server | Cluster) -> Iterator[Link]:
     """A link to a server that was reached."""
     link = Link("the cache", server.url, 60_000, lambda: None)
     link.opened()
