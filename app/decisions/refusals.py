@@ -13,4 +13,4 @@ class Refused(Exception):
 
     def __init__(self, status: int, code: str, message: str, target: str = "") -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.target = (status, code, message, target)
+        self.status, self.code, self.message, self.target = status, code, message, target
