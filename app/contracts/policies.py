@@ -25,3 +25,27 @@ def is_for_slots(arguments: str) -> bool:
 def weight(arguments: str) -> tuple[int, int]:
     """How many features a policy multiplies at most, and how many models it asks."""
     return 2, 1
+
+
+def checked(arguments: str) -> str:
+    """Arguments that may be used. Raises BadPolicy."""
+    words = arguments.split()
+    if not {"--cb_explore_adf", "--ccb_explore_adf"} & set(words):
+        raise BadPolicy("The learning policy must contain --cb_explore_adf or --ccb_explore_adf.")
+    if "-f" in words:
+        raise BadPolicy("The learning policy must not contain -f.")
+    return " ".join(words)
+
+
+def exploration(arguments: str) -> float | None:
+    """What they say of how much is explored."""
+    words = arguments.split()
+    return float(words[words.index("--epsilon") + 1]) if "--epsilon" in words else None
+
+
+def with_exploration(arguments: str, exploration: float) -> str:
+    """The same, exploring so much."""
+    words = arguments.split()
+    if "--epsilon" in words:
+        words[words.index("--epsilon") + 1] = f"{exploration:g}"
+    return " ".join(words)
