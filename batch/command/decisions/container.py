@@ -1,4 +1,4 @@
-"""The arguments of the container that ours takes the place of: ``Eula=accept Billing=... ApiKey=...``.
+"""The arguments of the container that this takes the place of: ``Eula=accept Billing=...``.
 
 They are read as they were there, names in any case. Nothing of a value is ever repeated: one of
 them is a key.
@@ -48,8 +48,8 @@ def read(arguments: Sequence[str]) -> Told:
             ignored.append(name)
         else:
             raise BadSettings(
-                f"argument {place} is no setting of the container: expected Name=Value, with one of "
-                f"the names {', '.join(TOGETHER)}, or {', '.join(IGNORED)} and what follows there"
+                f"argument {place} is no setting of the container: expected Name=Value with a name "
+                f"that is one of {', '.join(TOGETHER)}, or begins with {', '.join(IGNORED)}"
             )
     _check(given)
     return Told(given.get("ApiKey", ""), (*ignored, *(["Billing"] if given else [])))

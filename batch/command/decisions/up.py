@@ -37,7 +37,7 @@ def run(stack: up.Stack, told: Told) -> None:
 
 def _tell(stack: up.Stack) -> None:
     click.echo(
-        f"\nDecisions are made on {stack.url} until you press Ctrl-C: POST /personalizer/v1.0/rank\n"
+        f"\nPOST {stack.url}/personalizer/v1.0/rank is answered until you press Ctrl-C.\n"
         f"What it answers, to read and to try: {stack.url}/swagger\n"
         f"Other commands of larder find them with {up.where(stack.cache)}"
     )

@@ -10,7 +10,17 @@ from app.http.factory import create_app
 from app.http.granian_server import graceful_seconds
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
-from tests.k8s.defects import API, CLICKS, DECISIONS, FIRST, GONE, POD, WITH_CLICKS, WITH_DECISIONS, catches
+from tests.k8s.defects import (
+    API,
+    CLICKS,
+    DECISIONS,
+    FIRST,
+    GONE,
+    POD,
+    WITH_CLICKS,
+    WITH_DECISIONS,
+    catches,
+)
 from tests.k8s.manifests import Object, Overlay, dig, quantity, title
 from tests.k8s.rules.images import image_name
 
