@@ -106,6 +106,7 @@ lock: $(VENV)/.lock  ## choose anew which versions the images install (commit wh
 	$(LOCK) --extra granian --extra live --output-file app/requirements.txt
 	$(LOCK) --extra granian --extra live --extra clicks --constraint app/requirements.txt --output-file app/requirements-clicks.txt
 	$(LOCK) --extra batch --extra clicks --output-file batch/requirements.txt
+	$(LOCK) --extra decisions-up --output-file batch/requirements-decisions.txt
 	$(LOCK) --extra spark --extra clicks --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt
 LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-header --no-annotate \
