@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from app.api.decisions import PREVIEW, VERSIONS, asked, version, wire
 from app.api.decisions.asked import Window
-from app.api.decisions.members import Members, answer, duration, now
+from app.api.decisions.members import Members, answer, now
 from app.api.decisions.policy import read
 from app.contracts.decisions import Evaluation
 from app.contracts.estimates import Sums
@@ -30,7 +30,6 @@ _STATUS = {
     "retained": ("OnlinePolicyRetained", "onlinePolicyRetained"),
 }
 """In the last version of the API, and in those before."""
-_ROW_MS = 300_000
 
 bp = Blueprint("evaluations", __name__)
 
@@ -173,7 +172,7 @@ def _sums_of_v1(sums: Sums) -> dict[str, Any]:
         "ipsEstimatorNumerator": sums.wr,
         "ipsEstimatorDenominator": sums.events,
         "snipsEstimatorDenominator": sums.w,
-        "aggregateTimeWindow": duration(_ROW_MS),
+        "aggregateTimeWindow": "PT0S",
         "nonZeroProbability": sums.matched,
         "sumOfSquares": sums.w2r2,
         "confidenceInterval": sums.half_width,
