@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.api.decisions import PREVIEW, version, wire
-from app.api.decisions.members import Members, answer, duration, now
+from app.api.decisions.members import Members, answer, duration, now, of_body
 from app.contracts.decisions import AGGREGATIONS, DAY_MS, MODES, Configuration
 from app.decisions.desk import Look
 from app.decisions.refusals import Refused
@@ -55,7 +55,7 @@ def patch() -> Response:
 
 
 def _changed(required: tuple[str, ...]) -> Response:
-    members = Members(request.get_data(), _CODE)
+    members = of_body(_CODE)
     members.require(required)
     if members.flag("logMirrorEnabled"):
         raise Refused(

@@ -1,6 +1,5 @@
 """``/evaluations``: what policies would have earned, by the logs, in both shapes of the service."""
 
-import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from app.api.decisions import PREVIEW, VERSIONS, asked, version, wire
 from app.api.decisions.asked import Window
-from app.api.decisions.members import Members, answer, now
+from app.api.decisions.members import Members, answer, now, of_body
 from app.api.decisions.policy import read
 from app.contracts.decisions import Evaluation
 from app.contracts.estimates import Sums
@@ -94,7 +93,7 @@ def _not_found() -> Refused:
 
 def _read(id: str) -> Evaluation:
     """The evaluation that the body asks for. Raises Refused."""
-    members = Members(request.get_data(), _CODE)
+    members = of_body(_CODE)
     name, start, end = asked.of_logs(wire().desk.look().logs, members)
     policies = [_policy(each) for each in members.array("policies")]
     if len(policies) > MAX_POLICIES:
@@ -108,7 +107,7 @@ def _read(id: str) -> Evaluation:
 
 
 def _policy(found: object) -> tuple[str, str]:
-    policy = read(Members(json.dumps(found).encode(), _CODE))
+    policy = read(Members(found, _CODE))
     return policy.name, policy.arguments
 
 
