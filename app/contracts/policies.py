@@ -15,3 +15,13 @@ DEFAULT = Policy("default", "--cb_explore_adf --epsilon 0.2 --cb_type mtr -q ::"
 
 class BadPolicy(ValueError):
     """A sentence that says why arguments cannot be taken."""
+
+
+def is_for_slots(arguments: str) -> bool:
+    """Whether a policy decides several slots at once."""
+    return "--ccb_explore_adf" in arguments.split()
+
+
+def weight(arguments: str) -> tuple[int, int]:
+    """How many features a policy multiplies at most, and how many models it asks."""
+    return 2, 1
