@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from flask import current_app
+from flask import current_app, g
 
 from app.cache.link import Link
 from app.decisions.decider import Decider
@@ -22,9 +22,6 @@ from app.decisions.decider import Decider
 VERSIONS = ("v1.0", "v1.1-preview.1", "v1.1-preview.2", "v1.1-preview.3")
 PREVIEW = "2022-09-01-preview"
 """The version that comes as ``?api-version=``; the others stand in the path."""
-
-VERSION = "larder.decisions.version"
-"""What a request's environ calls the version that was asked for: 1.0, 1.1 or 2022."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +38,8 @@ class Wire:
 def wire() -> Wire:
     """That of the application that answers the current request."""
     return cast(Wire, current_app.extensions["larder"])
+
+
+def version() -> str:
+    """The version of the API that was asked for: one of VERSIONS, or PREVIEW."""
+    return cast(str, g.version)

@@ -3,10 +3,10 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, request
+from flask import Blueprint, Flask, g, request
 from werkzeug.routing import BaseConverter
 
-from app.api.decisions import PREVIEW, VERSION, VERSIONS, Wire, calls, envelope
+from app.api.decisions import PREVIEW, VERSIONS, Wire, calls, envelope
 from app.api.parameters import IdConverter
 from app.decisions.refusals import Refused
 from app.settings import Settings
@@ -41,17 +41,15 @@ def create(settings: Settings, wire: Wire, *beside: Blueprint) -> Flask:
 
 
 def _note_version(endpoint: str | None, values: dict[str, Any] | None) -> None:
-    named = (values or {}).pop("version", None)
-    request.environ[VERSION] = named[1:4] if named else "2022"
+    g.version = (values or {}).pop("version", PREVIEW)
 
 
 def _check() -> None:
     """Raise Refused for a version that nobody named, and for pages of another site."""
     is_ours = request.url_rule is not None and request.path.startswith(f"{ROOT}/")
-    if is_ours and request.environ[VERSION] == "2022":
-        if request.args.get("api-version") != PREVIEW:
-            message = f"Name the version: ?api-version={PREVIEW}, or {ROOT}/{VERSIONS[0]}/..."
-            raise Refused(400, "BadRequest", message, "api-version")
+    if is_ours and g.version == PREVIEW and request.args.get("api-version") != PREVIEW:
+        message = f"Name the version: ?api-version={PREVIEW}, or {ROOT}/{VERSIONS[0]}/..."
+        raise Refused(400, "BadRequest", message, "api-version")
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.host:
         raise Refused(403, "InvalidApiAccess", "A page of another site may not ask here.")
