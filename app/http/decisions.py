@@ -3,7 +3,7 @@
 Nothing imports this module, or what it needs, while LARDER_DECISIONS is off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from app.api.decisions.direct import DirectCalls
 from app.cache.link import Link
 from app.cache.watched import Watched
 from app.contracts import keys
+from app.contracts.decisions import Decisions
 from app.decisions.decider import Decider
+from app.decisions.desk import Desk
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
@@ -71,7 +73,7 @@ def alone(
         decider = deciding(settings, link, listener, is_started=False)
     if worker:
         worker.serves()
-    wire = Wire(decider, link, partial(all_have_loaded, worker, known))
+    wire = wired(settings, decider, link, partial(all_have_loaded, worker, known))
     app = create(settings, wire, container.bp)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)
     guarded = _guarded(app, wire, settings, known, Limits.of(settings))
@@ -108,6 +110,13 @@ def deciding(settings: Settings, link: Link, listener: Listener, *, is_started: 
     decider = Decider(settings, link, listener)
     (decider.start if is_started else decider.poll)()
     return decider
+
+
+def wired(
+    settings: Settings, decider: Decider, link: Link, all_have_loaded: Callable[[], bool]
+) -> Wire:
+    """What the blueprints answer from."""
+    return Wire(decider, Desk(link, Decisions(settings.namespace)), all_have_loaded)
 
 
 def _started(settings: Settings, known: KnownKeys | None) -> Link:

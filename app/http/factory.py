@@ -201,12 +201,11 @@ def _wire(
 ) -> "Wire | None":
     if settings.decisions == "off":
         return None
-    from app.api.decisions import Wire
-    from app.http.decisions import Listener, deciding
+    from app.http.decisions import Listener, deciding, wired
 
     listener = Listener(metrics, None, None)
     decider = deciding(settings, watcher, listener, is_started=is_started)
-    return Wire(decider, watcher, all_have_loaded)
+    return wired(settings, decider, watcher, all_have_loaded)
 
 
 def _sources(

@@ -7,6 +7,8 @@ application   puts the blueprints together, each below ``/personalizer/<version>
 envelope      every error as {"error": {"code", "message"}}
 calls         rank, reward, activate, and the same of several slots
 direct        the plain ones of these before Flask
+configuration, policy, model, logs, evaluations, importances   what operators call
+asked, members   what these read of a request, checked
 container     what only an API that has nothing else answers: probes, and the documents
 """
 
@@ -16,8 +18,8 @@ from typing import cast
 
 from flask import current_app, g
 
-from app.cache.link import Link
 from app.decisions.decider import Decider
+from app.decisions.desk import Desk
 
 VERSIONS = ("v1.0", "v1.1-preview.1", "v1.1-preview.2", "v1.1-preview.3")
 PREVIEW = "2022-09-01-preview"
@@ -29,8 +31,7 @@ class Wire:
     """What the blueprints answer from."""
 
     decider: Decider
-    link: Link
-    """To the cache."""
+    desk: Desk
     all_have_loaded: Callable[[], bool]
     """Whether every worker of this server can decide."""
 

@@ -6,12 +6,24 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Flask, g, request
 from werkzeug.routing import BaseConverter
 
-from app.api.decisions import PREVIEW, VERSIONS, Wire, calls, envelope
+from app.api.decisions import (
+    PREVIEW,
+    VERSIONS,
+    Wire,
+    calls,
+    configuration,
+    envelope,
+    evaluations,
+    importances,
+    logs,
+    model,
+    policy,
+)
 from app.api.parameters import IdConverter
 from app.decisions.refusals import Refused
 from app.settings import Settings
 
-ROOMS: tuple[Blueprint, ...] = (calls.bp,)
+ROOMS = (calls, configuration, policy, model, logs, evaluations, importances)
 ROOT = "/personalizer"
 
 
@@ -30,8 +42,8 @@ def create(settings: Settings, wire: Wire, *beside: Blueprint) -> Flask:
     app.url_map.converters.update(id=IdConverter, version=VersionConverter)
     app.url_map.merge_slashes = False
     for room in ROOMS:
-        app.register_blueprint(room, url_prefix=f"{ROOT}/<version:version>")
-        app.register_blueprint(room, url_prefix=ROOT, name=f"{room.name}-preview")
+        app.register_blueprint(room.bp, url_prefix=f"{ROOT}/<version:version>")
+        app.register_blueprint(room.bp, url_prefix=ROOT, name=f"{room.bp.name}-preview")
     for each in beside:
         app.register_blueprint(each)
     app.url_value_preprocessor(_note_version)
