@@ -7,7 +7,15 @@ import click
 
 from app.contracts import keys
 from batch.command.decisions.container import OrUp
-from batch.command.options import PATH, CacheOptions, auth_option, cache_options, option
+from batch.command.options import (
+    PATH,
+    CacheOptions,
+    Serving,
+    auth_option,
+    cache_options,
+    deciding_options,
+    option,
+)
 from batch.errors import BadSettings
 
 
@@ -17,6 +25,22 @@ def decisions() -> None:
 
     It speaks the API of the cloud service that was switched off, and keeps its logs here.
     """
+
+
+@decisions.command()
+@cache_options
+@deciding_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
+    """Answer rank and reward over HTTP until stopped.
+
+    It is larder serve with LARDER_DECISIONS=only: ready without lists, and it has none. Bodies may
+    have 10 MB, for models that are brought, unless LARDER_MAX_BODY_BYTES says otherwise. It needs
+    pip install '.[decisions]' in Larder's folder.
+    """
+    from batch.command.serve import become
+
+    most = os.environ.get("LARDER_MAX_BODY_BYTES", "10485760")
+    become(cache, serving, LARDER_DECISIONS="only", LARDER_MAX_BODY_BYTES=most)
 
 
 @decisions.command()
