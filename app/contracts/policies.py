@@ -3,6 +3,8 @@
 An allow list, for its others read and write files, open ports, or change what is read.
 """
 
+import re
+
 from app.contracts.decisions import Policy
 
 ORIGINAL = Policy(
@@ -15,3 +17,8 @@ DEFAULT = Policy("default", "--cb_explore_adf --epsilon 0.2 --cb_type mtr -q ::"
 
 class BadPolicy(ValueError):
     """A sentence that says why arguments cannot be taken."""
+
+
+def with_exploration(arguments: str, exploration: float) -> str:
+    """The same arguments with another epsilon, where they have one."""
+    return re.sub(r"(--epsilon[ =])\S+", rf"\g<1>{exploration}", arguments)
