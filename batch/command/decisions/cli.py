@@ -7,6 +7,7 @@ import click
 
 from app.contracts import keys
 from batch.command.decisions.container import OrUp
+from batch.command.decisions.logs import logs
 from batch.command.options import PATH, CacheOptions, auth_option, cache_options, option
 from batch.errors import BadSettings
 
@@ -17,6 +18,9 @@ def decisions() -> None:
 
     It speaks the API of the cloud service that was switched off, and keeps its logs here.
     """
+
+
+decisions.add_command(logs)
 
 
 @decisions.command()
