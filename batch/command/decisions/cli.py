@@ -7,6 +7,7 @@ import click
 
 from app.contracts import keys
 from batch.command.decisions.container import OrUp
+from batch.command.decisions.logs import logs
 from batch.command.options import (
     PATH,
     CacheOptions,
@@ -28,6 +29,9 @@ def decisions() -> None:
 
     It speaks the API of the cloud service that was switched off, and keeps its logs here.
     """
+
+
+decisions.add_command(logs)
 
 
 @decisions.command()
