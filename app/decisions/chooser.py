@@ -72,7 +72,9 @@ class Model:
         self.is_for_slots = policies.is_for_slots(manifest.arguments)
         self._degree, self._passes = policies.weight(manifest.arguments)
         self._asking = Lock()  # the library says that it is not safe for threads
-        explores = ["--epsilon", f"{exploration:g}"] if "--epsilon" in manifest.arguments else []
+        explores = (
+            ["--epsilon", f"{exploration:g}"] if "--epsilon" in manifest.arguments.split() else []
+        )
         try:
             with NamedTemporaryFile(prefix="larder-model-") as file:
                 file.write(model)
