@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clicks test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving clean
+.PHONY: help demo demo-clicks test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -73,6 +73,9 @@ bench-refresh: $(VENV)/.test  ## seconds and memory of the whole walk over the l
 bench-clicks: $(VENV)/.test libgomp  ## quality and cost of click models; CRITEO=train.txt adds the published protocol
 	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.bench.clicks $(if $(CRITEO),--criteo $(CRITEO)) $(BENCH_ARGS)
 
+bench-decisions: $(VENV)/.test  ## what a policy learns in worlds whose truth is known, and what it costs
+	$(BIN)/python -m tests.bench.worlds
+
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
 
@@ -103,6 +106,7 @@ lock: $(VENV)/.lock  ## choose anew which versions the images install (commit wh
 	$(LOCK) --extra granian --extra live --output-file app/requirements.txt
 	$(LOCK) --extra granian --extra live --extra clicks --constraint app/requirements.txt --output-file app/requirements-clicks.txt
 	$(LOCK) --extra batch --extra clicks --output-file batch/requirements.txt
+	$(LOCK) --extra decisions-up --output-file batch/requirements-decisions.txt
 	$(LOCK) --extra spark --extra clicks --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt
 LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-header --no-annotate \

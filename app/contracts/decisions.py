@@ -214,16 +214,21 @@ def _rewarded(name: str, entry: Mapping[bytes, bytes]) -> Rewarded:
 
 def _ranked(name: str, entry: Mapping[bytes, bytes]) -> Ranked:
     context = zlib.decompress(entry[b"z"]) if b"z" in entry else entry[b"c"]
-    slots = tuple(
-        Slot(str(id), tuple(map(int, actions)), tuple(map(float, probabilities)), int(baseline))
-        for id, actions, probabilities, baseline in json.loads(entry[b"slots"])
-    )
+    slots = slots_of(entry[b"slots"])
     mode = entry.get(b"mode", b"Online").decode()
     if mode not in MODES:
         raise ValueError(f"there is no mode {mode!r:.40}")
     generation = entry.get(b"generation", b"").decode()
     deferred, imitated = b"deferred" in entry, b"imitated" in entry
     return Ranked(name, context, slots, generation, mode, deferred, imitated)
+
+
+def slots_of(text: str | bytes) -> tuple[Slot, ...]:
+    """Read slots as an entry holds them. Raises ValueError or TypeError."""
+    return tuple(
+        Slot(str(id), tuple(map(int, actions)), tuple(map(float, probabilities)), int(baseline))
+        for id, actions, probabilities, baseline in json.loads(text)
+    )
 
 
 class Record:

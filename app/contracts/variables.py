@@ -96,6 +96,7 @@ BATCH = frozenset(
         "LARDER_K",
         "LARDER_KEEP",
         "LARDER_KEEP_COLUMNS",
+        "LARDER_KEY_FILE",
         "LARDER_L2",
         "LARDER_LABEL",
         "LARDER_LEARNING_RATE",

@@ -1,0 +1,235 @@
+"""Decisions as lines that ``vw --dsjson`` learns from: the format of the service's own logs.
+
+Of one decision in one place, and of one in several (``_a`` counts from 0 there)::
+
+    {"_label_cost":-1.0,"_label_probability":0.8,"_label_Action":2,"_labelIndex":1,
+     "o":[{"v":1.0,"EventId":"e1","ActionTaken":false}],"Timestamp":"2026-11-21T08:00:00.0000000Z",
+     "Version":"1","EventId":"e1","a":[2,1],"c":{"FromUrl":[...],"_multi":[...]},"p":[0.8,0.2],
+     "VWState":{"m":"N/A"},"_original_label_cost":-1.0}
+    {"Timestamp":...,"Version":"1","EventId":"e2","c":{...,"_slots":[...]},"_outcomes":[
+     {"_label_cost":0.0,"_id":"top","_a":[1,0],"_p":[0.8,0.2],"_o":[]}],"VWState":{"m":"N/A"}}
+
+A cost is a reward below zero. ``"_skipLearn":true`` is of a decision that no model learns. What the
+service did not log stands in ``Larder``, where it is not as usual; Vowpal Wabbit passes it over.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.contracts.decisions import MAX_ACTIONS, MODES, Slot
+from batch.decisions.terms import Joined
+
+_NO_MODEL = "N/A"
+_SPACE = " \t\r\n"
+
+
+class BadLine(ValueError):
+    """A line that is no decision: its sentence says why."""
+
+
+def _refuse(constant: str) -> float:
+    raise BadLine(f"no JSON: {constant}")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def line(joined: Joined) -> str:
+    """One decision as a line, without its newline."""
+    parts = _outcomes(joined) if joined.slots[0].id else _outcome(joined)
+    return "{" + ",".join(parts) + "}"
+
+
+def _outcome(joined: Joined) -> Iterator[str]:
+    """What is learned of the only slot stands around the context."""
+    slot, cost = joined.slots[0], 0.0 - joined.rewards[0]
+    action = slot.actions[0]
+    yield f'"_label_cost":{cost},"_label_probability":{slot.probabilities[0]}'
+    yield f'"_label_Action":{action},"_labelIndex":{action - 1}'
+    yield f'"o":{_observed(joined, "")}'
+    yield _head(joined)
+    yield f'"a":[{_list(slot.actions)}],"c":{joined.context.decode()}'
+    yield f'"p":[{_list(slot.probabilities)}]'
+    yield from _tail(joined)
+    yield f'"_original_label_cost":{cost}'
+
+
+def _outcomes(joined: Joined) -> Iterator[str]:
+    yield _head(joined)
+    yield f'"c":{joined.context.decode()}'
+    told = (
+        f'{{"_label_cost":{0.0 - reward},"_id":{_text(slot.id)},'
+        f'"_a":[{_list([action - 1 for action in slot.actions])}],'
+        f'"_p":[{_list(slot.probabilities)}],"_o":{_observed(joined, slot.id)}}}'
+        for slot, reward in zip(joined.slots, joined.rewards, strict=True)
+    )
+    yield f'"_outcomes":[{",".join(told)}]'
+    yield from _tail(joined)
+
+
+def _head(joined: Joined) -> str:
+    moment = datetime.fromtimestamp(joined.time // 1000, UTC)
+    seconds = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    written = f'"Timestamp":"{seconds}.{joined.time % 1000:03}0000Z"'
+    return f'{written},"Version":"1","EventId":{_text(joined.id)}'
+
+
+def _tail(joined: Joined) -> Iterator[str]:
+    yield f'"VWState":{{"m":{_text(joined.generation or _NO_MODEL)}}}'
+    if not joined.counts:
+        yield '"_skipLearn":true'
+    baselines = [slot.baseline for slot in joined.slots]
+    ours: dict[str, Any] = {"mode": joined.mode} if joined.mode != "Online" else {}
+    ours |= {"imitated": True} if joined.imitated else {}
+    ours |= {"baselines": baselines} if any(each != 1 for each in baselines) else {}
+    if ours:
+        yield f'"Larder":{json.dumps(ours, separators=(",", ":"))}'
+
+
+def _observed(joined: Joined, slot: str) -> str:
+    name = _text(joined.id)
+    told = (
+        f'{{"v":{value},"EventId":{name},"ActionTaken":false}}'
+        for of, value in joined.observed
+        if of == slot
+    )
+    return f"[{','.join(told)}]"
+
+
+def _list(numbers: Sequence[float]) -> str:
+    return ",".join(map(repr, numbers))
+
+
+def _text(text: str) -> str:
+    return json.dumps(text)
+
+
+def parse(text: str) -> Joined:
+    """Read a line, whatever the order of its members; its context stays as it is written.
+
+    Raises BadLine: also for an observation without its decision, as the service's logs hold some.
+    """
+    try:
+        found, context = _members(text)
+        if context is None:
+            raise BadLine("no decision: it has no context")
+        return _joined(found, context)
+    except BadLine:
+        raise
+    except (LookupError, TypeError, AttributeError) as error:
+        raise BadLine(f"member missing or of another kind: {error}") from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise BadLine(f"no JSON, or no right value: {error}") from error
+
+
+def _members(text: str) -> tuple[dict[str, Any], str | None]:
+    """The members of an object, and how the one called ``c`` is written."""
+    found: dict[str, Any] = {}
+    context, at = None, _at(text, 0, "{")
+    while True:
+        name, at = _DECODER.raw_decode(text, _after_space(text, at))
+        start = _after_space(text, _at(text, at, ":"))
+        found[name], at = _DECODER.raw_decode(text, start)
+        context = text[start:at] if name == "c" else context
+        at = _after_space(text, at)
+        if text[at : at + 1] == "}":
+            break
+        at = _at(text, at, ",")
+    if text[at + 1 :].strip():
+        raise BadLine("no JSON: there is something behind its end")
+    return found, context
+
+
+def _at(text: str, at: int, expected: str) -> int:
+    """Where to go on behind a sign that must come now."""
+    at = _after_space(text, at)
+    if text[at : at + 1] != expected:
+        raise BadLine(f"no JSON: expected {expected} at character {at}")
+    return at + 1
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at : at + 1] in _SPACE and at < len(text):
+        at += 1
+    return at
+
+
+def _joined(found: Mapping[str, Any], context: str) -> Joined:
+    several = "_outcomes" in found
+    outcomes = found["_outcomes"] if several else [found]
+    ours = found.get("Larder", {})
+    actions = len(found["c"]["_multi"])
+    baselines = ours.get("baselines", [1] * len(outcomes))
+    read = _slot_of_several if several else _only_slot
+    pairs = [
+        (read(outcome, number, int(baseline)), outcome)
+        for number, (outcome, baseline) in enumerate(zip(outcomes, baselines, strict=True))
+    ]
+    slots = tuple(slot for slot, _ in pairs)
+    _check(slots, actions)
+    mode, model = ours.get("mode", "Online"), str(found.get("VWState", {}).get("m", _NO_MODEL))
+    if mode not in MODES:
+        raise BadLine(f"there is no mode {mode!r:.40}")
+    return Joined(
+        "",
+        str(found.get("EventId", "")),
+        _moment(found["Timestamp"]),
+        context.encode(),
+        slots,
+        tuple(_finite(0.0 - float(outcome["_label_cost"])) for _, outcome in pairs),
+        tuple(
+            (slot.id, _finite(float(each["v"])))
+            for slot, outcome in pairs
+            for each in outcome.get("_o" if several else "o", ())
+            if "v" in each
+        ),
+        not found.get("_skipLearn", False),
+        "" if model == _NO_MODEL else model,
+        mode,
+        bool(ours.get("imitated", False)),
+    )
+
+
+def _only_slot(outcome: Mapping[str, Any], number: int, baseline: int) -> Slot:
+    actions, probabilities = outcome["a"], outcome["p"]
+    if outcome.get("_label_Action", actions[0]) != actions[0]:
+        raise BadLine("the action of the label is not the first of the answer")
+    return Slot("", tuple(map(int, actions)), tuple(map(float, probabilities)), baseline)
+
+
+def _slot_of_several(outcome: Mapping[str, Any], number: int, baseline: int) -> Slot:
+    name = str(outcome.get("_id", "")) or str(number + 1)
+    actions = tuple(int(action) + 1 for action in outcome["_a"])
+    return Slot(name, actions, tuple(map(float, outcome["_p"])), baseline)
+
+
+def _check(slots: Sequence[Slot], actions: int) -> None:
+    """Refuse what would make Vowpal Wabbit, or an estimate, go wrong."""
+    if not 1 <= actions <= MAX_ACTIONS:
+        raise BadLine(f"expected 1 to {MAX_ACTIONS} actions, found {actions}")
+    if not slots:
+        raise BadLine("no outcome")
+    for slot in slots:
+        if not slot.actions or len(slot.actions) != len(slot.probabilities):
+            raise BadLine("expected a probability for each action")
+        if not all(1 <= action <= actions for action in (*slot.actions, slot.baseline)):
+            raise BadLine(f"an action is none of the {actions} of the context")
+        if not (all(0 <= each <= 1 for each in slot.probabilities) and slot.probabilities[0] > 0):
+            raise BadLine("a probability is not between 0 and 1")
+
+
+def _moment(written: str) -> int:
+    """A time in ms since 1970, in UTC where it names no zone."""
+    moment = datetime.fromisoformat(written)
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if seconds < 0:
+        raise BadLine(f"a time before 1970: {written}")
+    return round(seconds * 1000)
+
+
+def _finite(number: float) -> float:
+    if not abs(number) <= 1e9:
+        raise BadLine(f"a reward of {number}")
+    return number

@@ -1,0 +1,304 @@
+"""The logs of decisions as Parquet by day, which pandas, Polars and DuckDB read as they are::
+
+    decisions/day=2026-11-21/<first>_<last>.parquet            by the positions of the trainer's log
+    decisions/day=2026-11-21/<first>_<last>_<source>.parquet   imported: moments of the same form
+    late/day=2026-11-21/<first>_<last>.parquet                 rewards that nothing learns
+
+A file is written beside, made durable, then renamed: it is whole, or not there. The columns are
+those of ``Joined`` and ``Late``; ``context``, ``slots`` and ``observed`` hold JSON. Which files
+count says the position of the live model alone, so that no other record has to be kept in step.
+"""
+
+import heapq
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, groupby, islice
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+
+from app.contracts.decisions import DAY_MS, slots_of
+from app.contracts.events import ms_of, order
+from batch.decisions.terms import Joined, Late
+from batch.errors import BadInteractions
+from batch.events.folder import copy, replace, sync, writing
+from batch.interactions.table import database, literals, reading_errors
+
+DECISIONS, LATE = "decisions", "late"
+EVER = 1 << 62
+"""A moment behind all others, in ms."""
+
+_NAME = re.compile(r"([0-9]+-[0-9]+)_([0-9]+-[0-9]+)(?:_([0-9a-f]+))?\.parquet")
+_GROUP = ", ROW_GROUP_SIZE 8192"
+"""Contexts are long: a reader holds a group of them."""
+_FEW, _MANY = 512, 10_000
+_TIME = "make_timestamp(time * 1000)::TIMESTAMPTZ AS time"
+_OF_DECISIONS = (
+    f"SELECT position, id, {_TIME}, context, slots, rewards::JSON::DOUBLE[] AS rewards, observed, "
+    "counts, generation, mode, imitated FROM"
+)
+_OF_LATE = f"SELECT position, id, {_TIME}, value, slot FROM"
+_JOINED = (
+    "position, id, epoch_ms(time) AS ms, context, slots, rewards, observed, counts, generation, "
+    "mode, imitated"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """first, last: positions, or moments of that form; source: of what it was imported, or ""."""
+
+    path: Path
+    first: str
+    last: str
+    source: str
+
+
+class Day(NamedTuple):
+    """What happened on a day; reward: the mean of the decisions that count."""
+
+    day: str
+    decisions: int
+    learned: int
+    reward: float
+    bytes: int
+
+
+def files(folder: Path, kind: str = DECISIONS) -> list[File]:
+    """Its files, by where they begin."""
+    found = ((each, _NAME.fullmatch(each.name)) for each in folder.glob(f"{kind}/day=*/*.parquet"))
+    named = [File(each, name[1], name[2], name[3] or "") for each, name in found if name]
+    return sorted(named, key=lambda file: (order(file.first), order(file.last)))
+
+
+def span(folder: Path) -> tuple[int, int] | None:
+    """When its first and its last decision was made, in ms since 1970; None without any."""
+    found = files(folder)
+    if not found:
+        return None
+    return ms_of(found[0].first), max(ms_of(file.last) for file in found)
+
+
+def append(folder: Path, joined: Sequence[Joined], late: Sequence[Late]) -> None:
+    """Add what follows all that is there, in order. Raises DiskUnavailable or Terminal.
+
+    A second time with the same changes nothing.
+    """
+    with writing(folder), database() as (connection, _):
+        for day, rows in groupby(joined, _day):
+            piece = [*rows]
+            _lay(connection, _columns(piece))
+            _write(connection, _target(folder, DECISIONS, day, piece), _OF_DECISIONS)
+        for day, orphans in groupby(late, _day):
+            rest = [*orphans]
+            _lay(connection, _columns_of_late(rest))
+            _write(connection, _target(folder, LATE, day, rest), _OF_LATE)
+
+
+def add(folder: Path, joined: Iterable[Joined], source: str) -> int:
+    """Add imported decisions, in any order; return how many they are.
+
+    source: what tells their file from others, in hexadecimal digits: the same once more replaces
+    what it gave before. Nothing is kept when an error ends it early. Raises as ``append``.
+    """
+    rest = iter(joined)
+    with writing(folder, "nothing was imported"), database() as (connection, _):
+        how = "CREATE TEMP TABLE laid AS"
+        while piece := [*islice(rest, _MANY)]:
+            _lay(connection, _columns(piece), how)
+            how = "INSERT INTO laid"
+        if how != "INSERT INTO laid":
+            return 0
+        days = connection.execute(
+            f"SELECT time // {DAY_MS} AS day, min(time), max(time), count(*) FROM laid "
+            "GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        for day, first, last, _ in days:
+            name = f"{first}-0_{last}-0_{source}.parquet"
+            rows = f"(FROM laid WHERE time // {DAY_MS} = {day} ORDER BY time)"
+            _write(connection, _folder(folder, DECISIONS, first) / name, _OF_DECISIONS, rows)
+        return sum(count for *_, count in days)
+
+
+def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
+    """Yield the decisions made from ``start`` on and before ``end`` (ms since 1970), in order.
+
+    It holds a few of them at a time. Files that are deleted meanwhile are passed over. Raises
+    BadInteractions, which names the file that is none of ours, or not whole.
+    """
+    sources: defaultdict[str, list[File]] = defaultdict(list)
+    for file in files(folder):
+        if ms_of(file.last) >= start and ms_of(file.first) < end:
+            sources[file.source].append(file)
+    with reading_errors(folder), database() as (connection, _):
+        streams = [_stream(connection.cursor(), own, start, end) for own in sources.values()]
+        yield from heapq.merge(*streams, key=attrgetter("time"))
+
+
+def by_day(folder: Path) -> list[Day]:
+    """Sum up each day. Raises BadInteractions."""
+    found = files(folder)
+    sizes: defaultdict[str, int] = defaultdict(int)
+    for file in found:
+        sizes[_day_of(ms_of(file.first))] += file.path.stat().st_size
+    with reading_errors(folder), database() as (connection, _):
+        if not found:
+            return []
+        rows = connection.execute(
+            "SELECT strftime(time, '%Y-%m-%d') AS day, count(*), count(*) FILTER (counts), "
+            "coalesce(avg(list_sum(rewards)) FILTER (counts), 0) FROM "
+            f"{_parquet(*found)} GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    return [Day(day, made, learned, reward, sizes[day]) for day, made, learned, reward in rows]
+
+
+def delete(folder: Path, before: int = EVER) -> int:
+    """Delete what was made before a moment, in ms since 1970; return how many files that were.
+
+    A file is deleted whole: one that also holds what came later stays.
+    """
+    both = chain(files(folder), files(folder, LATE))
+    return _unlink(folder, [file for file in both if ms_of(file.last) < before])
+
+
+def retain(folder: Path, days: int, now: int) -> int:
+    """Delete what is older than so many days, -1 for none; return how many files that were."""
+    return 0 if days < 0 else delete(folder, now - days * DAY_MS)
+
+
+def discard_behind(folder: Path, position: str) -> int:
+    """Delete what the trainer wrote of later entries than this; return how many files that were.
+
+    Also what a run that died left half-written. Only for the trainer.
+    """
+    for left in folder.glob("*/day=*/.*.beside"):
+        left.unlink(missing_ok=True)
+    both = chain(files(folder), files(folder, LATE))
+    own = (file for file in both if not file.source)
+    return _unlink(folder, [file for file in own if order(file.first) > order(position)])
+
+
+def _unlink(folder: Path, gone: Sequence[File]) -> int:
+    with writing(folder, "what is left of the logs stays as it was"):
+        for file in gone:
+            file.path.unlink(missing_ok=True)
+        for parent in {file.path.parent for file in gone}:
+            sync(parent)
+    return len(gone)
+
+
+def _day_of(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d}"
+
+
+def _day(row: Joined | Late) -> int:
+    return ms_of(row.position) // DAY_MS
+
+
+def _folder(folder: Path, kind: str, ms: int) -> Path:
+    return folder / kind / f"day={_day_of(ms)}"
+
+
+def _target(folder: Path, kind: str, day: int, rows: Sequence[Joined | Late]) -> Path:
+    return _folder(folder, kind, day * DAY_MS) / f"{rows[0].position}_{rows[-1].position}.parquet"
+
+
+def _texts(values: Iterable[str]) -> Any:
+    return np.array([*values], np.object_)
+
+
+def _columns(rows: Sequence[Joined]) -> dict[str, Any]:
+    return {
+        "position": _texts(row.position for row in rows),
+        "id": _texts(row.id for row in rows),
+        "time": np.array([row.time for row in rows], np.int64),
+        "context": _texts(row.context.decode(errors="replace") for row in rows),
+        "slots": _texts(_json(row.slots) for row in rows),
+        "rewards": _texts(_json(row.rewards) for row in rows),
+        "observed": _texts(_json(row.observed) for row in rows),
+        "counts": np.array([row.counts for row in rows], bool),
+        "generation": _texts(row.generation for row in rows),
+        "mode": _texts(row.mode for row in rows),
+        "imitated": np.array([row.imitated for row in rows], bool),
+    }
+
+
+def _columns_of_late(rows: Sequence[Late]) -> dict[str, Any]:
+    return {
+        "position": _texts(row.position for row in rows),
+        "id": _texts(row.id for row in rows),
+        "time": np.array([row.time for row in rows], np.int64),
+        "value": np.array([row.value for row in rows], np.float64),
+        "slot": _texts(row.slot for row in rows),
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _lay(
+    connection: duckdb.DuckDBPyConnection,
+    columns: Mapping[str, Any],
+    how: str = "CREATE OR REPLACE TEMP TABLE laid AS",
+) -> None:
+    """Put rows into the table ``laid``."""
+    connection.register("given", columns)
+    connection.execute(f"{how} SELECT * FROM given")
+    connection.unregister("given")
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, target: Path, columns: str, rows: str = "laid"
+) -> None:
+    replace(target, lambda beside: copy(connection, f"{columns} {rows}", beside, _GROUP))
+
+
+def _parquet(*found: File) -> str:
+    paths = literals(file.path for file in found)
+    return f"read_parquet({paths}, hive_partitioning = false)"
+
+
+def _stream(
+    cursor: duckdb.DuckDBPyConnection, own: Sequence[File], start: int, end: int
+) -> Iterator[Joined]:
+    """The decisions of files that follow each other."""
+    for file in own:
+        with reading_errors(file.path):
+            yield from _rows(cursor, file, start, end)
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection, file: File, start: int, end: int) -> Iterator[Joined]:
+    try:
+        cursor.execute(f"SELECT {_JOINED} FROM {_parquet(file)} WHERE ms >= {start} AND ms < {end}")
+        while rows := cursor.fetchmany(_FEW):
+            yield from map(_joined, rows)
+    except (TypeError, ValueError) as error:
+        raise BadInteractions(f"{file.path}: holds what is no decision ({error})") from error
+    except duckdb.Error:
+        if file.path.exists():  # else it was deleted since it was listed
+            raise
+
+
+def _joined(row: Sequence[Any]) -> Joined:
+    position, id, ms, context, slots, rewards, observed, counts, generation, mode, imitated = row
+    return Joined(
+        position,
+        id,
+        ms,
+        context.encode(),
+        slots_of(slots),
+        tuple(rewards),
+        tuple((slot, value) for slot, value in json.loads(observed)),
+        counts,
+        generation,
+        mode,
+        imitated,
+    )
