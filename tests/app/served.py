@@ -65,6 +65,8 @@ def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator
         yield app
         if stream := app.extensions["larder"].stream:
             stream.close()
+        if decider := app.extensions["larder"].decider:
+            decider.stop()
 
 
 @contextmanager
