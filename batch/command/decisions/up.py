@@ -7,6 +7,8 @@ Its folder holds all that stays::
     lock            who uses the folder; valkey.log beside it
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
@@ -18,6 +20,15 @@ from batch.command.keys import adopt
 
 def run(stack: up.Stack, told: Told) -> None:
     """Start everything, and stay until a signal says to stop. Raises as ``up.run`` does."""
+    with running(stack, told) as started:
+        _tell(started)
+        up.stay(started)
+    click.echo(f"stopped; logs and model stay in {stack.folder} for the next time", err=True)
+
+
+@contextmanager
+def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
+    """Everything, which ends with the block; yields the stack as it was started."""
     port = up.check_port(stack.bind, "--bind")
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
     if told.ignored:
@@ -30,9 +41,7 @@ def run(stack: up.Stack, told: Told) -> None:
             said = {cache: f"the cache ended by itself: see {stack.folder / 'valkey.log'}"}
             said[api] = "the API ended by itself; its messages are above"
             said[trainer.pid] = "the trainer ended by itself; its messages are above"
-            _tell(stack)
-            up.stay(replace(stack, started=said))
-    click.echo(f"stopped; logs and model stay in {stack.folder} for the next time", err=True)
+            yield replace(stack, started=said)
 
 
 def _tell(stack: up.Stack) -> None:

@@ -16,7 +16,7 @@ from app.decisions.decider import Decider
 from app.decisions.desk import Desk
 from app.http.decisions import wired
 from app.settings import Settings
-from tests.servers import Server
+from tests.servers import Cluster, Server
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Office:
 
 
 @contextmanager
-def linked(server: Server) -> Iterator[Link]:
+def linked(server: Server | Cluster) -> Iterator[Link]:
     """A link to a server that was reached."""
     link = Link("the cache", server.url, 60_000, lambda: None)
     link.opened()
