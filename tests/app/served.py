@@ -132,6 +132,8 @@ def following(server: Address, namespace: Namespace, **settings: Any) -> Iterato
         app = create_app(chosen, watcher, tail)
         yield Worker(app, watcher, tail)
         app.extensions["larder"].stream.close()
+        if decider := app.extensions["larder"].decider:
+            decider.stop()
     finally:
         tail.stop()
         watcher.stop()
