@@ -71,11 +71,12 @@ def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator
 
 @contextmanager
 def deciding(server: Address, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
-    """An API that has nothing but decisions, without threads."""
+    """An API that has nothing but decisions, without threads; ``link`` is its extension, too."""
     chosen = patient(server, namespace, **{"decisions": "only", **settings})
     watcher = Watcher(chosen, spread_seconds=0)
     watcher.poll()
     app = create_app(chosen, watcher)
+    app.extensions["link"] = watcher
     try:
         yield app
     finally:
