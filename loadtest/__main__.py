@@ -13,17 +13,18 @@ from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
-from loadtest import candidates, generator, graphs, population, scenarios, stack
+from loadtest import candidates, decisions, generator, graphs, population, scenarios, stack
 from loadtest.api import Api, CannotRun
 from loadtest.dawdlers import Dawdlers
+from loadtest.decisions import Ledger, Settled
 from loadtest.inside import Dawdled, Published, Usage, complete
 from loadtest.measured import FILE, read
 from loadtest.report import Result
 from loadtest.scenarios import Asked
-from loadtest.stack import CLICKS, LIVE, PLAIN, Kind
+from loadtest.stack import CLICKS, DECISIONS, LIVE, PLAIN, Kind
 
 PUBLISH_EVERY_SECONDS = 10.0
-KINDS: dict[str, Kind] = {"live": LIVE, "clicks": CLICKS}
+KINDS: dict[str, Kind] = {"live": LIVE, "clicks": CLICKS, "decisions": DECISIONS}
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SENTENCES = {
     "slo": "200 users, 180 requests/s: does the objective hold?",
@@ -33,6 +34,7 @@ SENTENCES = {
     "refresh": "the load of slo while generations are published and rolled back",
     "live": "the load of slo, a tenth of it events: does what was bought or clicked stay away?",
     "slow": "the load of slo beside 1,000 connections that dawdle",
+    "decisions": "200 users, 180 decisions/s, each rewarded later: is all of it learned, once?",
     "clicks": "200 users, each with ten candidates for a click model, while models are swapped",
 }
 
@@ -118,11 +120,12 @@ def _exponent(text: str) -> float:
 def _elsewhere(asked: Asked, api: Api) -> int:
     known = _look(api, asked)  # before the folder is made: nothing to report yet
     with _folder(asked) as folder:
-        dawdlers = _dawdlers(asked, api.url)
+        dawdlers, ledger = _dawdlers(asked, api.url), _ledger(asked, api)
         with dawdlers or contextlib.nullcontext():
             generator.run(asked, api.url, folder, _announced_seconds(asked, api.url))
         dawdled = dawdlers.seen() if dawdlers else None
-        return _tell(asked, api.url, known, folder, dawdled=dawdled)
+        settled = ledger.settle(generator.left(folder).counts) if ledger else None
+        return _tell(asked, api.url, known, folder, dawdled=dawdled, settled=settled)
 
 
 def _here(asked: Asked) -> int:
@@ -137,21 +140,30 @@ def _here(asked: Asked) -> int:
                 if asked.command in ("refresh", "clicks")
                 else None
             )
-            dawdlers = _dawdlers(asked, local.url)
+            dawdlers, ledger = _dawdlers(asked, local.url), _ledger(asked, Api(local.url))
             with publisher or dawdlers or contextlib.nullcontext():
                 usage = generator.run(asked, local.url, folder, seconds, local.usage)
             published = publisher.published() if publisher else None
             dawdled = dawdlers.seen() if dawdlers else None
-            return _tell(asked, local.url, known, folder, usage, published, dawdled)
+            settled = ledger.settle(generator.left(folder).counts) if ledger else None
+            return _tell(asked, local.url, known, folder, usage, published, dawdled, settled)
 
 
 def _dawdlers(asked: Asked, url: str) -> Dawdlers | None:
     return Dawdlers(url) if asked.command == "slow" else None
 
 
+def _ledger(asked: Asked, api: Api) -> Ledger | None:
+    return Ledger(api) if asked.command == "decisions" else None
+
+
 def _look(api: Api, asked: Asked) -> str:
     """See that Larder answers and that there are users; say which. Raises CannotRun."""
     scenario = scenarios.make(asked)
+    if scenario.decides:
+        decisions.settling_seconds(api)
+        actions, features = decisions.ACTIONS, decisions.FEATURES
+        return f"{actions} actions and a context, each with {features} features"
     if scenario.ranks:
         made = len(candidates.of(api, asked.population))
         return f"{made:,} requests of {candidates.CANDIDATES} candidates from {asked.population}"
@@ -200,8 +212,9 @@ def _tell(
     usage: Sequence[Usage] | None = None,
     published: Published | None = None,
     dawdled: Dawdled | None = None,
+    settled: Settled | None = None,
 ) -> int:
-    measured = complete(generator.left(folder), usage, published, dawdled)
+    measured = complete(generator.left(folder), usage, published, dawdled, settled)
     strict, processes = asked.strict, asked.processes
     result = Result(measured, url, known, strict, processes, usage, published)
     result.write(folder)

@@ -56,9 +56,15 @@ class Api:
                 f"{self.url} has no click model (GET /version answers {status}): {excerpt(body)}"
             ) from None
 
-    def _answer(self, path: str, data: bytes | None = None) -> tuple[int, bytes]:
+    def send(self, method: str, path: str, told: object = None) -> tuple[int, bytes]:
+        """The status and body of the answer to some JSON, or to nothing. Raises CannotRun."""
+        return self._answer(path, b"" if told is None else json.dumps(told).encode(), method)
+
+    def _answer(
+        self, path: str, data: bytes | None = None, method: str | None = None
+    ) -> tuple[int, bytes]:
         headers = {"Accept": "application/json", **key_header()}
-        request = urllib.request.Request(self.url + path, data, headers)
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
         if data is not None:
             request.add_header("Content-Type", "application/json")
         try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from loadtest.decisions import HUNDREDTHS, Settled
 from loadtest.measured import Measured
 from loadtest.verdict import Verdict
 
@@ -62,11 +63,12 @@ def complete(
     usage: Sequence[Usage] | None,
     published: Published | None,
     dawdled: Dawdled | None = None,
+    settled: Settled | None = None,
 ) -> Measured:
     """What was measured, its verdict being the one on the inside too.
 
     ``usage`` is None when the API runs elsewhere, ``published`` when nothing was to be published,
-    ``dawdled`` when no client was to be slow.
+    ``dawdled`` when no client was to be slow, ``settled`` when nothing was to be decided.
     """
     outside = measured.verdict
     broke: list[str] = []
@@ -77,6 +79,8 @@ def complete(
         broke, remarks = _refreshed(measured, published)
     elif measured.scenario == "live":
         broke, remarks = _followed(measured)
+    elif settled:
+        broke, remarks = _settled(measured, settled)
     elif dawdled:
         broke, remarks = _dawdled(measured, dawdled)
     if not broke:
@@ -139,6 +143,31 @@ def _followed(measured: Measured) -> tuple[list[str], list[str]]:
     remark = (
         f"{counts.get('events', 0):,} events were taken; nothing came back in the {later:,} lists "
         f"that their users asked for afterwards; {short:,} lists were short"
+    )
+    return broke, [remark]
+
+
+def _settled(measured: Measured, settled: Settled) -> tuple[list[str], list[str]]:
+    """The same of decisions: each that was acknowledged is in the logs and learned, once."""
+    counts = measured.counts
+    decisions, rewards = counts.get("decisions", 0), counts.get(HUNDREDTHS, 0) / 100
+    broke = [] if decisions else ["nothing was decided: nothing is proved"]
+    if settled.decisions != decisions:
+        broke.append(
+            f"{decisions:,} decisions were acknowledged, the logs have {settled.decisions:,}"
+        )
+    if settled.rewards != rewards:
+        broke.append(
+            f"rewards of {rewards:,g} were acknowledged, the logs have {settled.rewards:,g}"
+        )
+    if settled.learned not in (None, decisions):
+        broke.append(f"of {decisions:,} decisions the model has learned {settled.learned:,}")
+    if measured.errors:
+        broke.append(_FAILED)
+    told = "" if settled.learned is None else ", and as many are learned"
+    remark = (
+        f"lost events: 0. {decisions:,} decisions with {counts.get('rewards', 0):,} rewards, "
+        f"{rewards:,g} in all, are in the logs{told}"
     )
     return broke, [remark]
 

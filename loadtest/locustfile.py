@@ -7,6 +7,7 @@ is the verdict, decided where the run is led (alone or as master), also with --p
 --master and --worker.
 """
 
+import heapq
 import logging
 import time
 import uuid
@@ -25,7 +26,7 @@ from locust.env import Environment
 from locust.exception import CatchResponseError
 from locust.runners import WorkerRunner
 
-from loadtest import scenarios
+from loadtest import decisions, scenarios
 from loadtest.api import key_header
 from loadtest.checks import WrongAnswer, check_gone, check_taken
 from loadtest.population import Caller
@@ -40,6 +41,7 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 SEVERAL = 20
 SHORT = 5
 JSON = {"Content-Type": "application/json"}
+LATEST = decisions.LATEST_SECONDS
 TYPES = ("click", "click", "click", "purchase")
 AT_ONCE = (1, 1, 1, 1, 4)
 """How many events a request holds."""
@@ -73,6 +75,8 @@ class Visitor(FastHttpUser):
         self._seen: Seen | None = None
         self._shown: Seen | None = None
         """The list of somebody who may do something with its items."""
+        self._owed: list[tuple[float, str, float]] = []
+        """Rewards to come: when, of which event, how much."""
         self._back: Caller | None = None
         """Who has just done something, and comes back to look."""
 
@@ -97,6 +101,8 @@ class Visitor(FastHttpUser):
     @task
     def ask(self) -> None:
         """One kind of request, most often a single user's list."""
+        if self._run.scenario.decides:
+            return self._guarded(self._decide, time.monotonic())
         if self._run.rankings:
             return self._guarded(self._rank, time.monotonic())
         share = self._run.scenario.events_share
@@ -200,6 +206,41 @@ class Visitor(FastHttpUser):
             self._run.checker.ranked(_ok(response), _header(response, "X-Model-Version"), asked)
 
         self._ask("POST", "/rank/click", "candidates", due, accept, data=asked.body, headers=JSON)
+
+    def _decide(self, due: float) -> None:
+        """Have something decided, or tell what a decision of before was worth."""
+        if self._owed and self._owed[0][0] <= due:
+            return self._reward(due)
+        counts, chance = self._run.checker.counts, self._chance
+        asked = chance.choice(decisions.questions())
+
+        def accept(response: FastResponse) -> None:
+            _expect(response, 201)
+            if _header(response, "X-Larder-Logged") == "false":
+                raise WrongAnswer("a decision that nobody logged")
+            counts["decisions"] += 1
+            try:
+                event, action = decisions.chosen(response.content or b"")
+            except (ValueError, KeyError, TypeError) as error:
+                raise WrongAnswer(f"no decision: {error}") from None
+            if (value := asked.reward(action, chance)) is not None:
+                later = min(chance.expovariate(1 / decisions.SOON_SECONDS), LATEST)
+                heapq.heappush(self._owed, (time.monotonic() + later, event, value))
+
+        path = f"{decisions.BASE}/rank"
+        self._ask("POST", path, "rank", due, accept, data=asked.body, headers=JSON)
+
+    def _reward(self, due: float) -> None:
+        _, event, value = heapq.heappop(self._owed)
+        counts = self._run.checker.counts
+
+        def accept(response: FastResponse) -> None:
+            _expect(response, 204)
+            counts["rewards"] += 1
+            counts[decisions.HUNDREDTHS] += round(100 * value)
+
+        path = f"{decisions.BASE}/events/{event}/reward"
+        self._ask("POST", path, "reward", due, accept, json={"value": value})
 
     def _id(self) -> str:
         return uuid.UUID(int=self._chance.getrandbits(128)).hex

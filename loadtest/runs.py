@@ -88,8 +88,8 @@ class Run:
     def _learn(self) -> None:
         api = Api(self.environment.host or "")
         file = self.asked.population
-        if self.scenario.ranks:
-            self.rankings = candidates.of(api, file)
+        if self.scenario.ranks or self.scenario.decides:
+            self.rankings = candidates.of(api, file) if self.scenario.ranks else []
             self.checker.met_known = True
             self.draw = Draw(Population([], None, ""), self.asked.zipf)
             return

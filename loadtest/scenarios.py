@@ -5,10 +5,12 @@ from math import sqrt
 from pathlib import Path
 
 from loadtest.arrivals import Arrivals, paced, poisson, without_wait
-from loadtest.slo import CLICKS, REFERENCE, STRICT, Objective
+from loadtest.slo import CLICKS, DECISIONS, REFERENCE, STRICT, Objective
 
-NAMES = ("slo", "capacity", "ramp", "soak", "refresh", "slow", "live", "clicks")
-DURATION_SECONDS = {"slo": 60, "soak": 300, "refresh": 60, "slow": 60, "live": 60, "clicks": 60}
+PACED = ("refresh", "slow", "live", "clicks", "decisions")
+"""None of these excuses a lost answer."""
+NAMES = ("slo", "capacity", "ramp", "soak", *PACED)
+DURATION_SECONDS = dict.fromkeys((*PACED, "slo"), 60) | {"soak": 300}
 STEP_SECONDS = 5
 CAPACITY_USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -46,6 +48,8 @@ class Scenario:
     """Of the requests: those that say what a user does."""
     ranks: bool = False
     """Whether candidates are to be ranked by a click model, in place of lists."""
+    decides: bool = False
+    """Whether decisions are asked for and rewarded, in place of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Asked:
     @property
     def promised(self) -> Objective:
         """What a paced run of 200 users is held against."""
+        if self.command == "decisions":
+            return DECISIONS
         if self.strict:
             return STRICT
         return CLICKS if self.command == "clicks" else REFERENCE
@@ -80,13 +86,14 @@ def make(asked: Asked) -> Scenario:
     if asked.command == "ramp":
         return _ramp(asked)
     objective = asked.promised.for_users(asked.users)
-    if asked.command in ("refresh", "slow", "live", "clicks"):
-        objective = replace(objective, error_share=0.0)  # none excuses a lost answer
+    if asked.command in PACED:
+        objective = replace(objective, error_share=0.0)
     step = Step(asked.users, asked.duration or DURATION_SECONDS[asked.command], objective)
     arrivals, rate = paced(asked.users, objective.rate_of_a_user), objective.requests_per_second
     made = Scenario(asked.command, arrivals, (step,), objective, rate)
     events_share = EVENTS_SHARE * (asked.command == "live")
-    return replace(made, events_share=events_share, ranks=asked.command == "clicks")
+    ranks, decides = asked.command == "clicks", asked.command == "decisions"
+    return replace(made, events_share=events_share, ranks=ranks, decides=decides)
 
 
 def _capacity(asked: Asked) -> Scenario:

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import redis
 
+from loadtest import decisions
 from loadtest.api import Api, CannotRun
 from loadtest.inside import Published, Usage
 from loadtest.processes import Process, free_port, last_words, running
@@ -39,13 +40,13 @@ class Kind:
 
     refresh: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
-    has_lists: bool = True
-    """Else it has click models."""
+    has: Literal["lists", "click models", "decisions"] = "lists"
 
 
 PLAIN = Kind()
 LIVE = Kind(("--live",), {"LARDER_EVENTS": "true"})
-CLICKS = Kind(has_lists=False)
+CLICKS = Kind(has="click models")
+DECISIONS = Kind(settings={"LARDER_METRICS": "true"}, has="decisions")
 
 
 class Stack:
@@ -170,6 +171,27 @@ class Models(Stack):
             yield
 
 
+class Deciding(Stack):
+    """The same with decisions: nothing to publish, for the trainer does that from the logs."""
+
+    _serve = ("decisions", "serve")
+
+    def publish(self) -> None:
+        """There is nothing yet."""
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """As that of lists, with the trainer beside it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="larder-loadtest-") as logs,
+            (self._folder / "trainer.log").open("wb") as said,
+            running([*LARDER, "decisions", "train", logs, "--follow"], self._environment, said),
+            super().serving(),
+        ):
+            decisions.put_settings(Api(self.url))
+            yield
+
+
 @contextlib.contextmanager
 def local(folder: Path, kind: Kind = PLAIN) -> Iterator[Stack]:
     """Start cache, data and API; their logs go to the folder. All of it ends with the block."""
@@ -181,7 +203,7 @@ def local(folder: Path, kind: Kind = PLAIN) -> Iterator[Stack]:
             "--url"
         ) from None
     with ValkeyServer() as cache:
-        make = Stack if kind.has_lists else Models
+        make = {"lists": Stack, "click models": Models, "decisions": Deciding}[kind.has]
         stack = make(folder, cache.connection_url, kind)
         stack.publish()
         with stack.serving():

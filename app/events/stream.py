@@ -1,28 +1,18 @@
 """The server that keeps the events, until they are exported.
 
-One round trip writes a request's events and what follows from them for the lists. An event is
-acknowledged when that server has answered to all of it; whatever else happens is EventsUnavailable,
-and the client sends the same ids again. Nothing is dropped to make room.
+One round trip writes a request's events and what follows from them for the lists.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
-from redis.cluster import RedisCluster
-
-from app.cache.connect import CACHE_ERRORS, Client, connect, host_of
-from app.cache.pipeline import Command, exchange
-from app.cache.resolver import Resolver
+from app.cache.pipeline import Command
+from app.cache.writer import Writer
 from app.contracts.events import IMPRESSION, Event, Streams, ms_of
-from app.errors import EventsUnavailable
 from app.events import recent
 from app.settings import Settings
-
-log = logging.getLogger("larder.events")
 
 
 class Taken(Protocol):
@@ -55,46 +45,26 @@ class Stream:
         self._listener = listener
         self._streams = Streams(settings.namespace)
         self._key = self._streams.events
-        self._resolver = Resolver(told=lambda: None)
-        if host := host_of(settings.url_of_events):
-            self._resolver.expect([host])
-        self._client: Client | None = None
-        self._length = 0
-        self._problem = ""
-        self._asking = Lock()
-        self._opening = Lock()
+        export = "run 'larder events export', which clears what is over a minute old"
+        self._writer = Writer(settings, self._key, "events", export)
 
     def close(self) -> None:
         """End the connections."""
-        if self._client is not None:
-            self._client.close()
+        self._writer.close()
 
     def add(self, events: Sequence[Event], now_ms: int) -> None:
         """Write events that were taken now. Raises EventsUnavailable; then none is acknowledged."""
-        self._expect_room(len(events))
-        self._ask([*self._commands(events, now_ms), ("XLEN", self._key)])
+        self._writer.expect_room(len(events))
+        self._writer.ask(list(self._commands(events, now_ms)))
         self._listener.taken(events)
 
     def backlog(self) -> Backlog:
         """What waits for an export now. Raises EventsUnavailable."""
-        until, _ = self._ask([("HGET", self._streams.exported, "until"), ("XLEN", self._key)])
+        (until,) = self._writer.ask([("HGET", self._streams.exported, "until")])
         start = b"(" + until if until else "-"
-        oldest, length = self._ask(
-            [("XRANGE", self._key, start, "+", "COUNT", 1), ("XLEN", self._key)]
-        )
+        (oldest,) = self._writer.ask([("XRANGE", self._key, start, "+", "COUNT", 1)])
         since_ms = ms_of(oldest[0][0].decode()) if oldest else None
-        return Backlog(length, self._settings.events_max, since_ms)
-
-    def _expect_room(self, more: int) -> None:
-        """The length is that of the last answer, so it is asked again only when it is too much."""
-        most = self._settings.events_max
-        if self._length + more > most:
-            self._ask([("XLEN", self._key)])
-        if self._length + more > most:
-            raise EventsUnavailable(
-                f"the stream holds {self._length} events of at most {most}: run 'larder events "
-                f"export', which clears what is over a minute old, then send these again"
-            )
+        return Backlog(self._writer.length, self._settings.events_max, since_ms)
 
     def _commands(self, events: Sequence[Event], now_ms: int) -> Iterator[Command]:
         """The entries last: who reads one may then ask for the recents at once."""
@@ -106,62 +76,3 @@ class Stream:
 
     def _counts(self, type: str) -> bool:
         return type != IMPRESSION and self._listener.counts(type)
-
-    def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands, the last of them for the length, and return the answers.
-
-        While the server is away only one request at a time waits for it, lest they hold all
-        threads.
-        """
-        if not self._problem:
-            return self._send(commands)
-        if not self._asking.acquire(blocking=False):
-            raise EventsUnavailable(self._problem)
-        try:
-            return self._send(commands)
-        finally:
-            self._asking.release()
-
-    def _send(self, commands: Sequence[Command]) -> list[Any]:
-        try:
-            answers = exchange(self._open(), self._key, commands)
-        except CACHE_ERRORS as error:
-            self._lost(error)
-            raise EventsUnavailable(self._problem) from error
-        if self._problem:
-            log.info("the server of the events takes them again")
-        self._problem = ""
-        self._length = answers[-1]
-        return answers
-
-    def _open(self) -> Client:
-        settings = self._settings
-        with self._opening:
-            client = self._client or connect(
-                settings.url_of_events, settings.cache_timeout_ms, self._resolver
-            )
-            self._client = client
-        return client
-
-    def _lost(self, error: Exception) -> None:
-        """Look again where the server is: another may have its name by now, or a cluster's slot.
-
-        No connection is closed here, for other requests may wait for answers on theirs.
-        """
-        what = f"the server of the events did not take these ({type(error).__name__})"
-        problem = f"{what}: see that it runs and has room, then send these again"
-        if problem != self._problem:
-            log.warning("%s: %s", what, error)
-        self._problem = problem
-        self._resolver.ask_again()
-        if isinstance(self._client, RedisCluster):
-            self._client = _with_new_map(self._client)
-
-
-def _with_new_map(cluster: RedisCluster) -> RedisCluster | None:
-    """The client, when a node that it knows could tell where the slots are now."""
-    try:
-        cluster.nodes_manager.initialize()
-    except CACHE_ERRORS:
-        return None  # the URL may lead to others
-    return cluster

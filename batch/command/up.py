@@ -274,18 +274,25 @@ def serving(stack: Stack, *serve: str) -> Iterator[int]:
 
     serve: the words of the command, where it is another one. Yields its process id.
     """
-    command = [*(serve or ("serve",)), "--bind", stack.bind, "--workers", str(stack.workers)]
-    click.echo(f"\n$ larder {' '.join(command)}")
-    quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment}
-    api = subprocess.Popen(
-        [sys.executable, "-m", "batch", *command], env=quiet, start_new_session=True
-    )
-    try:
-        _note(stack.folder, api.pid)
+    words = [*(serve or ("serve",)), "--bind", stack.bind, "--workers", str(stack.workers)]
+    with beside(stack, words) as api:
         _wait_until_ready(api, stack.url)
         yield api.pid
+
+
+@contextlib.contextmanager
+def beside(stack: Stack, words: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A command that runs until the block ends, out of Ctrl-C's reach."""
+    click.echo(f"\n$ larder {' '.join(words)}")
+    quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batch", *words], env=quiet, start_new_session=True
+    )
+    try:
+        _note(stack.folder, process.pid)
+        yield process
     finally:
-        _end(api)
+        _end(process)
 
 
 def _wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:

@@ -15,6 +15,7 @@ LOCKS = {
     "app/requirements.txt": ["granian", "live"],
     "app/requirements-clicks.txt": ["granian", "live", "clicks"],
     "batch/requirements.txt": ["batch", "clicks"],
+    "batch/requirements-decisions.txt": ["decisions-up"],
     "batch/requirements-spark.txt": ["spark", "clicks"],
     "loadtest/requirements.txt": ["loadtest"],
 }
@@ -110,7 +111,7 @@ def test_the_version_is_one_everywhere() -> None:
 def test_compose_publishes_on_loopback_only() -> None:
     services = yaml.safe_load((HOUSE / "compose.yaml").read_text())["services"]
     ports = [port for each in services.values() for port in each.get("ports", [])]
-    assert len(ports) == 2
+    assert len(ports) == 3
     assert all(str(port).startswith("127.0.0.1:") for port in ports)
 
 

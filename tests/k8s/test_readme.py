@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadtest.__main__ import parser
-from tests.k8s.defects import WITH_CLICKS
+from tests.k8s.defects import WITH_CLICKS, WITH_DECISIONS
 from tests.k8s.manifests import K8S, dig, load, overlays
 from tests.k8s.rules.images import BUILT, version
 from tests.k8s.rules.references import TEAM
@@ -38,7 +38,7 @@ def test_every_object_that_its_commands_name_is_there_or_made_by_them() -> None:
 
 
 def _titles() -> Iterator[str]:
-    for overlay in (*overlays(), WITH_CLICKS):
+    for overlay in (*overlays(), WITH_CLICKS, WITH_DECISIONS):
         for each in load(overlay).objects:
             name = re.sub("-[2-9a-z]{10}$", "", each["metadata"]["name"])
             yield f"{each['kind'].lower()} {name}"

@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.k8s.defects import DEFECTS, WITH_CLICKS, Defect, Rule
+from tests.k8s.defects import DEFECTS, WITH_CLICKS, WITH_DECISIONS, Defect, Rule
 from tests.k8s.manifests import K8S, components, kustomize, load, overlays
 from tests.k8s.rules import RULES
 
-WITH_COMPONENTS = ("demo+monitoring", "production+monitoring", WITH_CLICKS, "demo+clicks")
+WITH_COMPONENTS = (
+    "demo+monitoring",
+    "production+monitoring",
+    WITH_CLICKS,
+    "demo+clicks",
+    WITH_DECISIONS,
+    "demo+decisions",
+)
 
 needs_kustomize = pytest.mark.skipif(
     kustomize() is None, reason="there is no kubectl with kustomize 5: make kustomize fetches one"

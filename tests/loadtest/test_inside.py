@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from loadtest.decisions import HUNDREDTHS, Settled
 from loadtest.inside import MIB, Dawdled, Published, Usage, complete, leaks
 from loadtest.measured import Measured, MeasuredStep
 from loadtest.slo import REFERENCE
@@ -167,3 +168,34 @@ def test_lists_that_prove_nothing_and_what_came_back_are_red() -> None:
         "requests failed, before or after the measured time if not in it",
     }
     assert not any(complete(each, None, None).verdict.passed for each in (unproved, broke))
+
+
+DECIDED = replace(
+    MEASURED, scenario="decisions", counts={"decisions": 300, "rewards": 240, HUNDREDTHS: 12_350}
+)
+
+
+@pytest.mark.parametrize("learned", [300, None])
+def test_decisions_that_are_all_in_the_logs_once_are_green(learned: int | None) -> None:
+    verdict = complete(DECIDED, None, None, settled=Settled(300, 123.5, learned)).verdict
+    assert verdict.passed
+    assert verdict.sentences[-1].startswith("lost events: 0. 300 decisions with 240 rewards, 123.5")
+
+
+@pytest.mark.parametrize(
+    ("settled", "said"),
+    [
+        (Settled(299, 123.5, 300), "300 decisions were acknowledged, the logs have 299"),
+        (Settled(301, 123.5, 300), "300 decisions were acknowledged, the logs have 301"),
+        (Settled(300, 124.5, 300), "rewards of 123.5 were acknowledged, the logs have 124.5"),
+        (Settled(300, 123.5, 280), "of 300 decisions the model has learned 280"),
+    ],
+)
+def test_a_decision_that_is_lost_or_counts_twice_is_red(settled: Settled, said: str) -> None:
+    verdict = complete(DECIDED, None, None, settled=settled).verdict
+    assert not verdict.passed and said in verdict.sentences
+
+
+def test_a_run_without_decisions_proves_nothing() -> None:
+    none = replace(DECIDED, counts={})
+    assert not complete(none, None, None, settled=Settled(0, 0.0, 0)).verdict.passed

@@ -175,13 +175,13 @@ def test_a_server_that_hangs_holds_one_request_at_a_time(own_server: Server) -> 
     with Writing(own_server.url, "shop") as stream:
         stream.add([click(1, "i1")], NOW)
         own_server.freeze()
-        wait_at_most(0.4, stream._open())
+        wait_at_most(0.4, stream._writer.open())
         with pytest.raises(EventsUnavailable, match="TimeoutError"):
             stream.add([click(2, "i2")], NOW)
-        stream._asking.acquire()  # another request asks whether it is back
+        stream._writer._asking.acquire()  # another request asks whether it is back
         with pytest.raises(EventsUnavailable, match="TimeoutError"):
             stream.add([click(3, "i3")], NOW)
-        stream._asking.release()
+        stream._writer._asking.release()
         own_server.thaw()
         wait_until(lambda: _is_taken(stream, click(4, "i4")))
 
@@ -193,11 +193,11 @@ def test_a_request_that_fails_disturbs_no_other(own_server: Server) -> None:
         ThreadPoolExecutor(1) as thread,
     ):
         stream.add([click(1, "i1")], NOW)
-        pool: Any = stream._open().connection_pool  # type: ignore[attr-defined]
+        pool: Any = stream._writer.open().connection_pool  # type: ignore[attr-defined]
         own_server.freeze()
         waiting = thread.submit(stream.add, [click(2, "i2")], NOW)
         wait_until(lambda: bool(pool._in_use_connections))
-        stream._lost(redis.ConnectionError("of another request"))
+        stream._writer.lost(redis.ConnectionError("of another request"))
         own_server.thaw()
         waiting.result()
         assert [each.id for each in written(client, "shop")] == ["e1", "e2"]

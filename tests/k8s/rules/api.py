@@ -10,13 +10,26 @@ from app.http.factory import create_app
 from app.http.granian_server import graceful_seconds
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
-from tests.k8s.defects import API, CLICKS, FIRST, GONE, POD, WITH_CLICKS, catches
+from tests.k8s.defects import (
+    API,
+    CLICKS,
+    DECISIONS,
+    FIRST,
+    GONE,
+    POD,
+    WITH_CLICKS,
+    WITH_DECISIONS,
+    catches,
+)
 from tests.k8s.manifests import Object, Overlay, dig, quantity, title
 from tests.k8s.rules.images import image_name
 
 LIVE, READY = "/health/live", "/health/ready"
-PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
-SERVICES = ("api", "clicks")
+KINDS = ("startupProbe", "livenessProbe", "readinessProbe")
+OURS, THEIRS = (LIVE, LIVE, READY), ("/status", "/status", "/ready")
+PROBES = {"api": OURS, "clicks": OURS, "decisions": THEIRS}
+"""Of what answers requests: startup, liveness, readiness."""
+SERVICES = tuple(PROBES)
 """What answers requests."""
 PUBLIC = ("/recommendations", "/items/", "/events", "/v1/", "/larder.js")
 INGRESS = "Ingress larder-api"
@@ -34,10 +47,11 @@ def served() -> frozenset[str]:
 @catches(API, f"{FIRST}/livenessProbe/httpGet/path", "/health/ready")
 @catches(API, f"{FIRST}/readinessProbe/httpGet/port", 8080)
 @catches(CLICKS, f"{FIRST}/startupProbe/httpGet/path", "/health/ready", WITH_CLICKS)
+@catches(DECISIONS, f"{FIRST}/livenessProbe/httpGet/path", "/ready", WITH_DECISIONS)
 def the_api_is_restarted_by_live_and_fed_by_ready(overlay: Overlay) -> Iterator[str]:
     """The other way round, an empty cache would restart every pod for ever."""
     for workload, container in overlay.containers(*SERVICES):
-        for kind, path in PROBES.items():
+        for kind, path in zip(KINDS, PROBES[workload.component], strict=True):
             asked = dig(container, f"{kind}.httpGet") or {}
             if asked.get("path") != path or path not in served():
                 yield f"{workload.name}: {kind} must ask {path}"
@@ -57,13 +71,17 @@ def workers_have_their_cores(overlay: Overlay) -> Iterator[str]:
 
 @catches("ConfigMap larder-api", "data/LARDER_CLICKS", "on")
 @catches("ConfigMap larder-clicks", "data/LARDER_CLICKS", "off", WITH_CLICKS)
+@catches("ConfigMap larder-decisions", "data/LARDER_DECISIONS", "on", WITH_DECISIONS)
 def who_scores_can(overlay: Overlay) -> Iterator[str]:
-    """Only one image has what scores; a pod of it without lists must not wait for them."""
+    """Only one image has what scores, one what decides; such a pod must not wait for lists."""
     for workload, container in overlay.containers(*SERVICES):
         clicks = overlay.variables(container).get("LARDER_CLICKS")
         wanted = ("on", "only") if image_name(container) == "larder-clicks" else ("off",)
         if clicks not in wanted or (workload.component == "clicks" and clicks != "only"):
             yield f"{workload.name}: LARDER_CLICKS is {clicks} in {container['image']}"
+        decides = overlay.variables(container).get("LARDER_DECISIONS")
+        if decides != ("only" if image_name(container) == "larder-decisions" else "off"):
+            yield f"{workload.name}: LARDER_DECISIONS is {decides} in {container['image']}"
 
 
 @catches("ConfigMap larder-api", "data/LARDER_BIND", "127.0.0.1:8000")

@@ -12,6 +12,7 @@ from kubernetes_validate import SchemaNotFoundError, ValidationError, utils
 from tests.k8s.defects import (
     API,
     CACHE,
+    DECISIONS,
     FIRST,
     GONE,
     IN_JOB,
@@ -19,6 +20,8 @@ from tests.k8s.defects import (
     LOADTEST,
     POD,
     REFRESH,
+    TRAINER,
+    WITH_DECISIONS,
     catches,
     text,
 )
@@ -30,6 +33,7 @@ CUSTOM = ("PrometheusRule", "ServiceMonitor")
 """Kinds that no Kubernetes knows by itself: ``monitoring`` looks at them."""
 STATED = object()
 """Any value, but it must be there; None: it must not be."""
+ROLLING = {"spec.strategy.rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 MUST: dict[str, dict[str, Any]] = {
     "object": {"metadata.namespace": "larder"},
     "Namespace": {"metadata.labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
@@ -37,10 +41,11 @@ MUST: dict[str, dict[str, Any]] = {
     "ClusterRoleBinding": {"subjects": None},
     "ConfigMap": {"metadata.name": re.compile(".*-[2-9a-z]{10}")},  # a change makes new pods
     "Ingress": {"spec.ingressClassName": STATED},
-    "Deployment": {
-        "spec.replicas": None,  # every apply would set back what the scaler chose
-        "spec.strategy.rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
-    },
+    "Deployment": {"spec.replicas": None},  # every apply would set back what the scaler chose
+    "Deployment larder-api": ROLLING,
+    "Deployment larder-clicks": ROLLING,
+    DECISIONS: ROLLING,
+    TRAINER: {"spec.strategy": {"type": "Recreate"}},  # its volume goes from pod to pod
     "StatefulSet": {"spec.serviceName": re.compile("larder-(cache|events)-nodes")},
     "Service larder-cache-nodes": {"spec.clusterIP": "None"},  # its pods have names of their own
     "Service larder-events-nodes": {"spec.clusterIP": "None"},
@@ -126,6 +131,8 @@ def _problem(content: str, minor: str) -> str:
 @catches("Service larder-api", "metadata/namespace", "default")
 @catches("Namespace larder", "metadata/labels", {})
 @catches("PodDisruptionBudget larder-api", "spec/maxUnavailable", "100%")
+@catches(API, "spec/strategy/rollingUpdate/maxUnavailable", 1)
+@catches(TRAINER, "spec/strategy/type", "RollingUpdate", WITH_DECISIONS)
 @catches(REFRESH, f"{JOB}/activeDeadlineSeconds", GONE)
 @catches(API, f"{POD}/hostNetwork", True)
 @catches(API, f"{FIRST}/securityContext/readOnlyRootFilesystem", GONE)

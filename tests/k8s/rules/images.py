@@ -13,6 +13,7 @@ BUILT = {
     "larder-batch": ("batch/Dockerfile", "implicit"),
     "larder-batch-spark": ("batch/Dockerfile", "spark"),
     "larder-clicks": ("app/Dockerfile", "clicks"),
+    "larder-decisions": ("batch/Dockerfile", "decisions"),
     "larder-demo": ("batch/Dockerfile", "demo"),
     "larder-loadtest": ("loadtest/Dockerfile", ""),
 }

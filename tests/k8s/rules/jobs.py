@@ -19,19 +19,23 @@ from batch.datasets.movielens import SMALL
 from batch.errors import Terminal, Transient
 from loadtest.__main__ import parser
 from tests.k8s.defects import (
+    FIRST,
     FIRST_IN_JOB,
     GONE,
     JOB,
     LOADTEST,
     REFRESH,
+    TRAINER,
     TRAINING,
     WITH_CLICKS,
+    WITH_DECISIONS,
     catches,
 )
 from tests.k8s.manifests import Object, Overlay, dig, title
 from tests.k8s.rules.images import image_name
 
 PATHS = ("LARDER_EXAMPLES", "LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS")
+FILES_OF = ("refresh", "clicks-train", "decisions-train", "loadtest")
 DEMO = PurePosixPath("/opt/larder/demo")
 POLICY = f"{JOB}/podFailurePolicy/rules"
 
@@ -76,6 +80,7 @@ def refreshes_are_retried_as_their_exit_codes_say(overlay: Overlay) -> Iterator[
 @catches("ConfigMap larder-refresh", "data/LARDER_MAX_DROP", "ten percent")
 @catches(TRAINING, f"{FIRST_IN_JOB}/args/1", "trian", WITH_CLICKS)
 @catches("ConfigMap larder-clicks-train", "data/LARDER_KEEP", "some", WITH_CLICKS)
+@catches(TRAINER, f"{FIRST}/args/2", "--folow", WITH_DECISIONS)
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/2", "--duraton=30")
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/1", GONE)
 def arguments_are_understood(overlay: Overlay) -> Iterator[str]:
@@ -99,6 +104,8 @@ def _misunderstood(container: Object, words: list[str], given: dict[str, str]) -
         return _refused_by_loadtest(words)
     if image in ("larder-api", "larder-clicks"):
         return f"gunicorn takes no {words}" if words else ""
+    if image == "larder-decisions":
+        return _refused_by_larder(["decisions", *words], given)
     return _refused_by_larder(words, given)
 
 
@@ -142,12 +149,13 @@ def _refused_by_loadtest(words: list[str]) -> str:
 @catches("ConfigMap larder-refresh", "data/LARDER_INTERACTIONS", f"{DEMO}/rating.csv")
 @catches(REFRESH, f"{FIRST_IN_JOB}/volumeMounts/2/mountPath", "/event", "production")
 @catches("ConfigMap larder-clicks-train", "data/LARDER_EXAMPLES", "/examples", WITH_CLICKS)
+@catches(TRAINER, f"{FIRST}/args/1", "/log", WITH_DECISIONS)
 def files_lie_in_volumes(overlay: Overlay) -> Iterator[str]:
     """What a job reads and writes lies in a volume, or is of the films in the demo's image."""
-    for workload, container in overlay.containers("refresh", "clicks-train", "loadtest"):
+    for workload, container in overlay.containers(*FILES_OF):
         given = overlay.variables(container)
         named = [path for name in PATHS for path in given.get(name, "").splitlines()]
-        named += [word.partition("=")[2] for word in container.get("args", [])]
+        named += [word.rpartition("=")[2] for word in container.get("args", [])]
         mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
         for path in (PurePosixPath(each) for each in named if each.startswith("/")):
             mounted = any(path.is_relative_to(mount) for mount in mounts)

@@ -23,13 +23,13 @@ EVERYWHERE = """
 ingress loadtest > api 8000/TCP
 api refresh loadtest > dns 53/UDP 53/TCP
 """
-OUR_CACHE = "api refresh clicks clicks-train > cache 6379/TCP"
+OUR_CACHE = "api refresh clicks clicks-train decisions decisions-train > cache 6379/TCP"
 AMONG_NODES = """
 cache > cache 6379/TCP 16379/TCP
 cache-form > cache 6379/TCP
 cache-form > dns 53/UDP 53/TCP
 """
-THEIR_CACHE = "api refresh clicks clicks-train > their-cache 6380/TCP"
+THEIR_CACHE = OUR_CACHE.replace("> cache 6379", "> their-cache 6380")
 OUR_EVENTS = "api refresh > events 6379/TCP"
 WITH_EXECUTORS = """
 refresh > kubernetes 6443/TCP
@@ -47,6 +47,12 @@ PROMISED = {
     "monitoring": ("monitoring > api 8000/TCP",),
     "clicks": ("ingress > clicks 8000/TCP", "clicks clicks-train > dns 53/UDP 53/TCP"),
     "clicks-monitoring": ("monitoring > clicks 8000/TCP",),
+    "decisions": (
+        "ingress > decisions 5000/TCP",
+        "decisions decisions-train > dns 53/UDP 53/TCP",
+    ),
+    "decisions-events": ("decisions decisions-train > events 6379/TCP",),
+    "decisions-monitoring": ("monitoring > decisions 5000/TCP",),
 }
 POLICY = "NetworkPolicy larder-api"
 DENY = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -10,11 +10,13 @@ from app.settings import Settings
 from tests.k8s.defects import (
     API,
     CLICKS,
+    DECISIONS,
     FIRST,
     FIRST_IN_JOB,
     GONE,
     LOADTEST,
     WITH_CLICKS,
+    WITH_DECISIONS,
     catches,
     secret,
     text,
@@ -26,6 +28,8 @@ READ_BY = {
     "refresh": BATCH,
     "clicks": SERVING,
     "clicks-train": BATCH,
+    "decisions": SERVING,
+    "decisions-train": BATCH,
     "cache-form": {"LARDER_CACHE_URL"},
     "loadtest": {"LOADTEST_KEY"},
 }
@@ -38,8 +42,12 @@ DOORS = {
     "refresh": "batch-url",
     "clicks": "api-url",
     "clicks-train": "batch-url",
+    "decisions": "api-url",
+    "decisions-train": "batch-url",
 }
 """Of whom which key of the Secrets is: the API's user publishes nothing."""
+WITH_EVENTS = ("api", "refresh", "decisions", "decisions-train")
+"""Who has work on the server of the events, where there is one."""
 PASSWORD = re.compile(
     r"[a-z]://[^\s/@]*:[^\s/@]+@|^(requirepass|masterauth|primaryauth)\s+\S", re.MULTILINE
 )
@@ -63,9 +71,10 @@ def every_variable_is_a_setting(overlay: Overlay) -> Iterator[str]:
 @catches("ConfigMap larder-api", "data/LARDER_LOG_LEVEL", GONE)
 @catches("ConfigMap larder-api", "data/LARDER_NEAR_CACHE_USERS", "many")
 @catches("ConfigMap larder-clicks", "data/LARDER_WATCH_INTERVAL_MS", GONE, WITH_CLICKS)
+@catches("ConfigMap larder-decisions", "data/LARDER_THREADS", GONE, WITH_DECISIONS)
 def the_api_states_every_setting(overlay: Overlay) -> Iterator[str]:
     """Whoever wants to change a setting finds it in the ConfigMap, with a value that parses."""
-    for workload, container in overlay.containers("api", "clicks"):
+    for workload, container in overlay.containers("api", "clicks", "decisions"):
         given = overlay.variables(container)
         for name in sorted(SERVING - given.keys()):
             yield f"{workload.name}: {name} is not stated"
@@ -77,6 +86,7 @@ def the_api_states_every_setting(overlay: Overlay) -> Iterator[str]:
 
 @catches("ConfigMap larder-refresh", "data/LARDER_NAMESPACE", "shop")
 @catches("ConfigMap larder-clicks-train", "data/LARDER_NAMESPACE", "shop", WITH_CLICKS)
+@catches("ConfigMap larder-decisions-train", "data/LARDER_NAMESPACE", "shop", WITH_DECISIONS)
 def both_wings_serve_one_tenant(overlay: Overlay) -> Iterator[str]:
     """The refresh publishes to the namespace of the cache that the API reads."""
     named = {
@@ -123,11 +133,12 @@ def files_named_are_mounted(overlay: Overlay) -> Iterator[str]:
 @catches(API, f"{FIRST}/env/0/valueFrom/secretKeyRef/key", "batch-url")
 @catches(API, f"{FIRST}/env/1", {"name": "LARDER_EVENTS_URL", "value": ""}, "production")
 @catches(CLICKS, f"{FIRST}/env/0/valueFrom/secretKeyRef/key", "batch-url", WITH_CLICKS)
+@catches(DECISIONS, f"{FIRST}/env/1/valueFrom/secretKeyRef/key", "batch-url", WITH_DECISIONS)
 def each_wing_has_its_own_door_to_a_server(overlay: Overlay) -> Iterator[str]:
     """The URLs come from the Secrets, by the key whose user may do no more."""
     for workload, container in overlay.containers(*DOORS):
         servers = {"LARDER_CACHE_URL": "larder-cache"}
-        if overlay.workloads("events") and workload.component in ("api", "refresh"):
+        if overlay.workloads("events") and workload.component in WITH_EVENTS:
             servers["LARDER_EVENTS_URL"] = "larder-events"
         named = {each["name"]: each for each in container.get("env", [])}
         for variable, secret_name in servers.items():

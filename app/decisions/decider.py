@@ -1,0 +1,199 @@
+"""Rank, reward, activate: log first, then answer.
+
+An answer without its entry in the log would be learned wrong or never, so a reward that cannot be
+stored is refused. A decision that cannot is answered all the same, by the last model, and says so:
+an application goes on, and only what its users did then is not learned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.cache.link import Link
+from app.contracts import policies
+from app.contracts.decisions import Activated, Logged, Mode, Ranked, Slot
+from app.decisions import body as bodies
+from app.decisions.body import Asked
+from app.decisions.chooser import Chance, Model, Stranded
+from app.decisions.follower import Follower, Listener, State
+from app.decisions.log import Log
+from app.decisions.refusals import NOT_NOW, Refused
+from app.errors import CacheUnavailable, EventsUnavailable
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """body: JSON of a decision; logged: False when the log did not take it."""
+
+    body: bytes
+    logged: bool
+
+
+class Decider:
+    """What one namespace decides; requests may share it. All that it raises is Refused."""
+
+    def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
+        self.follower = Follower(settings, link, listener)
+        self._log, self._listener = Log(settings), listener
+
+    def start(self) -> None:
+        """Look, then follow in a thread."""
+        self.follower.start()
+
+    def poll(self) -> None:
+        """Look once."""
+        self.follower.poll()
+
+    def stop(self) -> None:
+        """End the following, and the connections."""
+        self.follower.stop()
+        self._log.close()
+
+    def rank(self, body: bytes) -> Answer:
+        """Choose one of the actions, and log it."""
+        state = self._state()
+        if policies.is_for_slots(state.policy.arguments):
+            raise Refused(403, "InvalidApiAccess", "Api is currently disabled for the instance.")
+        asked, chooser = bodies.rank(body), _chooser(state)
+        slot, mode = chooser.rank(asked), state.configuration.mode
+        imitated = mode == "Apprentice" and slot.actions[0] == 1
+        if mode != "Online":
+            slot = _baseline(len(asked.offered))
+        told = {
+            "ranking": _ranking(asked, slot),
+            "eventId": asked.id,
+            "rewardActionId": asked.actions[asked.offered[slot.actions[0] - 1]],
+        }
+        if state.configuration.explains and isinstance(chooser, Model):
+            told["inferenceExplanation"] = _explanation(chooser, asked, slot)
+        logged = self._logs(_ranked(asked, (slot,), chooser, mode, imitated))
+        return Answer(orjson.dumps(told), logged)
+
+    def rank_slots(self, body: bytes) -> Answer:
+        """Choose an action for each slot, and log it."""
+        state = self._state()
+        if not policies.is_for_slots(state.policy.arguments):
+            raise Refused(
+                400,
+                "InvalidMultiSlotApiAccess",
+                "Multi-slot feature is currently disabled. Please follow multi-slot Personalizer "
+                "documentation to update your instance settings to enable multi-slot "
+                "functionality. Here that is a policy with --ccb_explore_adf.",
+            )
+        asked, chooser = bodies.rank_slots(body), _chooser(state)
+        slots, mode, imitated = _decided(asked, chooser, state.configuration.mode)
+        told = {
+            "slots": [
+                {"id": slot.id, "rewardActionId": asked.actions[slot.actions[0] - 1]}
+                for slot in slots
+            ],
+            "eventId": asked.id,
+        }
+        logged = self._logs(_ranked(asked, slots, chooser, mode, imitated))
+        return Answer(orjson.dumps(told), logged)
+
+    def reward(self, event_id: str, body: bytes) -> None:
+        """Log what an event was worth, whether or not it is known."""
+        self._log_rewards([bodies.reward(event_id, body)])
+
+    def reward_slots(self, event_id: str, body: bytes) -> None:
+        """Log what slots of an event were worth."""
+        self._log_rewards(bodies.reward_slots(event_id, body))
+
+    def activate(self, event_id: str) -> None:
+        """Log that a deferred decision was used."""
+        self._log_all([Activated(bodies.known(event_id))])
+
+    def _state(self) -> State:
+        try:
+            return self.follower.state()
+        except CacheUnavailable as error:
+            raise Refused(503, NOT_NOW, str(error)) from error
+
+    def _logs(self, entry: Ranked) -> bool:
+        try:
+            self._log.write([entry])
+            logged = True
+        except EventsUnavailable:  # whose writer has told it
+            logged = False
+        if self._listener:
+            self._listener.decided(logged)
+        return logged
+
+    def _log_rewards(self, entries: Sequence[Logged]) -> None:
+        self._log_all(entries)
+        if self._listener:
+            self._listener.rewarded()
+
+    def _log_all(self, entries: Sequence[Logged]) -> None:
+        try:
+            self._log.write(entries)
+        except EventsUnavailable as error:
+            raise Refused(503, NOT_NOW, str(error)) from error
+
+
+def _chooser(state: State) -> Model | Chance:
+    """A model of one slot does not decide several, while the trainer has not made another."""
+    found, wanted = state.chooser, policies.is_for_slots(state.policy.arguments)
+    return found if isinstance(found, Model) and found.is_for_slots == wanted else Chance()
+
+
+def _ranked(
+    asked: Asked, slots: Sequence[Slot], chooser: Model | Chance, mode: Mode, imitated: bool
+) -> Ranked:
+    generation = chooser.generation
+    return Ranked(asked.id, asked.context, tuple(slots), generation, mode, asked.deferred, imitated)
+
+
+def _baseline(count: int) -> Slot:
+    return Slot("", tuple(range(1, count + 1)), (1.0, *[0.0] * (count - 1)))
+
+
+def _ranking(asked: Asked, slot: Slot) -> list[dict[str, Any]]:
+    """What was excluded keeps its place; the others follow each other around it."""
+    if len(asked.offered) == len(asked.actions):
+        names = [asked.actions[number - 1] for number in slot.actions]
+        pairs = zip(names, slot.probabilities, strict=True)
+        return [{"id": name, "probability": p} for name, p in pairs]
+    offered = set(asked.offered)
+    chosen = iter(zip(slot.actions, slot.probabilities, strict=True))
+    ranking: list[dict[str, Any]] = []
+    for number, name in enumerate(asked.actions):
+        action, p = next(chosen) if number in offered else (0, 0.0)
+        shown = asked.actions[asked.offered[action - 1]] if action else name
+        ranking.append({"id": shown, "probability": p})
+    return ranking
+
+
+def _explanation(chooser: Model, asked: Asked, slot: Slot) -> list[dict[str, Any]]:
+    number = slot.actions[0] - 1
+    scores = chooser.explain(asked.context, number)
+    features = [{"name": name, "score": score} for name, score in scores]
+    return [{"id": asked.actions[asked.offered[number]], "features": features}]
+
+
+def _decided(
+    asked: Asked, chooser: Model | Chance, mode: Mode
+) -> tuple[tuple[Slot, ...], Mode, bool]:
+    """The slots, the mode to log them with, and whether the model imitated all baselines.
+
+    Where earlier slots took all that a later one may show, each gets its baseline, of which nothing
+    is learned: nobody could tell the probability of that.
+    """
+    baselines = tuple(Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots)
+    try:
+        found = chooser.rank_slots(asked)
+    except Stranded:
+        return baselines, "LoggingOnly", False
+    if mode == "Online":
+        return (
+            tuple(s._replace(baseline=b.baseline) for s, b in zip(found, baselines, strict=True)),
+            mode,
+            False,
+        )
+    pairs = zip(found, baselines, strict=True)
+    imitated = mode == "Apprentice" and all(s.actions[0] == b.baseline for s, b in pairs)
+    return baselines, mode, imitated
