@@ -53,16 +53,18 @@ class Learner:
             raise BadPolicy(f"Vowpal Wabbit refuses {arguments!r}: {error}") from error
 
     @classmethod
-    def load(cls, model: bytes, more: str = "") -> Self:
-        """Go on with a model as ``save`` returned it; more: arguments beside, or over, its own.
+    def load(cls, model: bytes, arguments: str = "") -> Self:
+        """Go on with a model as ``save`` returned it; the epsilon of these arguments is over its.
 
         Raises BrokenModel.
         """
+        words = arguments.split()
+        epsilon = words[words.index("--epsilon") :][:2] if "--epsilon" in words else []
         with tempfile.NamedTemporaryFile(prefix="larder-model-") as file:
             file.write(model)
             file.flush()
             try:
-                return cls(f"-i {file.name} {more}")
+                return cls(" ".join(["-i", file.name, *epsilon]))
             except RuntimeError as error:
                 raise BrokenModel(f"Vowpal Wabbit cannot read this model: {error}") from error
 
