@@ -20,8 +20,8 @@ from app.contracts.policies import BadPolicy
 from batch.decisions import dsjson
 from batch.decisions.terms import Joined
 
-_OURS = frozenset({"_multi", "_slots", "_tag", "_id", "_inc"})
-"""Names that mean something to Vowpal Wabbit, where they stand."""
+_OURS = ("_multi", "_slots"), ("_tag",), ("_id", "_inc")
+"""What Vowpal Wabbit has names for: in a context, in an action, in a slot."""
 _OPTIONS = "--dsjson --quiet --save_resume --preserve_performance_counters"
 
 Pmf = tuple[float, ...]
@@ -121,7 +121,7 @@ def problem_of(joined: Joined) -> str:
     try:
         context = orjson.loads(joined.context)
         actions, places = context["_multi"], context["_slots"] if several else [{}]
-        if problem := _problem_of_names(joined.context, context, [*actions, *places]):
+        if problem := _problem_of_names(joined.context, [context], actions, places):
             return problem
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         return f"its context cannot be read: {error!r:.100}"
@@ -137,16 +137,19 @@ def problem_of(joined: Joined) -> str:
     return ""
 
 
-def _problem_of_names(text: bytes, context: Mapping[str, Any], parts: Sequence[Any]) -> str:
+def _problem_of_names(text: bytes, *parts: Sequence[Mapping[str, Any]]) -> str:
     """Names that Vowpal Wabbit takes for its own, or that end it: namespaces that are not ASCII."""
-    ours = [name for part in (context, *parts) for name in part if name in _OURS]
-    if text.isascii() and b"\\u" not in text and text.count(b'"_') == len(ours):
+    ours = sum(
+        name in each.keys() for part, names in zip(parts, _OURS) for each in part for name in names
+    )
+    if text.isascii() and b"\\u" not in text and text.count(b'"_') == ours:
         return ""  # the quick way: all that is odd is what must be
-    shared = [value for name, value in context.items() if name not in ("_multi", "_slots")]
-    for part in (*shared, *({n: v for n, v in part.items() if n not in _OURS} for part in parts)):
-        if name := _bad_name(part):
-            return f"its context has the name {name!r:.40}"
-    bad = next((name for name in context if name[:1] > "\x7f"), "")
+    rest = [
+        {name: value for name, value in each.items() if name not in names}
+        for part, names in zip(parts, _OURS)
+        for each in part
+    ]
+    bad = _bad_name(rest)
     return f"its context has the name {bad!r:.40}" if bad else ""
 
 
@@ -158,7 +161,7 @@ def _bad_name(value: Any) -> str:
         return ""
     for name, inner in value.items():
         if name[:1] == "_" or (name[:1] > "\x7f" and isinstance(inner, (dict, list))):
-            return name
+            return str(name)
         if found := _bad_name(inner):
             return found
     return ""
