@@ -7,10 +7,11 @@ Of the generations of a namespace (``generations``), of kind ``decisions``, this
 Beside the control keys of every kind, on the cache's server::
 
     larder:1:{shop}:decisions:desk          hash    configuration, policy (what operators set),
-                                                    previous, apprentice, logs, trainer (what the
-                                                    trainer tells): JSON each
+                                                    apprentice, logs, trainer, optimised, previous,
+                                                    guard (what the trainer tells): JSON each
     larder:1:{shop}:decisions:orders        list    what the trainer shall do next: JSON each
     larder:1:{shop}:decisions:imported      string  a model that an order tells it to publish
+    larder:1:{shop}:decisions:previous      string  the last model of the policy before this one
     larder:1:{shop}:decisions:evaluations   hash    id -> ``Evaluation``
     larder:1:{shop}:decisions:importances   hash    id -> ``Importance``
 
@@ -75,6 +76,10 @@ class Decisions(Space["Manifest"]):
     @property
     def imported(self) -> str:
         return self._control("imported")
+
+    @property
+    def previous(self) -> str:
+        return self._control("previous")
 
     @property
     def evaluations(self) -> str:

@@ -129,6 +129,7 @@ BATCH = frozenset(
         "LARDER_REPORT",
         "LARDER_ROWS",
         "LARDER_SCOPE",
+        "LARDER_SEARCH",
         "LARDER_SEED",
         "LARDER_SERVER",
         "LARDER_SHRINKAGE",

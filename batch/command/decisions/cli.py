@@ -7,7 +7,16 @@ import click
 
 from app.contracts import keys
 from batch.command.decisions.container import OrUp
-from batch.command.options import PATH, CacheOptions, auth_option, cache_options, option
+from batch.command.options import (
+    PATH,
+    CacheOptions,
+    Grouped,
+    auth_option,
+    cache_options,
+    json_option,
+    option,
+    report_option,
+)
 from batch.errors import BadSettings
 
 
@@ -59,3 +68,46 @@ def up(
         "OPENBLAS_NUM_THREADS": "1",
     }
     stack.run(Stack(folder, cache, bind, workers, {**os.environ, **given}), told)
+
+
+@decisions.command(cls=Grouped)
+@click.argument("logs", type=PATH)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar='NAME="ARGUMENTS"',
+    help="A policy to judge; may come several times.",
+)
+@option("--search", is_flag=True, help="Try others, too, and tell the best of them.")
+@click.option("--from", "start", default="", help="The first moment, ISO 8601.  [default: all]")
+@click.option("--to", "end", default="", help="The moment behind the last.  [default: all]")
+@click.option("--id", help="Answer what stands queued in the cache, as the trainer does.")
+@report_option
+@json_option
+@cache_options
+def evaluate(
+    logs: Path,
+    policies: tuple[str, ...],
+    search: bool,
+    start: str,
+    end: str,
+    id: str | None,
+    report: Path | None,
+    json: bool,
+    cache: CacheOptions,
+) -> None:
+    """Say what policies would have earned, had they made the decisions that LOGS hold.
+
+    LOGS is the folder that larder decisions train writes. Each policy begins without a model, says
+    how likely it would have decided the same, and then learns what came of it. Nothing is changed.
+
+    \b
+    larder decisions evaluate logs/ --search --report report.html
+    """
+    from batch.command.decisions import evaluate as work
+
+    if id:
+        work.queued(logs, id, cache)
+    else:
+        work.by_hand(logs, work.Question(policies, search, start, end), report, json)
