@@ -7,11 +7,10 @@ Of the generations of a namespace (``generations``), of kind ``decisions``, this
 Beside the control keys of every kind, on the cache's server::
 
     larder:1:{shop}:decisions:desk          hash    configuration, policy (what operators set),
-                                                    apprentice, logs, trainer, optimised, previous,
-                                                    guard (what the trainer tells): JSON each
+                                                    previous, apprentice, logs, trainer, guard,
+                                                    optimised (what the trainer tells): JSON each
     larder:1:{shop}:decisions:orders        list    what the trainer shall do next: JSON each
     larder:1:{shop}:decisions:imported      string  a model that an order tells it to publish
-    larder:1:{shop}:decisions:previous      string  the last model of the policy before this one
     larder:1:{shop}:decisions:evaluations   hash    id -> ``Evaluation``
     larder:1:{shop}:decisions:importances   hash    id -> ``Importance``
 
@@ -76,10 +75,6 @@ class Decisions(Space["Manifest"]):
     @property
     def imported(self) -> str:
         return self._control("imported")
-
-    @property
-    def previous(self) -> str:
-        return self._control("previous")
 
     @property
     def evaluations(self) -> str:

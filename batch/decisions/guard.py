@@ -2,65 +2,47 @@
 
 After a policy was changed, what it earns is held against what showing the baseline alone would have
 earned, of the same decisions. When its mean falls under the lower end of the baseline's interval,
-the policy before is used again, with its last model; that comes as an order to the trainer, so that
-no pointer moves back, and no position of the log. Looks are twice as late each time, for each one
-is a chance to be wrong.
+the policy before is used again, with its last generation. Each look is twice as late as the one
+before, for each is one more chance to be wrong.
 """
 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from app.contracts.decisions import MODEL, Decisions, Manifest, Order, Policy, Record
+from app.contracts import policies
+from app.contracts.decisions import Decisions, Manifest, Order, Policy
 from app.contracts.estimates import Sums
 from batch.decisions import logs
 from batch.decisions.evaluate import LEAST, ms_of
 from batch.decisions.terms import Joined
+from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, errors_of_keys
 from batch.generations.registry import Generations
 
 PREVIOUS, GUARD = "previous", "guard"
-"""Fields of the desk."""
+"""Fields of the desk: what the trainer says of the policy before, and what was done here."""
 FEWEST = 500
 """Of fewer decisions, nothing is said of a policy."""
 MOST = 50_000
-"""After so many, a policy is trusted."""
+"""After so many it is trusted."""
 
-# Nothing happens when the policy was changed again meanwhile: ARGV[1] is what it was.
-_BACK = """
+# Nothing happens when an operator has changed the policy meanwhile: ARGV[1] is what it was.
+_SAY = """
 if (redis.call('HGET', KEYS[1], 'policy') or '') ~= ARGV[1] then return 0 end
-local model = redis.call('GET', KEYS[3])
 redis.call('HSET', KEYS[1], 'policy', ARGV[2], 'guard', ARGV[3])
-redis.call('HDEL', KEYS[1], 'previous')
-if model then
-  redis.call('SET', KEYS[4], model)
-  redis.call('RPUSH', KEYS[2], ARGV[4])
-else
-  redis.call('RPUSH', KEYS[2], ARGV[5])
-end
-redis.call('DEL', KEYS[3])
 return 1
 """
 
 log = logging.getLogger("larder.decisions")
 
 
-@dataclass(frozen=True, slots=True)
-class Previous(Record):
-    """The policy before, and the moment from which the one after it has decided (ISO 8601)."""
-
-    name: str
-    arguments: str
-    generation: str
-    until: str
-
-
 class Guard:
-    """Looks at the policy that is live. For the holder of the lock."""
+    """Looks at the policy that is live. For the one trainer of a namespace."""
 
     def __init__(
         self,
@@ -71,72 +53,71 @@ class Guard:
     ) -> None:
         self._client, self._space, self._folder, self._clock = client, space, folder, clock
         self._generations = Generations(client, space)
-        self._looked, self._trusted = 0.0, ""
+        self._since, self._looked, self._trusts = 0.0, 0.0, False
 
     def check(self) -> bool:
-        """Go back where that is called for; return whether it was. Raises CacheUnavailable."""
-        published = self._generations.published()
+        """Go back where that is called for, and say whether it was. Raises CacheUnavailable.
+
+        The pointer moves then: the trainer goes on from what is live.
+        """
+        policy, previous, said = self._told()
         live = self._generations.live_manifest()
-        if live is None:
+        if not previous or live is None or _same(live.arguments, previous["policy"]["arguments"]):
             return False
-        self._remember([each for each in published if each.generation <= live.generation])
+        began = float(previous["at"])
+        acted = ms_of(said["at"]) if said else 0
+        if said.get("generation") == previous["generation"] and acted >= began:
+            return self._go_back(previous)  # a run died after it had said so
+        why = self._looks_bad(live, max(began, acted))
+        if not why or not self._say(policy, previous, f"{why}; {_name(previous)} is used again"):
+            return False
+        return self._go_back(previous)
+
+    def _go_back(self, previous: Mapping[str, Any]) -> bool:
+        """Point at its last generation, or have it learned anew where that is gone."""
+        try:
+            self._generations.roll_back(previous["generation"])
+        except UnknownGeneration as error:
+            log.warning("%s: it is learned anew from the logs", error)
+            order = Order("retrain", "by the guard").to_json()
+            with errors_of_keys("the cache", self._space.orders):
+                self._client.rpush(self._space.orders, order)
+        return True
+
+    def _told(self) -> tuple[bytes, Mapping[str, Any], Mapping[str, Any]]:
+        """What the desk says: of the policy, of the one before, of what was done here."""
         with errors_of_keys("the cache", self._space.desk):
-            text = self._client.hget(self._space.desk, PREVIOUS)
-        previous = Previous.from_json(text) if text else None
-        if previous is None or previous.generation == self._trusted:
-            return False
-        since = ms_of(previous.until)
+            policy, *others = self._client.hmget(self._space.desk, "policy", PREVIOUS, GUARD)
+        previous, said = (json.loads(each) if each else None for each in others)
+        return policy or b"", previous or {}, said or {}
+
+    def _looks_bad(self, live: Manifest, since: float) -> str:
+        """Why to go back; empty where there is no reason, or it is too soon to say."""
+        if since != self._since:
+            self._since, self._looked, self._trusts = since, 0.0, False
         passed = self._clock() * 1000 - since
-        if passed < 2 * self._looked:
-            return False
-        online, baseline = compared(logs.read(self._folder, since))
-        if online.events < FEWEST:
-            return False
-        self._looked = passed
-        if online.events >= MOST:
-            self._trusted = previous.generation
-        if baseline.effective < LEAST or online.snips >= baseline.interval[0]:
-            return False
-        return self._go_back(previous, live, online, baseline)
-
-    def _remember(self, published: Sequence[Manifest]) -> None:
-        """Keep the model before the one of another policy, while it is there."""
-        for before, after in reversed([*zip(published, published[1:])]):
-            if _kind(before.arguments) != _kind(after.arguments):
-                break
-        else:
-            return
-        with errors_of_keys("the cache", self._space.desk, self._space.previous):
-            said = self._client.hmget(self._space.desk, PREVIOUS, GUARD)
-            known, thrown = (json.loads(each) if each else {} for each in said)
-            thrown_out = _kind(thrown.get("arguments", "")) == _kind(before.arguments)
-            if thrown_out or known.get("generation") == before.generation:
-                return
-            model = self._client.get(self._space.part(before.generation, MODEL))
-            told = Previous(before.policy, before.arguments, before.generation, after.published_at)
-            if model is not None:
-                self._client.set(self._space.previous, model)
-            self._client.hset(self._space.desk, PREVIOUS, told.to_json())
-        self._looked = 0.0
-
-    def _go_back(self, previous: Previous, live: Manifest, online: Sums, baseline: Sums) -> bool:
+        if self._trusts or passed < 2 * self._looked:
+            return ""
+        online, baseline = compared(logs.read(self._folder, int(since)))
+        if online.events < FEWEST or baseline.effective < LEAST:
+            return ""
+        self._looked, self._trusts = passed, online.events >= MOST
         low, high = baseline.interval
-        why = (
-            f"policy {live.policy!r} earned {online.snips:.4f} of {online.events:,} decisions, the "
-            f"baseline would have earned {low:.4f} to {high:.4f}: {previous.name!r} is used again"
+        if online.snips >= low:
+            return ""
+        return (
+            f"policy {live.policy!r} earned {online.snips:.4f} of {online.events:,} decisions, and "
+            f"the baseline would have earned {low:.4f} to {high:.4f}"
         )
-        at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
-        told = {"at": at, "why": why, "policy": live.policy, "arguments": live.arguments}
-        keys = [getattr(self._space, name) for name in ("desk", "orders", "previous", "imported")]
-        with errors_of_keys("the cache", *keys):
-            values = (
-                self._client.hget(self._space.desk, "policy") or b"",
-                Policy(previous.name, previous.arguments).to_json(),
-                json.dumps(told),
-                Order("import", why).to_json(),
-                Order("retrain", why).to_json(),
-            )
-            changed = bool(self._client.eval(_BACK, len(keys), *keys, *values))
+
+    def _say(self, policy: bytes, previous: Mapping[str, Any], why: str) -> bool:
+        """Tell the desk that the policy before is used; False where there is a newer one."""
+        at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        told = {"at": at, "why": why, "generation": previous["generation"]}
+        wanted = Policy(**previous["policy"]).to_json()
+        with errors_of_keys("the cache", self._space.desk):
+            values = policy, wanted, json.dumps(told)
+            changed = bool(self._client.eval(_SAY, 1, self._space.desk, *values))
         if changed:
             log.warning("%s", why)
         return changed
@@ -156,8 +137,10 @@ def compared(joined: Iterable[Joined]) -> tuple[Sums, Sums]:
     return online, baseline
 
 
-def _kind(arguments: str) -> list[str]:
-    """What tells policies apart: all but how much is explored."""
-    words = arguments.split()
-    at = words.index("--epsilon") if "--epsilon" in words else len(words)
-    return words[:at] + words[at + 2 :]
+def _name(previous: Mapping[str, Any]) -> str:
+    return f"policy {previous['policy']['name']!r}, generation {previous['generation']},"
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether they differ by how much is explored alone."""
+    return policies.with_exploration(one, 0.0) == policies.with_exploration(other, 0.0)

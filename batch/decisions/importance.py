@@ -93,9 +93,10 @@ def _exchange(
 
 def _predicted(model: Learner, joined: Joined) -> float:
     """The reward that is expected of what was done; a line without a label is not learned."""
-    actions = list(range(1, len(joined.slots[0].actions) + 1))
-    said = model.teach(f'{{"a":{actions},"c":{joined.context.decode()}}}')
-    return -said[0][joined.slots[0].actions[0] - 1]
+    slot = joined.slots[0]
+    told = f'{{"a":{[*slot.actions]},"c":{joined.context.decode()},"p":{[*slot.probabilities]}}}'
+    said = model.teach(told)
+    return -said[0][slot.actions[0] - 1]
 
 
 def _places(told: dict[str, Any], namespace: str = "") -> Iterator[tuple[Feature, Place]]:

@@ -22,7 +22,7 @@ from batch.decisions import optimise
 from batch.decisions.desk import Desk
 from batch.decisions.evaluate import evaluate, told
 from batch.decisions.importance import importances
-from batch.errors import BadSettings, LarderError
+from batch.errors import BadSettings, CacheUnavailable, LarderError
 from batch.generations.connect import Client, errors_of_keys
 
 Question = Evaluation | Importance
@@ -86,11 +86,12 @@ class Jobs:
         self._begin()
 
     def close(self) -> None:
-        """Stop what runs; the next trainer runs it again. Raises CacheUnavailable."""
+        """Stop what runs; the next trainer runs it again."""
         if self._child is not None:
             self._stop(self._child)
             self._child = None
-            self._say("queued", "")
+            with suppress(CacheUnavailable):  # then the next one says that this one died
+                self._say("queued", "")
 
     def _forget_the_dead(self) -> None:
         while found := _find(self._client, self._space, "running"):

@@ -142,7 +142,8 @@ class Replay:
     def _judge(self, joined: Joined) -> None:
         if problem := problem_of(joined) or is_slotted(joined) != self.slotted:
             raise Unlearnable(problem)
-        line, values = dsjson.line(joined), [dict[int, float]()] * len(joined.slots)
+        line = dsjson.line(joined)
+        values: Sequence[Chances] = [{}] * len(joined.slots)
         if self._rewards:
             values = self._rewards.teach(joined, line)
         said = [each.policy.teach(joined, line) for each in self.judged]

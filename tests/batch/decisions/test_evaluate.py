@@ -14,7 +14,7 @@ from batch.decisions import logs
 from batch.decisions.evaluate import MOST_ROWS, Found, evaluate, is_better, told
 from batch.decisions.report.page import render
 from batch.decisions.terms import Joined
-from batch.errors import BadInteractions, BadSettings, Terminal
+from batch.errors import BadInteractions, Terminal
 from tests.batch.decisions.rows import START, joined, several
 from tests.servers import run_here
 
