@@ -126,6 +126,7 @@ def ms_of(moment: str) -> int:
 def _custom(named: Sequence[str]) -> Judged:
     name, arguments = named
     try:
+        policies.check(arguments)
         return Judged(name, arguments, "Custom", Learning(arguments))
     except policies.BadPolicy as error:
         raise BadSettings(f"policy {name!r} cannot be used: {error}") from error

@@ -7,12 +7,15 @@ import click
 
 from app.contracts import keys
 from batch.command.decisions.container import OrUp
+from batch.command.decisions.logs import logs
 from batch.command.options import (
     PATH,
     CacheOptions,
     Grouped,
+    Serving,
     auth_option,
     cache_options,
+    deciding_options,
     events_url_option,
     json_option,
     keep_option,
@@ -28,6 +31,25 @@ def decisions() -> None:
 
     It speaks the API of the cloud service that was switched off, and keeps its logs here.
     """
+
+
+decisions.add_command(logs)
+
+
+@decisions.command()
+@cache_options
+@deciding_options
+def serve(cache: CacheOptions, serving: Serving) -> None:
+    """Answer rank and reward over HTTP until stopped.
+
+    It is larder serve with LARDER_DECISIONS=only: ready without lists, and it has none. Bodies may
+    have 10 MB, for models that are brought, unless LARDER_MAX_BODY_BYTES says otherwise. It needs
+    pip install '.[decisions]' in Larder's folder.
+    """
+    from batch.command.serve import become
+
+    most = os.environ.get("LARDER_MAX_BODY_BYTES", "10485760")
+    become(cache, serving, LARDER_DECISIONS="only", LARDER_MAX_BODY_BYTES=most)
 
 
 @decisions.command()
@@ -72,6 +94,43 @@ def up(
     stack.run(Stack(folder, cache, bind, workers, {**os.environ, **given}), told)
 
 
+@decisions.command()
+@click.argument("logs", type=PATH, required=False)
+@cache_options
+@events_url_option
+@keep_option
+@option("--follow/--no-follow", default=False, help="Go on until stopped.")
+@option(
+    "--guard/--no-guard",
+    default=True,
+    help="Go back to the policy before when a new one earns less than the baseline.",
+)
+def train(
+    logs: Path | None,
+    cache: CacheOptions,
+    events_url: str,
+    keep: int,
+    follow: bool,
+    guard: bool,
+) -> None:
+    """Learn from decisions and their rewards, and publish models.
+
+    LOGS is a folder that gets all decisions with their rewards, as Parquet by day; without it
+    nothing can be learned anew when the policy changes. A decision is learned once its wait for
+    rewards is over. Without --follow what is over now is learned, and one model published; with
+    it, evaluations that were asked for are answered, and better policies looked for.
+
+    Run it anywhere, and more than once: one trainer works, the others wait until it dies. A run
+    that is killed loses and doubles nothing.
+
+    \b
+    larder decisions train logs/ --follow
+    """
+    from batch.command.decisions import train as work
+
+    work.train(logs, cache, events_url, keep, follow, guard)
+
+
 @decisions.command(cls=Grouped)
 @click.argument("logs", type=PATH)
 @click.option(
@@ -113,43 +172,6 @@ def evaluate(
         work.queued(logs, id, cache)
     else:
         work.by_hand(logs, work.Question(policies, search, start, end), report, json)
-
-
-@decisions.command()
-@click.argument("logs", type=PATH, required=False)
-@cache_options
-@events_url_option
-@keep_option
-@option("--follow/--no-follow", default=False, help="Go on until stopped.")
-@option(
-    "--guard/--no-guard",
-    default=True,
-    help="Go back to the policy before when a new one earns less than the baseline.",
-)
-def train(
-    logs: Path | None,
-    cache: CacheOptions,
-    events_url: str,
-    keep: int,
-    follow: bool,
-    guard: bool,
-) -> None:
-    """Learn from decisions and their rewards, and publish models.
-
-    LOGS is a folder that gets all decisions with their rewards, as Parquet by day; without it
-    nothing can be learned anew when the policy changes. A decision is learned once its wait for
-    rewards is over. Without --follow what is over now is learned, and one model published; with
-    it, evaluations that were asked for are answered, and better policies looked for.
-
-    Run it anywhere, and more than once: one trainer works, the others wait until it dies. A run
-    that is killed loses and doubles nothing.
-
-    \b
-    larder decisions train logs/ --follow
-    """
-    from batch.command.decisions import train as work
-
-    work.train(logs, cache, events_url, keep, follow, guard)
 
 
 MODEL = click.argument("model", required=False)

@@ -7,6 +7,8 @@ Its folder holds all that stays::
     lock            who uses the folder; valkey.log beside it
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import click
@@ -22,6 +24,15 @@ def run(stack: up.Stack, told: Told) -> None:
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
     if told.ignored:
         click.echo(f"nothing here needs these settings: {', '.join(told.ignored)}", err=True)
+    with running(stack, told) as started:
+        _tell(started)
+        up.stay(started)
+    click.echo(f"stopped; logs and model stay in {stack.folder} for the next time", err=True)
+
+
+@contextlib.contextmanager
+def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
+    """Everything until the block ends; yields what was started."""
     with up.caching(stack.folder, stack.cache) as cache:
         if told.api_key:
             adopt(told.api_key, "admin", None, "ApiKey", stack.cache)
@@ -30,9 +41,7 @@ def run(stack: up.Stack, told: Told) -> None:
             said = {cache: f"the cache ended by itself: see {stack.folder / 'valkey.log'}"}
             said[api] = "the API ended by itself; its messages are above"
             said[trainer.pid] = "the trainer ended by itself; its messages are above"
-            _tell(stack)
-            up.stay(replace(stack, started=said))
-    click.echo(f"stopped; logs and model stay in {stack.folder} for the next time", err=True)
+            yield replace(stack, started=said)
 
 
 def _tell(stack: up.Stack) -> None:
