@@ -31,7 +31,7 @@ from batch.decisions.join import Rules
 from batch.decisions.learner import BrokenModel, Learner
 from batch.decisions.log import AT_A_TIME, Log
 from batch.decisions.training import Training, discard_rejects
-from batch.errors import BadSettings, Locked, Transient, UnknownGeneration
+from batch.errors import BadModel, BadSettings, Locked, Transient, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, hold
 from batch.generations.publish import publish
@@ -206,7 +206,7 @@ class Trainer:
             return
         model = ours.learner.save()
         ours.learner.close()
-        ours.learner = Learner.load(model, f"--epsilon {exploration}")
+        ours.learner = Learner.load(model, wanted)
         ours.policy = replace(ours.policy, arguments=wanted)
         if self.live:
             self.publish()
@@ -218,7 +218,7 @@ class Trainer:
             ours.write(self.folder)
             try:
                 made = orders.follow(wanted, self.desk, self.folder, now, ours)
-            except (BadPolicy, BrokenModel) as error:
+            except (BadModel, BadPolicy, BrokenModel) as error:
                 self._say(f"not done: {wanted.do}: {error}")
                 made = ours
             if made is not ours:
