@@ -7,8 +7,8 @@ Its folder holds all that stays::
     lock            who uses the folder; valkey.log beside it
 """
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
@@ -20,19 +20,19 @@ from batch.command.keys import adopt
 
 def run(stack: up.Stack, told: Told) -> None:
     """Start everything, and stay until a signal says to stop. Raises as ``up.run`` does."""
-    port = up.check_port(stack.bind, "--bind")
-    stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
-    if told.ignored:
-        click.echo(f"nothing here needs these settings: {', '.join(told.ignored)}", err=True)
     with running(stack, told) as started:
         _tell(started)
         up.stay(started)
     click.echo(f"stopped; logs and model stay in {stack.folder} for the next time", err=True)
 
 
-@contextlib.contextmanager
+@contextmanager
 def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
-    """Everything until the block ends; yields what was started."""
+    """Everything, which ends with the block; yields the stack as it was started."""
+    port = up.check_port(stack.bind, "--bind")
+    stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
+    if told.ignored:
+        click.echo(f"nothing here needs these settings: {', '.join(told.ignored)}", err=True)
     with up.caching(stack.folder, stack.cache) as cache:
         if told.api_key:
             adopt(told.api_key, "admin", None, "ApiKey", stack.cache)
