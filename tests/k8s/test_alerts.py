@@ -30,6 +30,11 @@ DEGRADED = 'larder_degraded_answers_total{namespace="larder", pod="a"}'
 STORED = 'larder_events_stored{namespace="larder", pod="a"}'
 MOST = 'larder_events_max{namespace="larder", pod="a"}'
 WAITING = 'larder_events_waiting_since_timestamp_seconds{namespace="larder", pod="a"}'
+LOGGED = 'larder_decisions_total{namespace="larder", pod="c", logged="true"}'
+UNLOGGED = 'larder_decisions_total{namespace="larder", pod="c", logged="false"}'
+TRAINER = 'larder_decisions_trainer_timestamp_seconds{namespace="larder", pod="c"}'
+ENTRIES = 'larder_decisions_log_entries{namespace="larder", pod="c"}'
+ROOM = 'larder_decisions_log_max{namespace="larder", pod="c"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,22 @@ class Case:
 
 
 CASES = {
+    "decisions are learned": Case(
+        {REACHABLE: "1x60", LOGGED: "0+600x60", TRAINER: "0+60x60", ENTRIES: "7x60", ROOM: "10x60"},
+        "1h",
+        set(),
+    ),
+    "decisions are not logged": Case(
+        {REACHABLE: "1x60", LOGGED: "0+600x60", UNLOGGED: "0x30 0+1x30"},
+        "1h",
+        {"LarderDecisionsNotLogged"},
+    ),
+    "no trainer has said anything for a while": Case(
+        {REACHABLE: "1x60", TRAINER: "0+60x40 2400x20"}, "1h", {"LarderDecisionsTrainerSilent"}
+    ),
+    "the log of decisions fills": Case(
+        {REACHABLE: "1x60", ENTRIES: "9x60", ROOM: "10x60"}, "1h", {"LarderDecisionsLogFull"}
+    ),
     "all is well": Case(
         {REACHABLE: "1x60", PUBLISHED: "0x60", RIGHT: "0+600x60", WRONG: "0x60", DEGRADED: "0x60"},
         "1h",
