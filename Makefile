@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clicks test fuzz test-busy test-browser test-mlflow picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-deciding clean
+.PHONY: help demo demo-clicks demo-decisions test fuzz test-busy test-browser test-mlflow test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-deciding clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,9 @@ demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, A
 
 demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, training, a service, ten ranked candidates; ONCE=1; LARDER_REPORT=report.html
 	@$(BIN)/python -m batch.command.clicks.demo --port $(PORT) $(if $(ONCE),--once)
+
+demo-decisions: $(VENV)/.demo-decisions  ## rank and reward by the cloud service's own SDK: a learning curve, an evaluation, its best policy; ONCE=1
+	@$(BIN)/python -m batch.command.decisions.demo --port $(PORT) $(if $(ONCE),--once)
 
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
 test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
@@ -41,6 +44,12 @@ picture: $(VENV)/.test-browser  ## take the README's picture of the explorer ane
 
 test-mlflow: $(VENV)/.test-mlflow  ## refreshes as runs in a real MLflow: in a file, and on a server
 	@$(BIN)/python -m pytest tests/mlflow $(PYTEST_ARGS)
+
+NODE_SDKS = @azure/cognitiveservices-personalizer@2.0.1 @azure-rest/ai-personalizer@1.0.0-beta.1
+test-sdk: $(VENV)/.test-sdk  ## every operation of the cloud service's own SDKs, Python's and JavaScript's, and its two tutorials
+	@test -e $(VENV)/sdk/node_modules/.package-lock.json || npm install --silent --no-audit --no-fund --prefix $(VENV)/sdk $(NODE_SDKS) || \
+	  echo "npm could not install the JavaScript SDKs, so their tests are skipped; install node and npm to run them too." >&2
+	@$(BIN)/python -m pytest tests/sdk $(PYTEST_ARGS)
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
 	@$(FETCH) java-17 || true

@@ -3,6 +3,7 @@
 LarderError
 |-- Terminal (exit 2)            the same run would fail again: do not retry
 |   |-- BadInteractions          the input, or too much of it, is wrong
+|   |-- BadModel                 a file is no model, or one that cannot be taken
 |   |-- BadSettings              an option or variable is wrong
 |   |-- JobFailed                Spark could not finish
 |   |-- NotGoodEnough            the gate stopped the model
@@ -43,6 +44,10 @@ class Terminal(LarderError):
 
 class BadInteractions(Terminal):
     """The input is missing, unreadable, or has more wrong rows than allowed."""
+
+
+class BadModel(Terminal):
+    """A file that should be imported is no model, or one that cannot be taken."""
 
 
 class BadSettings(Terminal):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
@@ -12,6 +12,9 @@ from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
+
+if TYPE_CHECKING:
+    from app.decisions.decider import Decider
 
 FAILED = "larder.failed"
 """Where ``Direct`` leaves what went wrong for the route to raise: to try again may write twice."""
@@ -32,6 +35,8 @@ class Sources:
     """Where events are written; None where this deployment takes none."""
     ranker: Ranker | None = None
     """Who scores by the click model; None where this deployment has none."""
+    decider: "Decider | None" = None
+    """Who chooses among actions; None where this deployment decides nothing."""
     workers: Callable[[], int] = lambda: 1
     """How many processes of this server live."""
 

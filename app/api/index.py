@@ -1,6 +1,7 @@
 """``/``: what can be asked, for whoever comes by."""
 
 import json
+import re
 
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import NotFound
@@ -16,7 +17,7 @@ def routes() -> Response:
     found = {}
     for rule in current_app.url_map.iter_rules():
         if not rule.build_only:
-            (method,) = (rule.methods or set()) & {"DELETE", "GET", "POST", "PUT"}
+            (method,) = (rule.methods or set()) & {"DELETE", "GET", "PATCH", "POST", "PUT"}
             sentence = (current_app.view_functions[rule.endpoint].__doc__ or "").partition("\n")[0]
-            found[f"{method} {rule.rule.replace('<id:', '<')}"] = sentence
+            found[f"{method} {re.sub('<[a-z]+:', '<', rule.rule)}"] = sentence
     return Response(json.dumps({"routes": found}), content_type="application/json")

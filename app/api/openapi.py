@@ -27,23 +27,38 @@ bp = Blueprint("openapi", __name__)
 @bp.get("/openapi.yaml")
 def document() -> Response:
     """All of this as an OpenAPI 3.1 document."""
-    return freshness.packaged(_read("app", "openapi.yaml"), "application/yaml")
+    return written("app")
 
 
 @bp.get("/docs")
 def page() -> Response:
     """The same as a page to read, and to try it out."""
     _check_allowed()
-    response = freshness.packaged(_own("docs.html"), "text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    return shown()
 
 
 @bp.get("/docs/<name>")
 def asset(name: str) -> Response:
     """A script or style of that page."""
     _check_allowed()
+    return part(name)
+
+
+def written(package: str) -> Response:
+    """The document of a package."""
+    return freshness.packaged(_read(package, "openapi.yaml"), "application/yaml")
+
+
+def shown() -> Response:
+    """The page, which finds ``openapi.yaml`` and ``docs/`` beside it."""
+    response = freshness.packaged(_own("docs.html"), "text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def part(name: str) -> Response:
+    """A script or style of the page. Raises NotFound."""
     if name == "docs.js":
         return freshness.packaged(_own(name), _SCRIPT)
     if name not in _PACKED:

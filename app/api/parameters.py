@@ -7,6 +7,7 @@ from typing import Any
 from flask import request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.routing import BaseConverter
 
 from app.contracts.filters import BadFilter, parse
 from app.contracts.recommendations import MAX_ID_BYTES
@@ -16,6 +17,13 @@ from app.recommendations.rules.in_force import Clauses
 
 FILTER = "filter"
 """The one parameter that may come several times."""
+
+
+class IdConverter(BaseConverter):
+    """Any id in a path: slashes, line breaks and all."""
+
+    regex = r"(?s:.+)"
+    part_isolating = False
 
 
 def only(given: Iterable[str], known: tuple[str, ...], what: str = "parameter") -> None:
@@ -95,11 +103,16 @@ def as_object(body: bytes, example: str) -> dict[str, Any]:
 
 def path_identifier(name: str, value: str) -> str:
     """An id from the path, where Flask has put U+FFFD for whatever is not UTF-8."""
+    check_path(name, value)
+    return identifier(name, value)
+
+
+def check_path(name: str, value: str) -> None:
+    """Raise BadParameter where the path is not UTF-8."""
     try:
         request.environ["PATH_INFO"].encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise BadParameter(f"{name} must be percent-encoded UTF-8, not {value[:40]!r}") from error
-    return identifier(name, value)
 
 
 def identifier(name: str, value: object) -> str:

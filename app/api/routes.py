@@ -1,5 +1,7 @@
 """What the routes are called by those who count requests, from the path alone."""
 
+import re
+
 ROUTES = {
     "/": "index",
     "/recommendations": "recommendations_batch",
@@ -26,13 +28,23 @@ ROUTES = {
     "/health/ready": "health",
     "/openapi.yaml": "index",
     "/docs": "index",
+    "/ready": "health",
+    "/status": "health",
+    "/swagger": "index",
 }
+_DECISION = re.compile(
+    r"/personalizer(?:/v1\.(?:0|1-preview\.[123]))?/(?:multislot/)?"
+    r"(?:(rank)|events/(?s:.+)/(reward|activate))"
+)
 
 
 def route_of(path: str) -> str:
     """The name of the route that answers a path, ``other`` for a path that none answers."""
     if path.startswith("/recommendations/"):
-        return "recommendations"
+        return "decide" if is_rank(path) else "recommendations"
+    if path.startswith("/personalizer"):
+        found = decision(path) or "decisions"
+        return "decide" if found == "rank" else found
     if path.startswith("/items/") and path.endswith("/similar"):
         return "similar"
     if path.startswith("/users/") and path not in ROUTES:
@@ -55,3 +67,14 @@ def is_why(path: str) -> bool:
     A user whose id ends in ``/why`` is taken for that too.
     """
     return path.startswith("/recommendations/") and path.endswith("/why")
+
+
+def is_rank(path: str) -> bool:
+    """Whether a user's list may be put in order by a decision there, if it is a POST."""
+    return path.startswith("/recommendations/") and path.endswith("/rank")
+
+
+def decision(path: str) -> str | None:
+    """Which call of an application it is: rank, reward or activate; None for any other path."""
+    found = _DECISION.fullmatch(path)
+    return found and (found[1] or found[2])

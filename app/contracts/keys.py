@@ -5,6 +5,9 @@
 
 A key is ``larder_<id>_<secret>``: eight characters by which it is found, and 256 random bits,
 which need no slow digest. Nothing but its SHA-256 is kept, so nobody reads a key in a record.
+
+A *foreign* key is any text that an operator brings, because applications have it already. It is
+found by an id that its SHA-256 begins with, and all else is the same.
 """
 
 import base64
@@ -19,9 +22,10 @@ from typing import Self
 
 from app.contracts.generations import SCHEMA, BrokenRecord
 
-READ, EVENTS, RULES, ADMIN = "read", "events", "rules", "admin"
-SCOPES = (READ, EVENTS, RULES, ADMIN)
-"""What a key may do: ask for lists, send events (so it may stand in a web page), rules, or all."""
+READ, EVENTS, RULES, DECIDE, ADMIN = "read", "events", "rules", "decide", "admin"
+SCOPES = (READ, EVENTS, RULES, ADMIN, DECIDE)
+"""What a key may do: ask for lists, send events (so it may stand in a web page), rules, all, or
+decisions and what they were worth."""
 
 ON, OFF, PROXY = "on", "off", "proxy"
 MODES = (OFF, ON, PROXY)
@@ -34,6 +38,7 @@ MAX_NOTE = 200
 KEY_LENGTH = 59
 
 _ID = re.compile("[a-z2-7]{8}", re.ASCII)
+_FOREIGN = re.compile("[!-~]{16,256}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,13 @@ def id_of(key: str) -> str | None:
     if len(key) != KEY_LENGTH or not key.startswith("larder_") or not key.isascii():
         return None  # no pattern, which takes longer: each request asks this
     return key[7:15] if key[15] == "_" else None
+
+
+def foreign_id(text: str) -> str | None:
+    """The id of a key from elsewhere; None for what may be none: 16 to 256 ASCII characters."""
+    if not _FOREIGN.fullmatch(text) or id_of(text):
+        return None
+    return base64.b32encode(sha256(text.encode()).digest()[:5]).decode().lower()
 
 
 def is_id(text: str) -> bool:

@@ -1,9 +1,14 @@
 """Which arguments of Vowpal Wabbit a policy may have: those that choose and learn.
 
-An allow list, for its others read and write files, open ports, or change what is read.
+An allow list, for its others read and write files, open ports, or change what is read. What it
+takes starts (release 9.11), stays below some hundred MB, and multiplies three features at most.
 """
 
-from app.contracts.decisions import Policy
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from app.contracts.decisions import MAX_ARGUMENTS, Policy
 
 ORIGINAL = Policy(
     "original", "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::"
@@ -20,35 +25,131 @@ class BadPolicy(ValueError):
     """A sentence that says why arguments cannot be taken."""
 
 
+_SHORT = {"-b": "--bit_precision", "-l": "--learning_rate", "-q": "--quadratic"}
+_FOR_ONE, _FOR_SLOTS = "--cb_explore_adf", "--ccb_explore_adf"
+_FLAGS = {
+    *(_FOR_ONE, _FOR_SLOTS, "--ccb_no_slot_index"),
+    *("--squarecb", "--elim", "--softmax", "--regcb"),
+    *("--first_only", "--greedify", "--nounif"),
+    *("--sgd", "--adaptive", "--invariant", "--normalized", "--coin", "--ftrl", "--pistol"),
+    "--noconstant",
+}
+_NUMBERS = {
+    **{"--epsilon": (0, 1), "--clip_p": (0, 1), "--psi": (0, 1e3), "--lambda": (0, 1e6)},
+    **{"--gamma_scale": (0, 1e9), "--gamma_exponent": (0, 10), "--mellowness": (0, 1e3)},
+    **{"--cb_min_cost": (-1e6, 1e6), "--cb_max_cost": (-1e6, 1e6)},
+    **{"--rnd_alpha": (0, 1e3), "--rnd_invlambda": (0, 1e3)},
+    **{"--learning_rate": (0, 1e3), "--power_t": (0, 10), "--decay_learning_rate": (0, 1)},
+    **{"--initial_t": (0, 1e9), "--l1": (0, 1), "--l2": (0, 1)},
+    **{"--ftrl_alpha": (0, 1e6), "--ftrl_beta": (0, 1e6)},
+}
+_COUNTS = {
+    **{"--bag": (1, 20), "--cover": (1, 20), "--rnd": (1, 20), "--first": (0, 10**9)},
+    **{"--bit_precision": (10, 24), "--random_seed": (0, 2**31 - 1)},
+}
+_CHOICES = {"--cb_type": ("mtr", "ips", "dr", "dm"), "--hash": ("all", "strings")}
+_DEGREES = {"--quadratic": (2, 2), "--cubic": (3, 3), "--interactions": (2, 3)}
+_NAMESPACES = _DEGREES | {"--ignore": (1, 1), "--ignore_linear": (1, 1), "--keep": (1, 1)}
+"""How many first letters of namespaces each takes; these may come again."""
+_EXPLORERS = ("--squarecb", "--softmax", "--regcb", "--bag", "--cover", "--rnd", "--first")
+_TYPES_OF = {"--squarecb": ("mtr",), "--regcb": ("mtr",), "--cover": ("mtr", "ips", "dr")}
+_LEARNERS = ("--coin", "--ftrl", "--pistol")
+
+_MAX_INTERACTIONS = 32
+_SEVERAL = ("--bag", "--cover", "--rnd")
+_SLOWER = 10
+"""What exploring by several models costs more than once for each."""
+
+
+def check(arguments: str) -> None:
+    """Raise BadPolicy unless these are arguments of a policy."""
+    if len(arguments) > MAX_ARGUMENTS:
+        raise BadPolicy(f"The arguments must not be longer than {MAX_ARGUMENTS} characters.")
+    told = list(_told(arguments))
+    names = [name for name, _ in told]
+    if not {_FOR_ONE, _FOR_SLOTS} & set(names):
+        raise BadPolicy("The learning policy must contain --cb_explore_adf or --cats.")
+    for name, value in told:
+        _check(name, value)
+    for name in set(names) - _NAMESPACES.keys():
+        if names.count(name) > 1:
+            raise BadPolicy(f"The learning policy has {name} more than once.")
+    if sum(name in _DEGREES for name in names) > _MAX_INTERACTIONS:
+        raise BadPolicy(f"The learning policy has more than {_MAX_INTERACTIONS} interactions.")
+    for group in (_EXPLORERS, _LEARNERS):
+        if len(both := [name for name in group if name in names]) > 1:
+            raise BadPolicy(f"The learning policy cannot have {both[0]} and {both[1]}.")
+    type = dict(told).get("--cb_type", "mtr")
+    for name in names:
+        if type not in _TYPES_OF.get(name, [type]):
+            raise BadPolicy(f"The learning policy cannot have {name} and --cb_type {type}.")
+
+
+def with_exploration(arguments: str, share: float) -> str:
+    """The arguments with that epsilon in place of theirs, if they have one."""
+    words = arguments.split()
+    if "--epsilon" in words:
+        words[words.index("--epsilon") + 1] = f"{share:g}"
+    return " ".join(words)
+
+
 def is_for_slots(arguments: str) -> bool:
     """Whether a policy decides several slots at once."""
-    return "--ccb_explore_adf" in arguments.split()
+    return _FOR_SLOTS in arguments.split()
 
 
 def weight(arguments: str) -> tuple[int, int]:
-    """How many features a policy multiplies at most, and how many models it asks."""
-    return 2, 1
+    """How many features a policy multiplies with each other, and how often it does."""
+    degree, interactions, models, words = 1, 1, 1, arguments.split()
+    for word, value in pairwise(words):
+        name = _SHORT.get(word, word)
+        if name in _DEGREES:
+            longer = len(value) - degree
+            interactions = 1 if longer > 0 else interactions + (longer == 0)
+            degree = max(degree, len(value))
+        elif name in _SEVERAL:
+            models = _SLOWER * (int(value) + 1)
+    return degree, interactions * models
 
 
-def checked(arguments: str) -> str:
-    """Arguments that may be used. Raises BadPolicy."""
-    words = arguments.split()
-    if not {"--cb_explore_adf", "--ccb_explore_adf"} & set(words):
-        raise BadPolicy("The learning policy must contain --cb_explore_adf or --ccb_explore_adf.")
-    if "-f" in words:
-        raise BadPolicy("The learning policy must not contain -f.")
-    return " ".join(words)
+def _told(arguments: str) -> Iterator[tuple[str, str]]:
+    """Each option by its long name, and its value, "" for a flag. Raises BadPolicy."""
+    words = iter(arguments.split())
+    for word in words:
+        name = _SHORT.get(word, word)
+        if name in _FLAGS:
+            yield name, ""
+        elif name in _NUMBERS or name in _COUNTS or name in _CHOICES or name in _NAMESPACES:
+            yield name, next(words, "")
+        else:
+            raise BadPolicy(
+                f"The learning policy cannot have {word!r:.60}: only options that choose and "
+                f"learn, each with a space before its value."
+            )
 
 
-def exploration(arguments: str) -> float | None:
-    """What they say of how much is explored."""
-    words = arguments.split()
-    return float(words[words.index("--epsilon") + 1]) if "--epsilon" in words else None
+def _check(name: str, value: str) -> None:
+    if name in _NUMBERS and not _is_within(value, *_NUMBERS[name]):
+        low, high = _NUMBERS[name]
+        raise BadPolicy(f"{name} must be a number from {low:g} to {high:g}, not {value!r:.60}.")
+    if name in _COUNTS:
+        low, high = _COUNTS[name]
+        if not re.fullmatch("[0-9]{1,10}", value) or not low <= int(value) <= high:
+            raise BadPolicy(
+                f"{name} must be a whole number from {low} to {high}, not {value!r:.60}."
+            )
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise BadPolicy(f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r:.60}.")
+    if name in _NAMESPACES:
+        low, high = _NAMESPACES[name]
+        if not re.fullmatch("[A-Za-z0-9:]+", value) or not low <= len(value) <= high:
+            raise BadPolicy(
+                f"{name} must be {low} to {high} first letters of namespaces or colons, not "
+                f"{value!r:.60}."
+            )
 
 
-def with_exploration(arguments: str, exploration: float) -> str:
-    """The same, exploring so much."""
-    words = arguments.split()
-    if "--epsilon" in words:
-        words[words.index("--epsilon") + 1] = f"{exploration:g}"
-    return " ".join(words)
+def _is_within(value: str, low: float, high: float) -> bool:
+    """Whether it is a plain number: no other word, no infinity."""
+    plain = re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", value)
+    return bool(plain) and low <= float(value) <= high

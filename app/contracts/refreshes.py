@@ -16,6 +16,7 @@ MAX_REASON = 500
 
 REFRESH, ROLLBACK = "refresh", "rollback"
 TRAINING, MODEL_ROLLBACK = "click model", "rollback of the click model"
+DECISIONS_ROLLBACK = "rollback of decisions"
 
 
 @dataclass(frozen=True, slots=True)

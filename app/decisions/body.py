@@ -12,6 +12,8 @@ from app.decisions.refusals import BAD_REQUEST, RANK, REWARD, Refused
 
 MAX_ID = 256
 """Characters of the id of an action or a slot."""
+MAX_REWARD = 1e9
+"""Either way: what many of them sum to is within what a model can learn."""
 
 
 class Place(NamedTuple):
@@ -207,9 +209,9 @@ def known(event_id: str) -> str:
 
 def _value(told: Any) -> float:
     value: Any = told.get("value") if type(told) is dict else None
-    limit = context.MAX_NUMBER
-    if type(value) not in (int, float) or not -limit <= value <= limit:
-        raise Refused(400, REWARD, "Invalid reward request. Its value must be a number.", "value")
+    if type(value) not in (int, float) or not -MAX_REWARD <= value <= MAX_REWARD:
+        message = f"Invalid reward request. Its value must be a number, of {MAX_REWARD:g} at most."
+        raise Refused(400, REWARD, message, "value")
     return float(value)
 
 

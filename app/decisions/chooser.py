@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 import orjson
+import vowpalwabbit
 from vowpalwabbit import Workspace
 
 from app.contracts import policies
@@ -68,11 +69,14 @@ class Model:
     """
 
     def __init__(self, manifest: Manifest, model: bytes, exploration: float) -> None:
+        _expect_no_later(manifest.vowpal)
         self.generation, self.exploration = manifest.generation, exploration
         self.is_for_slots = policies.is_for_slots(manifest.arguments)
         self._degree, self._passes = policies.weight(manifest.arguments)
         self._asking = Lock()  # the library says that it is not safe for threads
-        explores = ["--epsilon", f"{exploration:g}"] if "--epsilon" in manifest.arguments else []
+        explores = (
+            ["--epsilon", f"{exploration:g}"] if "--epsilon" in manifest.arguments.split() else []
+        )
         try:
             with NamedTemporaryFile(prefix="larder-model-") as file:
                 file.write(model)
@@ -168,6 +172,17 @@ def seed_of(event_id: str, slot_id: str, generation: str) -> int:
     """64 bits that the ids decide."""
     digest = sha256(f"{event_id}\n{slot_id}{generation}".encode()).digest()
     return int.from_bytes(digest[:8])
+
+
+def _expect_no_later(release: str) -> None:
+    """Vowpal Wabbit reads what a later release saved, and not always as it was meant."""
+    ours = vowpalwabbit.__version__
+    if _parts(release) > _parts(ours):
+        raise BrokenRecord(f"Vowpal Wabbit {ours} does not take the model of release {release}")
+
+
+def _parts(release: str) -> list[int]:
+    return [int(part) for part in release.split(".")[:2] if part.isdecimal()]
 
 
 def _slot(id: str, numbers: Sequence[int], probabilities: Sequence[float]) -> Slot:

@@ -37,7 +37,7 @@ class Decider:
 
     def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
         self.follower = Follower(settings, link, listener)
-        self._log = Log(settings)
+        self._log, self._listener = Log(settings), listener
 
     def start(self) -> None:
         """Look, then follow in a thread."""
@@ -97,11 +97,11 @@ class Decider:
 
     def reward(self, event_id: str, body: bytes) -> None:
         """Log what an event was worth, whether or not it is known."""
-        self._log_all([bodies.reward(event_id, body)])
+        self._log_rewards([bodies.reward(event_id, body)])
 
     def reward_slots(self, event_id: str, body: bytes) -> None:
         """Log what slots of an event were worth."""
-        self._log_all(bodies.reward_slots(event_id, body))
+        self._log_rewards(bodies.reward_slots(event_id, body))
 
     def activate(self, event_id: str) -> None:
         """Log that a deferred decision was used."""
@@ -116,9 +116,17 @@ class Decider:
     def _logs(self, entry: Ranked) -> bool:
         try:
             self._log.write([entry])
-        except EventsUnavailable:
-            return False  # whose writer has told it
-        return True
+            logged = True
+        except EventsUnavailable:  # whose writer has told it
+            logged = False
+        if self._listener:
+            self._listener.decided(logged)
+        return logged
+
+    def _log_rewards(self, entries: Sequence[Logged]) -> None:
+        self._log_all(entries)
+        if self._listener:
+            self._listener.rewarded()
 
     def _log_all(self, entries: Sequence[Logged]) -> None:
         try:

@@ -203,9 +203,11 @@ def _merged(before: bytes, record: Record | None) -> str:
 
 
 def _with_policy(look: Look, policy: Policy | None) -> tuple[Look, str]:
-    wanted = policies.exploration(policy.arguments) if policy else None
-    explores = look.configuration.exploration if wanted is None else wanted
-    configuration = replace(look.configuration, exploration=explores)
+    words = policy.arguments.split() if policy else []
+    configuration = look.configuration
+    if "--epsilon" in words:
+        explores = float(words[words.index("--epsilon") + 1])
+        configuration = replace(configuration, exploration=explores)
     after = replace(look, configuration=configuration, policy=policy)
     same = replace(look, configuration=configuration)
     return after, "" if after.arguments == same.arguments else "another policy"

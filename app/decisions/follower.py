@@ -30,7 +30,13 @@ class Listener(Protocol):
     """Who wants to know how a worker fares."""
 
     def followed(self, published_at: str | None) -> None:
-        """The follower has looked: when was the model published that it has, if it has one?"""
+        """The desk is known: when was the model published that decides, if there is one?"""
+
+    def decided(self, logged: bool) -> None:
+        """A decision was answered."""
+
+    def rewarded(self) -> None:
+        """A reward was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +99,8 @@ class Follower:
             self._problem = str(error)  # whose watcher has told it
         except Exception as error:
             self._tell(error)
-        if self._listener:
-            self._listener.followed(self._state.published_at if self._state else None)
+        if self._listener and self._state:
+            self._listener.followed(self._state.published_at)
 
     def _follow(self) -> None:
         pipeline = self._link.client().pipeline(transaction=False)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from werkzeug.routing import BaseConverter
 
 from app.api import (
     Sources,
@@ -24,6 +23,7 @@ from app.api import (
     users,
 )
 from app.api.direct import Direct
+from app.api.parameters import IdConverter
 from app.clicks.follower import Follower
 from app.clicks.ranker import Ranker
 from app.contracts import keys
@@ -33,7 +33,7 @@ from app.http.cross_origin import CrossOrigin
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
-from app.http.workers import Worker, this_worker
+from app.http.workers import Worker, all_have_loaded, this_worker
 from app.recommendations.answer import Answers, LiveAnswers
 from app.recommendations.factors import can_lay_out
 from app.recommendations.live.lookup import LiveLookup
@@ -43,6 +43,7 @@ from app.recommendations.watcher import Watcher
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.api.decisions import Wire
     from app.http.metrics import Metrics
 
 LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
@@ -50,13 +51,6 @@ LOG_FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 
 
 log = logging.getLogger("larder.workers")
-
-
-class IdConverter(BaseConverter):
-    """Any id in a path: slashes, line breaks and all."""
-
-    regex = r"(?s:.+)"
-    part_isolating = False
 
 
 class Listeners:
@@ -123,6 +117,10 @@ def create_app(
         logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
     worker = this_worker()
     metrics = _metrics(worker) if settings.metrics else None
+    if settings.decisions == "only":
+        from app.http.decisions import alone  # here, so that its libraries are loaded only when on
+
+        return alone(settings, worker, metrics, watcher)
     known = KnownKeys(settings.namespace) if settings.auth == keys.ON else None
     listeners = Listeners(worker, metrics, known, settings.clicks != "only")
     if is_started := watcher is None:
@@ -137,15 +135,24 @@ def create_app(
     ranker = _ranker(settings, watcher, listeners, is_started)
     if worker:
         worker.serves()
-    all_have_loaded = partial(_all_have_loaded, worker, known)
-    sources = _sources(settings, watcher, tail, listeners, all_have_loaded)
-    sources = replace(sources, workers=partial(_living, worker), ranker=ranker)
+    have_loaded = partial(all_have_loaded, worker, known)
+    wire = _wire(settings, watcher, metrics, have_loaded, is_started)
+    sources = _sources(settings, watcher, tail, listeners, have_loaded)
+    decider = wire.decider if wire else None
+    sources = replace(sources, workers=partial(_living, worker), ranker=ranker, decider=decider)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
     direct = Direct(app.wsgi_app, sources, settings)
     app.wsgi_app = direct  # type: ignore[method-assign]
+    limits = Limits.of(settings)
     if known:
-        app.wsgi_app = _guarded(app, settings, known)  # type: ignore[method-assign]
+        guard = Guard(app.wsgi_app, known, limits, settings.max_body_bytes)
+        app.wsgi_app = guard  # type: ignore[method-assign]
+    if wire:
+        from app.http.decisions import Beside
+
+        both = Beside(app.wsgi_app, wire, settings, known, limits)
+        app.wsgi_app = both  # type: ignore[method-assign]
     if settings.origins:
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
@@ -185,6 +192,22 @@ def _ranker(
     return Ranker(follower, watcher, listeners, settings.clicks_unknown)
 
 
+def _wire(
+    settings: Settings,
+    watcher: Watcher,
+    metrics: "Metrics | None",
+    all_have_loaded: Callable[[], bool],
+    is_started: bool,
+) -> "Wire | None":
+    if settings.decisions == "off":
+        return None
+    from app.http.decisions import Listener, deciding, wired
+
+    listener = Listener(metrics, None, None)
+    decider = deciding(settings, watcher, listener, is_started=is_started)
+    return wired(settings, decider, watcher, all_have_loaded)
+
+
 def _sources(
     settings: Settings,
     watcher: Watcher,
@@ -198,24 +221,6 @@ def _sources(
     tail = tail or Tail(settings, watcher)
     live, stream = LiveLookup(watcher, tail, settings.excluding), Stream(settings, tail)
     return Sources(watcher, live, LiveAnswers(live, listeners), all_have_loaded, tail, stream)
-
-
-def _guarded(app: Flask, settings: Settings, known: KnownKeys) -> Guard:
-    limits = None
-    if settings.rate:
-        burst = settings.burst or settings.rate
-        limits = Limits(settings.rate / settings.workers, burst / settings.workers)
-    return Guard(app.wsgi_app, known, limits, settings.max_body_bytes)
-
-
-def _all_have_loaded(worker: Worker | None, known: KnownKeys | None) -> bool:
-    if known and not known.are_known:
-        return False
-    try:
-        return worker is None or worker.all_have_loaded()
-    except OSError as error:
-        log.warning("this worker speaks for itself, it does not find the others: %s", error)
-        return True
 
 
 def _living(worker: Worker | None) -> int:

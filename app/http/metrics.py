@@ -7,6 +7,11 @@
     larder_generation_created_timestamp_seconds      the oldest that a worker serves, 0 for none
     larder_build_info{version}
 
+where it decides::
+
+    larder_decisions_total{logged}                   that were answered; logged: true or false
+    larder_rewards_total                             that were taken
+
 where it has a click model::
 
     larder_click_rows_total                          that were scored
@@ -142,6 +147,14 @@ class Metrics:
         """A request named so many columns that the model does not have."""
         self._unknown_columns.inc(columns)
 
+    def decided(self, logged: bool) -> None:
+        """One more decision was answered; one that nobody could log is learned never."""
+        self._decisions.labels("true" if logged else "false").inc()
+
+    def rewarded(self) -> None:
+        """One more reward was taken."""
+        self._rewards.inc()
+
     def followed(self, published_at: str | None) -> None:
         """Note which click model is answered from."""
         self._model_created.set(_seconds(published_at) if published_at is not None else 0)
@@ -184,6 +197,14 @@ class Metrics:
             "Columns of requests that the model does not have, and that were passed over.",
             registry=None,
         )
+
+    @cached_property
+    def _decisions(self) -> Counter:
+        return Counter("larder_decisions", "Decisions answered.", ("logged",), registry=None)
+
+    @cached_property
+    def _rewards(self) -> Counter:
+        return Counter("larder_rewards", "Rewards taken.", registry=None)
 
     def _meet(self, labels: tuple[str, str, str]) -> tuple[Counter, Histogram]:
         """The library finds a label's numbers slowly, so those that were met are at hand."""

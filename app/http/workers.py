@@ -18,6 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.http.keys.known import KnownKeys
 
 VARIABLE = "_LARDER_WORKERS_FOLDER"
 """Where the folder is; no setting, for nobody but the process that starts the workers sets it."""
@@ -128,6 +132,17 @@ def this_worker() -> Worker | None:
     except OSError as error:
         log.error("this worker is alone: %s", error)
         return None
+
+
+def all_have_loaded(worker: Worker | None, known: "KnownKeys | None") -> bool:
+    """Whether all workers of this server can answer; known: the keys, where it asks for them."""
+    if known and not known.are_known:
+        return False
+    try:
+        return worker is None or worker.all_have_loaded()
+    except OSError as error:
+        log.warning("this worker speaks for itself, it does not find the others: %s", error)
+        return True
 
 
 @contextmanager

@@ -434,19 +434,31 @@ def key() -> None:
 
 
 @key.command("add")
-@option("--scope", required=True, help="What it may do: one or more of read,events,rules,admin.")
+@option(
+    "--scope", required=True, help="What it may do: one or more of read,events,rules,admin,decide."
+)
 @option("--expires", help="How long it holds: 90d, 12h, 30m.  [default: until it is revoked]")
 @option("--note", default="", show_default=False, help="Who has it; larder key list shows this.")
+@option("--key-file", type=PATH, help="Make what this file holds a key, - for standard input.")
 @cache_options
-def add_key(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None:
+def add_key(
+    scope: str, expires: str | None, note: str, key_file: Path | None, cache: CacheOptions
+) -> None:
     """Make a key and print it, this once.
 
     read: ask for lists. events: send events, and no more, so it may stand in a web page. rules:
-    change and try rules. admin: all. Only its digest is kept.
+    change and try rules. decide: ask for decisions and say what they were worth. admin: all. Only
+    its digest is kept.
+
+    With --key-file it is a key that applications have already, of 16 characters or more, and its id
+    is printed; they send it as Ocp-Apim-Subscription-Key.
     """
     from batch.command import keys
 
-    keys.add(scope, expires, note, cache)
+    if key_file:
+        keys.add_foreign(key_file, scope, expires, note, cache)
+    else:
+        keys.add(scope, expires, note, cache)
 
 
 @key.command("list")

@@ -3,9 +3,11 @@
 import json
 import re
 import secrets
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -16,6 +18,7 @@ from app.contracts.keys import (
     SCOPES,
     Key,
     digest,
+    foreign_id,
     id_of,
     is_id,
     keys_key,
@@ -31,21 +34,53 @@ _SECONDS = {"d": 86_400, "h": 3600, "m": 60}
 
 def add(scope: str, expires: str | None, note: str, cache: CacheOptions) -> None:
     """Make a key and print it, and nothing else, on stdout."""
+    text = new_key(secrets.token_bytes)
+    what = _keep(str(id_of(text)), text, scope, expires, note, cache)
+    click.echo(f"{what}. It is shown this once:", err=True)
+    click.echo(text)
+
+
+def add_foreign(
+    path: Path, scope: str, expires: str | None, note: str, cache: CacheOptions
+) -> None:
+    """Let in who has the key of a file, and print its id, and nothing else, on stdout."""
+    try:
+        text = (sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")).strip()
+    except UnicodeDecodeError:
+        text = ""
+    name, what = adopt(text, scope, expires, note, cache)
+    click.echo(what, err=True)
+    click.echo(name)
+
+
+def adopt(
+    text: str, scope: str, expires: str | None, note: str, cache: CacheOptions
+) -> tuple[str, str]:
+    """Make any text a key; returns its id and a sentence. Raises BadSettings, without the text."""
+    name = foreign_id(text)
+    if name is None:
+        raise BadSettings(
+            "a key from elsewhere must be 16 to 256 ASCII characters without spaces, and nobody "
+            "may be able to guess it"
+        )
+    return name, _keep(name, text, scope, expires, note, cache)
+
+
+def _keep(
+    name: str, text: str, scope: str, expires: str | None, note: str, cache: CacheOptions
+) -> str:
+    """Write the record of a key, and say what it may do."""
     now = int(time.time())
     scopes = _scopes(scope)
     if len(note) > MAX_NOTE or not note.isprintable():
         raise BadSettings(f"--note must be one line of at most {MAX_NOTE} characters")
     until = now + _duration_seconds(expires) if expires else 0
-    text = new_key(secrets.token_bytes)
     client = connect(cache.url)
     with cache_errors():
         record = Key(digest(text), scopes, until, note, now).encode()
-        fields = {MARK: "", id_of(text): record}
-        client.hset(keys_key(cache.namespace.name), mapping=fields)
+        client.hset(keys_key(cache.namespace.name), mapping={MARK: "", name: record})
     holds = f"until {_moment(until)}" if until else "until it is revoked"
-    what = f"key {id_of(text)} of {cache.namespace.name!r} has scope {', '.join(scopes)}, {holds}"
-    click.echo(f"{what}. It is shown this once:", err=True)
-    click.echo(text)
+    return f"key {name} of {cache.namespace.name!r} has scope {', '.join(scopes)}, {holds}"
 
 
 def tell(cache: CacheOptions, as_json: bool) -> None:

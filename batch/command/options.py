@@ -597,21 +597,27 @@ auth_option = option(
     default=keys.OFF,
     help="on: callers need a key (larder key add). proxy: a proxy in front lets them in.",
 )
-serving_options = group(
-    "serving",
-    "Who answers",
-    Serving,
-    option("--bind", default="127.0.0.1:8000", help="The address and port to listen on."),
-    option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer."),
-    option(
-        "--server",
-        type=click.Choice(["gunicorn", "granian"]),
-        default="gunicorn",
-        help="granian answers several times as many requests; it needs pip install '.[granian]' in "
-        "Larder's folder.",
-    ),
-    auth_option,
-)
+
+
+def _serving(bind: str) -> Callable[[Command], Command]:
+    return group(
+        "serving",
+        "Who answers",
+        Serving,
+        option("--bind", default=bind, help="The address and port to listen on."),
+        option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer."),
+        option(
+            "--server",
+            type=click.Choice(["gunicorn", "granian"]),
+            default="gunicorn",
+            help="granian answers several times as many requests; it needs pip install "
+            "'.[granian]' in Larder's folder.",
+        ),
+        auth_option,
+    )
+
+
+serving_options, deciding_options = _serving("127.0.0.1:8000"), _serving("127.0.0.1:5000")
 json_option = option("--json", is_flag=True, help=JSON_HELP)
 k_option = option(
     "--k", type=click.IntRange(1, MAX_K), default=10, help="How many items a list holds."

@@ -14,9 +14,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,9 +37,9 @@ EVER = 1 << 62
 """A moment behind all others, in ms."""
 
 _NAME = re.compile(r"([0-9]+-[0-9]+)_([0-9]+-[0-9]+)(?:_([0-9a-f]+))?\.parquet")
-_GROUP = ", ROW_GROUP_SIZE 8192"
-"""Contexts are long: a reader holds a group of them."""
-_FEW, _MANY = 512, 10_000
+_PIECE, _PIECE_BYTES = 100_000, 1 << 26
+"""Contexts are long, and who reads a file holds a group of its rows."""
+_FEW = 512
 _TIME = "make_timestamp(time * 1000)::TIMESTAMPTZ AS time"
 _OF_DECISIONS = (
     f"SELECT position, id, {_TIME}, context, slots, rewards::JSON::DOUBLE[] AS rewards, observed, "
@@ -91,40 +92,38 @@ def append(folder: Path, joined: Sequence[Joined], late: Sequence[Late]) -> None
 
     A second time with the same changes nothing.
     """
-    with writing(folder), database() as (connection, _):
-        for day, rows in groupby(joined, _day):
-            piece = [*rows]
-            _lay(connection, _columns(piece))
-            _write(connection, _target(folder, DECISIONS, day, piece), _OF_DECISIONS)
-        for day, orphans in groupby(late, _day):
-            rest = [*orphans]
-            _lay(connection, _columns_of_late(rest))
-            _write(connection, _target(folder, LATE, day, rest), _OF_LATE)
+    with writing(folder), _database() as connection:
+        for piece in _pieces(joined):
+            target = _target(
+                folder, DECISIONS, piece[0].time, piece[0].position, piece[-1].position
+            )
+            _write(connection, target, _columns(piece), _OF_DECISIONS)
+        for _, orphans in groupby(late, _day):
+            rows = [*orphans]
+            target = _target(folder, LATE, rows[0].time, rows[0].position, rows[-1].position)
+            _write(connection, target, _columns_of_late(rows), _OF_LATE)
 
 
 def add(folder: Path, joined: Iterable[Joined], source: str) -> int:
     """Add imported decisions, in any order; return how many they are.
 
-    source: what tells their file from others, in hexadecimal digits: the same once more replaces
-    what it gave before. Nothing is kept when an error ends it early. Raises as ``append``.
+    source: what tells their files from others, in hexadecimal digits: the same once more replaces
+    what it gave before. An error that ends it takes its files away. Raises as ``append``.
     """
-    rest = iter(joined)
-    with writing(folder, "nothing was imported"), database() as (connection, _):
-        how = "CREATE TEMP TABLE laid AS"
-        while piece := [*islice(rest, _MANY)]:
-            _lay(connection, _columns(piece), how)
-            how = "INSERT INTO laid"
-        if how != "INSERT INTO laid":
-            return 0
-        days = connection.execute(
-            f"SELECT time // {DAY_MS} AS day, min(time), max(time), count(*) FROM laid "
-            "GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        for day, first, last, _ in days:
-            name = f"{first}-0_{last}-0_{source}.parquet"
-            rows = f"(FROM laid WHERE time // {DAY_MS} = {day} ORDER BY time)"
-            _write(connection, _folder(folder, DECISIONS, first) / name, _OF_DECISIONS, rows)
-        return sum(count for *_, count in days)
+    count, done = 0, list[Path]()
+    try:
+        with writing(folder, "nothing was imported"), _database() as connection:
+            for number, piece in enumerate(_pieces(joined)):
+                first, last = piece[0].time, piece[-1].time
+                own = f"{last}-0_{source}{number:04x}"
+                done.append(_target(folder, DECISIONS, first, f"{first}-0", own))
+                _write(connection, done[-1], _columns(piece), _OF_DECISIONS)
+                count += len(piece)
+    except BaseException:
+        for path in done:
+            path.unlink(missing_ok=True)
+        raise
+    return count
 
 
 def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
@@ -133,12 +132,11 @@ def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
     It holds a few of them at a time. Files that are deleted meanwhile are passed over. Raises
     BadInteractions, which names the file that is none of ours, or not whole.
     """
-    sources: defaultdict[str, list[File]] = defaultdict(list)
-    for file in files(folder):
-        if ms_of(file.last) >= start and ms_of(file.first) < end:
-            sources[file.source].append(file)
-    with reading_errors(folder), database() as (connection, _):
-        streams = [_stream(connection.cursor(), own, start, end) for own in sources.values()]
+    found = [
+        file for file in files(folder) if ms_of(file.last) >= start and ms_of(file.first) < end
+    ]
+    with reading_errors(folder), _database() as connection:
+        streams = [_stream(connection.cursor(), row, start, end) for row in _in_rows(found)]
         yield from heapq.merge(*streams, key=attrgetter("time"))
 
 
@@ -148,7 +146,7 @@ def by_day(folder: Path) -> list[Day]:
     sizes: defaultdict[str, int] = defaultdict(int)
     for file in found:
         sizes[_day_of(ms_of(file.first))] += file.path.stat().st_size
-    with reading_errors(folder), database() as (connection, _):
+    with reading_errors(folder), _database() as connection:
         if not found:
             return []
         rows = connection.execute(
@@ -194,20 +192,54 @@ def _unlink(folder: Path, gone: Sequence[File]) -> int:
     return len(gone)
 
 
+def _pieces(joined: Iterable[Joined]) -> Iterator[list[Joined]]:
+    """What goes into one file: of one day, in order, no more than fits in memory several times."""
+    piece, size = list[Joined](), 0
+    for row in joined:
+        if piece and (size > _PIECE_BYTES or len(piece) == _PIECE):
+            yield from _days(piece)
+            piece, size = [], 0
+        piece.append(row)
+        size += len(row.context)
+    yield from _days(piece)
+
+
+def _days(piece: list[Joined]) -> Iterator[list[Joined]]:
+    for _, rows in groupby(sorted(piece, key=attrgetter("time")), _day):
+        yield [*rows]
+
+
+def _in_rows(found: Iterable[File]) -> list[list[File]]:
+    """Share files out, given by where they begin: in a row each begins behind the one before."""
+    rows: list[list[File]] = []
+    for file in found:
+        fitting = (row for row in rows if order(row[-1].last) <= order(file.first))
+        row = next(fitting, None)
+        if row is None:
+            rows.append([file])
+        else:
+            row.append(file)
+    return rows
+
+
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """One that keeps nothing of the files that it has read."""
+    with database() as (connection, _):
+        connection.execute("SET threads = 1; SET enable_external_file_cache = false")
+        yield connection
+
+
 def _day_of(ms: int) -> str:
     return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d}"
 
 
 def _day(row: Joined | Late) -> int:
-    return ms_of(row.position) // DAY_MS
+    return row.time // DAY_MS
 
 
-def _folder(folder: Path, kind: str, ms: int) -> Path:
-    return folder / kind / f"day={_day_of(ms)}"
-
-
-def _target(folder: Path, kind: str, day: int, rows: Sequence[Joined | Late]) -> Path:
-    return _folder(folder, kind, day * DAY_MS) / f"{rows[0].position}_{rows[-1].position}.parquet"
+def _target(folder: Path, kind: str, ms: int, first: str, last: str) -> Path:
+    return folder / kind / f"day={_day_of(ms)}" / f"{first}_{last}.parquet"
 
 
 def _texts(values: Iterable[str]) -> Any:
@@ -244,21 +276,12 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _lay(
-    connection: duckdb.DuckDBPyConnection,
-    columns: Mapping[str, Any],
-    how: str = "CREATE OR REPLACE TEMP TABLE laid AS",
-) -> None:
-    """Put rows into the table ``laid``."""
-    connection.register("given", columns)
-    connection.execute(f"{how} SELECT * FROM given")
-    connection.unregister("given")
-
-
 def _write(
-    connection: duckdb.DuckDBPyConnection, target: Path, columns: str, rows: str = "laid"
+    connection: duckdb.DuckDBPyConnection, target: Path, rows: Mapping[str, Any], columns: str
 ) -> None:
-    replace(target, lambda beside: copy(connection, f"{columns} {rows}", beside, _GROUP))
+    connection.register("given", rows)
+    replace(target, lambda beside: copy(connection, f"{columns} given", beside))
+    connection.unregister("given")
 
 
 def _parquet(*found: File) -> str:

@@ -29,7 +29,7 @@ from batch.interactions.table import is_disk_trouble, literal, sentence
 REJECTS = "_rejects"
 _NAME = re.compile(r"([0-9]+-[0-9]+)_([0-9]+-[0-9]+)\.parquet")
 _LOST = "nothing is lost, for what is in no file stays in the stream"
-_PARQUET = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"
+_COPY = "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +142,9 @@ def until(names: Sequence[str]) -> str:
     return max(found, key=order, default="")
 
 
-def copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path, more: str = "") -> None:
-    """Write the rows of a query as Parquet; more: options of DuckDB's, each behind a comma."""
-    connection.execute(f"COPY ({rows}) TO {literal(str(target))} ({_PARQUET}{more})")
+def copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    """Write the rows of a query as Parquet."""
+    connection.execute(f"COPY ({rows}) TO {literal(str(target))} {_COPY}")
 
 
 def replace(target: Path, write: Callable[[Path], None]) -> None:

@@ -68,6 +68,20 @@ def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator
 
 
 @contextmanager
+def deciding(server: Address, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
+    """An API that has nothing but decisions, without threads."""
+    chosen = patient(server, namespace, **{"decisions": "only", **settings})
+    watcher = Watcher(chosen, spread_seconds=0)
+    watcher.poll()
+    app = create_app(chosen, watcher)
+    try:
+        yield app
+    finally:
+        app.extensions["larder"].decider.stop()
+        watcher.stop()
+
+
+@contextmanager
 def listening(app: Flask) -> Iterator[str]:
     """The URL of that API, for who comes over a socket."""
     at = make_server("127.0.0.1", 0, app, threaded=True)

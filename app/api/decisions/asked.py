@@ -27,9 +27,11 @@ R = TypeVar("R", Evaluation, Importance)
 class Window:
     """Which part of the results is wanted: times in ms since 1970, and minutes of an interval.
 
-    expands: each point holds all that was before, too.
+    origin: where the evaluation starts, within its first row; expands: each point holds all that
+    was before, too.
     """
 
+    origin: int
     start: int
     end: int
     minutes: int
@@ -45,11 +47,11 @@ class Window:
         if given.get("window", fitting).lower() != fitting:
             _refuse("window", f"{fitting.title()} where intervalInMinutes is {minutes}")
         times = (_time(given, "startTime", start), _time(given, "endTime", end))
-        return cls(*times, minutes, fitting == "expanding")
+        return cls(_ms(start), *times, minutes, fitting == "expanding")
 
     def holds(self, at: int) -> bool:
         """Whether a row that begins then is wanted."""
-        return self.start <= at < self.end
+        return self.start <= max(at, self.origin) < self.end
 
     def end_of(self, at: int) -> int:
         """When the interval of a time ends; they begin at midnight in UTC."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.api.decisions import PREVIEW, version, wire
-from app.api.decisions.members import Members, answer, duration, now
+from app.api.decisions.members import Members, answer, duration, now, of_body
 from app.contracts.decisions import AGGREGATIONS, DAY_MS, MODES, Configuration
 from app.decisions.desk import Look
 from app.decisions.refusals import Refused
@@ -55,7 +55,7 @@ def patch() -> Response:
 
 
 def _changed(required: tuple[str, ...]) -> Response:
-    members = Members(request.get_data(), _CODE)
+    members = of_body(_CODE)
     members.require(required)
     if members.flag("logMirrorEnabled"):
         raise Refused(
@@ -65,9 +65,8 @@ def _changed(required: tuple[str, ...]) -> Response:
             "export' writes the logs to a folder that you choose.",
             "logMirrorEnabled",
         )
-    given = [(name, *_READ[name]) for name in _READ if name in members]
-    wanted = {field: read(members, name) for name, field, read in given}
-    wanted["edited_at"] = now()
+    given = [(name, each) for name, each in _MEMBERS.items() if name in members]
+    wanted = {each.field: each.read(members, name) for name, each in given} | {"edited_at": now()}
     return answer(told(wire().desk.change(lambda look: _after(look, wanted))))
 
 
@@ -100,37 +99,20 @@ def _check_retention(after: Configuration) -> None:
 
 
 def told(look: Look) -> dict[str, Any]:
-    """A configuration as it is answered."""
-    it = look.configuration
-    found: dict[str, Any] = {
-        "rewardWaitTime": duration(it.wait_ms),
-        "defaultReward": it.default_reward,
-        "rewardAggregation": it.aggregation,
-        "explorationPercentage": it.exploration,
-        "modelExportFrequency": duration(it.export_ms),
-        "logMirrorEnabled": False,
-        "logRetentionDays": it.retention_days,
-        "learningMode": it.mode,
-        "isAutoOptimizationEnabled": it.optimises,
-        "autoOptimizationFrequency": duration(it.optimise_days * DAY_MS),
-        "modelRetrainDays": it.retrain_days,
-        "isInferenceExplainabilityEnabled": it.explains,
-    }
-    found |= {"lastConfigurationEditDate": it.edited_at} if it.edited_at else {}
-    found |= {"autoOptimizationStartDate": it.optimise_from} if it.optimise_from else {}
-    apprentice = _apprentice(look.apprentice)
-    return found | ({"latestApprenticeModeMetrics": apprentice} if apprentice else {})
+    """A configuration as it is answered, without times that never were."""
+    values = {name: getattr(look.configuration, each.field) for name, each in _MEMBERS.items()}
+    found = {name: _MEMBERS[name].told(value) for name, value in values.items() if value != ""}
+    found |= {"logMirrorEnabled": False} | _apprentice(look.apprentice)
+    edited = look.configuration.edited_at
+    return found | ({"lastConfigurationEditDate": edited} if edited else {})
 
 
 def _apprentice(told: Mapping[str, Any]) -> dict[str, Any]:
     if not told:
         return {}
-    return {
-        "startTime": told["start"],
-        **_counts(told),
-        "lastProcessedEventTime": told["last"],
-        "lastBatchMetrics": _counts(told["batch"]),
-    }
+    times = {"startTime": told["start"], "lastProcessedEventTime": told["last"]}
+    metrics = {**times, **_counts(told), "lastBatchMetrics": _counts(told["batch"])}
+    return {"latestApprenticeModeMetrics": metrics}
 
 
 def _counts(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,21 +134,33 @@ def _days(members: Members, name: str) -> int:
     return days
 
 
-_READ: Mapping[str, tuple[str, Callable[[Members, str], Any]]] = {
-    "rewardWaitTime": ("wait_ms", _wait),
-    "defaultReward": ("default_reward", lambda it, name: it.number(name, -1, 1)),
-    "rewardAggregation": ("aggregation", lambda it, name: it.choice(name, AGGREGATIONS)),
-    "explorationPercentage": ("exploration", lambda it, name: it.number(name, 0, 1)),
-    "modelExportFrequency": ("export_ms", _export),
-    "logRetentionDays": (
-        "retention_days",
-        lambda it, name: it.whole(name, -1, 36_500, "InvalidLogRetentionDays"),
+def _same(value: Any) -> Any:
+    return value
+
+
+class _Member(NamedTuple):
+    """What a member is called in ``Configuration``, how it is read, and how it is answered."""
+
+    field: str
+    read: Callable[[Members, str], Any]
+    told: Callable[[Any], Any] = _same
+
+
+_MEMBERS: Mapping[str, _Member] = {
+    "rewardWaitTime": _Member("wait_ms", _wait, duration),
+    "defaultReward": _Member("default_reward", lambda it, name: it.number(name, -1, 1)),
+    "rewardAggregation": _Member("aggregation", lambda it, name: it.choice(name, AGGREGATIONS)),
+    "explorationPercentage": _Member("exploration", lambda it, name: it.number(name, 0, 1)),
+    "modelExportFrequency": _Member("export_ms", _export, duration),
+    "logRetentionDays": _Member(
+        "retention_days", lambda it, name: it.whole(name, -1, 36_500, "InvalidLogRetentionDays")
     ),
-    "learningMode": ("mode", lambda it, name: it.choice(name, MODES)),
-    "isAutoOptimizationEnabled": ("optimises", Members.flag),
-    "autoOptimizationFrequency": ("optimise_days", _days),
-    "autoOptimizationStartDate": ("optimise_from", Members.time),
-    "modelRetrainDays": ("retrain_days", lambda it, name: it.whole(name, 0, 365)),
-    "isInferenceExplainabilityEnabled": ("explains", Members.flag),
+    "learningMode": _Member("mode", lambda it, name: it.choice(name, MODES)),
+    "isAutoOptimizationEnabled": _Member("optimises", Members.flag),
+    "autoOptimizationFrequency": _Member(
+        "optimise_days", _days, lambda days: duration(days * DAY_MS)
+    ),
+    "autoOptimizationStartDate": _Member("optimise_from", Members.time),
+    "modelRetrainDays": _Member("retrain_days", lambda it, name: it.whole(name, 0, 365)),
+    "isInferenceExplainabilityEnabled": _Member("explains", Members.flag),
 }
-"""What a member is called in ``Configuration``, and how it is read."""

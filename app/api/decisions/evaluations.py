@@ -1,6 +1,5 @@
 """``/evaluations``: what policies would have earned, by the logs, in both shapes of the service."""
 
-import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from app.api.decisions import PREVIEW, VERSIONS, asked, version, wire
 from app.api.decisions.asked import Window
-from app.api.decisions.members import Members, answer, duration, now
+from app.api.decisions.members import Members, answer, now, of_body
 from app.api.decisions.policy import read
 from app.contracts.decisions import Evaluation
 from app.contracts.estimates import Sums
@@ -30,7 +29,6 @@ _STATUS = {
     "retained": ("OnlinePolicyRetained", "onlinePolicyRetained"),
 }
 """In the last version of the API, and in those before."""
-_ROW_MS = 300_000
 
 bp = Blueprint("evaluations", __name__)
 
@@ -95,7 +93,7 @@ def _not_found() -> Refused:
 
 def _read(id: str) -> Evaluation:
     """The evaluation that the body asks for. Raises Refused."""
-    members = Members(request.get_data(), _CODE)
+    members = of_body(_CODE)
     name, start, end = asked.of_logs(wire().desk.look().logs, members)
     policies = [_policy(each) for each in members.array("policies")]
     if len(policies) > MAX_POLICIES:
@@ -109,7 +107,7 @@ def _read(id: str) -> Evaluation:
 
 
 def _policy(found: object) -> tuple[str, str]:
-    policy = read(Members(json.dumps(found).encode(), _CODE))
+    policy = read(Members(found, _CODE))
     return policy.name, policy.arguments
 
 
@@ -173,7 +171,7 @@ def _sums_of_v1(sums: Sums) -> dict[str, Any]:
         "ipsEstimatorNumerator": sums.wr,
         "ipsEstimatorDenominator": sums.events,
         "snipsEstimatorDenominator": sums.w,
-        "aggregateTimeWindow": duration(_ROW_MS),
+        "aggregateTimeWindow": "PT0S",
         "nonZeroProbability": sums.matched,
         "sumOfSquares": sums.w2r2,
         "confidenceInterval": sums.half_width,

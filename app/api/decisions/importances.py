@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.api.decisions import asked, wire
-from app.api.decisions.members import Members, answer, now
+from app.api.decisions.members import answer, now, of_body
 from app.contracts.decisions import Importance
 from app.decisions.refusals import Refused
 
@@ -24,7 +24,7 @@ def every() -> Response:
 @bp.put("/featureImportances/<id:id>")
 def put(id: str) -> Response:
     """Ask for one of this id; to ask for the same again changes nothing."""
-    members = Members(request.get_data(), _CODE)
+    members = of_body(_CODE)
     name, start, end = asked.of_logs(wire().desk.look().logs, members)
     record = Importance(asked.identifier(id, _CODE), name, start, end, now())
     asked.file(wire().desk.importances, record, _CODE)

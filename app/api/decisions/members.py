@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from flask import Response
+from flask import Response, request
 
 from app.contracts.decisions import DAY_MS
 from app.decisions.refusals import Refused
@@ -16,6 +16,7 @@ _ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)
 _CLOCK = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
 _UNITS_MS = (DAY_MS, 3_600_000, 60_000, 1_000)
 _LONG = 40
+_OTHER = "an object or an array"
 
 
 def answer(told: object, status: int = 200) -> Response:
@@ -26,20 +27,24 @@ def answer(told: object, status: int = 200) -> Response:
     return response
 
 
+def of_body(code: str) -> "Members":
+    """The members of the request's body. Raises Refused."""
+    try:
+        return Members(json.loads(request.get_data()), code)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, code, f"The body must be JSON: {error}.") from error
+
+
 class Members:
     """Those of a JSON object; what is wrong with one is refused by its name, under one code.
 
     A member that is null is one that is not there, for some clients send all that they know.
     """
 
-    def __init__(self, body: bytes, code: str) -> None:
-        self._code = code
-        try:
-            found = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise Refused(400, code, f"the body must be JSON: {error}") from error
+    def __init__(self, found: object, code: str) -> None:
         if not isinstance(found, dict):
-            raise Refused(400, code, "the body must be a JSON object")
+            raise Refused(400, code, "A JSON object is required.")
+        self._code = code
         self._given = {name: value for name, value in found.items() if value is not None}
 
     def __contains__(self, name: str) -> bool:
@@ -53,8 +58,8 @@ class Members:
 
     def refuse(self, name: str, allowed: str, code: str = "") -> NoReturn:
         """Say what a member may be."""
-        shown = json.dumps(self._given.get(name))
-        shown = shown if len(shown) <= _LONG else f"{shown[:_LONG]}..."
+        value = self._given.get(name)
+        shown = json.dumps(value)[:_LONG] if not isinstance(value, (dict, list)) else _OTHER
         raise Refused(400, code or self._code, f"{name} must be {allowed}, not {shown}.", name)
 
     def text(self, name: str, most: int) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.api.decisions import wire
-from app.api.decisions.members import Members, answer
+from app.api.decisions.members import Members, answer, of_body
 from app.contracts import policies
 from app.contracts.decisions import MAX_ARGUMENTS, MAX_EVENT_ID, MAX_POLICY_NAME, Policy
 from app.decisions.desk import Look
@@ -23,7 +23,7 @@ def get() -> Response:
 @bp.put("/configurations/policy")
 def put() -> Response:
     """Put a policy in force; the model is learned anew from the latest logs."""
-    return _told(wire().desk.put_policy(read(Members(request.get_data(), "InvalidPolicyContract"))))
+    return _told(wire().desk.put_policy(read(of_body("InvalidPolicyContract"))))
 
 
 @bp.delete("/configurations/policy")
@@ -35,7 +35,7 @@ def reset() -> Response:
 @bp.post("/configurations/applyFromEvaluation")
 def apply() -> Response:
     """Put a policy in force that an evaluation has tried."""
-    members = Members(request.get_data(), "InvalidRequest")
+    members = of_body("InvalidRequest")
     name = members.text("policyName", MAX_POLICY_NAME)
     found = wire().desk.evaluations.find(members.text("evaluationId", MAX_EVENT_ID))
     if found is None:
@@ -61,9 +61,10 @@ def read(members: Members) -> Policy:
 def checked(name: str, arguments: str) -> Policy:
     """A policy of arguments that are allowed. Raises Refused."""
     try:
-        return Policy(name, policies.checked(arguments))
+        policies.check(arguments)
     except policies.BadPolicy as error:
         raise Refused(400, "InvalidPolicyConfiguration", str(error), "arguments") from error
+    return Policy(name, arguments)
 
 
 def _told(look: Look) -> Response:

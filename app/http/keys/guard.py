@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from app.api.routes import is_explorer
@@ -10,7 +10,7 @@ from app.contracts.keys import Key
 from app.errors import KeyNeeded, KeysUnknown, ScopeMissing, ServingError, TooLarge, TooManyRequests
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
-from app.http.keys.presented import Presented, holds, in_body, in_headers, read
+from app.http.keys.presented import HEADERS, Presented, holds, in_body, in_headers, read
 from app.http.keys.scopes import scope_of, takes_events
 from app.http.problems import plain
 
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _HOW = (
-    "send a key as Authorization: Bearer <key> or X-API-Key: <key>; a browser takes it as the user "
-    "name"
+    "send a key as Authorization: Bearer <key>, X-API-Key: <key> or Ocp-Apim-Subscription-Key: "
+    "<key>; a browser takes it as the user name"
 )
+Tell = Callable[[ServingError, list[tuple[str, str]], "StartResponse"], list[bytes]]
 
 
 class Guard:
-    """WSGI middleware around all that answers; what counts requests belongs around it."""
+    """WSGI middleware around all that answers; what counts requests belongs around it.
+
+    scope_of: what a key must be allowed, from method and path; tell: answers with an error.
+    """
 
     def __init__(
         self,
@@ -32,21 +36,25 @@ class Guard:
         keys: KnownKeys,
         limits: Limits | None,
         max_body_bytes: int,
+        scope_of: Callable[[str, str], str | None] = scope_of,
+        tell: Tell = plain,
     ) -> None:
         self._application = application
         self._keys = keys
         self._limits = limits
         self._max_body_bytes = max_body_bytes
+        self._scope_of, self._tell = scope_of, tell
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        scope = scope_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        scope = self._scope_of(environ["REQUEST_METHOD"], environ["PATH_INFO"])
         if scope is not None:
             try:
                 self._admit(environ, scope)
             except (KeyNeeded, KeysUnknown, ScopeMissing, TooLarge, TooManyRequests) as error:
-                return plain(error, _headers(error, scope, environ["PATH_INFO"]), start_response)
+                headers = _headers(error, scope, environ["PATH_INFO"])
+                return self._tell(error, headers, start_response)
         return self._application(environ, start_response)
 
     def _admit(self, environ: "WSGIEnvironment", scope: str) -> None:
@@ -67,7 +75,7 @@ class Guard:
                 checked = self._checked(presented)
                 if holds(body, presented[1]):
                     return checked
-        is_sent = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY")
+        is_sent = any(environ.get(each) for each in HEADERS)
         what = "what was sent is no key, or not a whole one" if is_sent else "this needs a key"
         raise KeyNeeded(f"{what}: {_HOW}")
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import partial
 
 from app.cache.connect import no_answer
+from app.cache.link import Link
 from app.cache.rounds import Rounds
 from app.contracts.generations import BrokenRecord
 from app.contracts.keys import MARK, Key, keys_key
 from app.errors import CacheUnavailable, KeysUnknown
-from app.recommendations.watcher import Watcher
 
 log = logging.getLogger("larder.keys")
 
@@ -28,10 +28,10 @@ class KnownKeys:
         """Whether the cache has told which there are."""
         return self._keys is not None
 
-    def start(self, watcher: Watcher, interval_seconds: float) -> None:
+    def start(self, link: Link, interval_seconds: float) -> None:
         """Ask now, and again and again in a thread."""
-        self.poll(watcher)
-        Rounds("larder-keys", partial(self.poll, watcher), lambda: interval_seconds).start()
+        self.poll(link)
+        Rounds("larder-keys", partial(self.poll, link), lambda: interval_seconds).start()
 
     def find(self, name: str) -> Key | None:
         """The key of that id, None when there is none. Raises KeysUnknown before the first look."""
@@ -39,11 +39,11 @@ class KnownKeys:
             raise KeysUnknown(f"nobody can be let in yet: {self._problem}")
         return self._keys.get(name)
 
-    def poll(self, watcher: Watcher) -> None:
+    def poll(self, link: Link) -> None:
         """Ask which keys there are. Never raises: without it a revoked key would hold for good."""
         problem = ""
         try:
-            records = watcher.client().hgetall(self._name)
+            records = link.client().hgetall(self._name)
             if self._keys and not records:  # who revokes the last key leaves the mark
                 problem = "the cache has lost the keys: make them anew by 'larder key add'"
             else:

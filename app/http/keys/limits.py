@@ -4,6 +4,9 @@ Each worker has its share of the rate. The exact limit of a whole deployment is 
 """
 
 from threading import Lock
+from typing import Self
+
+from app.settings import Settings
 
 
 class Limits:
@@ -17,6 +20,14 @@ class Limits:
         self._burst = max(burst, 1.0)
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = Lock()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """Those of one worker; None where each key may ask as often as it likes."""
+        if not settings.rate:
+            return None
+        burst = settings.burst or settings.rate
+        return cls(settings.rate / settings.workers, burst / settings.workers)
 
     def wait_seconds(self, key: str, now: float) -> float:
         """Take a token and return 0.0, or return how long there will be none."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from app.contracts.keys import id_of
+from app.contracts.keys import foreign_id, id_of
 from app.errors import TooLarge
 from app.http.problems import TOO_LARGE
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 Presented = tuple[str, str]
 """The id of a key, and the key."""
 
+HEADERS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_OCP_APIM_SUBSCRIPTION_KEY")
+
 _MEMBER = re.compile(rb'"key"\s*:\s*"(larder_[a-z2-7]{8}_[\w-]{43})"\s*[,}]', re.ASCII)
 _BEGINNING = re.compile(rb"\s*\{\s*")
 
 
 def in_headers(environ: "WSGIEnvironment") -> Presented | None:
-    """``Authorization: Bearer``, the user name of ``Basic``, or ``X-API-Key``."""
+    """``Authorization: Bearer``, the user name of ``Basic``, or ``X-API-Key``.
+
+    Or ``Ocp-Apim-Subscription-Key``, the one header that may bring a foreign key.
+    """
     authorization = environ.get("HTTP_AUTHORIZATION", "")
     if authorization.startswith("Bearer "):  # as most do
         text = authorization[7:]
@@ -31,7 +36,9 @@ def in_headers(environ: "WSGIEnvironment") -> Presented | None:
     for text in _texts(environ, authorization):
         if name := id_of(text):
             return name, text
-    return None
+    text = environ.get(HEADERS[-1], "")
+    name = id_of(text) or foreign_id(text)
+    return (name, text) if name else None
 
 
 def in_body(body: bytes) -> Presented | None:

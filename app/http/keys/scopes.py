@@ -1,7 +1,7 @@
 """What a key must be allowed for a request, from its method and path alone."""
 
-from app.api.routes import is_explorer, is_why
-from app.contracts.keys import ADMIN, EVENTS, READ, RULES
+from app.api.routes import decision, is_explorer, is_rank, is_why
+from app.contracts.keys import ADMIN, DECIDE, EVENTS, READ, RULES
 
 _OPEN = (
     "/health/live",
@@ -29,7 +29,16 @@ def scope_of(method: str, path: str) -> str | None:
         return ADMIN
     if path == "/rules" or path.startswith("/rules/"):
         return RULES
+    if is_rank(path) and method == "POST":
+        return DECIDE
     return READ if method in ("GET", "HEAD", "POST") else ADMIN
+
+
+def scope_of_decisions(method: str, path: str) -> str | None:
+    """The same of the application that decides; all but its API is for probes and readers."""
+    if method == "OPTIONS" or not path.startswith("/personalizer"):
+        return None
+    return DECIDE if method == "POST" and decision(path) else ADMIN
 
 
 def takes_events(path: str) -> bool:

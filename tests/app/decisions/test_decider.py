@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 
 from app.cache.link import Link
 from app.contracts.decisions import (
@@ -22,9 +23,10 @@ from app.contracts.decisions import (
 )
 from app.contracts.recommendations import Namespace
 from app.decisions.decider import Decider
+from app.decisions.refusals import Refused
 from tests.app.served import patient
 from tests.decisions import ACTIONS, ONE, SLOTS, WANTED, body, publish_by_hand
-from tests.servers import Server
+from tests.servers import Server, wait_until
 
 
 @contextmanager
@@ -147,3 +149,142 @@ def test_an_apprentice_shows_the_baseline_and_tells_whether_it_would_have(
     assert isinstance(first, Ranked) and isinstance(second, Ranked)
     assert first.slots == (Slot("", (1, 2, 3), (1.0, 0.0, 0.0)),)
     assert first.mode == "Apprentice" and (first.imitated, second.imitated) == (False, True)
+
+
+def test_what_only_logs_shows_the_baseline(decider: Decider, client: Any, space: Decisions) -> None:
+    client.hset(space.desk, "configuration", Configuration(mode="LoggingOnly").to_json())
+    publish_by_hand(client, space)
+    decider.poll()
+    assert told(decider, body(excludedActions=["soup"]))["ranking"] == [
+        {"id": "soup", "probability": 0.0},
+        {"id": "tea", "probability": 1.0},
+        {"id": "beer", "probability": 0.0},
+    ]
+    (ranked,) = logged(client, space)
+    assert isinstance(ranked, Ranked) and ranked.mode == "LoggingOnly" and not ranked.imitated
+    assert ranked.slots == (Slot("", (1, 2), (1.0, 0.0)),)
+
+
+def test_what_was_excluded_keeps_its_place(decider: Decider, client: Any, space: Decisions) -> None:
+    publish_by_hand(client, space)
+    decider.poll()
+    seen = set()
+    for number in range(40):
+        answer = told(decider, body("evening", eventId=f"e{number}", excludedActions=["tea"]))
+        first, second, third = answer["ranking"]
+        assert second == {"id": "tea", "probability": 0.0}
+        assert answer["rewardActionId"] == first["id"]
+        assert {first["id"], third["id"]} == {"soup", "beer"}
+        seen.add((first["id"], first["probability"], third["probability"]))
+    assert seen == {("beer", 0.9, 0.1), ("soup", 0.1, 0.9)}
+
+
+def test_slots_that_cannot_be_filled_get_their_baselines_which_nobody_learns(
+    decider: Decider, client: Any, space: Decisions
+) -> None:
+    client.hset(space.desk, "policy", Policy("slots", SLOTS).to_json())
+    decider.poll()
+    slots = [
+        {"id": "top", "baselineAction": "soup"},
+        {"id": "side", "baselineAction": "tea", "excludedActions": ["soup", "beer"]},
+    ]
+    for number in range(40):
+        decider.rank_slots(body(slots=slots, eventId=f"e{number}"))
+    modes: Counter[str] = Counter()
+    for ranked in logged(client, space):
+        assert isinstance(ranked, Ranked)
+        modes[ranked.mode] += 1
+        if ranked.mode == "LoggingOnly":
+            assert ranked.slots == (Slot("top", (1,), (1.0,), 1), Slot("side", (2,), (1.0,), 2))
+    assert min(modes["Online"], modes["LoggingOnly"]) > 0
+
+
+def test_slots_have_modes_too(decider: Decider, client: Any, space: Decisions) -> None:
+    client.hset(space.desk, "policy", Policy("slots", SLOTS).to_json())
+    client.hset(space.desk, "configuration", Configuration(mode="Apprentice").to_json())
+    publish_by_hand(client, space, arguments=SLOTS)
+    decider.poll()
+    slots = [{"id": "top", "baselineAction": "tea"}]
+    for number in range(40):
+        answer = json.loads(decider.rank_slots(body(slots=slots, eventId=f"e{number}")).body)
+        assert answer["slots"] == [{"id": "top", "rewardActionId": "tea"}]
+    found = [each for each in logged(client, space) if isinstance(each, Ranked)]
+    assert {each.slots for each in found} == {(Slot("top", (2,), (1.0,), 2),)}
+    assert 25 < sum(each.imitated for each in found) < 40
+
+
+def test_each_api_is_that_of_its_policy(decider: Decider, client: Any, space: Decisions) -> None:
+    slots = [{"id": "top", "baselineAction": "soup"}]
+    with pytest.raises(Refused, match="Multi-slot feature is currently disabled") as refused:
+        decider.rank_slots(body(slots=slots))
+    assert (refused.value.status, refused.value.code) == (400, "InvalidMultiSlotApiAccess")
+    publish_by_hand(client, space)
+    client.hset(space.desk, "policy", Policy("slots", SLOTS).to_json())
+    decider.poll()
+    assert decider.rank_slots(body(slots=slots)).logged, "though the model is of one slot still"
+    with pytest.raises(Refused, match="Api is currently disabled") as refused:
+        decider.rank(body())
+    assert (refused.value.status, refused.value.code) == (403, "InvalidApiAccess")
+
+
+def test_an_explanation_comes_where_it_is_switched_on(
+    decider: Decider, client: Any, space: Decisions
+) -> None:
+    publish_by_hand(client, space)
+    decider.poll()
+    assert "inferenceExplanation" not in told(decider, body())
+    client.hset(space.desk, "configuration", Configuration(explains=True).to_json())
+    decider.poll()
+    answer = told(decider, body(excludedActions=["soup"]))
+    (explained,) = answer["inferenceExplanation"]
+    assert explained["id"] == answer["rewardActionId"]
+    assert {each["name"] for each in explained["features"]} == {"time", "name", "id"}
+
+
+def test_nothing_is_acknowledged_that_is_not_stored(own_server: Server) -> None:
+    namespace, space = Namespace("shop"), Decisions("shop")
+    with deciding(own_server, namespace) as decider:
+        with redis.Redis.from_url(own_server.url) as client:
+            publish_by_hand(client, space)
+            decider.poll()
+            client.config_set("maxmemory", "1kb")
+            with pytest.raises(Refused, match="see that it runs and has room") as refused:
+                decider.reward("e1", b'{"value": 1}')
+            assert (refused.value.status, refused.value.code) == (503, "OperationNotAllowed")
+            with pytest.raises(Refused, match="see that it runs and has room"):
+                decider.activate("e1")
+            answer = decider.rank(body(eventId="e1"))
+            assert not answer.logged and json.loads(answer.body)["eventId"] == "e1"
+            client.config_set("maxmemory", "0")
+            assert decider.rank(body(eventId="e1")).logged
+            assert client.xlen(space.log) == 1
+        own_server.kill()
+        assert not decider.rank(body()).logged
+        own_server.start()
+        wait_until(lambda: decider.rank(body()).logged)
+
+
+def test_a_full_log_takes_no_more(server: Server, client: Any, namespace: Namespace) -> None:
+    space = Decisions(namespace.name)
+    with deciding(server, namespace, events_max=1000) as decider:
+        decider.poll()
+        pipeline = client.pipeline()
+        for _ in range(999):
+            pipeline.xadd(space.log, Activated("e").encode())
+        pipeline.execute()
+        decider.activate("last")
+        with pytest.raises(Refused, match="the stream holds 1000 decisions of at most 1000"):
+            decider.reward("e1", b'{"value": 1}')
+        assert not decider.rank(body()).logged
+        client.xtrim(space.log, maxlen=1, approximate=False)
+        assert decider.rank(body()).logged
+
+
+def test_a_worker_that_never_saw_the_desk_decides_nothing(
+    server: Server, namespace: Namespace
+) -> None:
+    with deciding(server, namespace) as decider:
+        with pytest.raises(Refused, match="nobody can tell how to decide") as refused:
+            decider.rank(body())
+        assert refused.value.status == 503
+        decider.reward("e1", b'{"value": 1}')

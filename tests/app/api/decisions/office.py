@@ -6,26 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Response, g
+from flask import Flask
 
-from app.api.decisions import (
-    PREVIEW,
-    Wire,
-    configuration,
-    evaluations,
-    importances,
-    logs,
-    model,
-    policy,
-)
-from app.api.decisions.members import answer
+from app.api.decisions import PREVIEW
+from app.api.decisions.application import create
 from app.cache.link import Link
 from app.contracts.decisions import Decisions, Order
+from app.decisions.decider import Decider
 from app.decisions.desk import Desk
-from app.decisions.refusals import Refused
-from app.errors import CacheUnavailable
-from app.http.factory import IdConverter
-from tests.servers import Server
+from app.http.decisions import wired
+from app.settings import Settings
+from tests.servers import Cluster, Server
 
 
 @dataclass
@@ -66,7 +57,7 @@ class Office:
 
 
 @contextmanager
-def linked(server: Server) -> Iterator[Link]:
+def linked(server: Server | Cluster) -> Iterator[Link]:
     """A link to a server that was reached."""
     link = Link("the cache", server.url, 60_000, lambda: None)
     link.opened()
@@ -79,31 +70,6 @@ def linked(server: Server) -> Iterator[Link]:
 
 def at_desk(link: Link, namespace: str, cache: Any = None) -> Office:
     """Whoever asks at the desk of a namespace."""
-    space = Decisions(namespace)
-    desk = Desk(link, space)
-    return Office(_app(desk), desk, space, cache)
-
-
-def _app(desk: Desk) -> Flask:
-    app = Flask(__name__)
-    app.extensions["larder"] = Wire(desk)
-    app.url_map.converters["id"] = IdConverter
-
-    def note(endpoint: str | None, values: dict[str, Any] | None) -> None:
-        g.version = (values or {}).pop("version", PREVIEW)
-
-    app.url_value_preprocessor(note)
-    for module in (configuration, policy, model, logs, evaluations, importances):
-        app.register_blueprint(module.bp, url_prefix="/personalizer/<version>")
-        app.register_blueprint(module.bp, url_prefix="/personalizer", name=f"{module.bp.name}-p")
-
-    def refused(error: Refused) -> Response:
-        told = {"code": error.code, "message": str(error), "target": error.target}
-        return answer({"error": told}, error.status)
-
-    def away(error: CacheUnavailable) -> Response:
-        return answer({"error": {"code": "OperationNotAllowed", "message": str(error)}}, 503)
-
-    app.register_error_handler(Refused, refused)
-    app.register_error_handler(CacheUnavailable, away)
-    return app
+    settings = Settings(namespace=namespace, decisions="only")
+    wire = wired(settings, Decider(settings, link), link, lambda: True)
+    return Office(create(settings, wire), wire.desk, Decisions(namespace), cache)

@@ -95,6 +95,12 @@ def test_nan_is_no_reward(office: Office) -> None:
     assert "defaultReward" in office.refused("PUT", PATH, body)[1]
 
 
+def test_an_object_in_place_of_a_value_is_refused_however_deep(office: Office) -> None:
+    for depth in range(100, 1100, 100):
+        body = b'{"rewardWaitTime":' + b"[" * depth + b"]" * depth + b"}"
+        assert office.refused("PATCH", PATH, body)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'"text"'])
 def test_a_body_that_is_no_object_is_refused(office: Office, body: bytes) -> None:
     assert office.refused("PUT", PATH, body)[0] == "InvalidServiceConfiguration"

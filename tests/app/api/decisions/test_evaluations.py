@@ -103,6 +103,15 @@ def test_longer_intervals_stand_for_themselves(logged: Office) -> None:
     assert found["value"][0]["summary"]["expectedReward"] == 0.625
 
 
+def test_the_first_row_may_begin_before_the_evaluation(logged: Office) -> None:
+    start = {"startTime": "2022-09-20T19:02:00Z"}
+    logged.ask("PUT", "/evaluations/e1", {**ASKED, **start})
+    done(logged, "e1")
+    for query, reward in ((start, 6 / 18), ({"startTime": "2022-09-20T19:03:00Z"}, 4.5 / 15)):
+        found = logged.ask("GET", "/evaluations/e1", query_string=dict(query)).json
+        assert found["content"]["value"][0]["summary"]["expectedReward"] == reward
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -139,7 +148,7 @@ def test_the_first_versions_have_a_shape_of_their_own(logged: Office) -> None:
         "ipsEstimatorNumerator": 1.5,
         "ipsEstimatorDenominator": 4,
         "snipsEstimatorDenominator": 3.0,
-        "aggregateTimeWindow": "PT5M",
+        "aggregateTimeWindow": "PT0S",
         "nonZeroProbability": 2,
         "sumOfSquares": 1.0,
         "averageReward": 0.375,

@@ -1,0 +1,116 @@
+"""The subcommands about models of decisions that are published: they learn nothing."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.contracts.decisions import Decisions, Manifest
+from app.contracts.generations import PUBLISHED
+from app.contracts.refreshes import DECISIONS_ROLLBACK
+from batch.command import published
+from batch.command.options import CacheOptions
+from batch.command.table import table
+from batch.errors import UnknownGeneration
+from batch.generations.connect import Client, connect
+from batch.generations.registry import Generations
+
+
+def tell(cache: CacheOptions, as_json: bool) -> None:
+    """List the models."""
+    published.tell_of(cache, space_of(cache), _told, listing, as_json)
+
+
+def space_of(cache: CacheOptions) -> Decisions:
+    """The decisions of a namespace."""
+    return Decisions(cache.namespace.name)
+
+
+def _told(manifest: Manifest) -> dict[str, Any]:
+    names = (
+        "generation",
+        "state",
+        "policy",
+        "arguments",
+        "events",
+        "position",
+        "bytes",
+        "vowpal",
+    )
+    told = {name: getattr(manifest, name) for name in names}
+    return told | {
+        "reward": manifest.measured("reward"),
+        "published_at": manifest.published_at,
+    }
+
+
+def listing(manifests: Iterable[Manifest], live: str | None) -> str:
+    """The models of a namespace, the newest first."""
+    rows = []
+    for each in published.newest_first(manifests):
+        state = "live" if each.generation == live else each.state
+        head = [each.generation, state, each.policy, f"{each.events:,}"]
+        rows.append([*head, f"{each.measured('events') or 0:,.0f}", _reward(each)])
+    return table(["model", "state", "policy", "learned", "new", "reward"], rows)
+
+
+def _reward(manifest: Manifest) -> str:
+    reward = manifest.measured("reward")
+    return "-" if reward is None else f"{reward:.4f}"
+
+
+def roll_back(generation: str | None, cache: CacheOptions) -> None:
+    """Point at that model, or at the one before the live one."""
+    published.roll_back_of(cache, space_of(cache), generation, DECISIONS_ROLLBACK)
+
+
+def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
+    """The manifest of that model, or of the live one. Raises UnknownGeneration."""
+    known = Generations(client, space)
+    found = known.live_manifest() if name is None else known.find(name)
+    if found is not None and found.state in PUBLISHED:
+        return found
+    if name is None:
+        raise UnknownGeneration(f"no model is live in {space.name!r}: run decisions train")
+    names = ", ".join(each.generation for each in known.published())
+    raise UnknownGeneration(f"there is no model {name!r}; published are: {names or 'none'}")
+
+
+def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
+    """Say what is known of a model."""
+    manifest = manifest_of(connect(cache.url), space_of(cache), name)
+    click.echo(manifest.to_json() if as_json else described(manifest))
+
+
+def described(manifest: Manifest) -> str:
+    """All that people want to know of a model."""
+    told = manifest.settings
+    head = [
+        f"{manifest.generation} ({manifest.state}), published {manifest.published_at}",
+        f"{manifest.policy}: {manifest.arguments}",
+        f"learned {manifest.events:,} decisions until {manifest.position or 'nothing'}; rewards "
+        f"within {told.get('wait_ms', 0) / 1000:g} s, {told.get('aggregation')}, without any "
+        f"{told.get('default_reward', 0):g}",
+        f"{manifest.bytes:,} bytes by Vowpal Wabbit {manifest.vowpal}",
+    ]
+    history = manifest.metrics.get("history", [])
+    rows = [
+        [e["at"], f"{e['events']:,}", f"{e.get('reward', 0):.4f}"] for e in history if e["events"]
+    ]
+    return "\n".join(
+        [
+            *head,
+            *(["", table(["published", "learned", "reward"], rows)] if rows else []),
+        ]
+    )
+
+
+def export(file: Path, name: str | None, cache: CacheOptions) -> None:
+    """Write a model into a file, as it is."""
+    from batch.decisions.contents import read_model
+
+    client, space = connect(cache.url), space_of(cache)
+    manifest = manifest_of(client, space, name)
+    file.write_bytes(read_model(client, space, manifest))
+    click.echo(f"wrote {file}: model {manifest.generation} of {manifest.events:,} decisions")

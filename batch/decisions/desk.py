@@ -1,0 +1,59 @@
+"""The desk as the trainer sees it: what operators want, their orders, and what it tells them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.contracts import policies
+from app.contracts.decisions import Configuration, Decisions, Order, Policy
+from batch.generations.connect import Client, errors_of_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Raises CacheUnavailable, or BrokenRecord for what cannot be read."""
+
+    client: Client
+    space: Decisions
+
+    def configuration(self) -> Configuration:
+        """How decisions are made and learned."""
+        text = self._read("configuration")
+        return Configuration.from_json(text) if text else Configuration()
+
+    def policy(self) -> Policy:
+        """The policy that is wanted, with the exploration that is."""
+        text = self._read("policy")
+        policy = Policy.from_json(text) if text else policies.DEFAULT
+        exploration = self.configuration().exploration
+        return replace(policy, arguments=policies.with_exploration(policy.arguments, exploration))
+
+    def order(self) -> Order | None:
+        """The first order that is not done."""
+        with errors_of_keys("the cache", self.space.orders):
+            text: bytes | None = self.client.lindex(self.space.orders, 0)
+        return Order.from_json(text) if text else None
+
+    def done(self) -> None:
+        """Forget the first order."""
+        with errors_of_keys("the cache", self.space.orders):
+            self.client.lpop(self.space.orders)
+
+    def imported(self) -> bytes:
+        """The model that an order tells to publish; empty where there is none."""
+        with errors_of_keys("the cache", self.space.imported):
+            return self.client.get(self.space.imported) or b""
+
+    def tell(self, told: Mapping[str, Any]) -> None:
+        """Write these for operators, as JSON; None takes one away."""
+        with errors_of_keys("the cache", self.space.desk):
+            for name, value in told.items():
+                if value is None:
+                    self.client.hdel(self.space.desk, name)
+                else:
+                    self.client.hset(self.space.desk, name, json.dumps(value))
+
+    def _read(self, name: str) -> bytes:
+        with errors_of_keys("the cache", self.space.desk):
+            return self.client.hget(self.space.desk, name) or b""

@@ -1,0 +1,72 @@
+"""What operators ordered, done by the trainer in its turn: each makes a model to go on with."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.contracts.decisions import DAY_MS, Order, Policy
+from batch.decisions import logs
+from batch.decisions.desk import Desk
+from batch.decisions.join import Rules
+from batch.decisions.learner import Learner, problem_of
+from batch.decisions.terms import Joined
+from batch.decisions.training import Training
+
+log = logging.getLogger("larder.decisions")
+
+
+def begun(desk: Desk, position: str) -> Training:
+    """A model that has learned nothing, as operators want it now. Raises BadPolicy."""
+    policy, rules = desk.policy(), Rules.of(desk.configuration())
+    return Training(Learner.fresh(policy.arguments), policy, rules, position)
+
+
+def follow(order: Order, desk: Desk, folder: Path | None, now: int, ours: Training) -> Training:
+    """Do what was ordered; returns the model to publish, and to go on with.
+
+    now: ms since 1970. Raises BadPolicy or BrokenModel; then nothing has changed.
+    """
+    match order.do:
+        case "reset":
+            return begun(desk, ours.position)
+        case "retrain":
+            return retrained(desk, folder, now, ours.position)
+        case "import":
+            return _imported(desk, ours)
+        case "delete_logs" if folder is not None:
+            ours.write(folder)
+            log.info("deleted %d file(s) of logs", logs.delete(folder))
+    return ours
+
+
+def retrained(desk: Desk, folder: Path | None, now: int, position: str) -> Training:
+    """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy."""
+    made = begun(desk, position)
+    start = now - desk.configuration().retrain_days * DAY_MS
+    for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
+        made.learn(joined)
+    log.info(
+        "learned %d decisions of the logs anew, by policy %r",
+        made.events,
+        made.policy.name,
+    )
+    return made
+
+
+def _by(rules: Rules, rows: Iterator[Joined]) -> Iterator[Joined]:
+    """Those that count, with the rewards that these rules give them.
+
+    What was imported keeps its own where nobody knows what was observed.
+    """
+    for row in rows:
+        if row.counts and not problem_of(row):
+            knows = row.position or row.observed
+            rewards = rules.rewards(row.slots, row.observed) if knows else row.rewards
+            yield row._replace(rewards=rewards)
+
+
+def _imported(desk: Desk, ours: Training) -> Training:
+    """The model that was given, which goes on to learn what comes. Raises BrokenModel."""
+    policy = Policy("imported", desk.policy().arguments)
+    learner = Learner.load(desk.imported())
+    return Training(learner, policy, ours.rules, ours.position, settings=ours.settings)

@@ -1,0 +1,329 @@
+"""The trainer: reads the log of decisions, joins, learns, publishes; each event exactly once.
+
+A generation's manifest says how far its model has learned: that is the one commit. What a run that
+died had done behind it is done again, from the same entries in the same order::
+
+    read -> join -> learn -> [rows into LOGS -> publish, with the position -> trim the log]
+
+When somebody moves the pointer (``rollback``, the guard) the trainer goes on from the model that is
+live then. It passes over what newer models have learned: their position stays the newest.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.contracts import policies
+from app.contracts.decisions import Decisions, Manifest, Policy
+from app.contracts.events import ms_of, order
+from app.contracts.generations import BrokenRecord
+from app.contracts.policies import BadPolicy
+from batch.decisions import logs, orders
+from batch.decisions.contents import Contents, manifest_of, read_model
+from batch.decisions.desk import Desk
+from batch.decisions.join import Rules
+from batch.decisions.learner import BrokenModel, Learner
+from batch.decisions.log import AT_A_TIME, Log
+from batch.decisions.training import Training, discard_rejects
+from batch.errors import BadSettings, Locked, Transient, UnknownGeneration
+from batch.generations.connect import Client
+from batch.generations.lock import Lease, hold
+from batch.generations.publish import publish
+from batch.generations.registry import Generations
+
+log = logging.getLogger("larder.decisions")
+
+LEASE_SECONDS = 10.0
+"""So long after a trainer died the next one begins."""
+PAUSE_SECONDS = 0.25
+_TELL_SECONDS = 1.0
+_AGAIN_SECONDS = 2.0
+_AHEAD_MS = 60_000
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Of one namespace, for the holder of its lock.
+
+    folder: of the logs, None for none; keep: how many generations stay.
+    """
+
+    client: Client
+    log: Log
+    space: Decisions
+    folder: Path | None
+    keep: int
+    lease: Lease
+    ours: Training = field(init=False)
+    live: str | None = field(init=False, default=None)
+    problem: str = field(init=False, default="")
+    _published_at: float = field(init=False, default=0.0)
+    _told_at: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self.resume()
+
+    @property
+    def generations(self) -> Generations[Manifest]:
+        return Generations(self.client, self.space)
+
+    @property
+    def desk(self) -> Desk:
+        return Desk(self.client, self.space)
+
+    # To go on from what is live
+
+    def resume(self) -> None:
+        """Forget what is in no generation; go on from the live one, behind the newest position."""
+        newest = max(
+            self.generations.published(),
+            key=lambda each: order(each.position),
+            default=None,
+        )
+        position = newest.position if newest else ""
+        live = self.generations.live_manifest()
+        if self.folder is not None:
+            logs.discard_behind(self.folder, position)
+            discard_rejects(self.folder, position)
+        self.live = self.generations.live()
+        self.ours = self._begun(live, newest, position)
+        self._tell_losses()
+
+    def _begun(self, live: Manifest | None, newest: Manifest | None, position: str) -> Training:
+        if live is None or newest is None:
+            return orders.begun(self.desk, position)
+        try:
+            learner = Learner.load(read_model(self.client, self.space, live))
+        except (BrokenModel, UnknownGeneration) as error:
+            self._say(f"{error}: its model is learned anew from the logs")
+            return orders.retrained(self.desk, self.folder, self.log.now()[0], position)
+        policy, told = Policy(live.policy, live.arguments), newest.settings
+        rules = Rules(told["wait_ms"], told["default_reward"], told["aggregation"])
+        settings = {"previous": live.settings.get("previous")}
+        return Training(learner, policy, rules, position, live.events, settings, live.metrics)
+
+    def _tell_losses(self) -> None:
+        position = self.ours.position
+        if not position or self.log.has(position):
+            return
+        found = self.log.behind(position)
+        goes_on = found[0][0].decode() if found else "nothing"
+        self._say(
+            f"the log lacks {position}, the last entry that was learned: what stood between it and "
+            f"{goes_on} was deleted, and is learned by no model"
+        )
+
+    # One round
+
+    def round(self) -> bool:
+        """Read, join and learn what has come; True where there is more of it."""
+        self._follow_pointer()
+        self._follow_exploration()
+        self._obey()
+        clock, last = self.log.now()
+        if last and order(last) < order(self.ours.read):
+            self.resume()  # the log was restored, or a replica took over that had less of it
+        if ms_of(last) > clock + _AHEAD_MS:
+            self._say(
+                f"the log's clock is behind its last entry, {last}: nothing closes until then"
+            )
+        entries = self.log.behind(self.ours.read)
+        more = len(entries) == AT_A_TIME
+        self.ours.take(entries)
+        if not more:
+            self.ours.close(clock)
+        if self.ours.is_full:
+            self.ours.write(self.folder)
+        self._tell()
+        return more
+
+    def publish_if_due(self) -> bool:
+        """Publish what was learned, once an export interval; says whether it did."""
+        seconds = self.desk.configuration().export_ms / 1000
+        is_new = self.ours.position != self.ours.committed
+        if not is_new or time.monotonic() < self._published_at + seconds:
+            return False
+        self.publish()
+        return True
+
+    def publish(self) -> None:
+        """Commit all that was learned: rows, the generation with its position, then the trim."""
+        ours, started = self.ours, datetime.now(UTC)
+        ours.write(self.folder)
+        model, metrics = ours.learner.save(), ours.measured(started.isoformat(timespec="seconds"))
+        manifest = manifest_of(
+            self.generations.next_name(started),
+            started,
+            ours.policy,
+            model,
+            ours.position,
+            ours.events,
+            {**ours.settings, **asdict(ours.rules)},
+            metrics,
+        )
+        publish(self.client, self.space, manifest, Contents(self.space, model), self.lease)
+        self.lease.settled = False  # there is more to come
+        self.live, self._published_at = manifest.generation, time.monotonic()
+        ours.commit(metrics)
+        self._clean_up(manifest)
+
+    def _clean_up(self, manifest: Manifest) -> None:
+        """Do what may be done again at any time: trim, prune, tell."""
+        previous, ours = manifest.settings.get("previous"), self.ours
+        self.generations.prune(self.keep, spared=previous and previous["generation"])
+        self.log.trim(ours.trimmed_ms)
+        told: dict[str, Any] = {
+            "previous": previous,
+            "apprentice": ours.metrics.get("apprentice"),
+        }
+        if self.folder is not None:
+            days = self.desk.configuration().retention_days
+            logs.retain(self.folder, days, self.log.now()[0])
+            span = logs.span(self.folder)
+            told["logs"] = dict(zip(("from", "to"), map(_iso, span))) if span else None
+        self.desk.tell(told)
+        self._told_at = 0.0
+        self._tell()
+
+    # What others want
+
+    def _follow_pointer(self) -> None:
+        if (live := self.generations.live()) != self.live:
+            self._say(f"{live or 'nothing'} is live, not {self.live}: going on from it")
+            self.resume()
+
+    def _follow_exploration(self) -> None:
+        """Let the model choose with another epsilon; it has learned the same."""
+        exploration, ours = self.desk.configuration().exploration, self.ours
+        wanted = policies.with_exploration(ours.policy.arguments, exploration)
+        if wanted == ours.policy.arguments:
+            return
+        model = ours.learner.save()
+        ours.learner.close()
+        ours.learner = Learner.load(model, f"--epsilon {exploration}")
+        ours.policy = replace(ours.policy, arguments=wanted)
+        if self.live:
+            self.publish()
+
+    def _obey(self) -> None:
+        """Do what operators ordered, one after another; each is done before it is forgotten."""
+        while wanted := self._order():
+            ours, now = self.ours, self.log.now()[0]
+            ours.write(self.folder)
+            try:
+                made = orders.follow(wanted, self.desk, self.folder, now, ours)
+            except (BadPolicy, BrokenModel) as error:
+                self._say(f"not done: {wanted.do}: {error}")
+                made = ours
+            if made is not ours:
+                made.settings = {"previous": self._previous(ours, made, now)}
+                ours.learner.close()
+                self.ours, self.problem = made, ""
+                self.publish()
+            self.desk.done()
+
+    def _order(self) -> Any:
+        while True:
+            try:
+                return self.desk.order()
+            except BrokenRecord as error:
+                self._say(f"passed over an order that cannot be read: {error}")
+                self.desk.done()
+
+    def _previous(self, ours: Training, made: Training, now: int) -> Any:
+        """What was there before the policy in use, for whoever wants to go back."""
+        same = _but_for_epsilon(ours.policy) == _but_for_epsilon(made.policy)
+        if same or not self.live:
+            return ours.settings.get("previous")
+        return {"policy": asdict(ours.policy), "generation": self.live, "at": now}
+
+    # What it tells
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning(problem)
+        self.problem = problem
+
+    def _tell(self) -> None:
+        """Say how far it is; some time passes between."""
+        if time.monotonic() < self._told_at + _TELL_SECONDS:
+            return
+        self._told_at, ours = time.monotonic(), self.ours
+        told = {
+            "at": time.time(),
+            "position": ours.position,
+            "pending": len(ours.joiner),
+            "learned": ours.events,
+            "problem": self.problem,
+        }
+        self.desk.tell({"trainer": told})
+
+
+def _but_for_epsilon(policy: Policy) -> str:
+    return policies.with_exploration(policy.arguments, 0.0)
+
+
+def _iso(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def once(client: Client, log_of: Log, space: Decisions, folder: Path | None, keep: int) -> Training:
+    """Learn all that has closed, publish one generation if anything has; returns what is known.
+
+    Raises Locked where another trainer runs, BadPolicy, CacheUnavailable or DiskUnavailable.
+    """
+    with hold(client, space, doing="trained", lease_seconds=LEASE_SECONDS) as lease:
+        trainer = Trainer(client, log_of, space, folder, keep, lease)
+        while trainer.round():
+            pass
+        if trainer.ours.position != trainer.ours.committed:
+            trainer.publish()
+        return trainer.ours
+
+
+def follow(
+    client: Client,
+    log_of: Log,
+    space: Decisions,
+    folder: Path | None,
+    keep: int,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Do so without end; what is away is waited for, and so is a trainer that runs already.
+
+    Raises BadSettings where waiting is vain.
+    """
+    said = ""
+    while True:
+        try:
+            with hold(client, space, doing="trained", lease_seconds=LEASE_SECONDS) as lease:
+                log.info("training the decisions of namespace %r", space.name)
+                said = ""
+                _run(Trainer(client, log_of, space, folder, keep, lease), pause)
+        except Transient as error:
+            told = (
+                "another trainer runs; this one waits" if isinstance(error, Locked) else str(error)
+            )
+            if told != said:
+                log.warning("%s", told)
+            said = told
+            pause(_AGAIN_SECONDS)
+        except BadPolicy as error:
+            raise BadSettings(str(error)) from error
+
+
+def _run(trainer: Trainer, pause: Callable[[float], None]) -> None:
+    while True:
+        more = trainer.round()
+        if trainer.publish_if_due():
+            each_interval(trainer)
+        if not more:
+            pause(PAUSE_SECONDS)
+
+
+def each_interval(trainer: Trainer) -> None:
+    """What else is done once an export interval, after it was published: judges come here."""

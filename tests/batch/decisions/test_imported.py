@@ -1,0 +1,128 @@
+"""Models made elsewhere: read as the service gave them out, refused without harm when broken."""
+
+import io
+import random
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+import vowpalwabbit
+
+from app.contracts.policies import DEFAULT, ORIGINAL
+from batch.decisions.dsjson import line
+from batch.decisions.imported import check, read
+from batch.errors import BadModel
+from tests.batch.decisions.rows import joined
+
+
+def model_of(folder: Path, arguments: str = ORIGINAL.arguments) -> bytes:
+    """A model that has learned a little, under a name as the service gave it."""
+    path = folder / "made.vw"
+    vw = vowpalwabbit.Workspace(f"{arguments} --dsjson --quiet --id 7c1b/N")
+    for number in range(20):
+        vw.learn(line(joined(number)))
+    vw.save(str(path))
+    vw.finish()
+    return path.read_bytes()
+
+
+def zipped(**files: bytes) -> bytes:
+    with io.BytesIO() as made:
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name.replace("_", "."), data)
+        return made.getvalue()
+
+
+def test_a_model_is_read_with_the_policy_that_it_holds(tmp_path: Path) -> None:
+    model = model_of(tmp_path)
+    (tmp_path / "model.vw").write_bytes(model)
+    found = read(tmp_path / "model.vw")
+    assert found.model == model and not found.signed
+    assert found.vowpal == vowpalwabbit.__version__
+    said = "--cb_explore_adf --cb_type mtr --epsilon 0.2 --learning_rate 0.001 --power_t 0"
+    assert found.arguments == f"{said} --quadratic ::"
+
+
+def test_a_zip_of_signed_models_is_read_and_its_signature_passed_over(tmp_path: Path) -> None:
+    model = model_of(tmp_path)
+    made = zipped(model_vw=model, signer_der=b"a certificate", sha512signature_bin=b"a signature")
+    (tmp_path / "model.vw.zip").write_bytes(made)
+    found = read(tmp_path / "model.vw.zip")
+    assert found.signed and found.model == model
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--ccb_explore_adf --epsilon 0.2 -q ::",
+        f"{DEFAULT.arguments} -b 20 --interactions ::: --ignore_linear j",
+        "--cb_explore_adf --squarecb --gamma_scale 500 -q ::",
+    ],
+)
+def test_other_policies_come_through(tmp_path: Path, arguments: str) -> None:
+    vw = vowpalwabbit.Workspace(f"{arguments} --quiet")
+    vw.save(str(tmp_path / "made.vw"))
+    vw.finish()
+    found = read(tmp_path / "made.vw").arguments
+    vw = vowpalwabbit.Workspace(f"{found} --quiet")
+    vw.save(str(tmp_path / "again.vw"))
+    vw.finish()
+    assert (tmp_path / "again.vw").read_bytes() == (tmp_path / "made.vw").read_bytes()
+
+
+def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    model, target = model_of(tmp_path), tmp_path / "written"
+    old = b" --learning_rate 0.00100000004749745 "
+    evil = f" --final_regressor {target} ".encode()
+    at = model.index(b" --cb_adf") - 4
+    (length,) = struct.unpack_from("<I", model, at)
+    head = model[:at] + struct.pack("<I", length - len(old) + len(evil))
+    with pytest.raises(BadModel, match="final_regressor"):
+        check(head + model[at + 4 :].replace(old, evil), "x")
+    assert not target.exists()
+
+
+def test_what_chooses_nothing_is_refused(tmp_path: Path) -> None:
+    vw = vowpalwabbit.Workspace("-q :: --quiet")
+    vw.save(str(tmp_path / "plain.vw"))
+    vw.finish()
+    with pytest.raises(BadModel, match="must contain --cb_explore_adf"):
+        read(tmp_path / "plain.vw")
+
+
+def test_garbage_is_refused_without_harm(tmp_path: Path) -> None:
+    model = model_of(tmp_path)
+    for cut in (0, 3, 20, 60, 200):
+        with pytest.raises(BadModel):
+            check(model[:cut], "cut")
+    odd, refused = random.Random(5), 0
+    for _ in range(20):
+        broken = bytearray(model)
+        broken[odd.randrange(300)] ^= 1 << odd.randrange(8)
+        try:
+            check(bytes(broken), "flipped")
+        except BadModel as error:
+            refused += str(error).startswith("flipped: ")
+    assert refused > 10
+
+
+@pytest.mark.parametrize(
+    "made, why",
+    [
+        (zipped(other_vw=b"x"), "one model.vw"),
+        (zipped(model_vw=b"x" * 40), "no model of Vowpal Wabbit"),
+        (zipped(model_vw=b"x")[:-8], "cannot be read"),
+        (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+    ],
+)
+def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:
+    with pytest.raises(BadModel, match=why):
+        check(made, "x")
+
+
+def test_a_zip_that_would_fill_the_memory_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batch.decisions.imported.MAX_BYTES", 1 << 20)
+    with pytest.raises(BadModel, match="at most"):
+        check(zipped(model_vw=bytes(1 << 26)), "bomb")
