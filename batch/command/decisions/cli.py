@@ -92,6 +92,7 @@ def up(
     stack.run(Stack(folder, cache, bind, workers, {**os.environ, **given}), told)
 
 
+@decisions.command()
 @click.argument("logs", type=PATH, required=False)
 @cache_options
 @events_url_option
