@@ -22,7 +22,7 @@ from vowpalwabbit import PredictionType, Workspace
 from app.contracts import policies
 from app.contracts.decisions import Manifest, Slot
 from app.contracts.generations import BrokenRecord
-from app.decisions.body import Asked
+from app.decisions.body import Asked, Place
 from app.decisions.refusals import RANK, RANKING, Refused
 
 MAX_PRODUCTS = 200_000_000
@@ -60,7 +60,8 @@ class Chance:
             seed = seed_of(asked.id, place.id, self.generation)
             chosen = left.pop(seed * len(left) >> 64)
             taken.add(chosen)
-            slots.append(_slot(place.id, [chosen, *left], [1 / (len(left) + 1)] * (len(left) + 1)))
+            count = len(left) + 1
+            slots.append(_slot([chosen, *left], [1 / count] * count, place))
         return slots
 
 
@@ -113,7 +114,7 @@ class Model:
         slots = []
         for place, (chosen, *rest) in zip(asked.slots, found, strict=True):
             pairs = [chosen, *sorted(rest, key=lambda pair: -pair[1])]
-            slots.append(_slot(place.id, [n for n, _ in pairs], [p for _, p in pairs]))
+            slots.append(_slot([n for n, _ in pairs], [p for _, p in pairs], place))
         return slots
 
     def _predict(self, asked: Asked, context: bytes) -> Any:
@@ -215,7 +216,7 @@ def drawn(event_id: str, probabilities: Sequence[float], generation: str = "") -
     rest = [number for number in range(len(sums)) if number != chosen]
     rest.sort(key=lambda number: -probabilities[number])
     order = [chosen, *rest]
-    return _slot("", order, [probabilities[number] for number in order])
+    return _slot(order, [probabilities[number] for number in order])
 
 
 def seed_of(event_id: str, slot_id: str, generation: str) -> int:
@@ -235,10 +236,13 @@ def _parts(release: str) -> list[int]:
     return [int(part) for part in release.split(".")[:2] if part.isdecimal()]
 
 
-def _slot(id: str, numbers: Sequence[int], probabilities: Sequence[float]) -> Slot:
+_ONLY = Place("", (), 0)
+
+
+def _slot(numbers: Sequence[int], probabilities: Sequence[float], place: Place = _ONLY) -> Slot:
     """A 32-bit float knows no more than seven digits."""
     rounded = tuple([float(f"{each:.7g}") for each in probabilities])
-    return Slot(id, tuple([number + 1 for number in numbers]), rounded)
+    return Slot(place.id, tuple([n + 1 for n in numbers]), rounded, place.baseline + 1)
 
 
 def _seeded(asked: Asked, generation: str) -> bytes:
