@@ -7,8 +7,8 @@ Of the generations of a namespace (``generations``), of kind ``decisions``, this
 Beside the control keys of every kind, on the cache's server::
 
     larder:1:{shop}:decisions:desk          hash    configuration, policy (what operators set),
-                                                    previous, apprentice, logs, trainer (what the
-                                                    trainer tells): JSON each
+                                                    previous, apprentice, logs, trainer, guard,
+                                                    optimised (what the trainer tells): JSON each
     larder:1:{shop}:decisions:orders        list    what the trainer shall do next: JSON each
     larder:1:{shop}:decisions:imported      string  a model that an order tells it to publish
     larder:1:{shop}:decisions:evaluations   hash    id -> ``Evaluation``

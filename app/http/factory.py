@@ -158,7 +158,7 @@ def create_app(
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
-        metrics.register(app, sources.stream, ranker.follower if ranker else None)
+        metrics.register(app, sources.stream, ranker.follower if ranker else None, wire)
     return app
 
 
@@ -204,7 +204,7 @@ def _wire(
         return None
     from app.http.decisions import Listener, deciding, wired
 
-    listener = Listener(metrics, None, None)
+    listener = Listener(metrics)
     decider = deciding(settings, watcher, listener, is_started=is_started)
     return wired(settings, decider, watcher, all_have_loaded)
 
