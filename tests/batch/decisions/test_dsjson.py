@@ -11,6 +11,7 @@ import vowpalwabbit
 
 from app.contracts.policies import DEFAULT
 from batch.decisions.dsjson import BadLine, line, parse
+from batch.decisions.learner import problem_of
 from batch.decisions.terms import Joined
 from tests.batch.decisions.rows import context, joined, several
 
@@ -89,7 +90,7 @@ def test_several_places_are_learned_as_their_labels_say(tmp_path: Path) -> None:
         joined(1),
         joined(2, mode="Apprentice", imitated=True),
         joined(3, counts=False, mode="LoggingOnly"),
-        joined(4, context=b'{ "FromUrl":[{"x":1.10,"x":1e5,"s":"\\ud800"}],"_multi":[{},{},{}] }'),
+        joined(4, context=b'{ "FromUrl":[{"x":1.10,"y":1e5,"s":"\\ud800"}],"_multi":[{},{},{}] }'),
         several(5),
         several(6, generation="", rewards=(0.1 + 0.2, 1e-7)),
     ],
@@ -136,6 +137,9 @@ def test_members_may_come_in_any_order_and_some_may_be_missing() -> None:
         (THEIRS.replace("2021-04-24", "24.4.2021"), "no right value"),
         (THEIRS.replace('"_multi":[', '"_multi":[' + "{}," * 50), "1 to 50 actions"),
         (line(several(1)).replace('"_a":[1,0]', '"_a":[]'), "probability for each"),
+        (THEIRS.replace('{"_tag":"Tea"}', '{"_tag":"Tea","x":["a"]}'), "array with non-number"),
+        (THEIRS.replace('"user":"Tom"', '"user":"Tom","user":1'), "name comes twice"),
+        (THEIRS.replace('"user":"Tom"', '"user":1e300'), "32-bit float"),
         (line(joined(1, mode="Apprentice")).replace("Apprentice", "Odd"), "no mode"),
     ],
 )
@@ -149,3 +153,20 @@ def test_an_answer_without_explored_actions_is_one_too() -> None:
         0, context=context(), slots=(joined(0).slots[0]._replace(probabilities=(1.0, 0.0, 0.0)),)
     )
     assert parse(line(alone)).slots[0].probabilities == (1.0, 0.0, 0.0)
+
+
+def test_what_would_end_the_trainer_is_renamed_or_left_out() -> None:
+    odd = THEIRS.replace(
+        '"FromUrl":[{"user":"Tom"}]',
+        '"FromUrl":[{"Über":{"a":1},"user":"Tom","_label":3}],"Ö":[{"x":1}],"_label_cost":2',
+    ).replace('{"_tag":"Tea"}', '{"_tag":"Tea","日本":[1,2],"é":"x"}')
+    assert json.loads(parse(odd).context) == {
+        "FromUrl": [{"~Über": {"a": 1}, "user": "Tom"}],
+        "~Ö": [{"x": 1}],
+        "_multi": [
+            {"_tag": "Mocha"},
+            {"_tag": "Latte"},
+            {"_tag": "Tea", "~日本": [1, 2], "é": "x"},
+        ],
+    }
+    assert problem_of(parse(odd)) == ""
