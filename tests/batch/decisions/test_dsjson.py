@@ -1,9 +1,7 @@
 """Lines of dsjson: Vowpal Wabbit learns them, and they come back as they went."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,9 @@ import vowpalwabbit
 
 from app.contracts.policies import DEFAULT
 from batch.decisions.dsjson import BadLine, line, parse
-from batch.decisions.learner import problem_of
+from batch.decisions.learner import Learner, problem_of
 from batch.decisions.terms import Joined
+from tests.batch.decisions.program import program, readable
 from tests.batch.decisions.rows import context, joined, several
 
 CCB = DEFAULT.arguments.replace("--cb_explore_adf", "--ccb_explore_adf")
@@ -27,36 +26,29 @@ THEIRS = (
 )
 
 
-def weights(arguments: str, lines: list[str], folder: Path) -> str:
+def weights(arguments: str, rows: Sequence[Joined], folder: Path) -> str:
     """What the program of the package learns of a file."""
-    (folder / "log.dsjson").write_text("".join(f"{each}\n" for each in lines))
-    program = [sys.executable, "-m", "vowpalwabbit", *arguments.split(), "--dsjson", "--quiet"]
-    files = ["-d", "log.dsjson", "--readable_model", "weights.txt"]
-    subprocess.run([*program, *files], cwd=folder, check=True)
-    return _behind_passes(folder / "weights.txt")
+    (folder / "log.dsjson").write_text("".join(f"{line(each)}\n" for each in rows))
+    resumable = "--save_resume --preserve_performance_counters"
+    program(f"{arguments} {resumable} -d log.dsjson -f learned.vw", folder)
+    return readable(folder)
 
 
-def learned(arguments: str, lines: list[str], folder: Path) -> str:
-    """What a process learns that hands over line by line, as the trainer does."""
-    vw = vowpalwabbit.Workspace(
-        f"{arguments} --dsjson --quiet --readable_model {folder / 'learned.txt'}"
-    )
-    for each in lines:
-        vw.learn(each)
-    vw.finish()
-    return _behind_passes(folder / "learned.txt")
-
-
-def _behind_passes(written: Path) -> str:
-    """What was learned: the program counts its passes, nobody else does."""
-    return written.read_text().partition("current_pass")[2].partition("\n")[2]
+def learned(arguments: str, rows: Sequence[Joined], folder: Path) -> str:
+    """What the trainer learns of its decisions."""
+    learner = Learner.fresh(arguments)
+    for each in rows:
+        learner.learn(each)
+    (folder / "learned.vw").write_bytes(learner.save())
+    learner.close()
+    return readable(folder)
 
 
 @pytest.mark.parametrize("make, arguments", [(joined, DEFAULT.arguments), (several, CCB)])
 def test_the_program_learns_of_an_export_what_the_trainer_learned(
     make: Callable[..., Joined], arguments: str, tmp_path: Path
 ) -> None:
-    all = [line(make(number)) for number in range(60)]
+    all = [make(number) for number in range(60)]
     mine = learned(arguments, all, tmp_path)
     assert mine == weights(arguments, all, tmp_path) and len(mine) > 1000
     assert mine != learned(arguments, all[:3], tmp_path)
@@ -66,8 +58,8 @@ def test_the_program_learns_of_an_export_what_the_trainer_learned(
 def test_what_does_not_count_is_exported_and_not_learned(
     make: Callable[..., Joined], arguments: str, tmp_path: Path
 ) -> None:
-    some = [line(make(number)) for number in range(10)]
-    more = [line(make(number, counts=False)) for number in range(3, 6)]
+    some = [make(number) for number in range(10)]
+    more = [make(number, counts=False) for number in range(3, 6)]
     assert weights(arguments, [*some, *more], tmp_path) == weights(arguments, some, tmp_path)
 
 

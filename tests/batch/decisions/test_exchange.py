@@ -2,12 +2,19 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from batch.decisions import exchange, logs
+from app.contracts.decisions import MODEL, Configuration, Decisions
+from app.contracts.recommendations import Namespace
+from batch.decisions import exchange, logs, trainer
 from batch.decisions.dsjson import line
+from batch.decisions.log import Log
 from batch.errors import BadInteractions
+from batch.generations.registry import Generations
+from tests.batch.decisions.logged import taste, write
+from tests.batch.decisions.program import program, readable
 from tests.batch.decisions.rows import START, joined, several
 
 
@@ -60,3 +67,21 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInteractions, match="found no decisions"):
         exchange.export(tmp_path / "other", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_program_makes_of_an_export_the_model_that_is_live(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    space = Decisions(namespace.name)
+    settings = Configuration(wait_ms=2000, export_ms=1, retention_days=-1)
+    client.hset(space.desk, "configuration", settings.to_json())
+    write(client, space, taste(300))
+    trainer.once(client, Log(client, space), space, tmp_path / "logs", 3)
+    live = Generations(client, space).live_manifest()
+    assert live is not None and live.events > 250
+    (tmp_path / "learned.vw").write_bytes(client.get(space.part(live.generation, MODEL)))
+    published = readable(tmp_path)
+    exchange.export(tmp_path / "logs", tmp_path / "log.dsjson.gz")
+    resumable = "--save_resume --preserve_performance_counters"
+    program(f"{live.arguments} {resumable} -d log.dsjson.gz -f learned.vw", tmp_path)
+    assert readable(tmp_path) == published
