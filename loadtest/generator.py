@@ -71,7 +71,7 @@ def _command(asked: Asked, url: str, folder: Path) -> list[str]:
     if asked.duration:  # one step, so that Locust's own report too can leave out the start
         command += ["--duration", str(asked.duration), "--reset-stats"]
     if asked.command == "decisions":  # what was asked is answered, so that all is known of it
-        command += ["--stop-timeout", str(STOP_SECONDS - 5)]
+        command += ["--stop-timeout", f"{STOP_SECONDS - 5:.0f}"]
     if asked.processes > 1:
         port = str(processes.free_port())
         command += ["--processes", str(asked.processes), "--master-bind-host", "127.0.0.1"]

@@ -35,6 +35,7 @@ class Writer:
         self._client: Client | None = None
         self.length = 0
         """How many entries it held when it answered last."""
+        self.most = settings.events_max
         self._problem = ""
         self._asking = Lock()
         self._opening = Lock()
@@ -49,13 +50,12 @@ class Writer:
 
         The length is that of the last answer, so it is asked again only when it is too much.
         """
-        most = self._settings.events_max
-        if self.length + more > most:
+        if self.length + more > self.most:
             self.ask([])
-        if self.length + more > most:
+        if self.length + more > self.most:
             raise EventsUnavailable(
-                f"the stream holds {self.length} {self._noun} of at most {most}: {self._full}, "
-                f"then send these again"
+                f"the stream holds {self.length} {self._noun} of at most {self.most}: "
+                f"{self._full}, then send these again"
             )
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:

@@ -49,6 +49,8 @@ MAX_POLICY_NAME = 256
 MAX_ARGUMENTS = 1024
 MODEL = "model"
 """The name of a generation's part."""
+OF_LISTS = "decision-"
+"""What the event id of a decision about a list begins with; events name it as their ``list``."""
 
 DAY_MS = 86_400_000
 _PACKED_ABOVE = 512

@@ -107,6 +107,10 @@ class Decider:
         """Log that a deferred decision was used."""
         self._log_all([Activated(bodies.known(event_id))])
 
+    def backlog(self) -> tuple[int, int]:
+        """How many entries the log holds, and how many at most. Raises EventsUnavailable."""
+        return self._log.backlog()
+
     def _state(self) -> State:
         try:
             return self.follower.state()

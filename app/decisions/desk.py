@@ -112,6 +112,11 @@ class Desk:
         """Raises BrokenRecord where the cache holds what no Larder wrote."""
         return _look(self._read())
 
+    def trainer(self) -> dict[str, Any]:
+        """What the trainer told of itself last; empty where there was none yet."""
+        with self._link.asking() as client:
+            return _told(client.hget(self._space.desk, "trainer"))
+
     def change(self, wanted: Callable[[Look], tuple[Look, str]]) -> Look:
         """Put in force what ``wanted`` makes of what stands there, and give the order to learn.
 

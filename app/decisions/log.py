@@ -27,6 +27,11 @@ class Log:
             [("XADD", self._key, "*", *chain.from_iterable(e.encode().items())) for e in entries]
         )
 
+    def backlog(self) -> tuple[int, int]:
+        """How many entries it holds, and how many at most. Raises EventsUnavailable."""
+        self._writer.ask([])
+        return self._writer.length, self._writer.most
+
     def close(self) -> None:
         """End the connections."""
         self._writer.close()

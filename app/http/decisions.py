@@ -35,9 +35,14 @@ class Listener:
     """Whom a decider tells how it fares: the metrics, if there are any, and the other workers."""
 
     def __init__(
-        self, metrics: "Metrics | None", worker: Worker | None, known: KnownKeys | None
+        self,
+        metrics: "Metrics | None",
+        worker: Worker | None = None,
+        known: KnownKeys | None = None,
+        link: Link | None = None,
     ) -> None:
         self._metrics, self._worker, self._known = metrics, worker, known
+        self._link = link
 
     def decided(self, logged: bool) -> None:
         """One more decision was answered."""
@@ -51,6 +56,10 @@ class Listener:
 
     def followed(self, published_at: str | None) -> None:
         """The desk was seen; the model that decides, if there is one, was published then."""
+        if self._metrics:
+            self._metrics.decides_by(published_at)
+        if self._metrics and self._link:
+            self._metrics.reached(self._link.reachable)
         if self._worker and (self._known is None or self._known.are_known):
             self._worker.has_loaded()
 
@@ -63,14 +72,12 @@ def alone(
     link: to the cache, which somebody else keeps; then nothing here has a thread either.
     """
     known = KnownKeys(settings.namespace) if settings.auth == keys.ON else None
-    listener = Listener(metrics, worker, known)
-    if link is None:
-        link = _started(settings, known)
-        decider = deciding(settings, link, listener, is_started=True)
-    else:
-        if known:
-            known.poll(link)
-        decider = deciding(settings, link, listener, is_started=False)
+    is_started = link is None
+    link = link or _started(settings, known)
+    if known and not is_started:
+        known.poll(link)
+    listener = Listener(metrics, worker, known, link)
+    decider = deciding(settings, link, listener, is_started=is_started)
     if worker:
         worker.serves()
     wire = wired(settings, decider, link, partial(all_have_loaded, worker, known))
@@ -79,7 +86,7 @@ def alone(
     guarded = _guarded(app, wire, settings, known, Limits.of(settings))
     app.wsgi_app = guarded  # type: ignore[method-assign]
     if metrics:
-        metrics.register(app, None, None)
+        metrics.register(app, wire=wire)
     return app
 
 

@@ -11,6 +11,7 @@ from flask import Flask
 from app.api import (
     Sources,
     clicks,
+    decided,
     events,
     generation,
     health,
@@ -157,7 +158,7 @@ def create_app(
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
     if metrics:
-        metrics.register(app, sources.stream, ranker.follower if ranker else None)
+        metrics.register(app, sources.stream, ranker.follower if ranker else None, wire)
     return app
 
 
@@ -203,7 +204,7 @@ def _wire(
         return None
     from app.http.decisions import Listener, deciding, wired
 
-    listener = Listener(metrics, None, None)
+    listener = Listener(metrics)
     decider = deciding(settings, watcher, listener, is_started=is_started)
     return wired(settings, decider, watcher, all_have_loaded)
 
@@ -245,6 +246,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
         rules,
         tracker,
         clicks,
+        decided,
     ):
         app.register_blueprint(module.bp)
     app.register_blueprint(openapi.bp)

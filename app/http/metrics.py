@@ -11,6 +11,12 @@ where it decides::
 
     larder_decisions_total{logged}                   that were answered; logged: true or false
     larder_rewards_total                             that were taken
+    larder_decisions_model_created_timestamp_seconds the oldest that a worker has, 0 for none
+    larder_decisions_log_entries                     of the log, if its server answers
+    larder_decisions_log_max                         LARDER_EVENTS_MAX, the most of these
+    larder_decisions_trainer_timestamp_seconds       when a trainer last said that it runs, 0: never
+    larder_decisions_learned                         by its model
+    larder_decisions_pending                         entries that wait for their time
 
 where it has a click model::
 
@@ -35,6 +41,7 @@ No label comes from a client. Nothing imports this module, or the library, while
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -50,13 +57,16 @@ from prometheus_client.registry import Collector
 
 from app.api.routes import route_of
 from app.clicks.follower import Follower
-from app.errors import EventsUnavailable
+from app.contracts.generations import BrokenRecord
+from app.errors import CacheUnavailable, EventsUnavailable
 from app.events.stream import Stream
 from app.http.metrics_files import forget_the_dead, share
 from app.http.workers import Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from app.api.decisions import Wire
 
 PATH = "/metrics"
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
@@ -103,11 +113,20 @@ class Metrics:
         )
         self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
-    def register(self, app: Flask, stream: Stream | None, follower: Follower | None) -> None:
+    def register(
+        self,
+        app: Flask,
+        stream: Stream | None = None,
+        follower: Follower | None = None,
+        wire: "Wire | None" = None,
+    ) -> None:
         """Count what the application answers from now on, and answer its ``metrics`` endpoint.
 
-        stream: of the events, where it takes any; follower: of click models, where it has any.
+        stream: of the events, where it takes any; follower: of click models, where it has any;
+        wire: of decisions, where it makes any.
         """
+        if wire:
+            self._registry.register(_Decisions(wire))
         if stream:
             self._registry.register(_Stored(stream))
         if follower:
@@ -150,6 +169,10 @@ class Metrics:
     def decided(self, logged: bool) -> None:
         """One more decision was answered; one that nobody could log is learned never."""
         self._decisions.labels("true" if logged else "false").inc()
+
+    def decides_by(self, published_at: str | None) -> None:
+        """Note which model of decisions this worker has."""
+        self._decides_by.set(_seconds(published_at or ""))
 
     def rewarded(self) -> None:
         """One more reward was taken."""
@@ -201,6 +224,13 @@ class Metrics:
     @cached_property
     def _decisions(self) -> Counter:
         return Counter("larder_decisions", "Decisions answered.", ("logged",), registry=None)
+
+    @cached_property
+    def _decides_by(self) -> Gauge:
+        return _least(
+            "larder_decisions_model_created_timestamp_seconds",
+            "When the oldest model of decisions that a worker has was published.",
+        )
 
     @cached_property
     def _rewards(self) -> Counter:
@@ -271,6 +301,27 @@ class _Stored(Collector):
                 "When the oldest event that is in no file was taken.",
                 backlog.since_ms / 1000,
             )
+
+
+class _Decisions(Collector):
+    """What waits in the log, and how the trainer does; nothing of a server that is away."""
+
+    def __init__(self, wire: "Wire") -> None:
+        self._wire = wire
+
+    def collect(self) -> Iterable[Metric]:
+        with suppress(EventsUnavailable):
+            entries, most = self._wire.decider.backlog()
+            yield GaugeMetricFamily("larder_decisions_log_entries", "Of the log.", entries)
+            yield GaugeMetricFamily("larder_decisions_log_max", "LARDER_EVENTS_MAX.", most)
+        with suppress(CacheUnavailable, BrokenRecord):
+            told = self._wire.desk.trainer()
+            at = "larder_decisions_trainer_timestamp_seconds"
+            yield GaugeMetricFamily(at, "When a trainer last said that it runs.", told.get("at", 0))
+            learned = told.get("learned", 0)
+            yield GaugeMetricFamily("larder_decisions_learned", "By its model.", learned)
+            pending = told.get("pending", 0)
+            yield GaugeMetricFamily("larder_decisions_pending", "Entries that wait.", pending)
 
 
 class _Model(Collector):

@@ -284,7 +284,7 @@ def serving(stack: Stack, *serve: str) -> Iterator[int]:
 def beside(stack: Stack, words: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     """A command that runs until the block ends, out of Ctrl-C's reach."""
     click.echo(f"\n$ larder {' '.join(words)}")
-    quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment}
+    quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment, STOPS_SILENTLY: "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "batch", *words], env=quiet, start_new_session=True
     )

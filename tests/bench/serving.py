@@ -82,7 +82,7 @@ def main() -> None:
         seen: dict[str, list[Measured]] = {case.name: [] for case in cases}
         for number in range(arguments.rounds + 1):
             for case in cases:
-                measured = _shared(case, arguments.connections, arguments.seconds, Path(folder))
+                measured = shared(case, arguments.connections, arguments.seconds, Path(folder))
                 if number:  # the first round warms up
                     seen[case.name].append(measured)
         _print(cases, seen)
@@ -220,7 +220,7 @@ def _cases(
     ]
 
 
-def _shared(case: Case, connections: int, seconds: int, folder: Path) -> Measured:
+def shared(case: Case, connections: int, seconds: int, folder: Path) -> Measured:
     """What wrk sees when no worker has taken all of its connections, as those of others may."""
     for _ in range(TRIES):
         measured = _wrk(case, connections, seconds, folder)

@@ -1,5 +1,6 @@
 """What Prometheus is told is so: over workers that die, and when the cache or a disk fails."""
 
+import json
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
 from app.api.routes import ROUTES, route_of
+from app.contracts.decisions import Decisions
 from app.contracts.events import Streams, ms_of
 from app.contracts.recommendations import Namespace
 from app.http.factory import create_app
@@ -27,6 +29,7 @@ from app.settings import Settings
 from batch.events.export import export
 from batch.generations.registry import Generations
 from tests.app.wire import get, send
+from tests.decisions import body as decision
 from tests.generations import publish_by_hand
 from tests.servers import SERVERS, Api, Server, environment, wait_until
 
@@ -369,6 +372,42 @@ def test_the_stream_of_events_is_told_as_it_is_now(own_server: Server, tmp_path:
         assert events() == {stored: 3, **bound, waiting: third}
         own_server.kill()
         assert events() == {}
+
+
+def test_decisions_are_told_with_their_log_and_their_trainer(own_server: Server) -> None:
+    def decided() -> dict[str, float]:
+        families = plain_text(get(api.url, "/metrics").body.decode())
+        found = [each for family in families for each in family.samples]
+        return {
+            each.name.removeprefix("larder_").removeprefix("decisions_"): each.value
+            for each in found
+            if "decisions" in each.name or "rewards" in each.name
+        }
+
+    told = {"at": 1_700_000_000.5, "learned": 7, "pending": 3}
+    settings = {"decisions": "only", "metrics": "true", "events_max": "1000", "workers": "1"}
+    with Api(own_server.url, SPACE.name, **settings) as api:
+        wait_until(lambda: get(api.url, "/ready").status == 200)
+        wait_until(lambda: "model_created_timestamp_seconds" in decided())
+        nothing = {"trainer_timestamp_seconds": 0.0, "learned": 0.0, "pending": 0.0}
+        empty = {"log_entries": 0.0, "log_max": 1000.0, "model_created_timestamp_seconds": 0.0}
+        assert decided() == {**nothing, **empty}
+        base = "/personalizer/v1.0"
+        assert send(api.url, "POST", f"{base}/rank", decision()).status == 201
+        assert send(api.url, "POST", f"{base}/events/e/reward", b'{"value": 1}').status == 204
+        with redis.Redis.from_url(own_server.url) as client:
+            client.hset(Decisions(SPACE.name).desk, "trainer", json.dumps(told))
+        found = decided()
+        assert (found["total"], found["rewards_total"], found["log_entries"]) == (1, 1, 2)
+        assert (found["trainer_timestamp_seconds"], found["learned"]) == (told["at"], 7)
+        assert cache_is_there(api)
+        own_server.kill()
+        wait_until(lambda: not cache_is_there(api))
+        assert decided().keys() == {"total", "rewards_total", "model_created_timestamp_seconds"}
+
+
+def cache_is_there(api: Api) -> bool:
+    return told(api, "larder_cache_reachable") == 1
 
 
 def test_off_the_page_is_like_any_unknown_path_but_names_its_setting(server: Server) -> None:

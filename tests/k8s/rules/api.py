@@ -38,10 +38,8 @@ INGRESS = "Ingress larder-api"
 @cache
 def served() -> frozenset[str]:
     """The paths that the API answers, an id in them as ``<id:user>``."""
-    settings = Settings()
-    return frozenset(
-        each.rule for each in create_app(settings, Watcher(settings)).url_map.iter_rules()
-    )
+    apps = [create_app(each, Watcher(each)) for each in (Settings(), Settings(decisions="only"))]
+    return frozenset(rule.rule for each in apps for rule in each.url_map.iter_rules())
 
 
 @catches(API, f"{FIRST}/livenessProbe/httpGet/path", "/health/ready")
