@@ -30,13 +30,17 @@ ASKED = {
 
 
 def test_the_documented_line_decides_learns_and_keeps_it(
-    engine: Engine, images: dict[str, float], folder: Path, measured: Measured
+    engine: Engine, images: dict[str, float], network: str, folder: Path, measured: Measured
 ) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     (folder / "output").mkdir()
     (folder / "output").chmod(0o777)
-    options = [f"--publish=127.0.0.1:{port}:5000", f"--volume={folder}/output:/output"]
+    options = [
+        f"--network={network}",
+        f"--publish=127.0.0.1:{port}:5000",
+        f"--volume={folder}/output:/output",
+    ]
     line = (tag("larder-decisions"), *DOCUMENTED)
 
     def ask(method: str, path: str, told: object = None, key: str = KEY) -> requests.Response:
