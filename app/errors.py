@@ -12,6 +12,7 @@
     |-- SampleForbidden    404
     |-- EventsOff          404
     |-- ClicksOff          404
+    |-- DecisionsOff       404
     |-- DocsOff            404
     |-- ForeignPage        403
     |-- Overtaken          409
@@ -119,6 +120,13 @@ class ClicksOff(ServingError):
 
     status = 404
     title = "No click model"
+
+
+class DecisionsOff(ServingError):
+    """This deployment decides nothing about lists."""
+
+    status = 404
+    title = "No decisions"
 
 
 class DocsOff(ServingError):

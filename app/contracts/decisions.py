@@ -7,8 +7,8 @@ Of the generations of a namespace (``generations``), of kind ``decisions``, this
 Beside the control keys of every kind, on the cache's server::
 
     larder:1:{shop}:decisions:desk          hash    configuration, policy (what operators set),
-                                                    previous, apprentice, logs, trainer (what the
-                                                    trainer tells): JSON each
+                                                    previous, apprentice, logs, trainer, guard,
+                                                    optimised (what the trainer tells): JSON each
     larder:1:{shop}:decisions:orders        list    what the trainer shall do next: JSON each
     larder:1:{shop}:decisions:imported      string  a model that an order tells it to publish
     larder:1:{shop}:decisions:evaluations   hash    id -> ``Evaluation``
@@ -49,6 +49,8 @@ MAX_POLICY_NAME = 256
 MAX_ARGUMENTS = 1024
 MODEL = "model"
 """The name of a generation's part."""
+OF_LISTS = "decision-"
+"""What the event id of a decision about a list begins with; events name it as their ``list``."""
 
 DAY_MS = 86_400_000
 _PACKED_ABOVE = 512

@@ -3,6 +3,8 @@
 Horvitz and Thompson (1952) weigh each reward by w = p(policy) / p(logged): inverse propensity
 scoring (IPS), as Bottou et al. (2013, JMLR 14) use it. Self-normalised (SNIPS: Swaminathan and
 Joachims, 2015, NIPS) it is divided by the sum of the weights, and stays in the range of rewards.
+Doubly robust (DR: Dudik, Langford and Li, 2011, ICML) it weighs only what a model of rewards got
+wrong, and adds what that model expects of the policy.
 """
 
 import math
@@ -17,7 +19,8 @@ Z = 1.959963984540054
 class Sums:
     """events: decisions; matched: those of which the policy may have made the same (w > 0).
 
-    w, wr, w2, w2r, w2r2: sums of weights, and of their products with rewards.
+    w, wr, w2, w2r, w2r2: sums of weights, and of their products with rewards; dr, dr2: of what each
+    decision adds to the doubly robust estimate, and of its square.
     """
 
     events: int = 0
@@ -27,9 +30,18 @@ class Sums:
     w2: float = 0.0
     w2r: float = 0.0
     w2r2: float = 0.0
+    dr: float = 0.0
+    dr2: float = 0.0
 
-    def add(self, weight: float, reward: float) -> None:
-        """Count one decision."""
+    def add(
+        self, weight: float, reward: float, expected: float = 0.0, predicted: float = 0.0
+    ) -> None:
+        """Count one decision.
+
+        expected, predicted: what a model of rewards, which has not seen this one, says of the
+        policy and of the action that was taken; without a model DR is IPS.
+        """
+        added = expected + weight * (reward - predicted)
         square = weight * weight
         self.events += 1
         self.matched += weight > 0
@@ -38,6 +50,8 @@ class Sums:
         self.w2 += square
         self.w2r += square * reward
         self.w2r2 += square * reward * reward
+        self.dr += added
+        self.dr2 += added * added
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*map(sum, zip(astuple(self), astuple(other))))
@@ -68,6 +82,19 @@ class Sums:
         mean = self.snips
         spread = self.w2r2 - 2 * mean * self.w2r + mean * mean * self.w2
         return Z * math.sqrt(max(0.0, spread)) / self.w
+
+    @property
+    def doubly_robust(self) -> float:
+        """The reward of a decision, without bias; 0 without events."""
+        return self.dr / self.events if self.events else 0.0
+
+    @property
+    def doubly_robust_half_width(self) -> float:
+        """Of the 95 % interval around ``doubly_robust``, by the central limit theorem."""
+        if not self.events:
+            return 0.0
+        spread = self.dr2 / self.events - self.doubly_robust**2
+        return Z * math.sqrt(max(0.0, spread) / self.events)
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -98,18 +98,17 @@ def is_for_slots(arguments: str) -> bool:
     return _FOR_SLOTS in arguments.split()
 
 
-def weight(arguments: str) -> tuple[int, int]:
-    """How many features a policy multiplies with each other, and how often it does."""
-    degree, interactions, models, words = 1, 1, 1, arguments.split()
-    for word, value in pairwise(words):
-        name = _SHORT.get(word, word)
-        if name in _DEGREES:
-            longer = len(value) - degree
-            interactions = 1 if longer > 0 else interactions + (longer == 0)
-            degree = max(degree, len(value))
-        elif name in _SEVERAL:
-            models = _SLOWER * (int(value) + 1)
-    return degree, interactions * models
+def interactions(arguments: str) -> list[str]:
+    """First letters of the namespaces that a policy multiplies with each other; a colon is any."""
+    pairs = pairwise(arguments.split())
+    return [value for word, value in pairs if _SHORT.get(word, word) in _DEGREES]
+
+
+def models(arguments: str) -> int:
+    """How many times the work of one model a policy is, which may explore by several."""
+    pairs = pairwise(arguments.split())
+    counts = [int(value) for word, value in pairs if word in _SEVERAL and value.isdecimal()]
+    return _SLOWER * (counts[0] + 1) if counts else 1
 
 
 def _told(arguments: str) -> Iterator[tuple[str, str]]:

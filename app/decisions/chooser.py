@@ -5,10 +5,11 @@ the same id gets the same answer from the same model.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import accumulate, chain, islice
-from math import factorial
+from math import factorial, prod
 from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import Any
@@ -72,7 +73,9 @@ class Model:
         _expect_no_later(manifest.vowpal)
         self.generation, self.exploration = manifest.generation, exploration
         self.is_for_slots = policies.is_for_slots(manifest.arguments)
-        self._degree, self._passes = policies.weight(manifest.arguments)
+        self._interactions = policies.interactions(manifest.arguments)
+        self._degree = max(map(len, self._interactions), default=1)
+        self._models = policies.models(manifest.arguments)
         self._asking = Lock()  # the library says that it is not safe for threads
         explores = (
             ["--epsilon", f"{exploration:g}"] if "--epsilon" in manifest.arguments.split() else []
@@ -110,19 +113,25 @@ class Model:
         return slots
 
     def _predict(self, asked: Asked, context: bytes) -> Any:
-        products = asked.features**self._degree * len(asked.offered) * self._passes
-        if products > MAX_PRODUCTS * factorial(self._degree):
+        self._expect_bounded(asked)
+        try:
+            with self._asking:
+                return self._workspace.predict(context.decode())
+        except RuntimeError as error:
+            raise _no_ranking(str(error)) from error
+
+    def _expect_bounded(self, asked: Asked) -> None:
+        times = self._models * max(1, len(asked.slots))
+        at_most = asked.features**self._degree * len(asked.offered) * len(self._interactions)
+        if at_most * times <= MAX_PRODUCTS:
+            return
+        if products(orjson.loads(asked.context), self._interactions) * times > MAX_PRODUCTS:
             raise Refused(
                 400,
                 RANK,
                 "Exceeds maximum allowed payload size. The policy multiplies more features than a "
                 "decision may take: send fewer, or use a policy with fewer interactions.",
             )
-        try:
-            with self._asking:
-                return self._workspace.predict(context.decode())
-        except RuntimeError as error:
-            raise _no_ranking(str(error)) from error
 
     def explain(self, context: bytes, number: int) -> list[tuple[str, float]]:
         """How much each feature adds to the reward that the model expects of an action.
@@ -155,6 +164,32 @@ class Model:
                 return -float(examples[-1].get_partial_prediction())
             finally:
                 self._workspace.finish_example(examples)
+
+
+def products(context: dict[str, Any], interactions: Sequence[str]) -> int:
+    """How many products of features these interactions make of all actions."""
+    found = 0
+    for action in context["_multi"]:
+        counts: Counter[str] = Counter()
+        for letter, told in ("F", context["FromUrl"]), ("j", action["j"]), ("i", [action["i"]]):
+            for features in told:
+                _count(features, letter, counts)
+        every = counts.total()
+        for each in interactions:
+            any = each.count(":")
+            named = prod(counts[letter] for letter in each if letter != ":")
+            found += every**any // factorial(any) * named
+    return found
+
+
+def _count(features: dict[str, Any], letter: str, counts: Counter[str]) -> None:
+    """Add the features to those of their namespaces, of which the first letters count."""
+    for name, value in features.items():
+        if type(value) is dict:
+            _count(value, name[0], counts)
+        else:
+            is_array = type(value) is list
+            counts[name[0] if is_array else letter] += len(value) if is_array else 1
 
 
 def drawn(event_id: str, probabilities: Sequence[float], generation: str = "") -> Slot:

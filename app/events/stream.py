@@ -10,7 +10,8 @@ from typing import Protocol
 
 from app.cache.pipeline import Command
 from app.cache.writer import Writer
-from app.contracts.events import IMPRESSION, Event, Streams, ms_of
+from app.contracts.decisions import OF_LISTS, Decisions, Rewarded
+from app.contracts.events import HIDE, IMPRESSION, Event, Streams, ms_of
 from app.events import recent
 from app.settings import Settings
 
@@ -73,6 +74,16 @@ class Stream:
         yield from recent.commands(self._streams, counted, now_ms, self._settings.recent_seconds)
         for event in events:
             yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
+        if self._settings.decisions == "on":
+            key = Decisions(self._settings.namespace).log
+            for event in filter(_is_reward, counted):
+                reward = Rewarded(event.list, 1.0)
+                yield ("XADD", key, "*", *chain.from_iterable(reward.encode().items()))
 
     def _counts(self, type: str) -> bool:
         return type != IMPRESSION and self._listener.counts(type)
+
+
+def _is_reward(event: Event) -> bool:
+    """Whether somebody liked what a decision had put first in a list."""
+    return event.list.startswith(OF_LISTS) and event.position <= 0 and event.type != HIDE

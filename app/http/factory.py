@@ -11,6 +11,7 @@ from flask import Flask
 from app.api import (
     Sources,
     clicks,
+    decided,
     events,
     generation,
     health,
@@ -245,6 +246,7 @@ def _flask(settings: Settings, sources: Sources) -> Flask:
         rules,
         tracker,
         clicks,
+        decided,
     ):
         app.register_blueprint(module.bp)
     app.register_blueprint(openapi.bp)

@@ -7,19 +7,21 @@ A line that Vowpal Wabbit does not expect may end the process without a word, an
 nobody gives back are never freed: so only what ``problem_of`` finds nothing wrong with is taught.
 """
 
-import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import orjson
 from vowpalwabbit import Workspace
 
-from app.contracts.decisions import MAX_ACTIONS
+from app.contracts.decisions import MAX_ACTIONS, Slot
 from app.contracts.policies import BadPolicy
 from batch.decisions import dsjson
 from batch.decisions.terms import Joined
 
+_OURS = ("_multi", "_slots"), ("_tag",), ("_id", "_inc")
+"""What Vowpal Wabbit has names for: in a context, in an action, in a slot."""
 _OPTIONS = "--dsjson --quiet --save_resume --preserve_performance_counters"
 
 Pmf = tuple[float, ...]
@@ -51,16 +53,18 @@ class Learner:
             raise BadPolicy(f"Vowpal Wabbit refuses {arguments!r}: {error}") from error
 
     @classmethod
-    def load(cls, model: bytes, more: str = "") -> Self:
-        """Go on with a model as ``save`` returned it; more: arguments beside, or over, its own.
+    def load(cls, model: bytes, arguments: str = "") -> Self:
+        """Go on with a model as ``save`` returned it; the epsilon of these arguments is over its.
 
         Raises BrokenModel.
         """
+        words = arguments.split()
+        epsilon = words[words.index("--epsilon") :][:2] if "--epsilon" in words else []
         with tempfile.NamedTemporaryFile(prefix="larder-model-") as file:
             file.write(model)
             file.flush()
             try:
-                return cls(f"-i {file.name} {more}")
+                return cls(" ".join(["-i", file.name, *epsilon]))
             except RuntimeError as error:
                 raise BrokenModel(f"Vowpal Wabbit cannot read this model: {error}") from error
 
@@ -113,30 +117,62 @@ class Learner:
 
 def problem_of(joined: Joined) -> str:
     """What is wrong with a decision, whatever the policy; empty when nothing is."""
+    several = bool(joined.slots) and bool(joined.slots[0].id)
     try:
-        context = json.loads(joined.context)
-        actions, slots = len(context["_multi"]), context.get("_slots")
-        several = bool(joined.slots[0].id)
-        expected = len(slots) if several else 1
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+        context = orjson.loads(joined.context)
+        actions, places = context["_multi"], context["_slots"] if several else [{}]
+        if problem := _problem_of_names(joined.context, [context], actions, places):
+            return problem
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         return f"its context cannot be read: {error!r:.100}"
-    if not 1 <= actions <= MAX_ACTIONS or several != (slots is not None):
-        return f"its context has {actions} actions, or no slots"
-    if not len(joined.slots) == len(joined.rewards) == expected:
-        return f"{len(joined.slots)} slots were decided, of {expected}"
-    known = range(1, actions + 1)
+    if not 1 <= len(actions) <= MAX_ACTIONS or several != ("_slots" in context):
+        return f"its context has {len(actions)} actions, or no slots"
+    if not len(joined.slots) == len(joined.rewards) == len(places) <= len(actions):
+        return (
+            f"{len(joined.slots)} slots were decided, of {len(places)}, by {len(actions)} actions"
+        )
     for slot in joined.slots:
-        chosen = slot.actions
-        if not chosen or len({*chosen}) < len(chosen) or any(each not in known for each in chosen):
-            return f"actions {chosen} were decided, of {actions}"
-        if len(slot.probabilities) != len(chosen) or not 0 < slot.probabilities[0] <= 1:
-            return f"its probabilities are {slot.probabilities}"
-        if not several and len(chosen) != actions:
-            return f"{len(chosen)} actions were ranked, of {actions}"
+        if problem := _problem_of_slot(slot, len(actions)):
+            return problem
+    return ""
+
+
+def _problem_of_names(text: bytes, *parts: Sequence[Mapping[str, Any]]) -> str:
+    """Names that Vowpal Wabbit takes for its own, or that end it: namespaces that are not ASCII."""
+    ours = sum(
+        name in each.keys() for part, names in zip(parts, _OURS) for each in part for name in names
+    )
+    if text.isascii() and b"\\u" not in text and text.count(b'"_') == ours:
+        return ""  # the quick way: all that is odd is what must be
+    rest = [
+        {name: value for name, value in each.items() if name not in names}
+        for part, names in zip(parts, _OURS)
+        for each in part
+    ]
+    bad = _bad_name(rest)
+    return f"its context has the name {bad!r:.40}" if bad else ""
+
+
+def _bad_name(value: Any) -> str:
+    """A name in a value that may not be there; empty for none."""
+    if isinstance(value, list):
+        return next(filter(None, map(_bad_name, value)), "")
+    if not isinstance(value, dict):
+        return ""
+    for name, inner in value.items():
+        if name[:1] == "_" or (name[:1] > "\x7f" and isinstance(inner, (dict, list))):
+            return str(name)
+        if found := _bad_name(inner):
+            return found
+    return ""
+
+
+def _problem_of_slot(slot: Slot, actions: int) -> str:
+    chosen, known = slot.actions, range(1, actions + 1)
+    if not chosen or len({*chosen}) < len(chosen) or any(each not in known for each in chosen):
+        return f"actions {chosen} were decided, of {actions}"
+    if len(slot.probabilities) != len(chosen) or not 0 < slot.probabilities[0] <= 1:
+        return f"its probabilities are {slot.probabilities}"
+    if not slot.id and len(chosen) != actions:
+        return f"{len(chosen)} actions were ranked, of {actions}"
     return ""

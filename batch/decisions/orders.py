@@ -4,8 +4,9 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.contracts import policies
 from app.contracts.decisions import DAY_MS, Order, Policy
-from batch.decisions import logs
+from batch.decisions import imported, logs
 from batch.decisions.desk import Desk
 from batch.decisions.join import Rules
 from batch.decisions.learner import Learner, problem_of
@@ -24,7 +25,7 @@ def begun(desk: Desk, position: str) -> Training:
 def follow(order: Order, desk: Desk, folder: Path | None, now: int, ours: Training) -> Training:
     """Do what was ordered; returns the model to publish, and to go on with.
 
-    now: ms since 1970. Raises BadPolicy or BrokenModel; then nothing has changed.
+    now: ms since 1970. Raises BadPolicy, BadModel or BrokenModel; then nothing has changed.
     """
     match order.do:
         case "reset":
@@ -66,7 +67,9 @@ def _by(rules: Rules, rows: Iterator[Joined]) -> Iterator[Joined]:
 
 
 def _imported(desk: Desk, ours: Training) -> Training:
-    """The model that was given, which goes on to learn what comes. Raises BrokenModel."""
-    policy = Policy("imported", desk.policy().arguments)
-    learner = Learner.load(desk.imported())
-    return Training(learner, policy, ours.rules, ours.position, settings=ours.settings)
+    """The model that was given, which goes on to learn what comes. Raises BadModel, BrokenModel."""
+    found = imported.check(desk.imported(), "the model that was brought")
+    exploration = desk.configuration().exploration
+    arguments = policies.with_exploration(found.arguments, exploration)
+    learner = Learner.load(found.model, arguments)
+    return Training(learner, Policy("imported", arguments), ours.rules, ours.position)

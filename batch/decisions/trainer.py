@@ -25,11 +25,13 @@ from app.contracts.policies import BadPolicy
 from batch.decisions import logs, orders
 from batch.decisions.contents import Contents, manifest_of, read_model
 from batch.decisions.desk import Desk
+from batch.decisions.guard import Guard
+from batch.decisions.jobs import Jobs
 from batch.decisions.join import Rules
 from batch.decisions.learner import BrokenModel, Learner
 from batch.decisions.log import AT_A_TIME, Log
 from batch.decisions.training import Training, discard_rejects
-from batch.errors import BadSettings, Locked, Transient, UnknownGeneration
+from batch.errors import BadModel, BadSettings, Locked, Transient, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, hold
 from batch.generations.publish import publish
@@ -204,7 +206,7 @@ class Trainer:
             return
         model = ours.learner.save()
         ours.learner.close()
-        ours.learner = Learner.load(model, f"--epsilon {exploration}")
+        ours.learner = Learner.load(model, wanted)
         ours.policy = replace(ours.policy, arguments=wanted)
         if self.live:
             self.publish()
@@ -216,7 +218,7 @@ class Trainer:
             ours.write(self.folder)
             try:
                 made = orders.follow(wanted, self.desk, self.folder, now, ours)
-            except (BadPolicy, BrokenModel) as error:
+            except (BadModel, BadPolicy, BrokenModel) as error:
                 self._say(f"not done: {wanted.do}: {error}")
                 made = ours
             if made is not ours:
@@ -291,11 +293,13 @@ def follow(
     space: Decisions,
     folder: Path | None,
     keep: int,
+    jobs: Jobs | None = None,
+    guard: Guard | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Do so without end; what is away is waited for, and so is a trainer that runs already.
 
-    Raises BadSettings where waiting is vain.
+    jobs, guard: what else it does, None for not. Raises BadSettings where waiting is vain.
     """
     said = ""
     while True:
@@ -303,7 +307,7 @@ def follow(
             with hold(client, space, doing="trained", lease_seconds=LEASE_SECONDS) as lease:
                 log.info("training the decisions of namespace %r", space.name)
                 said = ""
-                _run(Trainer(client, log_of, space, folder, keep, lease), pause)
+                _run(Trainer(client, log_of, space, folder, keep, lease), jobs, guard, pause)
         except Transient as error:
             told = (
                 "another trainer runs; this one waits" if isinstance(error, Locked) else str(error)
@@ -316,14 +320,14 @@ def follow(
             raise BadSettings(str(error)) from error
 
 
-def _run(trainer: Trainer, pause: Callable[[float], None]) -> None:
+def _run(
+    trainer: Trainer, jobs: Jobs | None, guard: Guard | None, pause: Callable[[float], None]
+) -> None:
     while True:
         more = trainer.round()
-        if trainer.publish_if_due():
-            each_interval(trainer)
+        if trainer.publish_if_due() and guard:
+            guard.check()  # where it moves the pointer, the next round sees that
+        if jobs:
+            jobs.poll()
         if not more:
             pause(PAUSE_SECONDS)
-
-
-def each_interval(trainer: Trainer) -> None:
-    """What else is done once an export interval, after it was published: judges come here."""

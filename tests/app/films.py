@@ -16,7 +16,7 @@ from tests.generations import live_contents
 
 KEY = f"larder_aaaaaaaa_{'k' * 43}"
 BEARER = {"Authorization": f"Bearer {KEY}"}
-EVERYTHING = {"auth": "on", "user_sample": True, "docs": True, "clicks": "on"}
+EVERYTHING = {"auth": "on", "user_sample": True, "docs": True, "clicks": "on", "decisions": "on"}
 """Settings of the API, which also takes events."""
 K = 3
 USERS = ["15", "4711", "23"]

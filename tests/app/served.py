@@ -65,15 +65,18 @@ def answering(server: Server, namespace: Namespace, **settings: Any) -> Iterator
         yield app
         if stream := app.extensions["larder"].stream:
             stream.close()
+        if decider := app.extensions["larder"].decider:
+            decider.stop()
 
 
 @contextmanager
 def deciding(server: Address, namespace: Namespace, **settings: Any) -> Iterator[Flask]:
-    """An API that has nothing but decisions, without threads."""
+    """An API that has nothing but decisions, without threads; ``link`` is its extension, too."""
     chosen = patient(server, namespace, **{"decisions": "only", **settings})
     watcher = Watcher(chosen, spread_seconds=0)
     watcher.poll()
     app = create_app(chosen, watcher)
+    app.extensions["link"] = watcher
     try:
         yield app
     finally:
@@ -130,6 +133,8 @@ def following(server: Address, namespace: Namespace, **settings: Any) -> Iterato
         app = create_app(chosen, watcher, tail)
         yield Worker(app, watcher, tail)
         app.extensions["larder"].stream.close()
+        if decider := app.extensions["larder"].decider:
+            decider.stop()
     finally:
         tail.stop()
         watcher.stop()

@@ -46,6 +46,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "LARDER_CORS_ORIGINS": "https://shop.example",
         "LARDER_CLICKS": "only",
         "LARDER_CLICKS_UNKNOWN": "ignore",
+        "LARDER_DECISIONS": "only",
         "LARDER_EXPLORER": "true",
         "LARDER_EXPLORER_CARDS": "name,image,url",
     }
@@ -203,5 +204,7 @@ def test_the_types_that_leave_a_list_are_a_list_with_commas() -> None:
 def test_a_wrong_way_to_have_click_models_is_refused() -> None:
     with pytest.raises(BadSettings, match="LARDER_CLICKS must be off, on or only, not 'true'"):
         Settings(clicks="true")
+    with pytest.raises(BadSettings, match="LARDER_DECISIONS must be off, on or only, not 'yes'"):
+        Settings(decisions="yes")
     with pytest.raises(BadSettings, match="LARDER_CLICKS_UNKNOWN must be refuse or ignore"):
         Settings(clicks_unknown="skip")

@@ -8,7 +8,15 @@ import pytest
 
 from app.contracts import keys
 from app.contracts.generations import BrokenRecord
-from app.contracts.keys import Key, digest, id_of, is_private, new_key, problem_of
+from app.contracts.keys import (
+    Key,
+    digest,
+    foreign_id,
+    id_of,
+    is_private,
+    new_key,
+    problem_of,
+)
 from app.contracts.recommendations import Namespace
 
 KEY = "larder_aaaaaaaa_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -49,6 +57,19 @@ def test_every_key_has_its_form() -> None:
 )
 def test_what_is_no_key_has_no_id(text: str) -> None:
     assert id_of(text) is None
+
+
+def test_a_key_from_elsewhere_is_found_by_what_its_digest_begins_with() -> None:
+    assert foreign_id("0123456789abcdef") == "t6pvcepx"
+    assert keys.is_id(str(foreign_id("!~" * 128)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0123456789abcde", "x" * 257, "0123456789abcde ", "0123456789abcdé", KEY, "a\n" * 9],
+)
+def test_what_may_be_no_key_from_elsewhere_has_no_id(text: str) -> None:
+    assert foreign_id(text) is None
 
 
 def test_only_the_key_itself_is_of_its_record() -> None:

@@ -7,7 +7,14 @@ import pytest
 from vowpalwabbit import Workspace
 
 from app.contracts import policies
-from app.contracts.policies import BadPolicy, check, is_for_slots, weight, with_exploration
+from app.contracts.policies import (
+    BadPolicy,
+    check,
+    interactions,
+    is_for_slots,
+    models,
+    with_exploration,
+)
 from tests.decisions import context, trained
 
 GOOD = (
@@ -98,7 +105,11 @@ def test_exploration_takes_the_place_of_epsilon_alone() -> None:
 
 
 def test_the_weight_of_a_policy_is_what_it_multiplies() -> None:
-    assert weight("--cb_explore_adf --first_only --id N/A") == (1, 1)
-    assert weight("--cb_explore_adf -q :: -q ij --ignore i") == (2, 2)
-    assert weight("--cb_explore_adf -q :: --cubic ::: --interactions Fij") == (3, 2)
-    assert weight("--cb_explore_adf --quadratic :: --bag 4") == (2, 50)
+    assert interactions("--cb_explore_adf --first_only --id N/A") == []
+    assert interactions("--quadratic :: -q ij --ignore i --cubic ::: --interactions Fij") == [
+        "::",
+        "ij",
+        ":::",
+        "Fij",
+    ]
+    assert [models(each) for each in ("--epsilon 0.2", "--bag 4", "--bag")] == [1, 50, 1]

@@ -140,7 +140,7 @@ def _named(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(result: Mapping[str, Any]) -> Iterator[tuple[int, Sums]]:
-    return ((row[0], Sums(*row[1:])) for row in result["rows"])
+    return ((row[0], Sums(*row[1:])) for row in sorted(result["rows"]))
 
 
 def _shape_of_v1(found: Evaluation) -> dict[str, Any]:

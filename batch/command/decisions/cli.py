@@ -11,6 +11,7 @@ from batch.command.decisions.logs import logs
 from batch.command.options import (
     PATH,
     CacheOptions,
+    Grouped,
     Serving,
     auth_option,
     cache_options,
@@ -19,6 +20,7 @@ from batch.command.options import (
     json_option,
     keep_option,
     option,
+    report_option,
 )
 from batch.errors import BadSettings
 
@@ -98,12 +100,25 @@ def up(
 @events_url_option
 @keep_option
 @option("--follow/--no-follow", default=False, help="Go on until stopped.")
-def train(logs: Path | None, cache: CacheOptions, events_url: str, keep: int, follow: bool) -> None:
+@option(
+    "--guard/--no-guard",
+    default=True,
+    help="Go back to the policy before when a new one earns less than the baseline.",
+)
+def train(
+    logs: Path | None,
+    cache: CacheOptions,
+    events_url: str,
+    keep: int,
+    follow: bool,
+    guard: bool,
+) -> None:
     """Learn from decisions and their rewards, and publish models.
 
     LOGS is a folder that gets all decisions with their rewards, as Parquet by day; without it
     nothing can be learned anew when the policy changes. A decision is learned once its wait for
-    rewards is over. Without --follow what is over now is learned, and one model published.
+    rewards is over. Without --follow what is over now is learned, and one model published; with
+    it, evaluations that were asked for are answered, and better policies looked for.
 
     Run it anywhere, and more than once: one trainer works, the others wait until it dies. A run
     that is killed loses and doubles nothing.
@@ -113,7 +128,50 @@ def train(logs: Path | None, cache: CacheOptions, events_url: str, keep: int, fo
     """
     from batch.command.decisions import train as work
 
-    work.train(logs, cache, events_url, keep, follow)
+    work.train(logs, cache, events_url, keep, follow, guard)
+
+
+@decisions.command(cls=Grouped)
+@click.argument("logs", type=PATH)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar='NAME="ARGUMENTS"',
+    help="A policy to judge; may come several times.",
+)
+@option("--search", is_flag=True, help="Try others, too, and tell the best of them.")
+@click.option("--from", "start", default="", help="The first moment, ISO 8601.  [default: all]")
+@click.option("--to", "end", default="", help="The moment behind the last.  [default: all]")
+@click.option("--id", help="Answer what stands queued in the cache, as the trainer does.")
+@report_option
+@json_option
+@cache_options
+def evaluate(
+    logs: Path,
+    policies: tuple[str, ...],
+    search: bool,
+    start: str,
+    end: str,
+    id: str | None,
+    report: Path | None,
+    json: bool,
+    cache: CacheOptions,
+) -> None:
+    """Say what policies would have earned, had they made the decisions that LOGS hold.
+
+    LOGS is the folder that larder decisions train writes. Each policy begins without a model, says
+    how likely it would have decided the same, and then learns what came of it. Nothing is changed.
+
+    \b
+    larder decisions evaluate logs/ --search --report report.html
+    """
+    from batch.command.decisions import evaluate as work
+
+    if id:
+        work.queued(logs, id, cache)
+    else:
+        work.by_hand(logs, work.Question(policies, search, start, end), report, json)
 
 
 MODEL = click.argument("model", required=False)

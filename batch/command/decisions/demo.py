@@ -9,7 +9,7 @@ import json
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -26,6 +26,7 @@ from batch.command.demo import begin, stack_of
 from batch.command.table import table
 from batch.command.up import Stack, stay
 from batch.datasets import coffee
+from batch.datasets.coffee import Situation
 from batch.errors import Transient
 from batch.generations.connect import connect
 from batch.generations.registry import Generations
@@ -71,19 +72,21 @@ def walk(folder: Path, port: str, once: bool) -> None:
 
 def _play(stack: Stack, events: int, seed: int, by: str) -> None:
     print(f"\n{by}, {events:,} customers get a coffee, and some want another one:")
-    for line in curve(play(stack.url, events, seed)):
+    for line in curve(play(stack.url, coffee.meet, events, seed)):
         print(line)
 
 
-def play(url: str, events: int, seed: int) -> Iterator[float]:
+def play(
+    url: str, meet: Callable[[Random], Situation], events: int, seed: int, key: str = "any"
+) -> Iterator[float]:
     """Rank and reward with the service's own SDK; yields the reward of each decision."""
     from azure.cognitiveservices.personalizer import PersonalizerClient
     from azure.cognitiveservices.personalizer.models import RankableAction, RankRequest
     from msrest.authentication import CognitiveServicesCredentials
 
-    client = PersonalizerClient(url, CognitiveServicesCredentials("no key is asked for"))
+    client = PersonalizerClient(url, CognitiveServicesCredentials(key))
 
-    def one(situation: coffee.Situation) -> float:
+    def one(situation: Situation) -> float:
         actions = [RankableAction(**action) for action in situation.actions]
         asked = RankRequest(actions=actions, context_features=situation.context)
         answer = client.rank(asked)
@@ -93,7 +96,7 @@ def play(url: str, events: int, seed: int) -> Iterator[float]:
 
     random = Random(seed)
     with ThreadPoolExecutor(CALLERS) as callers:
-        yield from callers.map(one, [coffee.meet(random) for _ in range(events)])
+        yield from callers.map(one, [meet(random) for _ in range(events)])
 
 
 def curve(rewards: Iterable[float]) -> Iterator[str]:
@@ -104,12 +107,14 @@ def curve(rewards: Iterable[float]) -> Iterator[str]:
         yield f"  {seen:6,}  {mean(part):.3f}  {'#' * round(mean(part) * WIDTH)}"
 
 
-def ask(url: str, method: str, path: str, body: object = None, query: str = "") -> Any:
+def ask(
+    url: str, method: str, path: str, body: object = None, query: str = "", key: str = "any"
+) -> Any:
     """What operators ask, in the last version of the service's API; the JSON of the answer."""
     request = urllib.request.Request(
-        f"{url}/personalizer{path}?api-version=2022-09-01-preview{query}",
+        f"{url.rstrip('/')}/personalizer{path}?api-version=2022-09-01-preview{query}",
         None if body is None else json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", "Ocp-Apim-Subscription-Key": key},
         method=method,
     )
     with urllib.request.urlopen(request, timeout=60) as answer:

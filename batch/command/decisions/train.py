@@ -8,15 +8,22 @@ from app.contracts.decisions import Decisions
 from batch.command.events import client_of
 from batch.command.options import CacheOptions
 from batch.decisions import trainer
+from batch.decisions.guard import Guard
+from batch.decisions.jobs import Jobs
 from batch.decisions.log import Log
-from batch.generations.connect import connect
+from batch.generations.connect import Client, connect
 from batch.generations.server import warn_of_eviction
 
 _EVICTION = "the events' server may throw away decisions and rewards"
 
 
 def train(
-    folder: Path | None, cache: CacheOptions, events_url: str, keep: int, follows: bool
+    folder: Path | None,
+    cache: CacheOptions,
+    events_url: str,
+    keep: int,
+    follows: bool,
+    guards: bool,
 ) -> None:
     """Do so once, or without end."""
     client, space = connect(cache.url), Decisions(cache.namespace.name)
@@ -24,9 +31,25 @@ def train(
     warn_of_eviction(server, _EVICTION)
     given = client, Log(server, space), space, folder, keep
     if follows:
-        trainer.follow(*given)
+        _follow(given, cache, guards)
     done = trainer.once(*given)
     click.echo(
         f"learned until {done.position or 'nothing'}; {done.events:,} decisions in all, "
         f"{len(done.joiner):,} entries wait for their windows to close"
     )
+
+
+def _follow(
+    given: tuple[Client, Log, Decisions, Path | None, int], cache: CacheOptions, guards: bool
+) -> None:
+    """With what needs logs beside it, where there are any."""
+    client, log_of, space, folder, keep = given
+    if folder is None:
+        trainer.follow(client, log_of, space, None, keep)
+        return
+    jobs = Jobs(client, space, cache.url, folder)
+    guard = Guard(client, space, folder) if guards else None
+    try:
+        trainer.follow(client, log_of, space, folder, keep, jobs, guard)
+    finally:
+        jobs.close()

@@ -23,7 +23,7 @@ from tests.servers import Server
 
 TEXT = (HOUSE / "app" / "openapi.yaml").read_text(encoding="utf-8")
 DOCUMENT: Any = yaml.load(TEXT, yaml.CSafeLoader)
-VOLATILE = {"started_at", "published_at", "checksum", "code_version", "at", "by"}
+VOLATILE = {"started_at", "published_at", "checksum", "code_version", "at", "by", "list"}
 """Members of a manifest, and of a version of the rules, that differ from one run to the next."""
 
 

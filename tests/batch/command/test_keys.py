@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,27 @@ def test_what_is_wrong_is_told_and_nothing_is_kept(
         key_of(*words)
     assert sentence in str(raised.value) and "hush" not in str(raised.value)
     assert not client.exists(keys_key(namespace.name))
+
+
+def test_a_key_from_elsewhere_is_kept_as_its_digest_and_never_shown(
+    key_of: Callable[..., None], client: Any, namespace: Namespace, capsys: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "old.key"
+    file.write_text("0123456789abcdef\n")
+    key_of("add", "--scope", "decide", "--key-file", str(file))
+    shown = capsys.readouterr()
+    (name,) = client.hgetall(keys_key(namespace.name)).keys() - {b"made"}
+    record = client.hget(keys_key(namespace.name), name)
+    assert Key.decode(record).is_of("0123456789abcdef")
+    assert shown.out == f"{name.decode()}\n" and "has scope decide" in shown.err
+    assert "0123456789abcdef" not in shown.err and b"0123456789abcdef" not in record
+    key_of("revoke", name.decode())
+    assert client.hkeys(keys_key(namespace.name)) == [b"made"]
+    for wrong in ("short", "two words of text", "\xff" * 20):
+        file.write_bytes(wrong.encode("latin-1"))
+        with pytest.raises(Terminal, match="must be 16 to 256 ASCII characters") as raised:
+            key_of("add", "--scope", "decide", "--key-file", str(file))
+        assert wrong not in str(raised.value)
 
 
 def test_a_record_that_cannot_be_read_can_be_revoked(

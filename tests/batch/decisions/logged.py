@@ -63,7 +63,8 @@ def taste(events: int, seed: int = 1, step_ms: int = 100) -> list[Entry]:
     for number in range(events):
         user, actions = chance.choice("abc"), [1, 2, 3]
         chance.shuffle(actions)
-        ms, name = number * step_ms, f"e{number if chance.random() < 0.97 else number // 2}"
+        again = chance.randrange(40) if chance.random() < 0.06 else 0
+        ms, name = number * step_ms, f"e{max(0, number - again)}"
         deferred = chance.random() < 0.1
         text, slots = context(3, user=user), (Slot("", tuple(actions), (0.8, 0.1, 0.1)),)
         said.append((ms, Ranked(name, text, slots, deferred=deferred)))

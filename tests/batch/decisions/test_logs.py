@@ -70,14 +70,14 @@ def test_other_tools_read_the_folder_as_it_is(tmp_path: Path) -> None:
 def test_only_a_few_rows_are_held_at_a_time(tmp_path: Path) -> None:
     long = [
         joined(number)._replace(context=b'{"x":"%s"}' % (b"%06d" % number * 200))
-        for number in range(20_000)
+        for number in range(8_000)
     ]
     logs.append(tmp_path, long, [])
     del long
     tracemalloc.start()
     try:
-        assert sum(1 for _ in logs.read(tmp_path)) == 20_000
-        assert tracemalloc.get_traced_memory()[1] < 4_000_000  # of 24 MB of contexts
+        assert sum(1 for _ in logs.read(tmp_path)) == 8_000
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000  # of 10 MB of contexts
     finally:
         tracemalloc.stop()
 

@@ -198,6 +198,26 @@ def test_without_the_log_a_decision_is_marked_and_nothing_else_acknowledged(
         assert asked.get("/ready").status_code == 200
 
 
+def test_while_the_cache_is_away_workers_go_on_with_what_they_have(
+    server: Server, own_server: Server, client: Any, namespace: Namespace
+) -> None:
+    with deciding(own_server, namespace, events_url=server.url, cache_timeout_ms=1000) as app:
+        asked, wire = app.test_client(), app.extensions["larder"]
+        before = asked.post("/personalizer/v1.0/rank", json=RANK).data
+        own_server.kill()
+        app.extensions["link"].poll()
+        wire.decider.poll()
+        assert asked.post("/personalizer/v1.0/rank", json=RANK).data == before
+        assert asked.get("/health/ready").json == {
+            "status": "ready",
+            "generation": None,
+            "degraded": True,
+        }
+        told = error(asked.get("/personalizer/v1.0/configurations/service"), 503)
+        assert told["code"] == "OperationNotAllowed"
+    assert len(logged(client, namespace)) == 2
+
+
 def test_who_never_saw_the_desk_decides_nothing_and_is_not_ready(
     own_server: Server, namespace: Namespace
 ) -> None:

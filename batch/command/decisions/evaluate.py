@@ -1,0 +1,97 @@
+"""``larder decisions evaluate``: what policies would have earned, as a table and a page."""
+
+import json as jsons
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from app.contracts.decisions import Configuration, Decisions, Evaluation, Policy
+from batch.command.bars import for_this_terminal
+from batch.command.options import CacheOptions
+from batch.command.page import expect_writable
+from batch.command.table import table
+from batch.decisions import jobs
+from batch.decisions.evaluate import Found, count, evaluate
+from batch.decisions.report.page import render
+from batch.errors import BadSettings
+from batch.generations.connect import connect
+from batch.interactions.files import write_whole
+
+log = logging.getLogger("larder.decisions")
+
+HEAD = ["policy", "reward", "95 % interval", "effective", "matched", "decisions", "IPS", "DR"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """policies: NAME=ARGUMENTS each; start, end: ISO 8601, "" for all that there is."""
+
+    policies: Sequence[str]
+    search: bool
+    start: str
+    end: str
+
+    def asked(self) -> Evaluation:
+        """As an evaluation that nobody has queued. Raises BadSettings."""
+        named = [each.partition("=")[::2] for each in self.policies]
+        if not all(name.strip() and arguments.strip() for name, arguments in named):
+            raise BadSettings('--policy must be NAME="ARGUMENTS", such as fast="--cb_explore_adf"')
+        if len({name for name, _ in named}) < len(named):
+            raise BadSettings("--policy: two have the same name")
+        start, end = self.start or "1970-01-01", self.end or "9999-01-01"
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Evaluation("", "by hand", start, end, now, named, self.search)
+
+
+def by_hand(folder: Path, question: Question, page: Path | None, json: bool) -> None:
+    """Judge policies, and tell of it."""
+    expect_writable(page)
+    asked = question.asked()
+    with for_this_terminal().step("judge", count(folder, asked), "decisions") as advance:
+        found = evaluate(folder, asked, Policy("", ""), Configuration().exploration, advance)
+    click.echo(jsons.dumps(_figures(found)) if json else _text(found))
+    if page:
+        write_whole(page, render(found, f"{folder}, {asked.start} to {asked.end}"))
+
+
+def queued(folder: Path, id: str, cache: CacheOptions) -> None:
+    """Answer an evaluation, or a question for importances, that stands in the cache."""
+    client, space = connect(cache.url), Decisions(cache.namespace.name)
+    jobs.answer(client, space, folder, id)
+
+
+def _text(found: Found) -> str:
+    rows = []
+    for each in found.judged:
+        for slot in each.rows:
+            sums = each.total(slot)
+            low, high = sums.interval
+            figures = f"{sums.snips:.4f}", f"{low:.4f} to {high:.4f}", f"{sums.effective:,.0f}"
+            counts = f"{sums.matched:,}", f"{sums.events:,}"
+            others = f"{sums.ips:.4f}", f"{sums.doubly_robust:.4f}"
+            rows.append([f"{each.name} {slot}".strip(), *figures, *counts, *others])
+    told = [table(HEAD, rows), f"the best that can be used: {found.optimal}"]
+    told += [f"{each.name}: {each.arguments}" for each in found.judged if each.arguments]
+    told += [f"{found.passed:,} decisions could not be judged"] if found.passed else []
+    return "\n".join(told)
+
+
+def _figures(found: Found) -> dict[str, object]:
+    policies = {
+        each.name: {
+            "arguments": each.arguments,
+            "source": each.source,
+            "reward": each.total().snips,
+            "interval": each.total().interval,
+            "effective": each.total().effective,
+            "ips": each.total().ips,
+            "doubly_robust": each.total().doubly_robust,
+            **{name: asdict(each.total())[name] for name in ("events", "matched")},
+        }
+        for each in found.judged
+    }
+    return {"optimal": found.optimal, "passed": found.passed, "policies": policies}

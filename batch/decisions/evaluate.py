@@ -1,0 +1,152 @@
+"""Judge policies by the logs: what would each have earned?
+
+Beside those that are asked for stand what was in use, what an application would have shown alone,
+and chance.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from app.contracts import policies
+from app.contracts.decisions import Evaluation, Importance, Policy
+from app.contracts.estimates import Sums
+from batch.decisions import logs
+from batch.decisions.replay import (
+    FIVE_MINUTES,
+    Baseline,
+    Judged,
+    Learning,
+    Online,
+    Random,
+    Replay,
+    is_slotted,
+)
+from batch.decisions.search import Race, candidates
+from batch.errors import BadInteractions, BadSettings
+from batch.progress import Advance
+
+ONLINE = "online"
+OURS = (ONLINE, "baseline1", "baselineRand")
+MOST_ROWS = 2_016
+"""A week of five minutes; of a longer time a row is of more."""
+LEAST = 100
+"""Of a smaller effective sample, an interval is not to be relied on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """judged: in the order of ``OURS``, then those asked for, then the best of a search.
+
+    optimal: the name of the best that can be used; decided, passed: how many decisions were judged,
+    and how many could not be.
+    """
+
+    judged: Sequence[Judged]
+    optimal: str
+    decided: int
+    passed: int
+
+
+def evaluate(
+    folder: Path, asked: Evaluation, online: Policy, exploration: float, advance: Advance
+) -> Found:
+    """Answer what was asked.
+
+    online: what is in use now, by name; exploration: its share, for a search. Raises BadSettings
+    for a policy that cannot be read, BadInteractions where the logs say nothing of that time.
+    """
+    start, end = (ms_of(each) for each in (asked.start, asked.end))
+    rows = logs.read(folder, start, end)
+    first = next((joined for joined in rows if joined.counts), None)
+    if first is None:
+        raise BadInteractions(
+            f"the logs hold no decision that counts from {asked.start} to {asked.end}: see "
+            "'larder decisions logs' for the days that they have"
+        )
+    replay = Replay(
+        [
+            Judged(ONLINE, online.arguments, "Online", Online()),
+            Judged(OURS[1], "", "Baseline", Baseline()),
+            Judged(OURS[2], "", "Random", Random()),
+            *map(_custom, asked.policies),
+        ],
+        _slotted(asked, default=is_slotted(first)),
+        _width(folder, start, end),
+    )
+    race = Race(replay, [], 0)
+    if asked.search:
+        race = Race(replay, candidates(replay.slotted, exploration), count(folder, asked))
+        replay.judged.extend(race.running)
+
+    def each() -> None:
+        race.advance()
+        advance(1)
+
+    replay.run(chain([first], rows), each)
+    race.end()
+    if not replay.decided:
+        raise BadInteractions(
+            f"none of {replay.passed:,} decisions can be judged: these policies are for "
+            f"{'several slots' if replay.slotted else 'one slot'}, the decisions are not"
+        )
+    return Found(replay.judged, _optimal(replay.judged), replay.decided, replay.passed)
+
+
+def count(folder: Path, asked: Evaluation | Importance) -> int:
+    """About how many decisions are asked about: of the first and the last day all."""
+    first, last = asked.start[:10], asked.end[:10]
+    return sum(day.learned for day in logs.by_day(folder) if first <= day.day <= last)
+
+
+def told(asked: Evaluation, found: Found) -> Evaluation:
+    """The evaluation with what was found."""
+    results = [result for each in found.judged for result in each.results()]
+    return replace(asked, status="succeeded", optimal=found.optimal, results=results)
+
+
+def is_better(policy: Sums, online: Sums) -> bool:
+    """Whether a policy is worth a change: a higher mean, and a higher lower bound, for sure."""
+    enough = policy.effective >= LEAST
+    return enough and policy.snips > online.snips and policy.interval[0] > online.interval[0]
+
+
+def ms_of(moment: str) -> int:
+    """A time in ms since 1970; UTC where it names no zone. Raises BadSettings."""
+    try:
+        read = datetime.fromisoformat(moment)
+        return math.floor((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise BadSettings(f"expected a time in ISO 8601, not {moment!r}") from error
+
+
+def _custom(named: Sequence[str]) -> Judged:
+    name, arguments = named
+    try:
+        policies.check(arguments)
+        return Judged(name, arguments, "Custom", Learning(arguments))
+    except policies.BadPolicy as error:
+        raise BadSettings(f"policy {name!r} cannot be used: {error}") from error
+
+
+def _slotted(asked: Evaluation, default: bool) -> bool:
+    kinds = {policies.is_for_slots(arguments) for _, arguments in asked.policies}
+    if len(kinds) == 2:
+        raise BadSettings("policies for one slot and for several cannot be compared: ask twice")
+    return kinds.pop() if kinds else default
+
+
+def _width(folder: Path, start: int, end: int) -> int:
+    first, last = logs.span(folder) or (start, end)
+    rows = (min(end, last) - max(start, first)) / FIVE_MINUTES
+    return FIVE_MINUTES * max(1, math.ceil(rows / MOST_ROWS))
+
+
+def _optimal(judged: Sequence[Judged]) -> str:
+    online, *others = judged
+    usable = [each for each in others if each.name not in OURS]
+    better = [each for each in usable if is_better(each.total(), online.total())]
+    return max(better, key=lambda each: each.total().snips, default=online).name

@@ -1,0 +1,1 @@
+"""What an evaluation found, as one page that opens without a network."""
