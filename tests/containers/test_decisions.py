@@ -58,7 +58,7 @@ def test_the_documented_line_decides_learns_and_keeps_it(
         assert (answer.status_code, answer.json()["eventId"]) == (201, "visit-1")
         assert ask("POST", f"{BASE}/events/visit-1/reward", {"value": 1}).status_code == 204
         wait_until(lambda: not _is_untrained(ask("GET", f"{BASE}/model/properties")))
-        assert "dateRange" in ask("GET", f"{BASE}/logs/properties").json()
+        wait_until(lambda: "dateRange" in ask("GET", f"{BASE}/logs/properties").json())
         first = psutil.Process(started.pid)
         used = sum(each.memory_info().rss for each in [first, *first.children(recursive=True)])
         measured(f"larder-decisions: {used / 2**20:.0f} MiB with cache, trainer and two workers")
