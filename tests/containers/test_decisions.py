@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -14,7 +15,7 @@ Measured = Callable[[str], None]
 KEY = "0123456789abcdef0123456789abcdef"
 DOCUMENTED = ("Eula=accept", "Billing=https://westus2.example.com/", f"ApiKey={KEY}")
 BASE = "/personalizer/v1.0"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "rewardWaitTime": "PT5S",
     "modelExportFrequency": "PT1S",
     "defaultReward": 0,
@@ -22,7 +23,7 @@ SETTINGS = {
     "explorationPercentage": 0.2,
     "logRetentionDays": -1,
 }
-ASKED = {
+ASKED: dict[str, Any] = {
     "eventId": "visit-1",
     "contextFeatures": [{"timeOfDay": "morning"}],
     "actions": [{"id": each, "features": [{"taste": each}]} for each in ("pasta", "ice")],
@@ -43,7 +44,9 @@ def test_the_documented_line_decides_learns_and_keeps_it(
     ]
     line = (tag("larder-decisions"), *DOCUMENTED)
 
-    def ask(method: str, path: str, told: object = None, key: str = KEY) -> requests.Response:
+    def ask(
+        method: str, path: str, told: dict[str, Any] | None = None, key: str = KEY
+    ) -> requests.Response:
         headers = {"Ocp-Apim-Subscription-Key": key}
         return requests.request(
             method, f"{url}{path}", json=told, headers=headers, timeout=PATIENCE_SECONDS
