@@ -10,7 +10,7 @@ import pytest
 from app.contracts import policies
 from app.contracts.generations import BrokenRecord
 from app.decisions.body import rank, rank_slots
-from app.decisions.chooser import Chance, Model, Stranded, drawn, products
+from app.decisions.chooser import Chance, Model, Stranded, drawn
 from app.decisions.refusals import Refused
 from tests.decisions import ACTIONS, SLOTS, TWO, body, context, manifest_of, trained
 
@@ -107,13 +107,6 @@ def test_a_decision_that_would_take_minutes_is_refused() -> None:
     with pytest.raises(Refused, match="Exceeds maximum allowed payload size") as raised:
         model("--cb_explore_adf --cubic :::").rank(asked)
     assert raised.value.status == 400
-
-
-def test_products_are_those_of_the_namespaces() -> None:
-    told = context("morning")  # one feature each of F and j, two of i
-    assert products(told, ["::", "ii", "F:", "jF", "zi"]) == 3 * (8 + 4 + 4 + 1)
-    told["FromUrl"].append({"zoo": {"a": 1, "b": 2}, "zebra": [1, 2, 3]})
-    assert products(told, ["z"]) == 3 * 5
 
 
 def test_an_explanation_names_what_the_choice_hangs_on() -> None:
