@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from math import factorial, prod
 from typing import Any
@@ -107,29 +108,30 @@ def is_for_slots(arguments: str) -> bool:
 def is_bounded(arguments: str, context: bytes) -> bool:
     """Whether a decision of this context keeps a model of these arguments busy for no second."""
     shared, *actions = context.split(b'"_tag":')
-    widest = shared.count(b",") + max((each.count(b",") for each in actions), default=0) + 4
-    multiplied = _interactions(arguments)
-    degree = max(map(len, multiplied), default=1)
-    times = _models(arguments) * (context.count(b'{"_id":') or 1)
-    at_most = widest**degree * (len(actions) or 1) * (len(multiplied) + 1) * times
+    widest = shared.count(b",") + max([each.count(b",") for each in actions], default=0) + 4
+    letters, models = _multiplied(arguments)
+    degree = max(map(len, letters), default=1)
+    times = models * (len(letters) + 1) * (context.count(b'{"_id":') or 1)
+    at_most = widest**degree * (len(actions) or 1) * times
     return at_most <= MAX_PRODUCTS or products(arguments, json.loads(context)) <= MAX_PRODUCTS
 
 
 def products(arguments: str, context: Mapping[str, Any]) -> int:
     """How often a decision reads a weight: for each feature, and each product of some of them."""
+    interactions, models = _multiplied(arguments)
     shared: Counter[str] = Counter()
     _count(context, " ", shared)
     found = 1
     for action in context["_multi"]:
         counts = shared.copy()
         _count(action, " ", counts)
-        every = found_here = counts.total()
-        for letters in _interactions(arguments):
-            named = prod(counts[letter] for letter in letters if letter != ":")
+        every = counts.total()
+        found += every
+        for letters in interactions:
             any = letters.count(":")
-            found_here += every**any // factorial(any) * named
-        found += found_here
-    return found * _models(arguments) * (len(context.get("_slots", ())) or 1)
+            named = prod(counts[letter] for letter in letters if letter != ":")
+            found += every**any // factorial(any) * named
+    return found * models * (len(context.get("_slots", ())) or 1)
 
 
 def _count(told: Any, letter: str, counts: Counter[str]) -> None:
@@ -144,17 +146,16 @@ def _count(told: Any, letter: str, counts: Counter[str]) -> None:
                 _count(value, name[:1] if is_namespace else letter, counts)
 
 
-def _interactions(arguments: str) -> list[str]:
-    """First letters of the namespaces that a policy multiplies with each other; a colon is any."""
-    pairs = pairwise(arguments.split())
-    return [value for word, value in pairs if _SHORT.get(word, word) in _DEGREES]
-
-
-def _models(arguments: str) -> int:
-    """How many times the work of one model a policy is, which may explore by several."""
-    pairs = pairwise(arguments.split())
-    counts = [int(value) for word, value in pairs if word in _SEVERAL and value.isdecimal()]
-    return _SLOWER * (counts[0] + 1) if counts else 1
+@lru_cache(maxsize=64)
+def _multiplied(arguments: str) -> tuple[list[str], int]:
+    """The first letters of namespaces that are multiplied, a colon for any; times of one model."""
+    letters, models = [], 1
+    for word, value in pairwise(arguments.split()):
+        if _SHORT.get(word, word) in _DEGREES:
+            letters.append(value)
+        elif word in _SEVERAL and value.isdecimal():
+            models = _SLOWER * (int(value) + 1)
+    return letters, models
 
 
 def _told(arguments: str) -> Iterator[tuple[str, str]]:

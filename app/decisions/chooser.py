@@ -36,17 +36,25 @@ class Stranded(Exception):
 
 
 class Chance:
-    """Chooses while nothing was published yet: every action is as likely."""
+    """Chooses while nothing was published yet: every action is as likely.
 
-    generation, exploration = "", 1.0
+    arguments: of the policy that will learn of it.
+    """
+
+    generation = ""
+
+    def __init__(self, arguments: str) -> None:
+        self._arguments = arguments
 
     def rank(self, asked: Asked) -> Slot:
-        """The actions, the chosen one first."""
+        """The actions, the chosen one first. Raises Refused."""
+        _expect_bounded(asked, self._arguments)
         count = len(asked.offered)
         return drawn(asked.id, [1 / count] * count)
 
     def rank_slots(self, asked: Asked) -> list[Slot]:
-        """The actions of each slot. Raises Stranded."""
+        """The actions of each slot. Raises Stranded, and Refused."""
+        _expect_bounded(asked, self._arguments)
         taken: set[int] = set()
         slots = []
         for place in asked.slots:
@@ -112,7 +120,7 @@ class Model:
         return slots
 
     def _predict(self, asked: Asked, context: bytes) -> Any:
-        expect_bounded(asked, self._arguments)
+        _expect_bounded(asked, self._arguments)
         try:
             with self._predicted(context) as (first, *_):
                 read = first.get_decision_scores if self.is_for_slots else first.get_action_scores
@@ -164,7 +172,7 @@ class Model:
             return -float(examples[-1].get_partial_prediction())
 
 
-def expect_bounded(asked: Asked, arguments: str) -> None:
+def _expect_bounded(asked: Asked, arguments: str) -> None:
     """Raise Refused when the policy would take much longer for this than a request may."""
     if not policies.is_bounded(arguments, asked.context):
         raise Refused(

@@ -16,7 +16,7 @@ from app.contracts import policies
 from app.contracts.decisions import Activated, Logged, Mode, Ranked, Slot
 from app.decisions import body as bodies
 from app.decisions.body import Asked
-from app.decisions.chooser import Chance, Model, Stranded, expect_bounded
+from app.decisions.chooser import Chance, Model, Stranded
 from app.decisions.follower import Follower, Listener, State
 from app.decisions.log import Log
 from app.decisions.refusals import NOT_NOW, Refused
@@ -58,7 +58,6 @@ class Decider:
         if policies.is_for_slots(state.policy.arguments):
             raise Refused(403, "InvalidApiAccess", "Api is currently disabled for the instance.")
         asked, chooser = bodies.rank(body), _chooser(state)
-        expect_bounded(asked, state.policy.arguments)
         slot, mode = chooser.rank(asked), state.configuration.mode
         imitated = mode == "Apprentice" and slot.actions[0] == 1
         if mode != "Online":
@@ -84,7 +83,6 @@ class Decider:
                 "functionality. Here that is a policy with --ccb_explore_adf.",
             )
         asked, chooser = bodies.rank_slots(body), _chooser(state)
-        expect_bounded(asked, state.policy.arguments)
         slots, mode, imitated = _decided(asked, chooser, state.configuration.mode)
         names = [(slot.id, asked.actions[slot.actions[0] - 1]) for slot in slots]
         shown = [{"id": id, "rewardActionId": name} for id, name in names]
@@ -138,8 +136,10 @@ class Decider:
 
 def _chooser(state: State) -> Model | Chance:
     """A model of one slot does not decide several, while the trainer has not made another."""
-    found, wanted = state.chooser, policies.is_for_slots(state.policy.arguments)
-    return found if isinstance(found, Model) and found.is_for_slots == wanted else Chance()
+    found, arguments = state.model, state.policy.arguments
+    if found and found.is_for_slots == policies.is_for_slots(arguments):
+        return found
+    return Chance(arguments)
 
 
 def _ranked(

@@ -47,7 +47,7 @@ def test_the_same_id_and_model_give_the_same_answer() -> None:
 
 def test_slots_have_an_answer_of_their_id_too() -> None:
     slots = [TIGHT[0], {"id": "side", "baselineAction": "tea"}]
-    for make in (Chance, lambda: model(SLOTS)):
+    for make in (lambda: Chance(SLOTS), lambda: model(SLOTS)):
         answers = set()
         for number in range(15):
             asked = rank_slots(body("morning", slots=slots, eventId=f"e{number}"))
@@ -61,7 +61,7 @@ def test_slots_have_an_answer_of_their_id_too() -> None:
 
 
 def test_a_slot_that_is_left_nothing_is_told() -> None:
-    for chooser in (Chance(), model(SLOTS)):
+    for chooser in (Chance(SLOTS), model(SLOTS)):
         stranded = 0
         for number in range(40):
             try:
