@@ -75,6 +75,7 @@ BATCH = frozenset(
         "LARDER_FILTER_COLUMNS",
         "LARDER_FOLDER",
         "LARDER_FOLDS",
+        "LARDER_FOLLOW",
         "LARDER_FORCE",
         "LARDER_FORMAT",
         "LARDER_FROM",
