@@ -84,6 +84,7 @@ bench-clicks: $(VENV)/.test libgomp  ## quality and cost of click models; CRITEO
 
 bench-decisions: $(VENV)/.test  ## what a policy learns in worlds whose truth is known, and what it costs
 	$(BIN)/python -m tests.bench.worlds
+	$(BIN)/python -m tests.bench.deciding
 
 bench-estimates: $(VENV)/.test  ## whether what is estimated of policies is true: 100 runs whose truth is known
 	$(BIN)/python -m tests.bench.estimates $(BENCH_ARGS)

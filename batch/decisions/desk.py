@@ -9,6 +9,11 @@ from app.contracts import policies
 from app.contracts.decisions import Configuration, Decisions, Order, Policy
 from batch.generations.connect import Client, errors_of_keys
 
+_BRING = """
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('RPUSH', KEYS[2], ARGV[2])
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -44,6 +49,12 @@ class Desk:
         """The model that an order tells to publish; empty where there is none."""
         with errors_of_keys("the cache", self.space.imported):
             return self.client.get(self.space.imported) or b""
+
+    def bring(self, model: bytes, why: str) -> None:
+        """Order that a model is published."""
+        keys, order = (self.space.imported, self.space.orders), Order("import", why)
+        with errors_of_keys("the cache", *keys):
+            self.client.eval(_BRING, 2, *keys, model, order.to_json())
 
     def tell(self, told: Mapping[str, Any]) -> None:
         """Write these for operators, as JSON; None takes one away."""

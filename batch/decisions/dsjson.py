@@ -16,12 +16,16 @@ service did not log stands in ``Larder``, where it is not as usual; Vowpal Wabbi
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from app.contracts.decisions import MAX_ACTIONS, MODES, Slot
+from app.contracts.features import BadFeatures, clean
 from batch.decisions.terms import Joined
 
 _NO_MODEL = "N/A"
+_OURS = frozenset({"_multi", "_slots", "_tag", "_id", "_inc"})
+"""Names that mean something to Vowpal Wabbit, where they stand."""
 _SPACE = " \t\r\n"
 
 
@@ -33,7 +37,14 @@ def _refuse(constant: str) -> float:
     raise BadLine(f"no JSON: {constant}")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a name that comes twice nobody would look at what comes first."""
+    if len(told := dict(pairs)) < len(pairs):
+        raise BadLine("a name comes twice")
+    return told
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
 
 
 def line(joined: Joined) -> str:
@@ -115,9 +126,11 @@ def parse(text: str) -> Joined:
         found, context = _members(text)
         if context is None:
             raise BadLine("no decision: it has no context")
-        return _joined(found, context)
+        return _joined(found, _safe(found["c"], context))
     except BadLine:
         raise
+    except BadFeatures as error:
+        raise BadLine(f"bad features: {error}") from error
     except (LookupError, TypeError, AttributeError) as error:
         raise BadLine(f"member missing or of another kind: {error}") from error
     except (ValueError, OverflowError, RecursionError) as error:
@@ -154,6 +167,29 @@ def _after_space(text: str, at: int) -> int:
     while text[at : at + 1] in _SPACE and at < len(text):
         at += 1
     return at
+
+
+def _safe(told: dict[str, Any], context: str) -> str:
+    """A context without what Vowpal Wabbit must not see: as it is written, where there is none."""
+    for part in (told, *told["_multi"], *told.get("_slots", ())):
+        _clean(part)
+    if json.loads(context) == told:
+        return context
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def _clean(part: dict[str, Any]) -> None:
+    kept = {name: part.pop(name) for name in _OURS & part.keys()}
+    lists = [name for name, value in part.items() if _is_of_objects(value)]
+    several = {name if name.isascii() else f"~{name}": part.pop(name) for name in lists}
+    for each in chain(*several.values()):
+        clean(each)
+    clean(part)
+    part |= several | kept
+
+
+def _is_of_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 def _joined(found: Mapping[str, Any], context: str) -> Joined:

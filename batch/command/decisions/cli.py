@@ -224,3 +224,20 @@ def export_model(file: Path, model: str | None, cache: CacheOptions) -> None:
     from batch.command.decisions import models
 
     models.export(file, model, cache)
+
+
+@decisions.command("import")
+@click.argument("file", type=PATH)
+@cache_options
+def import_model(file: Path, cache: CacheOptions) -> None:
+    """Have the trainer publish the model of FILE, and learn on from it.
+
+    FILE is what the cloud service exported, model.vw or the zip with its signature, or what Vowpal
+    Wabbit saved.
+
+    \b
+    larder decisions import Personalizer_Model.zip
+    """
+    from batch.command.decisions import importing
+
+    importing.bring(file, cache)

@@ -1,9 +1,7 @@
 """Lines of dsjson: Vowpal Wabbit learns them, and they come back as they went."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,9 @@ import vowpalwabbit
 
 from app.contracts.policies import DEFAULT
 from batch.decisions.dsjson import BadLine, line, parse
+from batch.decisions.learner import Learner, problem_of
 from batch.decisions.terms import Joined
+from tests.batch.decisions.program import program, readable
 from tests.batch.decisions.rows import context, joined, several
 
 CCB = DEFAULT.arguments.replace("--cb_explore_adf", "--ccb_explore_adf")
@@ -26,36 +26,29 @@ THEIRS = (
 )
 
 
-def weights(arguments: str, lines: list[str], folder: Path) -> str:
+def weights(arguments: str, rows: Sequence[Joined], folder: Path) -> str:
     """What the program of the package learns of a file."""
-    (folder / "log.dsjson").write_text("".join(f"{each}\n" for each in lines))
-    program = [sys.executable, "-m", "vowpalwabbit", *arguments.split(), "--dsjson", "--quiet"]
-    files = ["-d", "log.dsjson", "--readable_model", "weights.txt"]
-    subprocess.run([*program, *files], cwd=folder, check=True)
-    return _behind_passes(folder / "weights.txt")
+    (folder / "log.dsjson").write_text("".join(f"{line(each)}\n" for each in rows))
+    resumable = "--save_resume --preserve_performance_counters"
+    program(f"{arguments} {resumable} -d log.dsjson -f learned.vw", folder)
+    return readable(folder)
 
 
-def learned(arguments: str, lines: list[str], folder: Path) -> str:
-    """What a process learns that hands over line by line, as the trainer does."""
-    vw = vowpalwabbit.Workspace(
-        f"{arguments} --dsjson --quiet --readable_model {folder / 'learned.txt'}"
-    )
-    for each in lines:
-        vw.learn(each)
-    vw.finish()
-    return _behind_passes(folder / "learned.txt")
-
-
-def _behind_passes(written: Path) -> str:
-    """What was learned: the program counts its passes, nobody else does."""
-    return written.read_text().partition("current_pass")[2].partition("\n")[2]
+def learned(arguments: str, rows: Sequence[Joined], folder: Path) -> str:
+    """What the trainer learns of its decisions."""
+    learner = Learner.fresh(arguments)
+    for each in rows:
+        learner.learn(each)
+    (folder / "learned.vw").write_bytes(learner.save())
+    learner.close()
+    return readable(folder)
 
 
 @pytest.mark.parametrize("make, arguments", [(joined, DEFAULT.arguments), (several, CCB)])
 def test_the_program_learns_of_an_export_what_the_trainer_learned(
     make: Callable[..., Joined], arguments: str, tmp_path: Path
 ) -> None:
-    all = [line(make(number)) for number in range(60)]
+    all = [make(number) for number in range(60)]
     mine = learned(arguments, all, tmp_path)
     assert mine == weights(arguments, all, tmp_path) and len(mine) > 1000
     assert mine != learned(arguments, all[:3], tmp_path)
@@ -65,8 +58,8 @@ def test_the_program_learns_of_an_export_what_the_trainer_learned(
 def test_what_does_not_count_is_exported_and_not_learned(
     make: Callable[..., Joined], arguments: str, tmp_path: Path
 ) -> None:
-    some = [line(make(number)) for number in range(10)]
-    more = [line(make(number, counts=False)) for number in range(3, 6)]
+    some = [make(number) for number in range(10)]
+    more = [make(number, counts=False) for number in range(3, 6)]
     assert weights(arguments, [*some, *more], tmp_path) == weights(arguments, some, tmp_path)
 
 
@@ -89,7 +82,7 @@ def test_several_places_are_learned_as_their_labels_say(tmp_path: Path) -> None:
         joined(1),
         joined(2, mode="Apprentice", imitated=True),
         joined(3, counts=False, mode="LoggingOnly"),
-        joined(4, context=b'{ "FromUrl":[{"x":1.10,"x":1e5,"s":"\\ud800"}],"_multi":[{},{},{}] }'),
+        joined(4, context=b'{ "FromUrl":[{"x":1.10,"y":1e5,"s":"\\ud800"}],"_multi":[{},{},{}] }'),
         several(5),
         several(6, generation="", rewards=(0.1 + 0.2, 1e-7)),
     ],
@@ -136,6 +129,9 @@ def test_members_may_come_in_any_order_and_some_may_be_missing() -> None:
         (THEIRS.replace("2021-04-24", "24.4.2021"), "no right value"),
         (THEIRS.replace('"_multi":[', '"_multi":[' + "{}," * 50), "1 to 50 actions"),
         (line(several(1)).replace('"_a":[1,0]', '"_a":[]'), "probability for each"),
+        (THEIRS.replace('{"_tag":"Tea"}', '{"_tag":"Tea","x":["a"]}'), "array with non-number"),
+        (THEIRS.replace('"user":"Tom"', '"user":"Tom","user":1'), "name comes twice"),
+        (THEIRS.replace('"user":"Tom"', '"user":1e300'), "32-bit float"),
         (line(joined(1, mode="Apprentice")).replace("Apprentice", "Odd"), "no mode"),
     ],
 )
@@ -149,3 +145,20 @@ def test_an_answer_without_explored_actions_is_one_too() -> None:
         0, context=context(), slots=(joined(0).slots[0]._replace(probabilities=(1.0, 0.0, 0.0)),)
     )
     assert parse(line(alone)).slots[0].probabilities == (1.0, 0.0, 0.0)
+
+
+def test_what_would_end_the_trainer_is_renamed_or_left_out() -> None:
+    odd = THEIRS.replace(
+        '"FromUrl":[{"user":"Tom"}]',
+        '"FromUrl":[{"Über":{"a":1},"user":"Tom","_label":3}],"Ö":[{"x":1}],"_label_cost":2',
+    ).replace('{"_tag":"Tea"}', '{"_tag":"Tea","日本":[1,2],"é":"x"}')
+    assert json.loads(parse(odd).context) == {
+        "FromUrl": [{"~Über": {"a": 1}, "user": "Tom"}],
+        "~Ö": [{"x": 1}],
+        "_multi": [
+            {"_tag": "Mocha"},
+            {"_tag": "Latte"},
+            {"_tag": "Tea", "~日本": [1, 2], "é": "x"},
+        ],
+    }
+    assert problem_of(parse(odd)) == ""

@@ -2,12 +2,19 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from batch.decisions import exchange, logs
+from app.contracts.decisions import MODEL, Configuration, Decisions
+from app.contracts.recommendations import Namespace
+from batch.decisions import exchange, logs, trainer
 from batch.decisions.dsjson import line
+from batch.decisions.log import Log
 from batch.errors import BadInteractions
+from batch.generations.registry import Generations
+from tests.batch.decisions.logged import taste, write
+from tests.batch.decisions.program import program, readable
 from tests.batch.decisions.rows import START, joined, several
 
 
@@ -30,7 +37,8 @@ def test_a_name_that_ends_in_gz_is_gzipped(tmp_path: Path) -> None:
 def test_broken_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "MAX_LINE_BYTES", 2000)
     path, good = tmp_path / "log.json", [line(joined(number)).encode() for number in range(7)]
-    bad = [b'{"RewardValue":1}', b"x" * 9000, b"\xff", b'{"c":{}', b'{"EventId":"x"}']
+    twice = line(joined(0)).replace('"a":[1,2,3]', '"a":[1,2,2]').encode()
+    bad = [b'{"RewardValue":1}', b"x" * 9000, b"\xff", b'{"c":{}', twice, b'{"EventId":"x"}']
     path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join([*good[:4], b" ", *bad, *good[4:]]))
     found = exchange.load(path, tmp_path / "logs", 0.5)
     assert found.decisions == 7 and [*logs.read(tmp_path / "logs")]
@@ -39,9 +47,10 @@ def test_broken_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.M
         "longer than 2,000 bytes": 1,
         "no UTF-8": 1,
         "no JSON": 1,
+        "cannot be learned": 1,
     }
     assert found.first[0].startswith("line 6: no decision: it has no context: ")
-    with pytest.raises(BadInteractions, match=r"5 of 12 rows .* more than the 1.00% allowed"):
+    with pytest.raises(BadInteractions, match=r"6 of 13 rows .* more than the 1.00% allowed"):
         exchange.load(path, tmp_path / "others", 0.01)
     assert not logs.files(tmp_path / "others")
 
@@ -58,3 +67,21 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInteractions, match="found no decisions"):
         exchange.export(tmp_path / "other", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_program_makes_of_an_export_the_model_that_is_live(
+    client: Any, namespace: Namespace, tmp_path: Path
+) -> None:
+    space = Decisions(namespace.name)
+    settings = Configuration(wait_ms=2000, export_ms=1, retention_days=-1)
+    client.hset(space.desk, "configuration", settings.to_json())
+    write(client, space, taste(300))
+    trainer.once(client, Log(client, space), space, tmp_path / "logs", 3)
+    live = Generations(client, space).live_manifest()
+    assert live is not None and live.events > 250
+    (tmp_path / "learned.vw").write_bytes(client.get(space.part(live.generation, MODEL)))
+    published = readable(tmp_path)
+    exchange.export(tmp_path / "logs", tmp_path / "log.dsjson.gz")
+    resumable = "--save_resume --preserve_performance_counters"
+    program(f"{live.arguments} {resumable} -d log.dsjson.gz -f learned.vw", tmp_path)
+    assert readable(tmp_path) == published

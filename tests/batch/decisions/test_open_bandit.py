@@ -4,7 +4,7 @@ import pytest
 from estimators.bandits import ips, snips
 
 from app.contracts.estimates import Sums
-from tests.batch.decisions.open_bandit import Campaign, load
+from tests.batch.decisions.open_bandit import Campaign, expectations, load
 
 
 def sums_of(campaign: Campaign) -> Sums:
@@ -43,3 +43,13 @@ def test_they_are_those_of_vowpal_wabbits_own_estimators() -> None:
             each.add_example(*map(float, row))
     ours = sums_of(campaign)
     assert [ours.ips, ours.snips] == pytest.approx([each.get() for each in theirs], rel=1e-12)
+
+
+def test_the_doubly_robust_one_is_that_which_was_published() -> None:
+    campaign, sums = load("all"), Sums()
+    expected, predicted = expectations(campaign)
+    weights = campaign.chosen / campaign.probability
+    for row in zip(weights, campaign.reward, expected, predicted, strict=True):
+        sums.add(*map(float, row))
+    assert round(float(expected.mean()), 6) == 0.003545
+    assert round(sums.doubly_robust, 6) == 0.004727
