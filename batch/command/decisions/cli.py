@@ -27,7 +27,7 @@ from batch.errors import BadSettings
 
 @click.group(cls=OrUp)
 def decisions() -> None:
-    """Choose one of some actions, learn from rewards, and judge policies by the logs.
+    """Choose one of some actions, and learn from rewards.
 
     It speaks the API of the cloud service that was switched off, and keeps its logs here.
     """
