@@ -13,7 +13,7 @@ MAX_DEPTH = 16
 MAX_NUMBER = 3.4028234e38
 """Of a 32-bit float."""
 LARGEST = 1e9
-"""What larger numbers count as: products of them would not be finite, and spoil a model for good."""
+"""What larger numbers count as: products of theirs are not finite, and spoil a model for good."""
 
 NO_PAIRS = "Features are not in key value pair format."
 _EMPTY_NAME = "Context features and action features cannot use the empty string as an id."
