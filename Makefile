@@ -84,6 +84,7 @@ bench-clicks: $(VENV)/.test libgomp  ## quality and cost of click models; CRITEO
 
 bench-decisions: $(VENV)/.test  ## what a policy learns in worlds whose truth is known, and what it costs
 	$(BIN)/python -m tests.bench.worlds
+	$(BIN)/python -m tests.bench.deciding
 
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)

@@ -22,7 +22,8 @@ def ready() -> Response:
     It is one of lists, or with LARDER_CLICKS=only the click model's.
 
     While the server of the events is away lists are made, marked as degraded, and so is what is
-    ranked by a click model that is not the live one: so is this answer.
+    ranked by a click model that is not the live one: so is this answer, also while decisions are
+    made by what is not live.
     """
     watcher, tail, ranker = sources().watcher, sources().tail, sources().ranker
     if ranker and current_app.config["LARDER"].clicks == "only":
@@ -32,7 +33,9 @@ def ready() -> Response:
     if not sources().all_have_loaded():
         raise NotReady("a worker of this server has no generation, or knows no keys, yet")
     all_well = watcher.reachable and (tail is None or tail.reachable)
+    decider = sources().decider
     is_behind = ranker is not None and ranker.follower.degraded
+    is_behind = is_behind or (decider is not None and decider.follower.degraded)
     return jsonify(
         status="ready", generation=manifest.generation, degraded=is_behind or not all_well
     )

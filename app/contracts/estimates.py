@@ -8,7 +8,7 @@ wrong, and adds what that model expects of the policy.
 """
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Self
 
 Z = 1.959963984540054
@@ -20,7 +20,7 @@ class Sums:
     """events: decisions; matched: those of which the policy may have made the same (w > 0).
 
     w, wr, w2, w2r, w2r2: sums of weights, and of their products with rewards; dr, dr2: of what each
-    decision adds to the doubly robust estimate, and of its square.
+    decision adds to the doubly robust estimate, and of its square; least, most: of all rewards.
     """
 
     events: int = 0
@@ -32,6 +32,8 @@ class Sums:
     w2r2: float = 0.0
     dr: float = 0.0
     dr2: float = 0.0
+    least: float = 0.0
+    most: float = 0.0
 
     def add(
         self, weight: float, reward: float, expected: float = 0.0, predicted: float = 0.0
@@ -42,6 +44,8 @@ class Sums:
         policy and of the action that was taken; without a model DR is IPS.
         """
         added = expected + weight * (reward - predicted)
+        self.least = min(self.least, reward) if self.events else reward
+        self.most = max(self.most, reward) if self.events else reward
         square = weight * weight
         self.events += 1
         self.matched += weight > 0
@@ -54,7 +58,12 @@ class Sums:
         self.dr2 += added * added
 
     def __add__(self, other: Self) -> Self:
-        return type(self)(*map(sum, zip(astuple(self), astuple(other))))
+        if not (self.events and other.events):
+            return replace(self if self.events else other)
+        added = type(self)(*map(sum, zip(astuple(self), astuple(other))))
+        added.least = min(self.least, other.least)
+        added.most = max(self.most, other.most)
+        return added
 
     @property
     def ips(self) -> float:
@@ -97,6 +106,30 @@ class Sums:
         return Z * math.sqrt(max(0.0, spread) / self.events)
 
     @property
+    def missing(self) -> float:
+        """By how much less than 1 weights are on average, where that is beyond chance.
+
+        Then what the policy would often do was hardly ever tried, and what was tried says nothing
+        of it. (More than three standard errors; with enough decisions the average is 1.)
+        """
+        if not self.events:
+            return 0.0
+        mean = self.w / self.events
+        error = math.sqrt(max(0.0, self.w2 / self.events - mean * mean) / self.events)
+        return 1 - mean if 1 - mean > 3 * error else 0.0
+
+    @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of ``snips``."""
-        return self.snips - self.half_width, self.snips + self.half_width
+        """The 95 % interval of ``snips``.
+
+        Where weights are missing they may stand for the least or the most of all rewards: then it
+        is that of ``ips`` with either.
+        """
+        if not self.missing:
+            return self.snips - self.half_width, self.snips + self.half_width
+        spread = max(0.0, self.w2r2 / self.events - self.ips**2)
+        width = Z * math.sqrt(spread / self.events)
+        return (
+            self.ips + self.missing * self.least - width,
+            self.ips + self.missing * self.most + width,
+        )

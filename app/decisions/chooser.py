@@ -7,6 +7,7 @@ the same id gets the same answer from the same model.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import accumulate, chain, islice
 from math import factorial, prod
@@ -16,12 +17,12 @@ from typing import Any
 
 import orjson
 import vowpalwabbit
-from vowpalwabbit import Workspace
+from vowpalwabbit import PredictionType, Workspace
 
 from app.contracts import policies
 from app.contracts.decisions import Manifest, Slot
 from app.contracts.generations import BrokenRecord
-from app.decisions.body import Asked
+from app.decisions.body import Asked, Place
 from app.decisions.refusals import RANK, RANKING, Refused
 
 MAX_PRODUCTS = 200_000_000
@@ -29,6 +30,7 @@ MAX_PRODUCTS = 200_000_000
 MAX_EXPLAINED = 200
 """Features of a decision that are left out in turn to explain it."""
 
+_OF_ACTIONS, _OF_SLOTS = PredictionType.ACTION_PROBS, PredictionType.DECISION_SCORES
 _BEFORE_SLOTS = b'"_slots":['
 _SLOT = b'{"_id":'
 
@@ -58,7 +60,8 @@ class Chance:
             seed = seed_of(asked.id, place.id, self.generation)
             chosen = left.pop(seed * len(left) >> 64)
             taken.add(chosen)
-            slots.append(_slot(place.id, [chosen, *left], [1 / (len(left) + 1)] * (len(left) + 1)))
+            count = len(left) + 1
+            slots.append(_slot([chosen, *left], [1 / count] * count, place))
         return slots
 
 
@@ -77,9 +80,8 @@ class Model:
         self._degree = max(map(len, self._interactions), default=1)
         self._models = policies.models(manifest.arguments)
         self._asking = Lock()  # the library says that it is not safe for threads
-        explores = (
-            ["--epsilon", f"{exploration:g}"] if "--epsilon" in manifest.arguments.split() else []
-        )
+        has_epsilon = "--epsilon" in manifest.arguments.split()
+        explores = ["--epsilon", f"{exploration:g}"] if has_epsilon else []
         try:
             with NamedTemporaryFile(prefix="larder-model-") as file:
                 file.write(model)
@@ -88,6 +90,9 @@ class Model:
                 self._workspace: Any = Workspace(arg_list=arguments)
         except RuntimeError as error:
             raise BrokenRecord(f"Vowpal Wabbit does not take the model: {error}") from error
+        gives = self._workspace.get_prediction_type()
+        if gives != (_OF_SLOTS if self.is_for_slots else _OF_ACTIONS):
+            raise BrokenRecord(f"the model does not choose by {manifest.arguments!r:.200}")
 
     def rank(self, asked: Asked) -> Slot:
         """The actions, the chosen one first. Raises Refused."""
@@ -109,16 +114,32 @@ class Model:
         slots = []
         for place, (chosen, *rest) in zip(asked.slots, found, strict=True):
             pairs = [chosen, *sorted(rest, key=lambda pair: -pair[1])]
-            slots.append(_slot(place.id, [n for n, _ in pairs], [p for _, p in pairs]))
+            slots.append(_slot([n for n, _ in pairs], [p for _, p in pairs], place))
         return slots
 
     def _predict(self, asked: Asked, context: bytes) -> Any:
         self._expect_bounded(asked)
         try:
-            with self._asking:
-                return self._workspace.predict(context.decode())
+            with self._predicted(context) as (first, *_):
+                read = first.get_decision_scores if self.is_for_slots else first.get_action_scores
+                return read()
         except RuntimeError as error:
             raise _no_ranking(str(error)) from error
+
+    @contextmanager
+    def _predicted(self, context: bytes) -> Iterator[list[Any]]:
+        """The examples of a context, of which the first has the prediction.
+
+        It is what ``Workspace.predict`` does, without the wrapping of each example, which would
+        cost as much again.
+        """
+        with self._asking:
+            examples = self._workspace._parse(context.decode())
+            try:
+                self._workspace.predict_multi(examples)
+                yield examples
+            finally:
+                self._workspace._finish_example_multi_ex(examples)
 
     def _expect_bounded(self, asked: Asked) -> None:
         times = self._models * max(1, len(asked.slots))
@@ -157,13 +178,8 @@ class Model:
 
     def _expected(self, told: dict[str, Any]) -> float:
         """The reward of the only action."""
-        with self._asking:
-            examples = self._workspace.parse(orjson.dumps(told).decode())
-            try:
-                self._workspace.predict(examples)
-                return -float(examples[-1].get_partial_prediction())
-            finally:
-                self._workspace.finish_example(examples)
+        with self._predicted(orjson.dumps(told)) as examples:
+            return -float(examples[-1].get_partial_prediction())
 
 
 def products(context: dict[str, Any], interactions: Sequence[str]) -> int:
@@ -200,7 +216,7 @@ def drawn(event_id: str, probabilities: Sequence[float], generation: str = "") -
     rest = [number for number in range(len(sums)) if number != chosen]
     rest.sort(key=lambda number: -probabilities[number])
     order = [chosen, *rest]
-    return _slot("", order, [probabilities[number] for number in order])
+    return _slot(order, [probabilities[number] for number in order])
 
 
 def seed_of(event_id: str, slot_id: str, generation: str) -> int:
@@ -220,10 +236,13 @@ def _parts(release: str) -> list[int]:
     return [int(part) for part in release.split(".")[:2] if part.isdecimal()]
 
 
-def _slot(id: str, numbers: Sequence[int], probabilities: Sequence[float]) -> Slot:
+_ONLY = Place("", (), 0)
+
+
+def _slot(numbers: Sequence[int], probabilities: Sequence[float], place: Place = _ONLY) -> Slot:
     """A 32-bit float knows no more than seven digits."""
     rounded = tuple([float(f"{each:.7g}") for each in probabilities])
-    return Slot(id, tuple([number + 1 for number in numbers]), rounded)
+    return Slot(place.id, tuple([n + 1 for n in numbers]), rounded, place.baseline + 1)
 
 
 def _seeded(asked: Asked, generation: str) -> bytes:

@@ -62,13 +62,12 @@ class Decider:
         imitated = mode == "Apprentice" and slot.actions[0] == 1
         if mode != "Online":
             slot = _baseline(len(asked.offered))
-        told = {
-            "ranking": _ranking(asked, slot),
-            "eventId": asked.id,
-            "rewardActionId": asked.actions[asked.offered[slot.actions[0] - 1]],
-        }
+        name = asked.actions[asked.offered[slot.actions[0] - 1]]
+        told = {"ranking": _ranking(asked, slot), "eventId": asked.id, "rewardActionId": name}
         if state.configuration.explains and isinstance(chooser, Model):
-            told["inferenceExplanation"] = _explanation(chooser, asked, slot)
+            scores = chooser.explain(asked.context, slot.actions[0] - 1)
+            features = [{"name": feature, "score": score} for feature, score in scores]
+            told["inferenceExplanation"] = [{"id": name, "features": features}]
         logged = self._logs(_ranked(asked, (slot,), chooser, mode, imitated))
         return Answer(orjson.dumps(told), logged)
 
@@ -85,13 +84,9 @@ class Decider:
             )
         asked, chooser = bodies.rank_slots(body), _chooser(state)
         slots, mode, imitated = _decided(asked, chooser, state.configuration.mode)
-        told = {
-            "slots": [
-                {"id": slot.id, "rewardActionId": asked.actions[slot.actions[0] - 1]}
-                for slot in slots
-            ],
-            "eventId": asked.id,
-        }
+        names = [(slot.id, asked.actions[slot.actions[0] - 1]) for slot in slots]
+        shown = [{"id": id, "rewardActionId": name} for id, name in names]
+        told = {"slots": shown, "eventId": asked.id}
         logged = self._logs(_ranked(asked, slots, chooser, mode, imitated))
         return Answer(orjson.dumps(told), logged)
 
@@ -158,46 +153,29 @@ def _baseline(count: int) -> Slot:
 
 def _ranking(asked: Asked, slot: Slot) -> list[dict[str, Any]]:
     """What was excluded keeps its place; the others follow each other around it."""
-    if len(asked.offered) == len(asked.actions):
-        names = [asked.actions[number - 1] for number in slot.actions]
-        pairs = zip(names, slot.probabilities, strict=True)
-        return [{"id": name, "probability": p} for name, p in pairs]
-    offered = set(asked.offered)
-    chosen = iter(zip(slot.actions, slot.probabilities, strict=True))
-    ranking: list[dict[str, Any]] = []
-    for number, name in enumerate(asked.actions):
-        action, p = next(chosen) if number in offered else (0, 0.0)
-        shown = asked.actions[asked.offered[action - 1]] if action else name
-        ranking.append({"id": shown, "probability": p})
-    return ranking
-
-
-def _explanation(chooser: Model, asked: Asked, slot: Slot) -> list[dict[str, Any]]:
-    number = slot.actions[0] - 1
-    scores = chooser.explain(asked.context, number)
-    features = [{"name": name, "score": score} for name, score in scores]
-    return [{"id": asked.actions[asked.offered[number]], "features": features}]
+    pairs = zip(slot.actions, slot.probabilities, strict=True)
+    names = [(asked.actions[asked.offered[number - 1]], p) for number, p in pairs]
+    if len(names) < len(asked.actions):
+        left, offered = iter(names), set(asked.offered)
+        every = enumerate(asked.actions)
+        names = [next(left) if number in offered else (name, 0.0) for number, name in every]
+    return [{"id": name, "probability": p} for name, p in names]
 
 
 def _decided(
     asked: Asked, chooser: Model | Chance, mode: Mode
-) -> tuple[tuple[Slot, ...], Mode, bool]:
+) -> tuple[Sequence[Slot], Mode, bool]:
     """The slots, the mode to log them with, and whether the model imitated all baselines.
 
     Where earlier slots took all that a later one may show, each gets its baseline, of which nothing
     is learned: nobody could tell the probability of that.
     """
-    baselines = tuple(Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots)
+    baselines = [Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots]
     try:
         found = chooser.rank_slots(asked)
     except Stranded:
         return baselines, "LoggingOnly", False
     if mode == "Online":
-        return (
-            tuple(s._replace(baseline=b.baseline) for s, b in zip(found, baselines, strict=True)),
-            mode,
-            False,
-        )
-    pairs = zip(found, baselines, strict=True)
-    imitated = mode == "Apprentice" and all(s.actions[0] == b.baseline for s, b in pairs)
+        return found, mode, False
+    imitated = mode == "Apprentice" and all(slot.actions[0] == slot.baseline for slot in found)
     return baselines, mode, imitated

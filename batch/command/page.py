@@ -1,7 +1,6 @@
 """``--report``: what a refresh found, as a page."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ import click
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import Manifest, Namespace
 from batch.command import report
-from batch.errors import BadSettings, LarderError, NotGoodEnough
+from batch.command.writable import expect_writable
+from batch.errors import LarderError, NotGoodEnough
 from batch.generations.connect import Client
 from batch.generations.registry import Generations
 from batch.recommendations.pipeline import Quality
@@ -79,12 +79,3 @@ class Page:
             self.written = self.path
         except OSError as error:
             log.warning("the report was not written to %s: %s", self.path, error.strerror)
-
-
-def expect_writable(path: Path | None) -> None:
-    """Raise BadSettings where a report can surely not be written."""
-    if path is None:
-        return
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BadSettings(f"--report {path}: expected a file in a folder that can be written")

@@ -25,7 +25,7 @@ from batch.decisions.replay import (
     Replay,
     is_slotted,
 )
-from batch.decisions.search import Race, candidates
+from batch.decisions.search import Race, by_share, by_themselves, entered
 from batch.errors import BadInteractions, BadSettings
 from batch.progress import Advance
 
@@ -79,7 +79,11 @@ def evaluate(
     )
     race = Race(replay, [], 0)
     if asked.search:
-        race = Race(replay, candidates(replay.slotted, exploration), count(folder, asked))
+        tried = by_share(replay.slotted, exploration)
+        if not asked.automatic:  # how much is explored is for operators to say
+            tried += by_themselves(replay.slotted)
+        known = {name for name, _ in asked.policies}
+        race = Race(replay, entered(tried, known), count(folder, asked))
         replay.judged.extend(race.running)
 
     def each() -> None:

@@ -30,7 +30,7 @@ _SECONDS = 60
 _USUAL_BITS = 18
 _ITS_OWN = {
     **{"--cb_adf": 0, "--cb_sample": 0, "--csoaa_ldf": 1, "--csoaa_rank": 0},
-    **{"--hash_seed": 1, "--id": 1},
+    **{"--hash_seed": 1, "--id": 1, "--link": 1},
 }
 """Options that no policy says and each model has, and how many words follow them."""
 _CHOICE = '{"_multi":[{"a":1},{"b":1}]%s}'

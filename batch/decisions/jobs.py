@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,16 +56,9 @@ log = logging.getLogger("larder.decisions")
 class Jobs:
     """Runs what is asked, for the one trainer of a namespace. url: of the cache."""
 
-    def __init__(
-        self,
-        client: Client,
-        space: Decisions,
-        url: str,
-        folder: Path,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, client: Client, space: Decisions, url: str, folder: Path) -> None:
         self._client, self._space, self._url, self._folder = client, space, url, folder
-        self._clock, self._next = clock, clock()
+        self._next = 0.0
         self._child: subprocess.Popen[bytes] | None = None
         self._asked: tuple[str, str] = "", ""
         self._since = 0.0
@@ -74,9 +66,9 @@ class Jobs:
 
     def poll(self) -> None:
         """Note what has ended, begin what is next; never waits. Raises CacheUnavailable."""
-        if self._clock() < self._next:
+        if time.monotonic() < self._next:
             return
-        self._next = self._clock() + EVERY_SECONDS
+        self._next = time.monotonic() + EVERY_SECONDS
         if self._fresh:
             self._forget_the_dead()
         if self._child is not None and self._runs(self._child):
@@ -102,13 +94,13 @@ class Jobs:
     def _runs(self, child: subprocess.Popen[bytes]) -> bool:
         if child.poll() is None:
             question = read(self._client, *self._asked)
-            if question is not None and self._clock() < self._since + LONGEST_SECONDS:
+            if question is not None and time.monotonic() < self._since + LONGEST_SECONDS:
                 return True
             self._stop(child)
         question = read(self._client, *self._asked)
         if question is not None and question.status == "running":
             how = f"its process ended by itself ({child.returncode}): see the log of the trainer"
-            if self._clock() >= self._since + LONGEST_SECONDS:
+            if time.monotonic() >= self._since + LONGEST_SECONDS:
                 how = f"it took more than {LONGEST_SECONDS / 3600:.0f} hours: ask for less time"
             self._say("failed", how)
         return False
@@ -117,7 +109,7 @@ class Jobs:
         found = _find(self._client, self._space, "queued")
         if found is None:
             return
-        self._asked, self._since = found, self._clock()
+        self._asked, self._since = found, time.monotonic()
         self._say("running", "")
         names = {"CACHE_URL": self._url, "NAMESPACE": self._space.name}
         ours = {PREFIX + name: value for name, value in names.items()}

@@ -27,7 +27,7 @@ FIVE_MINUTES = 300_000
 MOST_SLOTS = 50
 """So many slots have sums of their own; those of further ones are only in the sum of all."""
 
-REWARDS = "--cb_adf --cb_type mtr -q ::"
+REWARDS = "--cb_adf --cb_type mtr --interactions ::i"
 """The model of rewards for the doubly robust estimate: it says what each action costs."""
 
 

@@ -7,38 +7,49 @@ The best of several estimates is too good on average, for luck has helped to cho
 curse. So every other decision only chooses, and the winner is judged by those between them.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import count
 
 from app.contracts.estimates import Sums
 from batch.decisions.replay import Judged, Learning, Replay
 
-_ONE_SLOT = "--cb_explore_adf --cb_type mtr"
-_SLOTS = "--ccb_explore_adf --cb_type mtr"
-_FEATURES = (
-    "-q ::",
+BY_SHARE = (
+    "--coin --interactions ::i",
+    "--coin -q :: --cubic :::",
+    "--interactions ::i",
     "-q :: --cubic :::",
-    "-q :: -l 0.1",
-    "-q :: --coin",
+    "-q ::",
 )
-_EXPLORATIONS = (
-    "--squarecb -q ::",
+"""Those that explore as much as they are told."""
+BY_THEMSELVES = (
+    "--squarecb --coin --interactions ::i",
     "--squarecb -q :: --cubic :::",
-    "--softmax --lambda 10 -q ::",
-    "--softmax --lambda 10 -q :: --cubic :::",
+    "--cover 3 --coin --interactions ::i",
 )
+"""Those that explore the less, the more they know: for one slot alone."""
 QUARTERS = (1, 2)
 """After how many of them the worse half is left out."""
 
 
-def candidates(slotted: bool, exploration: float) -> list[Judged]:
-    """Those that are tried; exploration: of those that go by a share."""
-    start = f"{_SLOTS if slotted else _ONE_SLOT} "
-    tried = [f"{start}--epsilon {exploration:g} {each}" for each in _FEATURES]
-    if not slotted:
-        tried += [start + each for each in _EXPLORATIONS]
+def by_share(slotted: bool, exploration: float) -> list[str]:
+    """Arguments of policies that explore a share of the decisions."""
+    kind = "--ccb_explore_adf" if slotted else "--cb_explore_adf"
+    return [f"{kind} --epsilon {exploration:g} --cb_type mtr {each}" for each in BY_SHARE]
+
+
+def by_themselves(slotted: bool) -> list[str]:
+    """Arguments of policies that heed no share."""
+    found = [] if slotted else BY_THEMSELVES
+    return [f"--cb_explore_adf --cb_type mtr {each}" for each in found]
+
+
+def entered(tried: Iterable[str], known: Collection[str]) -> list[Judged]:
+    """To be judged; known: names that others have."""
+    names = (name for number in count(1) if (name := f"hyper{number}") not in known)
     return [
-        Judged(f"hyper{at}", each, "OfflineExperimentation", Learning(each), chooses=Sums())
-        for at, each in enumerate(tried, 1)
+        Judged(name, arguments, "OfflineExperimentation", Learning(arguments), chooses=Sums())
+        for arguments, name in zip(tried, names)
     ]
 
 

@@ -124,8 +124,8 @@ class Trainer:
     def round(self) -> bool:
         """Read, join and learn what has come; True where there is more of it."""
         self._follow_pointer()
-        self._follow_exploration()
         self._obey()
+        self._follow_exploration()
         clock, last = self.log.now()
         if last and order(last) < order(self.ours.read):
             self.resume()  # the log was restored, or a replica took over that had less of it
@@ -145,6 +145,7 @@ class Trainer:
 
     def publish_if_due(self) -> bool:
         """Publish what was learned, once an export interval; says whether it did."""
+        self._follow_pointer()
         seconds = self.desk.configuration().export_ms / 1000
         is_new = self.ours.position != self.ours.committed
         if not is_new or time.monotonic() < self._published_at + seconds:

@@ -1,107 +1,77 @@
-"""Rank and reward: how many pairs a second, and what each costs: ``make bench-deciding``.
+"""What a decision costs a worker: ``make bench-decisions`` prints it last.
 
-Ten actions and a context of 20 features each, as the load test asks them, by ``wrk`` over loopback,
-on the cores that two workers, the cache and the trainer share with it. A model is live.
+Ten actions of 20 features and 20 of the context, half of them numbers, in 6.6 kB of JSON; chosen by
+the policy that Larder begins with, logged on a server beside it. Microseconds of the processor, of
+this process alone, and of the clock; each the least of five rounds.
 """
 
-import argparse
 import json
-import shutil
-import subprocess
-import sys
-import tempfile
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from random import Random
 
-from batch.command.table import table
-from loadtest.api import Api as Asking
-from loadtest.decisions import BASE, chosen, put_settings, questions
-from tests.bench.serving import FLASK, WORKERS, Case, shared
-from tests.servers import Api, Gunicorn, Server, environment, wait_until
+import redis
 
-PAIRS, TAUGHT = 2_000, 1_000
-CONNECTIONS = (1, 4, 16)
-JSON = {"Content-Type": "application/json"}
+from app.cache.link import Link
+from app.contracts.decisions import Decisions, Ranked
+from app.decisions import body
+from app.decisions.chooser import Model
+from app.decisions.decider import Decider
+from app.settings import Settings
+from batch.command.table import table
+from tests.decisions import manifest_of, publish_by_hand, trained
+from tests.servers import Server
+
+_TIMES, _ROUNDS = 1000, 5
 
 
 def main() -> None:
-    """Print a row for each case and number of connections."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5, help="of each row")
-    arguments = parser.parse_args()
-    if not shutil.which("wrk"):
-        sys.exit("bench-deciding needs wrk: apt-get install wrk (Debian, Ubuntu), then try again")
-    rows = []
-    with _stack() as cases, tempfile.TemporaryDirectory() as folder:
-        for case in cases:
-            for connections in CONNECTIONS:
-                seen = shared(case, connections, arguments.seconds, Path(folder))
-                rate = f"{seen.requests_per_second:,.0f}"
-                times = [f"{each:.1f}" for each in (seen.p50_ms, seen.p99_ms)]
-                rows.append(
-                    [case.name, f"{connections}", rate, *times, f"{seen.cpu_us:,.0f}"]
-                    + [f"{seen.failed}"]
-                )
-    print(table(["", "connections", "requests/s", "p50 ms", "p99 ms", "CPU us", "errors"], rows))
-    print("(CPU us is the processor time of the API for one request; a pair is two requests)")
+    """Print the table."""
+    with Server() as server, redis.Redis.from_url(server.url) as client:
+        publish_by_hand(client, Decisions("bench"))
+        settings = Settings(cache_url=server.url, namespace="bench", decisions="only")
+        link = Link("the cache", server.url, settings.cache_timeout_ms, lambda: None)
+        link.opened()
+        link.answered()
+        with closing(link):
+            decider = Decider(settings, link)
+            decider.poll()
+            print(table(["", "processor us", "clock us"], _rows(decider)))
+            decider.stop()
 
 
-@contextmanager
-def _stack() -> Iterator[list[Case]]:
-    with ExitStack() as stack:
-        server = stack.enter_context(Server())
-        logs = stack.enter_context(tempfile.TemporaryDirectory())
-        quiet = {"log_level": "error", "workers": str(WORKERS)}
-        flask = stack.enter_context(Gunicorn("tests.bench.floors:constant", **quiet))
-        api = stack.enter_context(Api(server.url, "default", decisions="only", **quiet))
-        stack.enter_context(_trainer(server.url, logs))
-        wait_until(lambda: Asking(api.url).get("/health/ready")[0] == 200)
-        _teach(api.url)
-        yield _cases(flask, api)
+def _rows(decider: Decider) -> Iterator[list[str]]:
+    request = _request(Random(1))
+    model, asked = Model(manifest_of(trained()), trained(), 0.2), body.rank(request)
+    entry = Ranked(asked.id, asked.context, (model.rank(asked),), model.generation)
+    yield _timed("read and check a body", lambda: body.rank(request))
+    yield _timed("choose", lambda: model.rank(asked))
+    yield _timed("pack an entry of the log", entry.encode)
+    yield _timed("rank: all of it, and the log's answer", lambda: decider.rank(request))
+    yield _timed("reward: all of it", lambda: decider.reward("e1", b'{"value": 1.0}'))
 
 
-@contextmanager
-def _trainer(url: str, logs: str) -> Iterator[None]:
-    command = [sys.executable, "-m", "batch", "decisions", "train", logs, "--follow"]
-    process = subprocess.Popen(command, env=environment({"LARDER_CACHE_URL": url}))
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def _request(random: Random) -> bytes:
+    def features(name: str) -> list[dict[str, float | str]]:
+        texts = [f"value{random.randrange(100)}" for _ in range(10)]
+        values: list[float | str] = [*texts, *(random.random() for _ in range(10))]
+        return [{f"{name}{number}": value} for number, value in enumerate(values)]
+
+    actions = [{"id": f"action{n}", "features": features("feature")} for n in range(10)]
+    return json.dumps({"contextFeatures": features("context"), "actions": actions}).encode()
 
 
-def _teach(url: str) -> None:
-    """Wait until a model is live that has learned something."""
-    asking, chance = Asking(url), Random(1)
-    put_settings(asking)
-    for _ in range(TAUGHT):
-        asked = chance.choice(questions())
-        request = urllib.request.Request(f"{url}{BASE}/rank", asked.body, JSON)
-        with urllib.request.urlopen(request) as answer:
-            event, action = chosen(answer.read())
-        if (value := asked.reward(action, chance)) is not None:
-            asking.send("POST", f"{BASE}/events/{event}/reward", {"value": value})
-    wait_until(lambda: b'"0001-' not in asking.get(f"{BASE}/model/properties")[1])
+def _timed(name: str, step: Callable[[], object]) -> list[str]:
+    rounds = [_once(step) for _ in range(_ROUNDS)]
+    return [name, *(f"{min(each) / _TIMES * 1e6:.0f}" for each in zip(*rounds))]
 
 
-def _cases(flask: Gunicorn, api: Api) -> list[Case]:
-    asked = [each.body.decode() for each in questions()]
-    rank, reward = f"{BASE}/rank", json.dumps({"value": 1})
-    paths, bodies = [], []
-    for number in range(PAIRS):
-        event = f"event-{number}"
-        bodies += [f'{{"eventId":"{event}",{asked[number % len(asked)][1:]}', reward]
-        paths += [rank, f"{BASE}/events/{event}/reward"]
-    return [
-        Case(FLASK, flask, ["/recommendations/u1"], {}),
-        Case("rank", api, [rank], JSON, asked),
-        Case("reward", api, paths[1::2], JSON, [reward]),
-        Case("rank and reward", api, paths, JSON, bodies),
-    ]
+def _once(step: Callable[[], object]) -> tuple[float, float]:
+    processor, clock = time.process_time(), time.perf_counter()
+    for _ in range(_TIMES):
+        step()
+    return time.process_time() - processor, time.perf_counter() - clock
 
 
 if __name__ == "__main__":

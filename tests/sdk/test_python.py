@@ -9,8 +9,17 @@ import pytest
 from azure.ai import personalizer
 from azure.ai.personalizer import aio
 from azure.cognitiveservices.personalizer import PersonalizerClient
-from azure.cognitiveservices.personalizer.models import RankableAction, RankRequest
+from azure.cognitiveservices.personalizer.models import (
+    ErrorResponseException,
+    RankableAction,
+    RankRequest,
+)
 from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+)
 from msrest.authentication import CognitiveServicesCredentials
 
 from tests.sdk import sent
@@ -64,6 +73,26 @@ async def _awaited(service: Service, walk: Walk) -> None:
     async with aio.PersonalizerClient(service.url, key) as client:
         async with aio.PersonalizerAdministrationClient(service.url, key) as administrator:
             await _every(client, administrator, walk)
+
+
+def test_what_is_refused_is_understood(service: Service) -> None:
+    """The code of an error is where each SDK looks for it."""
+    first = PersonalizerClient(service.url, CognitiveServicesCredentials(service.key))
+    many = RankRequest(actions=[RankableAction(id=f"{each}", features=[{}]) for each in range(51)])
+    with pytest.raises(ErrorResponseException) as refused:
+        first.rank(many)
+    problem = refused.value.error.error  # type: ignore[union-attr]  # what the SDK has read
+    assert problem.code == "InvalidRankRequest" and "between 1 and 50" in problem.message
+    nobody = AzureKeyCredential("nobody's key, that is sure")
+    with pytest.raises(ClientAuthenticationError):
+        personalizer.PersonalizerAdministrationClient(service.url, nobody).get_policy()
+    administrator = personalizer.PersonalizerAdministrationClient(
+        service.url, AzureKeyCredential(service.key)
+    )
+    with pytest.raises(HttpResponseError, match="InvalidPolicyConfiguration"):
+        administrator.update_policy({"name": "mine", "arguments": "--cb_explore_adf -f /tmp/x"})
+    with pytest.raises(ResourceNotFoundError, match="FeatureImportanceNotFound"):
+        administrator.get_feature_importance("none")
 
 
 async def _every(client: Any, administrator: Any, walk: Walk) -> None:

@@ -23,8 +23,8 @@ from batch.command.bars import for_this_terminal
 from batch.command.clicks import report
 from batch.command.clicks.check import described, summary
 from batch.command.options import CacheOptions
-from batch.command.page import expect_writable
 from batch.command.tracking import Run
+from batch.command.writable import expect_writable
 from batch.errors import BadSettings, NotGoodEnough
 from batch.generations.connect import connect
 from batch.generations.publish import turn

@@ -12,8 +12,8 @@ import click
 from app.contracts.decisions import Configuration, Decisions, Evaluation, Policy
 from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
-from batch.command.page import expect_writable
 from batch.command.table import table
+from batch.command.writable import expect_writable
 from batch.decisions import jobs
 from batch.decisions.evaluate import Found, count, evaluate
 from batch.decisions.report.page import render

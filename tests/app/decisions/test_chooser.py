@@ -93,6 +93,12 @@ def test_a_model_of_a_later_release_is_a_broken_record() -> None:
     assert model(vowpal="9.1.0") and model(vowpal="")
 
 
+def test_a_model_of_another_kind_is_a_broken_record() -> None:
+    for arguments, others in ((SLOTS, policies.DEFAULT.arguments), ("--cb_explore_adf", SLOTS)):
+        with pytest.raises(BrokenRecord, match="the model does not choose by '--"):
+            Model(manifest_of(b"", arguments=arguments), trained(others), 0.2)
+
+
 def test_a_decision_that_would_take_minutes_is_refused() -> None:
     many = [{f"f{number}": 1 for number in range(1000)}]
     actions = [{"id": f"a{number}", "features": many} for number in range(50)]

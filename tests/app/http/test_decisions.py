@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
+from app.contracts.decisions import Decisions
 from app.contracts.keys import Key, digest, foreign_id, id_of, keys_key, new_key
 from app.contracts.recommendations import Namespace
 from tests.app.served import answering, deciding
@@ -51,6 +52,11 @@ def test_beside_the_lists_each_speaks_as_it_does(
     with answering(server, namespace, decisions="on", cache_timeout_ms=60_000) as app:
         asked = app.test_client()
         assert b'"user":"u1"' in asked.get("/recommendations/u1").data
+        assert asked.post(RANK_PATH, json=RANK).status_code == 201
+        assert b'"degraded":false' in asked.get("/health/ready").data
+        client.hset(Decisions(namespace.name).desk, "policy", "what nobody reads")
+        app.extensions["larder"].decider.poll()
+        assert b'"degraded":true' in asked.get("/health/ready").data
         assert asked.post(RANK_PATH, json=RANK).status_code == 201
         assert error(asked.get("/personalizer/nowhere"), 404)["code"] == "ResourceNotFound"
         for path in ("/ready", "/status", "/swagger", "/personalizer"):

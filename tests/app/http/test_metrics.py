@@ -33,7 +33,7 @@ from tests.decisions import body as decision
 from tests.generations import publish_by_hand
 from tests.servers import SERVERS, Api, Server, environment, wait_until
 
-EVERY_ROUTE = {*ROUTES.values(), "recommendations", "similar", "user", "other"}
+EVERY_ROUTE = {*ROUTES.values(), "recommendations", "decide", "similar", "user", "other"}
 SPACE = Namespace("metrics")
 
 

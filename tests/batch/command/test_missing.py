@@ -75,3 +75,13 @@ def test_an_emergency_needs_no_model_library(tmp_path: Path, server: Server, com
     )
     assert done.returncode == (2 if command == "rollback" else 0), done.stderr
     assert "imported" not in done.stderr
+
+
+def test_decisions_need_no_more_than_their_extra() -> None:
+    """The image larder-decisions has nothing else."""
+    others = ("implicit", "lightgbm", "matplotlib", "pyarrow", "scipy", "sparse_dot_topn")
+    rooms = ("evaluate", "logs", "models", "train", "up")
+    program = f"import sys; sys.modules.update(dict.fromkeys({others})); "
+    program += "; ".join(f"import batch.command.decisions.{room}" for room in rooms)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == ""

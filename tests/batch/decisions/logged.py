@@ -63,14 +63,14 @@ def taste(events: int, seed: int = 1, step_ms: int = 100) -> list[Entry]:
     for number in range(events):
         user, actions = chance.choice("abc"), [1, 2, 3]
         chance.shuffle(actions)
-        again = chance.randrange(40) if chance.random() < 0.06 else 0
+        again = chance.randrange(1, 30) if chance.random() < 0.2 else 0
         ms, name = number * step_ms, f"e{max(0, number - again)}"
         deferred = chance.random() < 0.1
         text, slots = context(3, user=user), (Slot("", tuple(actions), (0.8, 0.1, 0.1)),)
         said.append((ms, Ranked(name, text, slots, deferred=deferred)))
         value = float(actions[0] == " abc".index(user))
         if chance.random() < 0.8:
-            after = chance.choice([-300, 500, 500, 900, 1900, 2100, 30_000])
+            after = chance.choice([-900, -300, 500, 900, 1900, 2100, 30_000])
             said.append((max(0, ms + after), Rewarded(name, value)))
         if deferred and chance.random() < 0.5:
             said.append((ms + 400, Activated(name)))

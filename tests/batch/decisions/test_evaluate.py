@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from app.contracts import policies
 from app.contracts.decisions import Evaluation, Policy, Slot
 from app.contracts.estimates import Sums
 from batch.datasets import coffee
 from batch.decisions import logs
 from batch.decisions.evaluate import MOST_ROWS, Found, evaluate, is_better, told
 from batch.decisions.report.page import render
+from batch.decisions.search import by_share, by_themselves, entered
 from batch.decisions.terms import Joined
 from batch.errors import BadInteractions, Terminal
 from tests.batch.decisions.rows import START, joined, several
@@ -180,3 +182,14 @@ def test_the_command_tells_json_and_what_is_wrong(folder: Path) -> None:
     assert json.loads(done.stdout)["policies"]["online"]["events"] == 60
     done = run_here(*words, "--policy", "cubic")
     assert done.returncode == 2 and '--policy must be NAME="ARGUMENTS"' in done.stderr
+
+
+@pytest.mark.parametrize("slotted", [False, True])
+def test_a_search_tries_what_may_be_used(slotted: bool) -> None:
+    tried = [*by_share(slotted, 0.3), *by_themselves(slotted)]
+    assert len({*tried}) == len(tried) > 4
+    for each in tried:
+        policies.check(each)
+        assert policies.is_for_slots(each) is slotted
+    names = [each.name for each in entered(tried, {"hyper2"})]
+    assert names[:3] == ["hyper1", "hyper3", "hyper4"] and len(names) == len(tried)

@@ -1,19 +1,32 @@
 """Models made elsewhere: read as the service gave them out, refused without harm when broken."""
 
+import base64
 import io
 import random
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 import vowpalwabbit
 
+from app.contracts.decisions import Slot
 from app.contracts.policies import DEFAULT, ORIGINAL
 from batch.decisions.dsjson import line
 from batch.decisions.imported import check, read
+from batch.decisions.learner import Learner
 from batch.errors import BadModel
 from tests.batch.decisions.rows import joined
+
+# What release 9.0.1 saved, begun as the service began it, when N had earned 1 fifty times.
+OLD = (
+    "c-muQU|_J+Gte_+U;(oH^c@*;85kP&1KA8h45(lW5G&~FCMU%wrldg_sTBn|`9-"
+    "M+fs)FCRE6A<A`q`QKQS>r2Pl(Unp2XQlbM$a7cEN6%LZ~%3yL#y^79l7^o$H3z{t|Vz{uDLD3_L5R9q6DpO;e!<"
+    "m99#7UgB;r2{pVqym*27#Kn|n3$Vbnwyvc)fD8HrxwMRC>Q|Qg{6rpK&6?<3RYHNkL~+Y(P9MkM+%f?g!}A3kpqO"
+    "`38Vv7%#;i}fS?=fVF7|rg9=~<M=&9aVyZ(0AMAJTWMsJfwsFtNg{ICRdt#2F@;M%&@|S-`<<D8mgu-"
+    "unj>-oBu*`Lb"
+)
 
 
 def model_of(folder: Path, arguments: str = ORIGINAL.arguments) -> bytes:
@@ -51,6 +64,16 @@ def test_a_zip_of_signed_models_is_read_and_its_signature_passed_over(tmp_path: 
     (tmp_path / "model.vw.zip").write_bytes(made)
     found = read(tmp_path / "model.vw.zip")
     assert found.signed and found.model == model
+
+
+def test_a_model_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
+    found = check(zlib.decompress(base64.b85decode(OLD)), "old")
+    assert (found.vowpal, found.arguments.split()[-1]) == ("9.0.1", "::")
+    learner = Learner.load(found.model, found.arguments)
+    told = b'{"FromUrl":[{"t":"m"}],"_multi":[{"i":{"id":"M"}},{"i":{"id":"N"}}]}'
+    decided = joined(0, context=told, slots=(Slot("", (2, 1), (0.9, 0.1)),))
+    assert learner.teach(line(decided))[0] == pytest.approx((0.1, 0.9))
+    learner.close()
 
 
 @pytest.mark.parametrize(
