@@ -231,7 +231,7 @@ def test_who_never_saw_the_desk_decides_nothing_and_is_not_ready(
             assert error(answer, 503)["code"] == "OperationNotAllowed"
         assert asked.get("/health/live").status_code == 200
         status = asked.get("/status")
-        assert (status.status_code, status.json["apiStatus"]) == (200, "Unknown")
+        assert status.status_code == 200 and b'"apiStatus":"Unknown"' in status.data
 
 
 def test_a_made_up_mistake_tells_nothing_of_itself(
