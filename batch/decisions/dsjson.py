@@ -81,10 +81,13 @@ def _outcomes(joined: Joined) -> Iterator[str]:
 
 
 def _head(joined: Joined) -> str:
-    moment = datetime.fromtimestamp(joined.time // 1000, UTC)
-    seconds = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    written = f'"Timestamp":"{seconds}.{joined.time % 1000:03}0000Z"'
+    written = f'"Timestamp":"{_second(joined.time // 1000)}.{joined.time % 1000:03}0000Z"'
     return f'{written},"Version":"1","EventId":{_text(joined.id)}'
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _tail(joined: Joined) -> Iterator[str]:
@@ -111,10 +114,6 @@ def _observed(joined: Joined, slot: str) -> str:
 
 def _list(numbers: Sequence[float]) -> str:
     return ",".join(map(repr, numbers))
-
-
-def _text(text: str) -> str:
-    return json.dumps(text)
 
 
 def parse(text: str) -> Joined:
