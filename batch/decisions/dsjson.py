@@ -16,7 +16,9 @@ service did not log stands in ``Larder``, where it is not as usual; Vowpal Wabbi
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
+from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from app.contracts.decisions import MAX_ACTIONS, MODES, Slot
