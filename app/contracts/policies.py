@@ -15,10 +15,12 @@ ORIGINAL = Policy(
 )
 """What the cloud service began with; it learns slowly (``--power_t 0 -l 0.001``)."""
 DEFAULT = Policy(
-    "default", "--cb_explore_adf --epsilon 0.2 --cb_type mtr --coin --interactions ::i"
+    "default",
+    "--cb_explore_adf --epsilon 0.2 --cb_type mtr --coin -q :i -q :j --interactions FFi",
 )
-"""What Larder begins with: features in pairs, and each pair with the action's id; its learning
-needs no rate. In ``make bench-decisions`` it is the best of those that explore by epsilon."""
+"""What Larder begins with: every feature with those of the action and with its id, pairs of the
+context's with its id. ``--coin`` needs no rate. In ``make bench-decisions`` it learns about as well
+as those of all threes, at less than half of their cost."""
 
 
 class BadPolicy(ValueError):
