@@ -202,8 +202,10 @@ def _no_baseline() -> Refused:
 
 def known(event_id: str) -> str:
     """An id as a path gives it. Raises Refused."""
-    if not 1 <= len(event_id) <= MAX_EVENT_ID:
-        raise Refused(400, BAD_REQUEST, f"An event id has 1 to {MAX_EVENT_ID} characters.")
+    is_text = not any("\ud800" <= character <= "\udfff" for character in event_id)
+    if not 1 <= len(event_id) <= MAX_EVENT_ID or not is_text:
+        message = f"An event id has 1 to {MAX_EVENT_ID} characters of Unicode."
+        raise Refused(400, BAD_REQUEST, message)
     return event_id
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 from math import factorial, prod
 from tempfile import NamedTemporaryFile
 from threading import Lock
@@ -88,7 +88,7 @@ class Model:
                 file.flush()
                 arguments = ["-i", file.name, "--json", "--quiet", "-t", *explores]
                 self._workspace: Any = Workspace(arg_list=arguments)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise BrokenRecord(f"Vowpal Wabbit does not take the model: {error}") from error
         gives = self._workspace.get_prediction_type()
         if gives != (_OF_SLOTS if self.is_for_slots else _OF_ACTIONS):
@@ -161,13 +161,14 @@ class Model:
         is what the model then expects less, interactions with all others included (leave one out:
         Robnik-Sikonja and Kononenko, 2008, IEEE TKDE 20). The largest come first, whatever their
         sign; those that change nothing are not named, and of a large decision only the first
-        MAX_EXPLAINED are tried.
+        MAX_EXPLAINED are tried, fewer where a policy multiplies many.
         """
         told = orjson.loads(context)
         told["_multi"] = [action] = [told["_multi"][number]]
         leaves = chain.from_iterable(map(_leaves, [*told["FromUrl"], *action["j"], action["i"]]))
         whole, scores = self._expected(told), []
-        for name, holder, key in islice(list(leaves), MAX_EXPLAINED):
+        most = MAX_PRODUCTS // 20 // max(1, products(told, self._interactions) * self._models)
+        for name, holder, key in list(leaves)[: min(most, MAX_EXPLAINED)]:
             if holder is action["i"] and key == "constant":
                 continue
             value = holder.pop(key)

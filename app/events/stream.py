@@ -10,9 +10,9 @@ from typing import Protocol
 
 from app.cache.pipeline import Command
 from app.cache.writer import Writer
-from app.contracts.decisions import OF_LISTS, Decisions, Rewarded
-from app.contracts.events import HIDE, IMPRESSION, Event, Streams, ms_of
+from app.contracts.events import IMPRESSION, Event, Streams, ms_of
 from app.events import recent
+from app.events.rewards import Rewards
 from app.settings import Settings
 
 
@@ -48,15 +48,20 @@ class Stream:
         self._key = self._streams.events
         export = "run 'larder events export', which clears what is over a minute old"
         self._writer = Writer(settings, self._key, "events", export)
+        self._rewards = Rewards(settings) if settings.decisions == "on" else None
 
     def close(self) -> None:
         """End the connections."""
         self._writer.close()
+        if self._rewards:
+            self._rewards.close()
 
     def add(self, events: Sequence[Event], now_ms: int) -> None:
         """Write events that were taken now. Raises EventsUnavailable; then none is acknowledged."""
         self._writer.expect_room(len(events))
-        self._writer.ask(list(self._commands(events, now_ms)))
+        *_, last = self._writer.ask(list(self._commands(events, now_ms)))
+        if self._rewards:
+            self._rewards.answered(last)
         self._listener.taken(events)
 
     def backlog(self) -> Backlog:
@@ -74,16 +79,8 @@ class Stream:
         yield from recent.commands(self._streams, counted, now_ms, self._settings.recent_seconds)
         for event in events:
             yield ("XADD", self._key, "*", *chain.from_iterable(event.encode().items()))
-        if self._settings.decisions == "on":
-            key = Decisions(self._settings.namespace).log
-            for event in filter(_is_reward, counted):
-                reward = Rewarded(event.list, 1.0)
-                yield ("XADD", key, "*", *chain.from_iterable(reward.encode().items()))
+        if self._rewards:
+            yield from self._rewards.commands(counted)
 
     def _counts(self, type: str) -> bool:
         return type != IMPRESSION and self._listener.counts(type)
-
-
-def _is_reward(event: Event) -> bool:
-    """Whether somebody liked what a decision had put first in a list."""
-    return event.list.startswith(OF_LISTS) and event.position <= 0 and event.type != HIDE

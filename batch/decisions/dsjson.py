@@ -26,7 +26,6 @@ from batch.decisions.terms import Joined
 _NO_MODEL = "N/A"
 _OURS = frozenset({"_multi", "_slots", "_tag", "_id", "_inc"})
 """Names that mean something to Vowpal Wabbit, where they stand."""
-_SPACE = " \t\r\n"
 
 
 class BadLine(ValueError):
@@ -96,7 +95,7 @@ def _tail(joined: Joined) -> Iterator[str]:
     ours |= {"imitated": True} if joined.imitated else {}
     ours |= {"baselines": baselines} if any(each != 1 for each in baselines) else {}
     if ours:
-        yield f'"Larder":{json.dumps(ours, separators=(",", ":"))}'
+        yield f'"Larder":{_compact(ours)}'
 
 
 def _observed(joined: Joined, slot: str) -> str:
@@ -118,63 +117,37 @@ def _text(text: str) -> str:
 
 
 def parse(text: str) -> Joined:
-    """Read a line, whatever the order of its members; its context stays as it is written.
+    """Read a line, whatever the order of its members.
 
-    Raises BadLine: also for an observation without its decision, as the service's logs hold some.
+    Its context is written anew, without what Vowpal Wabbit must not see. Raises BadLine: also for
+    an observation without its decision, as the service's logs hold some.
     """
     try:
-        found, context = _members(text)
-        if context is None:
+        found = _DECODER.decode(text)
+        if "c" not in found:
             raise BadLine("no decision: it has no context")
-        return _joined(found, _safe(found["c"], context))
+        return _joined(found, _safe(found["c"]))
     except BadLine:
         raise
     except BadFeatures as error:
         raise BadLine(f"bad features: {error}") from error
     except (LookupError, TypeError, AttributeError) as error:
         raise BadLine(f"member missing or of another kind: {error}") from error
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise BadLine(f"no JSON, or no right value: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadLine(f"no JSON: {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise BadLine(f"no right value: {error}") from error
 
 
-def _members(text: str) -> tuple[dict[str, Any], str | None]:
-    """The members of an object, and how the one called ``c`` is written."""
-    found: dict[str, Any] = {}
-    context, at = None, _at(text, 0, "{")
-    while True:
-        name, at = _DECODER.raw_decode(text, _after_space(text, at))
-        start = _after_space(text, _at(text, at, ":"))
-        found[name], at = _DECODER.raw_decode(text, start)
-        context = text[start:at] if name == "c" else context
-        at = _after_space(text, at)
-        if text[at : at + 1] == "}":
-            break
-        at = _at(text, at, ",")
-    if text[at + 1 :].strip():
-        raise BadLine("no JSON: there is something behind its end")
-    return found, context
-
-
-def _at(text: str, at: int, expected: str) -> int:
-    """Where to go on behind a sign that must come now."""
-    at = _after_space(text, at)
-    if text[at : at + 1] != expected:
-        raise BadLine(f"no JSON: expected {expected} at character {at}")
-    return at + 1
-
-
-def _after_space(text: str, at: int) -> int:
-    while text[at : at + 1] in _SPACE and at < len(text):
-        at += 1
-    return at
-
-
-def _safe(told: dict[str, Any], context: str) -> str:
-    """A context without what Vowpal Wabbit must not see: as it is written, where there is none."""
+def _safe(told: dict[str, Any]) -> bytes:
+    """A context as text, in its order where there is nothing to clean."""
+    before = _compact(told)
     for part in (told, *told["_multi"], *told.get("_slots", ())):
         _clean(part)
-    if json.loads(context) == told:
-        return context
+    return (before if json.loads(before) == told else _compact(told)).encode()
+
+
+def _compact(told: object) -> str:
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -192,7 +165,7 @@ def _is_of_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
-def _joined(found: Mapping[str, Any], context: str) -> Joined:
+def _joined(found: Mapping[str, Any], context: bytes) -> Joined:
     several = "_outcomes" in found
     outcomes = found["_outcomes"] if several else [found]
     ours = found.get("Larder", {})
@@ -212,7 +185,7 @@ def _joined(found: Mapping[str, Any], context: str) -> Joined:
         "",
         str(found.get("EventId", "")),
         _moment(found["Timestamp"]),
-        context.encode(),
+        context,
         slots,
         tuple(_finite(0.0 - float(outcome["_label_cost"])) for _, outcome in pairs),
         tuple(

@@ -82,6 +82,7 @@ def evaluate(
         tried = by_share(replay.slotted, exploration)
         if not asked.automatic:  # how much is explored is for operators to say
             tried += by_themselves(replay.slotted)
+        tried = [each for each in tried if policies.is_bounded(each, first.context)]
         known = {name for name, _ in asked.policies}
         race = Race(replay, entered(tried, known), count(folder, asked))
         replay.judged.extend(race.running)

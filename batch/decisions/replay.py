@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, Protocol
 
+from app.contracts import policies
 from app.contracts.decisions import Slot
 from app.contracts.estimates import Sums
 from batch.decisions import dsjson
@@ -66,9 +67,11 @@ class Learning:
     """A policy, or a model of rewards, that begins without knowing anything. Raises BadPolicy."""
 
     def __init__(self, arguments: str) -> None:
-        self._learner = Learner.fresh(arguments)
+        self._learner, self._arguments = Learner.fresh(arguments), arguments
 
     def teach(self, joined: Joined, line: str) -> Sequence[Chances]:
+        if not policies.is_bounded(self._arguments, joined.context):
+            raise Unlearnable("its context would keep this policy busy for too long")
         said = self._learner.teach(line)
         return [dict(zip(sorted(slot.actions), each)) for slot, each in zip(joined.slots, said)]
 
@@ -144,7 +147,7 @@ class Replay:
             raise Unlearnable(problem)
         line = dsjson.line(joined)
         values: Sequence[Chances] = [{}] * len(joined.slots)
-        if self._rewards:
+        if self._rewards and policies.is_bounded(REWARDS, joined.context):
             values = self._rewards.teach(joined, line)
         said = [each.policy.teach(joined, line) for each in self.judged]
         moment = joined.time - joined.time % self.width_ms

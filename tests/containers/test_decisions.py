@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -14,7 +15,7 @@ Measured = Callable[[str], None]
 KEY = "0123456789abcdef0123456789abcdef"
 DOCUMENTED = ("Eula=accept", "Billing=https://westus2.example.com/", f"ApiKey={KEY}")
 BASE = "/personalizer/v1.0"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "rewardWaitTime": "PT5S",
     "modelExportFrequency": "PT1S",
     "defaultReward": 0,
@@ -22,7 +23,7 @@ SETTINGS = {
     "explorationPercentage": 0.2,
     "logRetentionDays": -1,
 }
-ASKED = {
+ASKED: dict[str, Any] = {
     "eventId": "visit-1",
     "contextFeatures": [{"timeOfDay": "morning"}],
     "actions": [{"id": each, "features": [{"taste": each}]} for each in ("pasta", "ice")],
@@ -30,16 +31,22 @@ ASKED = {
 
 
 def test_the_documented_line_decides_learns_and_keeps_it(
-    engine: Engine, images: dict[str, float], folder: Path, measured: Measured
+    engine: Engine, images: dict[str, float], network: str, folder: Path, measured: Measured
 ) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     (folder / "output").mkdir()
     (folder / "output").chmod(0o777)
-    options = [f"--publish=127.0.0.1:{port}:5000", f"--volume={folder}/output:/output"]
+    options = [
+        f"--network={network}",
+        f"--publish=127.0.0.1:{port}:5000",
+        f"--volume={folder}/output:/output",
+    ]
     line = (tag("larder-decisions"), *DOCUMENTED)
 
-    def ask(method: str, path: str, told: object = None, key: str = KEY) -> requests.Response:
+    def ask(
+        method: str, path: str, told: dict[str, Any] | None = None, key: str = KEY
+    ) -> requests.Response:
         headers = {"Ocp-Apim-Subscription-Key": key}
         return requests.request(
             method, f"{url}{path}", json=told, headers=headers, timeout=PATIENCE_SECONDS
@@ -54,7 +61,7 @@ def test_the_documented_line_decides_learns_and_keeps_it(
         assert (answer.status_code, answer.json()["eventId"]) == (201, "visit-1")
         assert ask("POST", f"{BASE}/events/visit-1/reward", {"value": 1}).status_code == 204
         wait_until(lambda: not _is_untrained(ask("GET", f"{BASE}/model/properties")))
-        assert "dateRange" in ask("GET", f"{BASE}/logs/properties").json()
+        wait_until(lambda: "dateRange" in ask("GET", f"{BASE}/logs/properties").json())
         first = psutil.Process(started.pid)
         used = sum(each.memory_info().rss for each in [first, *first.children(recursive=True)])
         measured(f"larder-decisions: {used / 2**20:.0f} MiB with cache, trainer and two workers")

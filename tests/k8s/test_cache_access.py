@@ -24,6 +24,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.contracts.decisions import Decisions
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace
 from app.contracts.rules import KEPT_VERSIONS
@@ -33,6 +34,8 @@ from batch.generations.connect import connect
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests.app.wire import get, send
+from tests.decisions import body as decision
+from tests.decisions import trained
 from tests.generations import publish_by_hand
 from tests.k8s.manifests import K8S, contents, load
 from tests.k8s.test_rules import needs_kustomize
@@ -46,6 +49,8 @@ FORM = K8S / "components" / "redis-cluster" / "form.py"
 README = K8S / "README.md"
 SHOP = Namespace("default")
 JSON = {"Content-Type": "application/json"}
+TRAINING = {"hmget", "lindex", "lpop", "rpush", "time"}
+"""Commands that only the trainer of decisions needs, whose test is below."""
 TESTER = "user tester on nopass ~* &* +@all\n"
 """Sees what the others did; no overlay has it."""
 
@@ -249,7 +254,7 @@ def test_the_batch_user_may_do_the_work_of_the_job_and_nothing_else(
     cache: Cache, tester: Any, interactions: str
 ) -> None:
     all_the_work_of_the_job(cache, tester, interactions)
-    assert granted(cache, "batch") - called(tester) == set()
+    assert granted(cache, "batch") - called(tester) == TRAINING
     assert denied(cache, tester) == set()
 
 
@@ -271,6 +276,65 @@ def test_the_api_user_may_answer_every_request(
         wait_until(lambda: "cmdstat_xread" in tester.info("commandstats"))
     assert granted(cache, "api") - called(tester) == set()
     assert denied(cache, tester) == set()
+
+
+def test_the_users_may_decide_and_learn(tmp_path: Path) -> None:
+    cache, base = fresh(tmp_path), "/personalizer/v1.0"
+    (line,) = re.findall(
+        r"^  sed -i '(/\^user api.*)' users.acl$", README.read_text(), re.MULTILINE
+    )
+    subprocess.run(["sed", "-i", line, str(tmp_path / "users.acl")], check=True)
+    with cache.running() as tester:
+        admin = {"X-API-Key": _made(cache.url("batch"), "admin"), **JSON}
+        tester.config_resetstat()
+        settings = {"decisions": "only", "auth": "on", "workers": "1"}
+        with Api(cache.url("api"), SHOP.name, **settings) as api, _trainer(cache, tmp_path):
+
+            def ask(method: str, path: str, body: bytes | None = None) -> Any:
+                answer = send(api.url, method, base + path, body, admin)
+                assert answer.status < 300, answer.body
+                return answer
+
+            wait_until(lambda: get(api.url, "/ready").status == 200)
+            ask("POST", "/rank", decision(eventId="e"))
+            ask("POST", "/events/e/reward", b'{"value": 1}')
+            ask("POST", "/events/e/activate", b"")
+            policy = {"name": "fast", "arguments": "--cb_explore_adf --squarecb -q ::"}
+            ask("PUT", "/configurations/policy", json.dumps(policy).encode())
+            ask("DELETE", "/configurations/policy")
+            ask("PUT", "/model", trained())
+            ask("DELETE", "/model")
+            ask("DELETE", "/logs")
+            for path in ("/evaluations", "/featureImportances", "/configurations/service"):
+                ask("GET", path + ("?api-version=2022-09-01-preview" if path[1] == "f" else ""))
+            wait_until(lambda: tester.llen(Decisions(SHOP.name).orders) == 0)
+            wait_until(lambda: b'"0001-' not in ask("GET", "/model/properties").body)
+            day = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}  # of its logs
+            tester.hset(Decisions(SHOP.name).desk, "logs", json.dumps(day))
+            asked = {"name": "e", "startTime": day["from"], "endTime": day["to"], "policies": []}
+            id = ask("POST", "/evaluations", json.dumps(asked).encode()).json()["id"]
+            ask("DELETE", f"/evaluations/{id}")
+        assert TRAINING | set(re.findall(r"\+([a-z]+)", line)) <= called(tester)
+        assert denied(cache, tester) == set()
+
+
+@contextmanager
+def _trainer(cache: Cache, folder: Path) -> Iterator[None]:
+    command = [
+        sys.executable,
+        "-m",
+        "batch",
+        "decisions",
+        "train",
+        str(folder / "logs"),
+        "--follow",
+    ]
+    process = subprocess.Popen(command, env=environment({"LARDER_CACHE_URL": cache.url("batch")}))
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
 
 
 def test_the_rights_of_the_readme_are_those_that_the_explorer_needs(tmp_path: Path) -> None:

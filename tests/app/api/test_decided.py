@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.contracts.decisions import Decisions, Logged, Ranked, Rewarded, decode
+from app.contracts.events import Streams
 from app.contracts.recommendations import Namespace
 from tests.app.films import publish_films
 from tests.app.served import Worker, answering, following
@@ -85,6 +86,25 @@ def test_an_event_of_what_came_first_is_a_reward(
     ):
         worker.did(type, item, "15", **more)
     assert logged(client, namespace) == [Rewarded(name, 1.0)] * 2
+
+
+def test_a_reward_that_has_no_room_is_acknowledged_no_more_than_its_event(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    publish_films(client, namespace)
+    log = Decisions(namespace.name).log
+    event: Any = {"type": "click", "item": "1", "user": "15"}
+    for number in range(999):
+        client.xadd(log, {"id": number, "value": 1})
+    with following(server, namespace, decisions="on", events_max=1000) as worker:
+        worker.did(**event, list="decision-1")
+        asked = worker.app.test_client()
+        answer = asked.post("/events", json=event | {"list": "decision-1"})
+        assert "holds 1000 decisions of at most 1000: see that the trainer" in detail(answer, 503)
+        assert client.xlen(Streams(namespace.name).events) == 1
+        client.xtrim(log, maxlen=999, approximate=False)
+        worker.did(**event, list="decision-1")
+        worker.did(**event)
 
 
 def test_events_are_no_rewards_where_nothing_is_decided(

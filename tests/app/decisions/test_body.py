@@ -126,8 +126,8 @@ def test_rewards_of_no_slot_are_refused(text: str) -> None:
 
 
 def test_a_reward_of_no_event_is_refused() -> None:
-    for event_id in ("", "x" * 257):
-        with pytest.raises(Refused, match="An event id has 1 to 256 characters."):
+    for event_id in ("", "x" * 257, "e\udc80"):
+        with pytest.raises(Refused, match="An event id has 1 to 256 characters of Unicode."):
             reward(event_id, b'{"value": 1}')
 
 

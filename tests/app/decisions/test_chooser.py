@@ -125,6 +125,14 @@ def test_an_explanation_names_what_the_choice_hangs_on() -> None:
         assert dict(scores)["time"] * sign > 0.1
 
 
+def test_an_explanation_takes_no_longer_than_many_decisions() -> None:
+    many = [{f"f{number}": 1 for number in range(3000)}]
+    told = context("morning") | {"FromUrl": many}
+    assert len(model("--cb_explore_adf -q ::").explain(json.dumps(told).encode(), 0)) <= 2
+    small = model().explain(json.dumps(context("morning")).encode(), 1)
+    assert len(small) == 3
+
+
 def test_threads_share_a_model() -> None:
     chooser = model()
     asked = [rank(body(time, eventId=f"e{n}")) for n in range(50) for time in ("morning", "noon")]

@@ -17,7 +17,8 @@ def context(user: str = "anna", *, slots: str = "") -> bytes:
         {"_tag": food, "i": {"constant": 1, "id": food}, "j": [{"size": number, "né": "ü"}]}
         for number, food in enumerate(FOODS)
     ]
-    told = json.dumps({"FromUrl": [{"user": user}], "_multi": actions}, ensure_ascii=False)
+    whole = {"FromUrl": [{"user": user}], "_multi": actions}
+    told = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
     return f"{told[:-1]}{slots}}}".encode()
 
 

@@ -70,9 +70,8 @@ def test_chance_takes_each_action_alike() -> None:
     assert sums.w == pytest.approx(sum(weights))
     assert sums.ips == pytest.approx(sum(map(lambda w, r: w * r, weights, rewards)) / 4)
     assert sums.snips == pytest.approx((2 / 3 + 16 / 3 + 8 / 3) / 4)
-    low, high = sums.interval
     deviations = [(w * (r - sums.snips)) ** 2 for w, r in zip(weights, rewards)]
-    assert (high - low) / 2 == pytest.approx(1.959964 * sum(deviations) ** 0.5 / 4, rel=1e-6)
+    assert sums.half_width == pytest.approx(1.959964 * sum(deviations) ** 0.5 / 4, rel=1e-6)
 
 
 def test_a_policy_says_what_it_would_do_before_it_learns_what_came_of_it() -> None:
