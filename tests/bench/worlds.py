@@ -12,21 +12,21 @@ from statistics import mean
 from app.contracts.policies import DEFAULT, ORIGINAL
 from batch.command.table import table
 from batch.datasets import coffee
-from tests.decisions.worlds import World, drifting, learn, news, shop, stamped, tutorial
+from tests.decisions.worlds import World, drifting, learn, nested, news, shop, stamped, tutorial
 
 SEEDS = (1, 2, 3)
 _EPSILON = "--cb_explore_adf --epsilon 0.2 --cb_type mtr"
 POLICIES = {
     "original": ORIGINAL.arguments,
     "pairs": f"{_EPSILON} -q ::",
-    "pairs, coin": f"{_EPSILON} -q :: --coin",
-    "threes with the id": f"{_EPSILON} --interactions ::i",
     "all threes": f"{_EPSILON} -q :: --cubic :::",
+    "threes with the id": f"{_EPSILON} --coin --interactions ::i",
+    "default without --coin": DEFAULT.arguments.replace(" --coin", ""),
     "default": DEFAULT.arguments,
     "default, softmax": DEFAULT.arguments.replace("--epsilon 0.2", "--softmax --lambda 10"),
     "default, squarecb": DEFAULT.arguments.replace("--epsilon 0.2", "--squarecb"),
 }
-_HEAD = ["arguments", "coffee", "drifting", "stamped", "news", "tutorial", "shop"]
+_HEAD = ["arguments", "coffee", "drifting", "stamped", "nested", "news", "tutorial", "shop"]
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def _rows() -> Iterator[list[str]]:
             _mean(arguments, lambda: coffee.meet, 10_000, 1_000, 150),
             _mean(arguments, lambda: drifting(coffee.meet, 4_000), 8_000, 1_000, 150),
             _mean(arguments, lambda: stamped(coffee.meet), 8_000, 1_000, 150),
+            _mean(arguments, lambda: nested(coffee.meet), 10_000, 1_000, 150),
             _mean(arguments, lambda: news, 5_000, 5_000, 50),
             _mean(arguments, lambda: tutorial, 2_000, 2_000, 50),
             _mean(arguments, lambda: shop, 8_000, 4_000, 150),

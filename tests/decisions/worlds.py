@@ -79,6 +79,17 @@ def stamped(world: World) -> World:
     return meet
 
 
+def nested(world: World) -> World:
+    """The same with features of the context in objects, which are namespaces of their own."""
+
+    def meet(random: Random) -> Situation:
+        situation = world(random)
+        name, *others = sorted(situation.context[0].items())
+        return situation._replace(context=[{"user": dict([name])}, {"now": dict(others)}])
+
+    return meet
+
+
 def drifting(world: World, after: int) -> World:
     """The same until so many came; then each action is worth what the one before it was."""
     seen = iter(range(after))

@@ -23,7 +23,7 @@ class Service(NamedTuple):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The SDKs' own warnings are not ours."""
+    """One table for the whole run."""
     config.stash[_TABLE] = Table()
 
 

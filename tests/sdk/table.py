@@ -42,7 +42,12 @@ class Table:
             [operation, *(self._cell(row, sdk) for sdk in self._sdks)]
             for operation, row in self._found.items()
         ]
-        return table(["operation", *self._sdks], rows) if rows else "nothing was tried"
+        failures = [
+            f"{sdk}: {operation}: {outcome}"
+            for sdk in self._sdks
+            for operation, outcome in self.failed(sdk).items()
+        ]
+        return "\n".join([table(["operation", *self._sdks], rows), *failures])
 
     @staticmethod
     def _cell(row: Mapping[str, str], sdk: str) -> str:
