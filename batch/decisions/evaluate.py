@@ -93,6 +93,11 @@ def evaluate(
 
     replay.run(chain([first], rows), each)
     race.end()
+    if not replay.decided and replay.imitated:
+        raise BadInteractions(
+            f"all {replay.imitated:,} decisions were made in mode Apprentice, as the baseline "
+            "would make them: nothing is known of others. Use mode Online, then ask again"
+        )
     if not replay.decided:
         raise BadInteractions(
             f"none of {replay.passed:,} decisions can be judged: these policies are for "

@@ -73,7 +73,10 @@ class Learning:
         if not policies.is_bounded(self._arguments, joined.context):
             raise Unlearnable("its context would keep this policy busy for too long")
         said = self._learner.teach(line)
-        return [dict(zip(sorted(slot.actions), each)) for slot, each in zip(joined.slots, said)]
+        return [
+            dict(zip(sorted(slot.actions), each)) if len(slot.actions) == len(each) else {}
+            for slot, each in zip(joined.slots, said, strict=True)
+        ]
 
 
 @dataclass(slots=True)
@@ -115,7 +118,8 @@ class Replay:
 
     judged: those that are still in; slotted: whether the decisions are of several slots, others are
     passed over; width_ms: how much time one row of sums is; decided, passed: how many were judged,
-    and how many could not be.
+    and how many could not be; imitated: how many were only learned, for an apprentice decides as
+    the baseline would, and what else might have been done was never tried.
     """
 
     judged: list[Judged]
@@ -123,6 +127,7 @@ class Replay:
     width_ms: int = FIVE_MINUTES
     decided: int = 0
     passed: int = 0
+    imitated: int = 0
     _rewards: Learning | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -139,7 +144,6 @@ class Replay:
             except Unlearnable:
                 self.passed += 1
                 continue
-            self.decided += 1
             each()
 
     def _judge(self, joined: Joined) -> None:
@@ -150,12 +154,16 @@ class Replay:
         if self._rewards and policies.is_bounded(REWARDS, joined.context):
             values = self._rewards.teach(joined, line)
         said = [each.policy.teach(joined, line) for each in self.judged]
+        if joined.mode == "Apprentice":
+            self.imitated += 1
+            return
         moment = joined.time - joined.time % self.width_ms
         for each, chances in zip(self.judged, said, strict=True):
             for at, slot in enumerate(joined.slots):
                 added = _weighed(slot, chances[at], joined.rewards[at], values[at])
                 for sums in self._counted_by(each, slot.id, moment):
                     sums.add(*added)
+        self.decided += 1
 
     def _counted_by(self, each: Judged, slot: str, moment: int) -> Iterable[Sums]:
         if each.chooses is not None and self.decided % 2:

@@ -131,6 +131,12 @@ def test_empty_logs_are_told(tmp_path: Path) -> None:
         judge(tmp_path)
 
 
+def test_an_apprentices_logs_say_nothing_of_others(tmp_path: Path) -> None:
+    logs.append(tmp_path, [joined(number, mode="Apprentice") for number in range(9)], [])
+    with pytest.raises(BadInteractions, match="all 9 decisions were made in mode Apprentice"):
+        judge(tmp_path)
+
+
 def test_decisions_of_several_slots_have_a_search_of_their_own(tmp_path: Path) -> None:
     logs.append(tmp_path, [several(number) for number in range(60)], [])
     found = judge(tmp_path, search=True)

@@ -112,6 +112,15 @@ def test_what_does_not_count_is_neither_judged_nor_learned() -> None:
     assert with_others.total() == alone.total()
 
 
+def test_what_an_apprentice_decided_is_learned_and_judges_nobody() -> None:
+    judged = Judged("p", POLICY, "Custom", Learning(POLICY))
+    apprentice = [decided(number, 1, 1.0, 1.0)._replace(mode="Apprentice") for number in range(50)]
+    replay = replayed(judged, [*apprentice, LOGS[0]])
+    assert (replay.decided, replay.imitated, judged.total().events) == (1, 50, 1)
+    # It takes the first action for the best by now, and explores by a fifth.
+    assert judged.total().w == pytest.approx((0.8 + 0.2 / 3) / 0.5)
+
+
 def test_sums_are_kept_by_five_minutes() -> None:
     judged = Judged("online", "", "Online", Online())
     logs = [joined(0), joined(299), joined(300), joined(301)]
