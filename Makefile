@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clicks demo-decisions test fuzz test-busy test-browser test-mlflow test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-deciding clean
+.PHONY: help demo demo-clicks demo-decisions test fuzz test-busy test-browser test-mlflow test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-estimates bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-pairs clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -86,6 +86,9 @@ bench-decisions: $(VENV)/.test  ## what a policy learns in worlds whose truth is
 	$(BIN)/python -m tests.bench.worlds
 	$(BIN)/python -m tests.bench.deciding
 
+bench-estimates: $(VENV)/.test  ## whether what is estimated of policies is true: 100 runs whose truth is known
+	$(BIN)/python -m tests.bench.estimates $(BENCH_ARGS)
+
 bench-cache: $(VENV)/.test  ## bytes per user and users per second in the cache
 	$(BIN)/python -m tests.bench.cache $(BENCH_ARGS)
 
@@ -105,8 +108,8 @@ bench-serving: $(VENV)/.test  ## how near the API is to bare WSGI and bare Flask
 bench-scoring: $(VENV)/.test libgomp  ## what it costs to score candidates by a click model, beside bare Flask; needs wrk
 	$(BIN)/python -m tests.bench.serving --clicks --connections 8 $(BENCH_ARGS)
 
-bench-deciding: $(VENV)/.test  ## rank and reward a second, beside bare Flask; needs wrk
-	$(BIN)/python -m tests.bench.deciding $(BENCH_ARGS)
+bench-pairs: $(VENV)/.test  ## rank and reward a second, beside bare Flask; needs wrk
+	$(BIN)/python -m tests.bench.pairs $(BENCH_ARGS)
 
 bench-events: $(VENV)/.test  ## events taken for a second of a core, alone and in batches
 	$(BIN)/python -m tests.bench.events $(BENCH_ARGS)

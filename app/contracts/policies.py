@@ -4,9 +4,14 @@ An allow list, for its others read and write files, open ports, or change what i
 takes starts (release 9.11), stays below some hundred MB, and multiplies three features at most.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
+from math import factorial, prod
+from typing import Any
 
 from app.contracts.decisions import MAX_ARGUMENTS, Policy
 
@@ -57,6 +62,8 @@ _EXPLORERS = ("--squarecb", "--softmax", "--regcb", "--bag", "--cover", "--rnd",
 _TYPES_OF = {"--squarecb": ("mtr",), "--regcb": ("mtr",), "--cover": ("mtr", "ips", "dr")}
 _LEARNERS = ("--coin", "--ftrl", "--pistol")
 
+MAX_PRODUCTS = 200_000_000
+"""What a model may read for one decision: some nanoseconds each."""
 _MAX_INTERACTIONS = 32
 _SEVERAL = ("--bag", "--cover", "--rnd")
 _SLOWER = 10
@@ -100,17 +107,57 @@ def is_for_slots(arguments: str) -> bool:
     return _FOR_SLOTS in arguments.split()
 
 
-def interactions(arguments: str) -> list[str]:
-    """First letters of the namespaces that a policy multiplies with each other; a colon is any."""
-    pairs = pairwise(arguments.split())
-    return [value for word, value in pairs if _SHORT.get(word, word) in _DEGREES]
+def is_bounded(arguments: str, context: bytes) -> bool:
+    """Whether a decision of this context keeps a model of these arguments busy for no second."""
+    shared, *actions = context.split(b'"_tag":')
+    widest = shared.count(b",") + max([each.count(b",") for each in actions], default=0) + 4
+    letters, models = _multiplied(arguments)
+    degree = max(map(len, letters), default=1)
+    times = models * (len(letters) + 1) * (context.count(b'{"_id":') or 1)
+    at_most = widest**degree * (len(actions) or 1) * times
+    return at_most <= MAX_PRODUCTS or products(arguments, json.loads(context)) <= MAX_PRODUCTS
 
 
-def models(arguments: str) -> int:
-    """How many times the work of one model a policy is, which may explore by several."""
-    pairs = pairwise(arguments.split())
-    counts = [int(value) for word, value in pairs if word in _SEVERAL and value.isdecimal()]
-    return _SLOWER * (counts[0] + 1) if counts else 1
+def products(arguments: str, context: Mapping[str, Any]) -> int:
+    """How often a decision reads a weight: for each feature, and each product of some of them."""
+    interactions, models = _multiplied(arguments)
+    shared: Counter[str] = Counter()
+    _count(context, " ", shared)
+    found = 1
+    for action in context["_multi"]:
+        counts = shared.copy()
+        _count(action, " ", counts)
+        every = counts.total()
+        found += every
+        for letters in interactions:
+            any = letters.count(":")
+            named = prod(counts[letter] for letter in letters if letter != ":")
+            found += every**any // factorial(any) * named
+    return found * models * (len(context.get("_slots", ())) or 1)
+
+
+def _count(told: Any, letter: str, counts: Counter[str]) -> None:
+    """Add features to the first letters of their namespaces: a name of an object or an array."""
+    for each in told if isinstance(told, list) else [told]:
+        if not isinstance(each, Mapping):
+            counts[letter] += 1
+            continue
+        for name, value in each.items():
+            if name[:1] != "_":
+                is_namespace = isinstance(value, Mapping | list)
+                _count(value, name[:1] if is_namespace else letter, counts)
+
+
+@lru_cache(maxsize=64)
+def _multiplied(arguments: str) -> tuple[list[str], int]:
+    """The first letters of namespaces that are multiplied, a colon for any; times of one model."""
+    letters, models = [], 1
+    for word, value in pairwise(arguments.split()):
+        if _SHORT.get(word, word) in _DEGREES:
+            letters.append(value)
+        elif word in _SEVERAL and value.isdecimal():
+            models = _SLOWER * (int(value) + 1)
+    return letters, models
 
 
 def _told(arguments: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,9 @@ from app.decisions.refusals import BAD_REQUEST, RANK, REWARD, Refused
 
 MAX_ID = 256
 """Characters of the id of an action or a slot."""
+MAX_FEATURES = 4_000
+"""Of an action or a slot, and of an action with those that all share."""
+MAX_FEATURES_IN_ALL = 100_000
 MAX_REWARD = 1e9
 """Either way: what many of them sum to is within what a model can learn."""
 
@@ -28,14 +31,13 @@ class Asked(NamedTuple):
     """A request to rank.
 
     actions: the ids, in its order; offered: the indexes of those that may be chosen; context: of
-    these, as Vowpal Wabbit reads it; features: of the largest action, with those they share.
+    these, as Vowpal Wabbit reads it.
     """
 
     id: str
     actions: Sequence[str]
     offered: Sequence[int]
     context: bytes
-    features: int
     deferred: bool
     slots: Sequence[Place] = ()
 
@@ -44,7 +46,7 @@ def rank(body: bytes) -> Asked:
     """Read a request for one slot. Raises Refused."""
     told = _object(body)
     common, count = context.shared(told.get("contextFeatures"))
-    actions, most = _actions(told.get("actions"))
+    actions = _actions(told.get("actions"), count)
     ids = [id for id, _ in actions]
     offered: Sequence[int] = range(len(ids))
     if excluded := set(_texts(told.get("excludedActions"))):
@@ -53,19 +55,18 @@ def rank(body: bytes) -> Asked:
     if not offered:
         raise _refused("At least one action must not be excluded.", "excludedActions")
     text = context.encode(common, actions)
-    return Asked(_event_id(told), ids, offered, text, count + most, _deferred(told))
+    return Asked(_event_id(told), ids, offered, text, _deferred(told))
 
 
 def rank_slots(body: bytes) -> Asked:
     """Read a request for several slots. Raises Refused."""
     told = _object(body)
     common, count = context.shared(told.get("contextFeatures"))
-    actions, most = _actions(told.get("actions"))
+    actions = _actions(told.get("actions"), count)
     ids = [id for id, _ in actions]
-    slots, places, widest = _slots(told.get("slots"), ids)
+    slots, places = _slots(told.get("slots"), ids)
     text = context.encode(common, actions, slots)
-    size = count + most + widest
-    return Asked(_event_id(told), ids, range(len(ids)), text, size, _deferred(told), places)
+    return Asked(_event_id(told), ids, range(len(ids)), text, _deferred(told), places)
 
 
 def reward(event_id: str, body: bytes) -> Rewarded:
@@ -96,11 +97,11 @@ def _refused(message: str, target: str = "") -> Refused:
     return Refused(400, RANK, message, target)
 
 
-def _actions(told: Any) -> tuple[list[tuple[str, context.Features]], int]:
-    """Each id and its features; and how many features the largest has."""
+def _actions(told: Any, shared: int) -> list[tuple[str, context.Features]]:
+    """Each id and its features, beside so many that they share."""
     if type(told) is not list or not 1 <= len(told) <= MAX_ACTIONS:
         raise _refused(f"Action count should be between 1 and {MAX_ACTIONS}.", "actions")
-    actions, most = [], 0
+    actions, total = [], shared
     for each in told:
         if type(each) is not dict:
             raise _refused("Actions contains null value.", "actions")
@@ -110,10 +111,12 @@ def _actions(told: Any) -> tuple[list[tuple[str, context.Features]], int]:
             message = "Every action should have at least one non-null action feature."
             raise _refused(message, "actions")
         actions.append((_action_id(each), found))
-        most = max(most, count)
+        total += count
+        if shared + count > MAX_FEATURES or total > MAX_FEATURES_IN_ALL:
+            raise _refused("Exceeds maximum allowed payload size. It has too many features.")
     if len({id for id, _ in actions}) < len(actions):
         raise _refused("Action ids must be unique.", "actions")
-    return actions, most
+    return actions
 
 
 def _action_id(told: dict[str, Any]) -> str:
@@ -151,8 +154,8 @@ def _deferred(told: dict[str, Any]) -> bool:
     return bool(found)
 
 
-def _slots(told: Any, ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Place], int]:
-    """The slots for Vowpal Wabbit, and for us; and how many features the largest has."""
+def _slots(told: Any, ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Place]]:
+    """The slots for Vowpal Wabbit, and for us."""
     if type(told) is not list or not told:
         raise _refused("At least one slot must be defined in a multi-slot rank request.", "slots")
     if len(told) > len(ids):
@@ -165,7 +168,7 @@ def _slots(told: Any, ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Pl
         raise _refused("All slot's must contain unique, non empty ID", "slots")
     if len({each.baseline for each in places}) < len(places):
         raise _no_baseline()
-    slots, widest = [], 0
+    slots = []
     for each, place in zip(told, places, strict=True):
         features = each.get("features", each.get("positionFeatures"))
         found, count = context.own(features) if features is not None else ([], 0)
@@ -173,8 +176,9 @@ def _slots(told: Any, ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Pl
         for one in found:
             slot |= one
         slots.append(slot)
-        widest = max(widest, count)
-    return slots, places, widest
+        if count > MAX_FEATURES:
+            raise _refused("Exceeds maximum allowed payload size. It has too many features.")
+    return slots, places
 
 
 def _place(told: dict[str, Any], numbers: dict[str, int]) -> Place:

@@ -5,12 +5,10 @@ the same id gets the same answer from the same model.
 """
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import accumulate, chain
-from math import factorial, prod
 from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import Any
@@ -25,8 +23,6 @@ from app.contracts.generations import BrokenRecord
 from app.decisions.body import Asked, Place
 from app.decisions.refusals import RANK, RANKING, Refused
 
-MAX_PRODUCTS = 200_000_000
-"""Of features that a policy multiplies for one decision: about as many nanoseconds."""
 MAX_EXPLAINED = 200
 """Features of a decision that are left out in turn to explain it."""
 
@@ -40,17 +36,25 @@ class Stranded(Exception):
 
 
 class Chance:
-    """Chooses while nothing was published yet: every action is as likely."""
+    """Chooses while nothing was published yet: every action is as likely.
 
-    generation, exploration = "", 1.0
+    arguments: of the policy that will learn of it.
+    """
+
+    generation = ""
+
+    def __init__(self, arguments: str) -> None:
+        self._arguments = arguments
 
     def rank(self, asked: Asked) -> Slot:
-        """The actions, the chosen one first."""
+        """The actions, the chosen one first. Raises Refused."""
+        _expect_bounded(asked, self._arguments)
         count = len(asked.offered)
         return drawn(asked.id, [1 / count] * count)
 
     def rank_slots(self, asked: Asked) -> list[Slot]:
-        """The actions of each slot. Raises Stranded."""
+        """The actions of each slot. Raises Stranded, and Refused."""
+        _expect_bounded(asked, self._arguments)
         taken: set[int] = set()
         slots = []
         for place in asked.slots:
@@ -76,9 +80,7 @@ class Model:
         _expect_no_later(manifest.vowpal)
         self.generation, self.exploration = manifest.generation, exploration
         self.is_for_slots = policies.is_for_slots(manifest.arguments)
-        self._interactions = policies.interactions(manifest.arguments)
-        self._degree = max(map(len, self._interactions), default=1)
-        self._models = policies.models(manifest.arguments)
+        self._arguments = manifest.arguments
         self._asking = Lock()  # the library says that it is not safe for threads
         has_epsilon = "--epsilon" in manifest.arguments.split()
         explores = ["--epsilon", f"{exploration:g}"] if has_epsilon else []
@@ -118,7 +120,7 @@ class Model:
         return slots
 
     def _predict(self, asked: Asked, context: bytes) -> Any:
-        self._expect_bounded(asked)
+        _expect_bounded(asked, self._arguments)
         try:
             with self._predicted(context) as (first, *_):
                 read = first.get_decision_scores if self.is_for_slots else first.get_action_scores
@@ -141,19 +143,6 @@ class Model:
             finally:
                 self._workspace._finish_example_multi_ex(examples)
 
-    def _expect_bounded(self, asked: Asked) -> None:
-        times = self._models * max(1, len(asked.slots))
-        at_most = asked.features**self._degree * len(asked.offered) * len(self._interactions)
-        if at_most * times <= MAX_PRODUCTS:
-            return
-        if products(orjson.loads(asked.context), self._interactions) * times > MAX_PRODUCTS:
-            raise Refused(
-                400,
-                RANK,
-                "Exceeds maximum allowed payload size. The policy multiplies more features than a "
-                "decision may take: send fewer, or use a policy with fewer interactions.",
-            )
-
     def explain(self, context: bytes, number: int) -> list[tuple[str, float]]:
         """How much each feature adds to the reward that the model expects of an action.
 
@@ -167,7 +156,7 @@ class Model:
         told["_multi"] = [action] = [told["_multi"][number]]
         leaves = chain.from_iterable(map(_leaves, [*told["FromUrl"], *action["j"], action["i"]]))
         whole, scores = self._expected(told), []
-        most = MAX_PRODUCTS // 20 // max(1, products(told, self._interactions) * self._models)
+        most = policies.MAX_PRODUCTS // 20 // policies.products(self._arguments, told)
         for name, holder, key in list(leaves)[: min(most, MAX_EXPLAINED)]:
             if holder is action["i"] and key == "constant":
                 continue
@@ -183,30 +172,15 @@ class Model:
             return -float(examples[-1].get_partial_prediction())
 
 
-def products(context: dict[str, Any], interactions: Sequence[str]) -> int:
-    """How many products of features these interactions make of all actions."""
-    found = 0
-    for action in context["_multi"]:
-        counts: Counter[str] = Counter()
-        for letter, told in ("F", context["FromUrl"]), ("j", action["j"]), ("i", [action["i"]]):
-            for features in told:
-                _count(features, letter, counts)
-        every = counts.total()
-        for each in interactions:
-            any = each.count(":")
-            named = prod(counts[letter] for letter in each if letter != ":")
-            found += every**any // factorial(any) * named
-    return found
-
-
-def _count(features: dict[str, Any], letter: str, counts: Counter[str]) -> None:
-    """Add the features to those of their namespaces, of which the first letters count."""
-    for name, value in features.items():
-        if type(value) is dict:
-            _count(value, name[0], counts)
-        else:
-            is_array = type(value) is list
-            counts[name[0] if is_array else letter] += len(value) if is_array else 1
+def _expect_bounded(asked: Asked, arguments: str) -> None:
+    """Raise Refused when the policy would take much longer for this than a request may."""
+    if not policies.is_bounded(arguments, asked.context):
+        raise Refused(
+            400,
+            RANK,
+            "Exceeds maximum allowed payload size. The policy multiplies more features than a "
+            "decision may take: send fewer, or use a policy with fewer interactions.",
+        )
 
 
 def drawn(event_id: str, probabilities: Sequence[float], generation: str = "") -> Slot:

@@ -136,8 +136,10 @@ class Decider:
 
 def _chooser(state: State) -> Model | Chance:
     """A model of one slot does not decide several, while the trainer has not made another."""
-    found, wanted = state.chooser, policies.is_for_slots(state.policy.arguments)
-    return found if isinstance(found, Model) and found.is_for_slots == wanted else Chance()
+    found, arguments = state.model, state.policy.arguments
+    if found and found.is_for_slots == policies.is_for_slots(arguments):
+        return found
+    return Chance(arguments)
 
 
 def _ranked(

@@ -13,7 +13,7 @@ from app.cache.rounds import Rounds
 from app.contracts import policies
 from app.contracts.decisions import MODEL, Configuration, Decisions, Manifest, Policy
 from app.contracts.generations import BrokenRecord
-from app.decisions.chooser import Chance, Model
+from app.decisions.chooser import Model
 from app.errors import CacheUnavailable
 from app.settings import Settings
 
@@ -41,11 +41,11 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What decisions are made by now; chooser: of a model, or of chance while there is none."""
+    """What decisions are made by now; model: None while nothing was published."""
 
     configuration: Configuration
     policy: Policy
-    chooser: Model | Chance = Chance()
+    model: Model | None = None
     published_at: str | None = None
 
 
@@ -82,7 +82,7 @@ class Follower:
     @property
     def name(self) -> str | None:
         """The generation of the model that this worker has."""
-        return (self._state and self._state.chooser.generation) or None
+        return self._state.model.generation if self._state and self._state.model else None
 
     def state(self) -> State:
         """What to decide by. Raises CacheUnavailable when the desk was never seen."""
@@ -110,12 +110,13 @@ class Follower:
         self._state = state = State(
             Configuration.from_json(configuration) if configuration else Configuration(),
             Policy.from_json(policy) if policy else policies.DEFAULT,
-            self._state.chooser if self._state else Chance(),
+            self._state.model if self._state else None,
             self._state.published_at if self._state else None,
         )
         name = None if live is None else live.decode(errors="replace")
         self._lost = name is None and self.name is not None
-        has = state.chooser.generation, state.chooser.exploration
+        model = state.model
+        has = (model.generation, model.exploration) if model else None
         if name and has != (name, state.configuration.exploration):
             self._state = self._with_model(name, state)
 
@@ -125,13 +126,13 @@ class Follower:
             raise BrokenRecord(self._problem)
         try:
             with closing(self._link.open(LOAD_TIMEOUT_MS)) as client:
-                manifest, model = read(client, self.space, name)
-            chooser = Model(manifest, model, state.configuration.exploration)
+                manifest, text = read(client, self.space, name)
+            model = Model(manifest, text, state.configuration.exploration)
         except BrokenRecord:
             self._refused = name, time.monotonic()
             raise
         log.info("deciding by model %s", name)
-        return replace(state, chooser=chooser, published_at=manifest.published_at)
+        return replace(state, model=model, published_at=manifest.published_at)
 
     def _tell(self, error: Exception) -> None:
         problem = str(error) if isinstance(error, BrokenRecord) else no_answer(error)

@@ -101,11 +101,13 @@ class Finite(click.FloatRange):
         return number
 
 
-def option(name: str, **attributes: Any) -> Callable[[Command], Command]:
-    """An option that is also the variable ``LARDER_<NAME>``."""
+def option(name: str, *others: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that is also the variable ``LARDER_<NAME>``; others: see ``click.option``."""
     variable = environment.PREFIX + name.split("/")[0].lstrip("-").replace("-", "_").upper()
     return click.option(
-        name, **{"show_default": True, "envvar": variable, "show_envvar": True, **attributes}
+        name,
+        *others,
+        **{"show_default": True, "envvar": variable, "show_envvar": True, **attributes},
     )
 
 

@@ -17,6 +17,7 @@ Measured = Callable[[str], None]
 MEGABYTES = {
     "larder-api": 130,  # of which 60 are numpy, for lists that follow users
     "larder-clicks": 280,  # LightGBM does not load without scipy
+    "larder-decisions": 225,  # of which DuckDB and numpy are two thirds
 }
 SCORING = ["lightgbm", "scipy"]
 SECRETS = ("PASSWORD", "SECRET", "TOKEN", "LARDER_CACHE_URL")
@@ -85,7 +86,13 @@ def test_only_the_image_of_the_demo_has_films(
 
 
 @pytest.mark.parametrize(
-    ("name", "wing"), [("larder-api", "app"), ("larder-clicks", "app"), ("larder-batch", "batch")]
+    ("name", "wing"),
+    [
+        ("larder-api", "app"),
+        ("larder-clicks", "app"),
+        ("larder-batch", "batch"),
+        ("larder-decisions", "batch"),
+    ],
 )
 def test_a_change_of_our_code_changes_only_the_last_layer(
     engine: Engine,

@@ -10,9 +10,9 @@ from app.contracts import policies
 from app.contracts.policies import (
     BadPolicy,
     check,
-    interactions,
+    is_bounded,
     is_for_slots,
-    models,
+    products,
     with_exploration,
 )
 from tests.decisions import context, trained
@@ -104,12 +104,27 @@ def test_exploration_takes_the_place_of_epsilon_alone() -> None:
     check(with_exploration(policies.ORIGINAL.arguments, 1 / 3e5))
 
 
-def test_the_weight_of_a_policy_is_what_it_multiplies() -> None:
-    assert interactions("--cb_explore_adf --first_only --id N/A") == []
-    assert interactions("--quadratic :: -q ij --ignore i --cubic ::: --interactions Fij") == [
-        "::",
-        "ij",
-        ":::",
-        "Fij",
-    ]
-    assert [models(each) for each in ("--epsilon 0.2", "--bag 4", "--bag")] == [1, 50, 1]
+def test_products_are_those_of_the_namespaces() -> None:
+    told = context("morning")  # one feature each of F and j, two of i
+    assert products("-q :: --first_only", told) == 1 + 3 * (4 + 8)
+    assert products("-q ii -q F: --cubic :ij --bag 4 -q zi", told) == 50 * (1 + 3 * (4 + 4 + 4 + 8))
+    told["FromUrl"].append({"zoo": {"a": 1, "b": 2}, "zebra": [1, 2, 3]})
+    assert products("--interactions zi", told | {"_slots": [{}, {}]}) == 2 * (1 + 3 * (9 + 10))
+
+
+def test_a_decision_is_bounded_by_what_its_policy_multiplies() -> None:
+    def many(actions: int, features: int) -> bytes:
+        one = {
+            "_tag": "a",
+            "i": {"constant": 1, "id": "a"},
+            "j": [{f"f{n}": 1 for n in range(features)}],
+        }
+        return json.dumps(
+            {"FromUrl": [], "_multi": [one] * actions}, separators=(",", ":")
+        ).encode()
+
+    assert is_bounded(policies.DEFAULT.arguments, many(10, 20))
+    assert is_bounded(policies.DEFAULT.arguments, many(50, 1000))
+    assert not is_bounded(policies.DEFAULT.arguments, many(50, 3000))
+    assert not is_bounded("--cb_explore_adf --cubic :::", many(50, 1000))
+    assert is_bounded("--cb_explore_adf --first_only", many(50, 4000))

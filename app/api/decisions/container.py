@@ -5,7 +5,7 @@ from flask import Blueprint, Response, jsonify
 from app.api import index, openapi
 from app.api.decisions import wire
 from app.decisions.follower import Follower
-from app.errors import NotReady
+from app.errors import CacheUnavailable, NotReady
 
 bp = Blueprint("container", __name__)
 
@@ -38,8 +38,11 @@ def ready() -> Response:
 
 @bp.get("/status")
 def status() -> Response:
-    """The same again: no key has to be valid anywhere else."""
-    _ready()
+    """The process answers: no key has to be valid anywhere else, whatever else is away."""
+    try:
+        _ready()
+    except (CacheUnavailable, NotReady) as error:
+        return jsonify(service="larder", apiStatus="Unknown", apiStatusMessage=str(error))
     message = "Api Key is valid, no action needed."
     return jsonify(service="larder", apiStatus="Valid", apiStatusMessage=message)
 

@@ -133,7 +133,7 @@ def train(
 
 @decisions.command(cls=Grouped)
 @click.argument("logs", type=PATH)
-@click.option(
+@option(
     "--policy",
     "policies",
     multiple=True,
@@ -141,9 +141,9 @@ def train(
     help="A policy to judge; may come several times.",
 )
 @option("--search", is_flag=True, help="Try others, too, and tell the best of them.")
-@click.option("--from", "start", default="", help="The first moment, ISO 8601.  [default: all]")
-@click.option("--to", "end", default="", help="The moment behind the last.  [default: all]")
-@click.option("--id", help="Answer what stands queued in the cache, as the trainer does.")
+@option("--from", "start", help="The first moment, ISO 8601.  [default: all]")
+@option("--to", "end", help="The moment behind the last.  [default: all]")
+@option("--id", help="Answer what stands queued in the cache, as the trainer does.")
 @report_option
 @json_option
 @cache_options
@@ -151,8 +151,8 @@ def evaluate(
     logs: Path,
     policies: tuple[str, ...],
     search: bool,
-    start: str,
-    end: str,
+    start: str | None,
+    end: str | None,
     id: str | None,
     report: Path | None,
     json: bool,
@@ -171,7 +171,7 @@ def evaluate(
     if id:
         work.queued(logs, id, cache)
     else:
-        work.by_hand(logs, work.Question(policies, search, start, end), report, json)
+        work.by_hand(logs, work.Question(policies, search, start or "", end or ""), report, json)
 
 
 MODEL = click.argument("model", required=False)

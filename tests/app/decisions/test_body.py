@@ -27,7 +27,7 @@ def test_a_request_becomes_what_vowpal_wabbit_reads() -> None:
     del told["_multi"][1]
     assert json.loads(asked.context) == told
     assert (asked.id, asked.actions, asked.offered) == ("e1", list(ACTIONS), [0, 2])
-    assert asked.features == 2 and not asked.deferred
+    assert not asked.deferred
     bare = rank(b'{"actions": [{"id": "a", "features": [null, {"b": null, "c": 1}]}]}')
     assert bare.context.endswith(b'"j":[{"c":1}]}]}') and len(bare.id) == 36
 
@@ -60,6 +60,12 @@ def test_slots_become_what_it_reads_too() -> None:
         ({"contextFeatures": [None]}, "Context features contains null value."),
         ({"contextFeatures": [{"": 1}]}, "Context features and action features cannot use the"),
         ({"contextFeatures": [{"a": ["b"]}]}, "Features should not contain array with non-number"),
+        ({"actions": [action(features=[{"b": [1] * 4_001}])]}, "Exceeds maximum allowed payload"),
+        ({"contextFeatures": [{"b": [1] * 4_000}]}, "Exceeds maximum allowed payload size."),
+        (
+            {"actions": [action(str(n), [{"b": [1] * 2_001}]) for n in range(50)]},
+            "Exceeds maximum allowed payload size.",
+        ),
         ({"excludedActions": list(ACTIONS)}, "At least one action must not be excluded."),
         ({"excludedActions": [1]}, "Excluded actions must be a list of action ids."),
         ({"eventId": ""}, "EventId should be non-empty or null."),
@@ -80,6 +86,7 @@ def test_what_cannot_be_ranked_says_why(told: dict[str, Any], message: str) -> N
         ([], "At least one slot must be defined in a multi-slot rank request."),
         ([SLOT] * 4, "Slots count should be between 1 and the number of actions"),
         ([None], "Slots contain null value."),
+        ([SLOT | {"features": [{"b": [1] * 4_001}]}], "Exceeds maximum allowed payload size."),
         ([SLOT, SIDE | {"id": "top"}], "All slot's must contain unique, non empty ID"),
         ([SLOT | {"id": ""}], "All slot's must contain unique, non empty ID"),
         ([SLOT, SIDE | {"baselineAction": "soup"}], "Each slot must contain a unique Baseline"),

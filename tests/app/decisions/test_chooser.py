@@ -10,7 +10,7 @@ import pytest
 from app.contracts import policies
 from app.contracts.generations import BrokenRecord
 from app.decisions.body import rank, rank_slots
-from app.decisions.chooser import Chance, Model, Stranded, drawn, products
+from app.decisions.chooser import Chance, Model, Stranded, drawn
 from app.decisions.refusals import Refused
 from tests.decisions import ACTIONS, SLOTS, TWO, body, context, manifest_of, trained
 
@@ -47,7 +47,7 @@ def test_the_same_id_and_model_give_the_same_answer() -> None:
 
 def test_slots_have_an_answer_of_their_id_too() -> None:
     slots = [TIGHT[0], {"id": "side", "baselineAction": "tea"}]
-    for make in (Chance, lambda: model(SLOTS)):
+    for make in (lambda: Chance(SLOTS), lambda: model(SLOTS)):
         answers = set()
         for number in range(15):
             asked = rank_slots(body("morning", slots=slots, eventId=f"e{number}"))
@@ -61,7 +61,7 @@ def test_slots_have_an_answer_of_their_id_too() -> None:
 
 
 def test_a_slot_that_is_left_nothing_is_told() -> None:
-    for chooser in (Chance(), model(SLOTS)):
+    for chooser in (Chance(SLOTS), model(SLOTS)):
         stranded = 0
         for number in range(40):
             try:
@@ -107,13 +107,6 @@ def test_a_decision_that_would_take_minutes_is_refused() -> None:
     with pytest.raises(Refused, match="Exceeds maximum allowed payload size") as raised:
         model("--cb_explore_adf --cubic :::").rank(asked)
     assert raised.value.status == 400
-
-
-def test_products_are_those_of_the_namespaces() -> None:
-    told = context("morning")  # one feature each of F and j, two of i
-    assert products(told, ["::", "ii", "F:", "jF", "zi"]) == 3 * (8 + 4 + 4 + 1)
-    told["FromUrl"].append({"zoo": {"a": 1, "b": 2}, "zebra": [1, 2, 3]})
-    assert products(told, ["z"]) == 3 * 5
 
 
 def test_an_explanation_names_what_the_choice_hangs_on() -> None:

@@ -227,6 +227,15 @@ def test_each_api_is_that_of_its_policy(decider: Decider, client: Any, space: De
     assert (refused.value.status, refused.value.code) == (403, "InvalidApiAccess")
 
 
+def test_what_the_policy_could_not_learn_is_refused_before_there_is_a_model(
+    decider: Decider, client: Any, space: Decisions
+) -> None:
+    actions = [{"id": f"a{n}", "features": [{"b": [1] * 1_900}]} for n in range(50)]
+    with pytest.raises(Refused, match="Exceeds maximum allowed payload size"):
+        decider.rank(body(actions=actions, contextFeatures=[{"b": [1] * 400}]))
+    assert not client.exists(space.log)
+
+
 def test_an_explanation_comes_where_it_is_switched_on(
     decider: Decider, client: Any, space: Decisions
 ) -> None:

@@ -48,14 +48,15 @@ def test_a_worker_follows_the_pointer_and_the_desk(
         assert follower.state().configuration == Configuration() and follower.name is None
         publish_by_hand(client, space)
         follower.poll()
-        before = follower.state().chooser
+        before = follower.state().model
         follower.poll()
-        assert follower.state().chooser is before and follower.name == ONE
+        assert follower.state().model is before and follower.name == ONE
         client.hset(space.desk, "policy", Policy("slots", SLOTS).to_json())
         client.hset(space.desk, "configuration", Configuration(exploration=0.5).to_json())
         follower.poll()
         assert follower.state().policy.name == "slots"
-        assert follower.state().chooser.exploration == 0.5 and follower.name == ONE
+        model = follower.state().model
+        assert model and model.exploration == 0.5 and follower.name == ONE
         publish_by_hand(client, space, TWO, arguments=SLOTS)
         follower.poll()
         assert follower.name == TWO and not follower.degraded

@@ -226,10 +226,12 @@ def test_who_never_saw_the_desk_decides_nothing_and_is_not_ready(
         asked = app.test_client()
         for answer in (
             asked.post("/personalizer/v1.0/rank", json=RANK),
-            *(asked.get(path) for path in ("/ready", "/status", "/health/ready")),
+            *(asked.get(path) for path in ("/ready", "/health/ready")),
         ):
             assert error(answer, 503)["code"] == "OperationNotAllowed"
         assert asked.get("/health/live").status_code == 200
+        status = asked.get("/status")
+        assert status.status_code == 200 and b'"apiStatus":"Unknown"' in status.data
 
 
 def test_a_made_up_mistake_tells_nothing_of_itself(
