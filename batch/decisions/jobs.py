@@ -113,12 +113,16 @@ class Jobs:
         self._say("running", "")
         names = {"CACHE_URL": self._url, "NAMESPACE": self._space.name}
         ours = {PREFIX + name: value for name, value in names.items()}
-        words = ["decisions", "evaluate", str(self._folder), "--id", found[1]]
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "batch", *words],
-            env={**os.environ, **ours},
-            stdin=subprocess.DEVNULL,
-        )
+        option = "--importance" if found[0] == self._space.importances else "--id"
+        words = ["decisions", "evaluate", str(self._folder), f"{option}={found[1]}"]
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "batch", *words],
+                env={**os.environ, **ours},
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, ValueError) as error:  # no process to have, or no id to give to one
+            self._say("failed", f"no process could be started for it: {error}")
 
     @staticmethod
     def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -137,14 +141,15 @@ class Jobs:
             write(self._client, key, changed)
 
 
-def answer(client: Client, space: Decisions, folder: Path, id: str) -> None:
-    """Answer a question, good or bad. Raises BadSettings where there is none of that id."""
+def answer(client: Client, space: Decisions, folder: Path, key: str, id: str) -> None:
+    """Answer a question, good or bad. Raises BadSettings where there is none of that id.
+
+    key: of the evaluations, or of the importances.
+    """
     os.nice(5)  # deciding and learning come first
-    importance = read(client, space.importances, id)
-    question = importance or read(client, space.evaluations, id)
+    question = read(client, key, id)
     if question is None:
-        raise BadSettings(f"there is no evaluation {id!r}: it was deleted, or never asked for")
-    key = space.importances if importance else space.evaluations
+        raise BadSettings(f"nothing of id {id!r} is asked for: it was deleted, or never was")
     try:
         if isinstance(question, Importance):
             scores = importances(folder, question)

@@ -1,7 +1,7 @@
 """What operators ordered, done by the trainer in its turn: each makes a model to go on with."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.contracts import policies
@@ -12,6 +12,7 @@ from batch.decisions.join import Rules
 from batch.decisions.learner import Learner, problem_of
 from batch.decisions.terms import Joined
 from batch.decisions.training import Training
+from batch.errors import BadInteractions
 
 log = logging.getLogger("larder.decisions")
 
@@ -22,16 +23,24 @@ def begun(desk: Desk, position: str) -> Training:
     return Training(Learner.fresh(policy.arguments), policy, rules, position)
 
 
-def follow(order: Order, desk: Desk, folder: Path | None, now: int, ours: Training) -> Training:
+def follow(
+    order: Order,
+    desk: Desk,
+    folder: Path | None,
+    now: int,
+    ours: Training,
+    tell: Callable[[], None],
+) -> Training:
     """Do what was ordered; returns the model to publish, and to go on with.
 
-    now: ms since 1970. Raises BadPolicy, BadModel or BrokenModel; then nothing has changed.
+    now: ms since 1970; tell: is called while it takes long. Raises BadPolicy, BadModel or
+    BrokenModel; then nothing has changed.
     """
     match order.do:
         case "reset":
             return begun(desk, ours.position)
         case "retrain":
-            return retrained(desk, folder, now, ours.position)
+            return retrained(desk, folder, now, ours.position, tell)
         case "import":
             return _imported(desk, ours)
         case "delete_logs" if folder is not None:
@@ -40,17 +49,19 @@ def follow(order: Order, desk: Desk, folder: Path | None, now: int, ours: Traini
     return ours
 
 
-def retrained(desk: Desk, folder: Path | None, now: int, position: str) -> Training:
+def retrained(
+    desk: Desk, folder: Path | None, now: int, position: str, tell: Callable[[], None]
+) -> Training:
     """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy."""
     made = begun(desk, position)
     start = now - desk.configuration().retrain_days * DAY_MS
-    for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
-        made.learn(joined)
-    log.info(
-        "learned %d decisions of the logs anew, by policy %r",
-        made.events,
-        made.policy.name,
-    )
+    try:
+        for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
+            made.learn(joined)
+            tell()
+    except BadInteractions as error:
+        log.warning("learned anew without this file, and those behind it: %s", error)
+    log.info("learned %d decisions of the logs anew, by policy %r", made.events, made.policy.name)
     return made
 
 

@@ -102,7 +102,10 @@ class Trainer:
             learner = Learner.load(read_model(self.client, self.space, live))
         except (BrokenModel, UnknownGeneration) as error:
             self._say(f"{error}: its model is learned anew from the logs")
-            return orders.retrained(self.desk, self.folder, self.log.now()[0], position)
+            now, silent = self.log.now()[0], lambda: None
+            made = orders.retrained(self.desk, self.folder, now, position, silent)
+            made.committed = ""  # so that it is published though nothing has closed
+            return made
         policy, told = Policy(live.policy, live.arguments), newest.settings
         rules = Rules(told["wait_ms"], told["default_reward"], told["aggregation"])
         settings = {"previous": live.settings.get("previous")}
@@ -172,6 +175,7 @@ class Trainer:
         self.lease.settled = False  # there is more to come
         self.live, self._published_at = manifest.generation, time.monotonic()
         ours.commit(metrics)
+        self.problem = ""
         self._clean_up(manifest)
 
     def _clean_up(self, manifest: Manifest) -> None:
@@ -218,14 +222,14 @@ class Trainer:
             ours, now = self.ours, self.log.now()[0]
             ours.write(self.folder)
             try:
-                made = orders.follow(wanted, self.desk, self.folder, now, ours)
+                made = orders.follow(wanted, self.desk, self.folder, now, ours, self._tell)
             except (BadModel, BadPolicy, BrokenModel) as error:
                 self._say(f"not done: {wanted.do}: {error}")
                 made = ours
             if made is not ours:
                 made.settings = {"previous": self._previous(ours, made, now)}
                 ours.learner.close()
-                self.ours, self.problem = made, ""
+                self.ours = made
                 self.publish()
             self.desk.done()
 

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from app.cache.link import Link
+from app.contracts import policies
 from app.contracts.decisions import (
     Activated,
     Configuration,
@@ -230,9 +231,11 @@ def test_each_api_is_that_of_its_policy(decider: Decider, client: Any, space: De
 def test_what_the_policy_could_not_learn_is_refused_before_there_is_a_model(
     decider: Decider, client: Any, space: Decisions
 ) -> None:
-    actions = [{"id": f"a{n}", "features": [{"b": [1] * 1_900}]} for n in range(50)]
+    client.hset(space.desk, "policy", policies.ORIGINAL.to_json())
+    decider.poll()
+    actions = [{"id": f"a{n}", "features": [{"b": [1] * 1_950}]} for n in range(50)]
     with pytest.raises(Refused, match="Exceeds maximum allowed payload size"):
-        decider.rank(body(actions=actions, contextFeatures=[{"b": [1] * 400}]))
+        decider.rank(body(actions=actions, contextFeatures=[{"b": [1] * 2_000}]))
     assert not client.exists(space.log)
 
 

@@ -371,12 +371,21 @@ def test_a_model_that_cannot_be_read_is_learned_anew(
     first = once(client, space, tmp_path)
     learned = model(client, space)
     client.set(space.part(first.generation, MODEL), broken)
-    write(client, space, [entry(0, ranked("x"), 1_000_000)])
     second = once(client, space, tmp_path)
-    assert second.events == first.events + 1
-    again = Learner.load(learned)
-    again.learn([*logs.read(tmp_path)][-1])
-    assert again.save() == model(client, space)
+    assert (second.events, second.position) == (first.events, first.position)
+    assert second.generation > first.generation and model(client, space) == learned
+
+
+def test_a_file_of_logs_that_is_broken_does_not_stop_the_trainer(
+    client: Any, space: Decisions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(client, space, taste(100))
+    once(client, space, tmp_path)
+    (file,) = (tmp_path / "decisions").glob("*/*.parquet")
+    file.write_bytes(b"no Parquet")
+    want(client, space, Order("retrain"))
+    assert once(client, space, tmp_path).events == 0
+    assert file.name in caplog.text and client.llen(space.orders) == 0
 
 
 def test_what_cannot_be_learned_is_kept_aside(
