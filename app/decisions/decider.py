@@ -35,7 +35,9 @@ class Answer:
 class Decider:
     """What one namespace decides; requests may share it. All that it raises is Refused."""
 
-    def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
+    def __init__(
+        self, settings: Settings, link: Link, listener: Listener | None = None
+    ) -> None:
         self.follower = Follower(settings, link, listener)
         self._log, self._listener = Log(settings), listener
 
@@ -56,14 +58,23 @@ class Decider:
         """Choose one of the actions, and log it."""
         state = self._state()
         if policies.is_for_slots(state.policy.arguments):
-            raise Refused(403, "InvalidApiAccess", "Api is currently disabled for the instance.")
+            raise Refused(
+                403,
+                "InvalidApiAccess",
+                "Api is currently disabled for the instance. Its policy is one of several slots: "
+                "call /multislot/rank, or have a policy with --cb_explore_adf.",
+            )
         asked, chooser = bodies.rank(body), _chooser(state)
         slot, mode = chooser.rank(asked), state.configuration.mode
         imitated = mode == "Apprentice" and slot.actions[0] == 1
         if mode != "Online":
             slot = _baseline(len(asked.offered))
         name = asked.actions[asked.offered[slot.actions[0] - 1]]
-        told = {"ranking": _ranking(asked, slot), "eventId": asked.id, "rewardActionId": name}
+        told = {
+            "ranking": _ranking(asked, slot),
+            "eventId": asked.id,
+            "rewardActionId": name,
+        }
         if state.configuration.explains and isinstance(chooser, Model):
             scores = chooser.explain(asked.context, slot.actions[0] - 1)
             features = [{"name": feature, "score": score} for feature, score in scores]
@@ -143,10 +154,22 @@ def _chooser(state: State) -> Model | Chance:
 
 
 def _ranked(
-    asked: Asked, slots: Sequence[Slot], chooser: Model | Chance, mode: Mode, imitated: bool
+    asked: Asked,
+    slots: Sequence[Slot],
+    chooser: Model | Chance,
+    mode: Mode,
+    imitated: bool,
 ) -> Ranked:
     generation = chooser.generation
-    return Ranked(asked.id, asked.context, tuple(slots), generation, mode, asked.deferred, imitated)
+    return Ranked(
+        asked.id,
+        asked.context,
+        tuple(slots),
+        generation,
+        mode,
+        asked.deferred,
+        imitated,
+    )
 
 
 def _baseline(count: int) -> Slot:
@@ -160,7 +183,9 @@ def _ranking(asked: Asked, slot: Slot) -> list[dict[str, Any]]:
     if len(names) < len(asked.actions):
         left, offered = iter(names), set(asked.offered)
         every = enumerate(asked.actions)
-        names = [next(left) if number in offered else (name, 0.0) for number, name in every]
+        names = [
+            next(left) if number in offered else (name, 0.0) for number, name in every
+        ]
     return [{"id": name, "probability": p} for name, p in names]
 
 
@@ -172,12 +197,16 @@ def _decided(
     Where earlier slots took all that a later one may show, each gets its baseline, of which nothing
     is learned: nobody could tell the probability of that.
     """
-    baselines = [Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots]
+    baselines = [
+        Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots
+    ]
     try:
         found = chooser.rank_slots(asked)
     except Stranded:
         return baselines, "LoggingOnly", False
     if mode == "Online":
         return found, mode, False
-    imitated = mode == "Apprentice" and all(slot.actions[0] == slot.baseline for slot in found)
+    imitated = mode == "Apprentice" and all(
+        slot.actions[0] == slot.baseline for slot in found
+    )
     return baselines, mode, imitated

@@ -95,12 +95,15 @@ def roll_back(generation: str | None, cache: CacheOptions) -> None:
     roll_back_of(cache, cache.namespace, generation, ROLLBACK)
 
 
-def roll_back_of(cache: CacheOptions, space: Space[Any], generation: str | None, kind: str) -> None:
+def roll_back_of(
+    cache: CacheOptions, space: Space[M], generation: str | None, kind: str
+) -> M:
     """Do so with generations of any kind; kind: what the record of it says."""
     client = connect(cache.url)
     manifest = Generations(client, space).roll_back(generation)
     note_rollback(client, cache, manifest.generation, kind)
     click.echo(f"live is {manifest.generation}; the API follows within two seconds")
+    return manifest
 
 
 def prune(cache: CacheOptions, keep: int) -> None:
@@ -127,11 +130,18 @@ def reasons(
             yield f"deleted {name}: {f'beyond --keep {keep}' if whole else 'nobody finished it'}"
         elif name == live:
             yield f"kept {name}: it is live"
-        elif next_back is None and each.state == "complete" and live is not None and name < live:
+        elif (
+            next_back is None
+            and each.state == "complete"
+            and live is not None
+            and name < live
+        ):
             next_back = name
             yield f"kept {name}: a rollback goes to it"
         else:
-            withdrawn = ", though somebody rolled back from it" * (each.state == "withdrawn")
+            withdrawn = ", though somebody rolled back from it" * (
+                each.state == "withdrawn"
+            )
             yield f"kept {name}: within --keep {keep}{withdrawn}"
 
 

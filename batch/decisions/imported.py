@@ -10,6 +10,7 @@ garbage can end a process.
 
 import io
 import json
+import lzma
 import re
 import struct
 import subprocess
@@ -28,11 +29,18 @@ _MAX_FILES = 100
 _MAX_OPTIONS = 1 << 16
 _SECONDS = 60
 _USUAL_BITS = 18
+_OLDEST = (8, 6, 0)
+"""Before 8.2 a head had no name: what is read here would not be what Vowpal Wabbit reads."""
 _ITS_OWN = {
     **{"--cb_adf": 0, "--cb_sample": 0, "--csoaa_ldf": 1, "--csoaa_rank": 0},
     **{"--hash_seed": 1, "--id": 1, "--link": 1},
 }
 """Options that no policy says and each model has, and how many words follow them."""
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
+"""What reading a zip raises that is damaged, or packed as nobody here can read it."""
 _CHOICE = '{"_multi":[{"a":1},{"b":1}]%s}'
 _CHECK = """
 import json, resource, sys
@@ -88,11 +96,15 @@ def _of_zip(data: bytes, name: str) -> bytes:
             models = [each for each in inside if Path(each.filename).name == "model.vw"]
             if len(models) != 1:
                 found = ", ".join(repr(each.filename) for each in inside[:5])
-                raise BadModel(f"{name}: expected a zip with one model.vw, found {found}")
+                raise BadModel(
+                    f"{name}: expected a zip with one model.vw, found {found}"
+                )
             with archive.open(models[0]) as file:
                 return file.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise BadModel(f"{name}: this zip cannot be read ({error}): copy it again") from error
+    except _BROKEN as error:
+        raise BadModel(
+            f"{name}: this zip cannot be read ({error}): copy it again"
+        ) from error
 
 
 def _head(model: bytes, name: str) -> tuple[str, str]:
@@ -100,8 +112,10 @@ def _head(model: bytes, name: str) -> tuple[str, str]:
     try:
         file = io.BytesIO(model)
         vowpal = _text(file, 64)
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", vowpal):
+        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", vowpal):
             raise ValueError("it does not begin with a release")
+        if tuple(map(int, vowpal.split("."))) < _OLDEST:
+            raise ValueError(f"release {vowpal} wrote others, and is older than 8.6")
         _text(file, _MAX_OPTIONS)  # its name
         _, bits, _ = struct.unpack("<c8xII", file.read(17))
         for _ in ("n-grams", "skips"):
@@ -142,7 +156,11 @@ def _arguments(words: list[str], bits: int) -> str:
 
 def _short(word: str) -> str:
     """A number of 32 bits as somebody wrote it: .200000002980232 was .2."""
-    return f"{float(word):.7g}" if re.fullmatch(r"-?[0-9]+\.[0-9]{7,}(e-?[0-9]+)?", word) else word
+    return (
+        f"{float(word):.7g}"
+        if re.fullmatch(r"-?[0-9]+\.[0-9]{7,}(e-?[0-9]+)?", word)
+        else word
+    )
 
 
 def _load(model: bytes, arguments: str, name: str) -> None:
@@ -152,9 +170,13 @@ def _load(model: bytes, arguments: str, name: str) -> None:
         Path(folder, "model.vw").write_bytes(model)
         command = [sys.executable, "-c", _CHECK, _CHOICE % slots]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, cwd=folder)
+            done = subprocess.run(
+                command, capture_output=True, timeout=_SECONDS, cwd=folder
+            )
         except subprocess.TimeoutExpired as error:
-            raise BadModel(f"{name}: the model does not load within {_SECONDS} s") from error
+            raise BadModel(
+                f"{name}: the model does not load within {_SECONDS} s"
+            ) from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise BadModel(

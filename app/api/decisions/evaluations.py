@@ -19,6 +19,8 @@ MAX_POLICIES = 10
 
 _CODE = "InvalidEvaluationContract"
 _NAMED_BY_LARDER = ("online", "baseline1", "baselineRand")
+_SEARCH = ("enablePolicyOptimization", "enableOfflineExperimentation")
+"""In the last version of the API, and in those before: any takes both."""
 _FILTER = re.compile(r"\s*(?:metadata=)?evaluationType\s+eq\s+'(Manual|Auto)'\s*", re.IGNORECASE)
 _STATUS = {
     "queued": ("Running", "pending"),
@@ -102,8 +104,8 @@ def _read(id: str) -> Evaluation:
     if len(set(names)) < len(names):
         message = f"Names of policies must differ, also from {', '.join(_NAMED_BY_LARDER)}."
         raise Refused(400, "DuplicateCustomPolicyNames", message, "policies")
-    search = "enablePolicyOptimization" if version() == PREVIEW else "enableOfflineExperimentation"
-    return Evaluation(id, name, start, end, now(), policies, members.flag(search))
+    searches = [members.flag(each) for each in _SEARCH]
+    return Evaluation(id, name, start, end, now(), policies, any(searches))
 
 
 def _policy(found: object) -> tuple[str, str]:

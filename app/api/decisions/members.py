@@ -3,8 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from flask import Response, request
@@ -12,7 +13,9 @@ from flask import Response, request
 from app.contracts.decisions import DAY_MS
 from app.decisions.refusals import Refused
 
-_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
+_ISO = re.compile(
+    r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII
+)
 _CLOCK = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
 _UNITS_MS = (DAY_MS, 3_600_000, 60_000, 1_000)
 _LONG = 40
@@ -45,28 +48,52 @@ class Members:
         if not isinstance(found, dict):
             raise Refused(400, code, "A JSON object is required.")
         self._code = code
-        self._given = {name: value for name, value in found.items() if value is not None}
+        self._given = {
+            name: value for name, value in found.items() if value is not None
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self._given
 
     def require(self, names: Sequence[str]) -> None:
         """Refuse a body without all of them."""
-        for name in names:
-            if name not in self:
-                raise Refused(400, self._code, f"{name} is required.", name)
+        if missing := [name for name in names if name not in self]:
+            verb = "is" if len(missing) == 1 else "are"
+            message = f"{', '.join(missing)} {verb} required."
+            raise Refused(400, self._code, message, missing[0])
+
+    def allow(self, names: Collection[str]) -> None:
+        """Refuse a body with any other, which may be one of them misspelt."""
+        if others := self._given.keys() - set(names):
+            other = min(others)
+            like = get_close_matches(other, names, 1)
+            message = f"There is no member {other!a:.60}"
+            message += (
+                f": did you mean {like[0]}?"
+                if like
+                else f"; there are {', '.join(names)}."
+            )
+            raise Refused(400, self._code, message)
 
     def refuse(self, name: str, allowed: str, code: str = "") -> NoReturn:
         """Say what a member may be."""
         value = self._given.get(name)
-        shown = json.dumps(value)[:_LONG] if not isinstance(value, (dict, list)) else _OTHER
-        raise Refused(400, code or self._code, f"{name} must be {allowed}, not {shown}.", name)
+        shown = (
+            json.dumps(value)[:_LONG] if not isinstance(value, (dict, list)) else _OTHER
+        )
+        raise Refused(
+            400, code or self._code, f"{name} must be {allowed}, not {shown}.", name
+        )
 
     def text(self, name: str, most: int) -> str:
         """Text of 1 to ``most`` characters."""
         self.require([name])
         value = self._given[name]
-        if not isinstance(value, str) or not 0 < len(value) <= most or not _is_unicode(value):
+        if (
+            not isinstance(value, str)
+            or not 0 < len(value) <= most
+            or not _is_unicode(value)
+        ):
             self.refuse(name, f"text of 1 to {most} characters")
         return value
 
@@ -82,7 +109,11 @@ class Members:
     def whole(self, name: str, low: int, high: int, code: str = "") -> int:
         """A whole number between two."""
         value = self._given[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or not low <= value <= high
+        ):
             self.refuse(name, f"a whole number from {low} to {high}", code)
         return value
 
@@ -154,7 +185,9 @@ def _milliseconds(value: object) -> int | None:
     found = _CLOCK.fullmatch(text) or _ISO.fullmatch(text)
     if found is None or text[-1] in "PT":
         return None
-    total = sum(float(n or 0) * unit for n, unit in zip(found.groups(), _UNITS_MS, strict=True))
+    total = sum(
+        float(n or 0) * unit for n, unit in zip(found.groups(), _UNITS_MS, strict=True)
+    )
     return round(total) if math.isfinite(total) else None
 
 

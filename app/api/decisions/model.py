@@ -1,6 +1,7 @@
 """``/model``: take the live model along, bring one, or begin anew."""
 
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -22,7 +23,10 @@ _NEVER = "0001-01-01T00:00:00+00:00"
 _FILE = "model.vw"
 _HEAD = re.compile(rb"[\x02-\x20]\0\0\0\d+\.\d+\.\d+[^\0]*\0")
 """A model begins with the release that saved it."""
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
 
 bp = Blueprint("model", __name__)
 
@@ -35,7 +39,9 @@ def get() -> Response:
         raise Refused(404, "ResourceNotFound", "No model has been published yet.")
     manifest, body = found
     signed = request.args.get("signed", "false").lower() == "true"
-    response = Response(_zipped(body) if signed else body, mimetype="application/octet-stream")
+    response = Response(
+        _zipped(body) if signed else body, mimetype="application/octet-stream"
+    )
     name = f"{_FILE}.zip" if signed else _FILE
     response.headers["Content-Disposition"] = f"attachment; filename={name}"
     published = datetime.fromisoformat(manifest.published_at)
@@ -91,7 +97,9 @@ def _unzipped(body: bytes) -> bytes:
             with archive.open(names[_FILE]) as packed:
                 model = packed.read(MAX_MODEL_BYTES + 1)
     except _BROKEN as error:
-        raise Refused(400, "InvalidModelImportFormat", f"The zip is broken: {error}.") from error
+        raise Refused(
+            400, "InvalidModelImportFormat", f"The zip is broken: {error}."
+        ) from error
     if len(model) > MAX_MODEL_BYTES:
         _refuse(f"its model is larger than {MAX_MODEL_BYTES} bytes")
     return model

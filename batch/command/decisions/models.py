@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from app.contracts.decisions import Decisions, Manifest
+from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import DECISIONS_ROLLBACK
 from batch.command import published
 from batch.command.options import CacheOptions
 from batch.command.table import table
+from batch.decisions.desk import Desk
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, connect
 from batch.generations.registry import Generations
@@ -61,8 +62,11 @@ def _reward(manifest: Manifest) -> str:
 
 
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
-    """Point at that model, or at the one before the live one."""
-    published.roll_back_of(cache, space_of(cache), generation, DECISIONS_ROLLBACK)
+    """Point at that model, or at the one before the live one, and put its policy in force."""
+    space = space_of(cache)
+    found = published.roll_back_of(cache, space, generation, DECISIONS_ROLLBACK)
+    if Desk(connect(cache.url), space).use(Policy(found.policy, found.arguments)):
+        click.echo(f"its policy, {found.policy!r}, is in force again")
 
 
 def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
@@ -72,22 +76,28 @@ def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
     if found is not None and found.state in PUBLISHED:
         return found
     if name is None:
-        raise UnknownGeneration(f"no model is live in {space.name!r}: run decisions train")
+        raise UnknownGeneration(
+            f"no model is live in {space.name!r}: run decisions train"
+        )
     names = ", ".join(each.generation for each in known.published())
-    raise UnknownGeneration(f"there is no model {name!r}; published are: {names or 'none'}")
+    raise UnknownGeneration(
+        f"there is no model {name!r}; published are: {names or 'none'}"
+    )
 
 
 def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
     """Say what is known of a model."""
     manifest = manifest_of(connect(cache.url), space_of(cache), name)
-    click.echo(manifest.to_json() if as_json else described(manifest))
+    live = Generations(connect(cache.url), space_of(cache)).live()
+    click.echo(manifest.to_json() if as_json else described(manifest, live))
 
 
-def described(manifest: Manifest) -> str:
+def described(manifest: Manifest, live: str | None) -> str:
     """All that people want to know of a model."""
+    state = "live" if manifest.generation == live else manifest.state
     told = manifest.settings
     head = [
-        f"{manifest.generation} ({manifest.state}), published {manifest.published_at}",
+        f"{manifest.generation} ({state}), published {manifest.published_at}",
         f"{manifest.policy}: {manifest.arguments}",
         f"learned {manifest.events:,} decisions until {manifest.position or 'nothing'}; rewards "
         f"within {told.get('wait_ms', 0) / 1000:g} s, {told.get('aggregation')}, without any "
@@ -96,7 +106,9 @@ def described(manifest: Manifest) -> str:
     ]
     history = manifest.metrics.get("history", [])
     rows = [
-        [e["at"], f"{e['events']:,}", f"{e.get('reward', 0):.4f}"] for e in history if e["events"]
+        [e["at"], f"{e['events']:,}", f"{e.get('reward', 0):.4f}"]
+        for e in history
+        if e["events"]
     ]
     return "\n".join(
         [
@@ -113,4 +125,6 @@ def export(file: Path, name: str | None, cache: CacheOptions) -> None:
     client, space = connect(cache.url), space_of(cache)
     manifest = manifest_of(client, space, name)
     file.write_bytes(read_model(client, space, manifest))
-    click.echo(f"wrote {file}: model {manifest.generation} of {manifest.events:,} decisions")
+    click.echo(
+        f"wrote {file}: model {manifest.generation} of {manifest.events:,} decisions"
+    )

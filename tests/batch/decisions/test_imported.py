@@ -17,6 +17,7 @@ from batch.decisions.dsjson import line
 from batch.decisions.imported import check, read
 from batch.decisions.learner import Learner
 from batch.errors import BadModel
+from tests.app.api.decisions.test_model import damaged
 from tests.batch.decisions.rows import joined
 
 # What release 9.0.1 saved, begun as the service began it, when N had earned 1 fifty times.
@@ -54,13 +55,19 @@ def test_a_model_is_read_with_the_policy_that_it_holds(tmp_path: Path) -> None:
     found = read(tmp_path / "model.vw")
     assert found.model == model and not found.signed
     assert found.vowpal == vowpalwabbit.__version__
-    said = "--cb_explore_adf --cb_type mtr --epsilon 0.2 --learning_rate 0.001 --power_t 0"
+    said = (
+        "--cb_explore_adf --cb_type mtr --epsilon 0.2 --learning_rate 0.001 --power_t 0"
+    )
     assert found.arguments == f"{said} --quadratic ::"
 
 
-def test_a_zip_of_signed_models_is_read_and_its_signature_passed_over(tmp_path: Path) -> None:
+def test_a_zip_of_signed_models_is_read_and_its_signature_passed_over(
+    tmp_path: Path,
+) -> None:
     model = model_of(tmp_path)
-    made = zipped(model_vw=model, signer_der=b"a certificate", sha512signature_bin=b"a signature")
+    made = zipped(
+        model_vw=model, signer_der=b"a certificate", sha512signature_bin=b"a signature"
+    )
     (tmp_path / "model.vw.zip").write_bytes(made)
     found = read(tmp_path / "model.vw.zip")
     assert found.signed and found.model == model
@@ -95,7 +102,9 @@ def test_other_policies_come_through(tmp_path: Path, arguments: str) -> None:
     assert (tmp_path / "again.vw").read_bytes() == (tmp_path / "made.vw").read_bytes()
 
 
-def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(
+    tmp_path: Path,
+) -> None:
     model, target = model_of(tmp_path), tmp_path / "written"
     old = b" --learning_rate 0.00100000004749745 "
     evil = f" --final_regressor {target} ".encode()
@@ -105,6 +114,21 @@ def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path
     with pytest.raises(BadModel, match="final_regressor"):
         check(head + model[at + 4 :].replace(old, evil), "x")
     assert not target.exists()
+
+
+def test_a_head_that_says_two_things_harms_no_file(tmp_path: Path) -> None:
+    def text(said: bytes) -> bytes:
+        return struct.pack("<I", len(said) + 1) + said + b"\0"
+
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    evil = f" --cb_adf --cb_explore_adf --cb_type mtr --predictions {target}".encode().ljust(256)
+    name = struct.pack("<ffIIII", 0.0, 0.0, 18, 0, 0, 0) + text(evil)  # to releases without names
+    name += b"\0" * ((0x6D - len(name)) % 256)
+    rest = struct.pack("<cffIIII", b"m", 0.0, 0.0, 18, 0, 0, 0) + text(b"--cb_explore_adf")
+    with pytest.raises(BadModel, match="older than 8.6"):
+        check(text(b"8.0.0") + struct.pack("<I", len(name)) + name + rest, "evil")
+    assert target.read_text() == "precious"
 
 
 def test_what_chooses_nothing_is_refused(tmp_path: Path) -> None:
@@ -138,6 +162,8 @@ def test_garbage_is_refused_without_harm(tmp_path: Path) -> None:
         (zipped(model_vw=b"x" * 40), "no model of Vowpal Wabbit"),
         (zipped(model_vw=b"x")[:-8], "cannot be read"),
         (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+        (damaged(zipfile.ZIP_BZIP2), "cannot be read"),
+        (damaged(zipfile.ZIP_LZMA), "cannot be read"),
     ],
 )
 def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:
@@ -145,7 +171,9 @@ def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:
         check(made, "x")
 
 
-def test_a_zip_that_would_fill_the_memory_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_that_would_fill_the_memory_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("batch.decisions.imported.MAX_BYTES", 1 << 20)
     with pytest.raises(BadModel, match="at most"):
         check(zipped(model_vw=bytes(1 << 26)), "bomb")

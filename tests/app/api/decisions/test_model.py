@@ -47,12 +47,24 @@ def zipped(**files: bytes) -> bytes:
     return packed.getvalue()
 
 
+def damaged(kind: int) -> bytes:
+    """A zip of one kind whose packed bytes are not what they were."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as archive:
+        archive.writestr("model.vw", BYTES)
+    whole = packed.getvalue()
+    return whole[:46] + bytes(255 - each for each in whole[46:56]) + whole[56:]
+
+
 def test_before_anything_is_published_there_is_no_model(office: Office) -> None:
     never = "0001-01-01T00:00:00+00:00"
     told = {"creationTime": never, "lastModifiedTime": never}
     assert office.ask("GET", "/model/properties").json == told
     response = office.ask("GET", "/model")
-    assert (response.status_code, response.json["error"]["code"]) == (404, "ResourceNotFound")
+    assert (response.status_code, response.json["error"]["code"]) == (
+        404,
+        "ResourceNotFound",
+    )
 
 
 def test_the_live_model_is_taken_along(office: Office) -> None:
@@ -70,7 +82,9 @@ def test_the_live_model_is_taken_along(office: Office) -> None:
 def test_a_zip_of_it_can_be_brought_again(office: Office) -> None:
     publish(office)
     response = office.ask("GET", "/model", query_string={"signed": "true"})
-    assert response.headers["Content-Disposition"] == "attachment; filename=model.vw.zip"
+    assert (
+        response.headers["Content-Disposition"] == "attachment; filename=model.vw.zip"
+    )
     assert office.ask("PUT", "/model", response.data).status_code == 204
     assert office.cache.get(office.space.imported) == BYTES
 
@@ -85,7 +99,10 @@ def test_a_model_that_is_not_whole_is_given_to_nobody(office: Office) -> None:
     ("body", "signature"),
     [
         (BYTES, None),
-        (zipped(model_vw=BYTES, signer=b"a certificate", sha512=b"a signature"), "ignored"),
+        (
+            zipped(model_vw=BYTES, signer=b"a certificate", sha512=b"a signature"),
+            "ignored",
+        ),
         (zipped(export__model_vw=BYTES), "ignored"),
     ],
 )
@@ -109,6 +126,8 @@ def test_a_model_that_is_brought_is_the_trainers_to_publish(
         zipped(other_vw=BYTES),
         zipped(model_vw=BYTES)[:-30],
         zipped(model_vw=BYTES).replace(b"\x06", b"\x07"),
+        damaged(zipfile.ZIP_BZIP2),
+        damaged(zipfile.ZIP_LZMA),
         zipped(model_vw=BYTES + b"\0" * (64 << 20)),
     ],
 )
@@ -125,6 +144,9 @@ def test_the_trainer_is_told_to_forget(office: Office) -> None:
 
 def test_since_when_there_are_logs(office: Office) -> None:
     assert office.ask("GET", "/logs/properties").json == {}
-    span: dict[str, Any] = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+    span: dict[str, Any] = {
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-01-02T00:00:00Z",
+    }
     office.has_logs(**span)
     assert office.ask("GET", "/logs/properties").json == {"dateRange": span}
