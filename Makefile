@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clicks demo-decisions test fuzz test-busy test-browser test-mlflow test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-estimates bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-pairs clean
+.PHONY: help demo demo-clicks demo-decisions test fuzz test-busy test-browser test-mlflow test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-estimates bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-pairs bench-training clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -85,6 +85,9 @@ bench-clicks: $(VENV)/.test libgomp  ## quality and cost of click models; CRITEO
 bench-decisions: $(VENV)/.test  ## what a policy learns in worlds whose truth is known, and what it costs
 	$(BIN)/python -m tests.bench.worlds
 	$(BIN)/python -m tests.bench.deciding
+
+bench-training: $(VENV)/.test  ## decisions joined and learned for a second of a core, memory, how soon a reward counts
+	$(BIN)/python -m tests.bench.training $(BENCH_ARGS)
 
 bench-estimates: $(VENV)/.test  ## whether what is estimated of policies is true: 100 runs whose truth is known
 	$(BIN)/python -m tests.bench.estimates $(BENCH_ARGS)

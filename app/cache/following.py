@@ -44,9 +44,7 @@ class Following(ABC, Generic[T]):
     noun: what is followed, in the names of its thread and its log.
     """
 
-    def __init__(
-        self, noun: str, settings: Settings, link: Link, listener: Listener | None
-    ):
+    def __init__(self, noun: str, settings: Settings, link: Link, listener: Listener | None):
         self._log, self._link = logging.getLogger(f"larder.{noun}"), link
         self._listener = listener
         self._held: T | None = None
@@ -75,9 +73,7 @@ class Following(ABC, Generic[T]):
     @property
     def degraded(self) -> bool:
         """Whether this worker answers from what is not live any more, or nobody can tell."""
-        return (
-            self._lost or not self._link.reachable or bool(self._held and self._problem)
-        )
+        return self._lost or not self._link.reachable or bool(self._held and self._problem)
 
     @property
     def name(self) -> str | None:
@@ -101,9 +97,7 @@ class Following(ABC, Generic[T]):
 
     def _report(self) -> None:
         if self._listener:
-            self._listener.followed(
-                self._manifest.published_at if self._manifest else None
-            )
+            self._listener.followed(self._manifest.published_at if self._manifest else None)
 
     def _pointed(self, found: bytes | None) -> str | None:
         """The generation that a pointer names; notes whether one was lost."""

@@ -19,9 +19,7 @@ class Follower(Following["Scorer"]):
     Make it in the process that will answer: it loads the library, which must not be forked.
     """
 
-    def __init__(
-        self, settings: Settings, link: Link, listener: Listener | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, "1")  # read once, when the library is loaded
         from app.clicks.loading import load  # here, for the plain API is without it
@@ -38,9 +36,7 @@ class Follower(Following["Scorer"]):
         if self._held is not None:
             return self._held
         if self._problem:
-            raise CacheUnavailable(
-                f"there is no click model to answer from: {self._problem}"
-            )
+            raise CacheUnavailable(f"there is no click model to answer from: {self._problem}")
         raise NothingPublished(
             f"namespace {self.space.name!r} holds no click model: run 'larder clicks train "
             f"<examples> --namespace {self.space.name}'"
@@ -49,6 +45,4 @@ class Follower(Following["Scorer"]):
     def _follow(self) -> None:
         name = self._pointed(self._link.client().get(self.space.live))
         if name is not None and name != self.name:
-            self._held = self._loaded(
-                name, lambda client: self._load(client, self.space, name)
-            )
+            self._held = self._loaded(name, lambda client: self._load(client, self.space, name))

@@ -120,16 +120,27 @@ class Sums:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of ``snips``.
+        """The 95 % interval of ``snips``, within the range of all rewards.
 
-        Where weights are missing they may stand for the least or the most of all rewards: then it
-        is that of ``ips`` with either.
+        It is Wilson's (1927), of as many rewards as ``half_width`` speaks of: no point, where all
+        that the policy matched is the same. Where weights are missing they may stand for the least
+        or the most of all rewards: then it is that of ``ips`` with either.
         """
-        if not self.missing:
-            return self.snips - self.half_width, self.snips + self.half_width
-        spread = max(0.0, self.w2r2 / self.events - self.ips**2)
-        width = Z * math.sqrt(spread / self.events)
-        return (
-            self.ips + self.missing * self.least - width,
-            self.ips + self.missing * self.most + width,
-        )
+        low, wide = self.least, self.most - self.least
+        if self.missing:
+            spread = max(0.0, self.w2r2 / self.events - self.ips**2)
+            width = Z * math.sqrt(spread / self.events)
+            return (
+                max(low, self.ips + self.missing * low - width),
+                min(self.most, self.ips + self.missing * self.most + width),
+            )
+        if not wide:
+            return low, low
+        share = min(1.0, max(0.0, (self.snips - low) / wide))
+        error = self.half_width / Z / wide
+        count = share * (1 - share) / error**2 if error else self.effective
+        middle = share + Z * Z / (2 * count)
+        spread = Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+        ends = ((middle + side * spread) / (1 + Z * Z / count) for side in (-1, 1))
+        below, above = (low + wide * end for end in ends)
+        return below, above

@@ -1,8 +1,9 @@
 """Features of decisions, made safe for Vowpal Wabbit, which reads them as JSON.
 
 To that reader a name that begins with ``_`` is a command, an item of an array that is no number may
-be a label, and a number beyond 32 bits is infinite. An object or array whose name begins outside of
-ASCII makes it write outside of its memory (release 9.11), so these get a ``~`` before their names.
+be a label, and a number beyond 32 bits is infinite; products of those that are nearly so are, too.
+An object or array whose name begins outside of ASCII makes it write outside of its memory (release
+9.11), so these get a ``~`` before their names.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ MAX_DEPTH = 16
 """Of objects in each other."""
 MAX_NUMBER = 3.4028234e38
 """Of a 32-bit float."""
+LARGEST = 1e9
+"""What larger numbers count as: products of theirs are not finite, and spoil a model for good."""
 
 NO_PAIRS = "Features are not in key value pair format."
 _EMPTY_NAME = "Context features and action features cannot use the empty string as an id."
@@ -40,8 +43,8 @@ def clean(told: Any, depth: int = 1) -> int:
         if name[0] == "_" or value is None:
             others.append(name)
         elif kind is float or kind is int:
-            if not -MAX_NUMBER <= value <= MAX_NUMBER:
-                raise BadFeatures(_TOO_LARGE)
+            if not -LARGEST <= value <= LARGEST:
+                told[name] = _clipped(value)
         elif kind is dict or kind is list:
             count += (clean(value, depth + 1) if kind is dict else _numbers(value)) - 1
             if name > "\x7f":
@@ -58,6 +61,12 @@ def clean(told: Any, depth: int = 1) -> int:
 def _numbers(told: list[Any]) -> int:
     if not {type(each) for each in told} <= {int, float}:
         raise BadFeatures(_NO_NUMBERS)
-    if told and not (-MAX_NUMBER <= min(told) and max(told) <= MAX_NUMBER):
-        raise BadFeatures(_TOO_LARGE)
+    if told and not (-LARGEST <= min(told) and max(told) <= LARGEST):
+        told[:] = map(_clipped, told)
     return len(told)
+
+
+def _clipped(value: float) -> float:
+    if not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise BadFeatures(_TOO_LARGE)
+    return max(-LARGEST, min(value, LARGEST))

@@ -16,8 +16,7 @@ from typing import Any
 from app.contracts.decisions import MAX_ARGUMENTS, Policy
 
 ORIGINAL = Policy(
-    "original",
-    "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::",
+    "original", "--cb_explore_adf --epsilon 0.2 --power_t 0 -l 0.001 --cb_type mtr -q ::"
 )
 """What the cloud service began with; it learns slowly (``--power_t 0 -l 0.001``)."""
 DEFAULT = Policy(
@@ -39,36 +38,15 @@ _FLAGS = {
     *(_FOR_ONE, _FOR_SLOTS, "--ccb_no_slot_index"),
     *("--squarecb", "--elim", "--softmax", "--regcb"),
     *("--first_only", "--greedify", "--nounif"),
-    *(
-        "--sgd",
-        "--adaptive",
-        "--invariant",
-        "--normalized",
-        "--coin",
-        "--ftrl",
-        "--pistol",
-    ),
+    *("--sgd", "--adaptive", "--invariant", "--normalized", "--coin", "--ftrl", "--pistol"),
     "--noconstant",
 }
 _NUMBERS = {
-    **{
-        "--epsilon": (0, 1),
-        "--clip_p": (0, 1),
-        "--psi": (0, 1e3),
-        "--lambda": (0, 1e6),
-    },
-    **{
-        "--gamma_scale": (0, 1e9),
-        "--gamma_exponent": (0, 10),
-        "--mellowness": (0, 1e3),
-    },
+    **{"--epsilon": (0, 1), "--clip_p": (0, 1), "--psi": (0, 1e3), "--lambda": (0, 1e6)},
+    **{"--gamma_scale": (0, 1e9), "--gamma_exponent": (0, 10), "--mellowness": (0, 1e3)},
     **{"--cb_min_cost": (-1e6, 1e6), "--cb_max_cost": (-1e6, 1e6)},
     **{"--rnd_alpha": (0, 1e3), "--rnd_invlambda": (0, 1e3)},
-    **{
-        "--learning_rate": (0, 1e3),
-        "--power_t": (0, 10),
-        "--decay_learning_rate": (0, 1),
-    },
+    **{"--learning_rate": (0, 1e3), "--power_t": (0, 10), "--decay_learning_rate": (0, 1)},
     **{"--initial_t": (0, 1e9), "--l1": (0, 1), "--l2": (0, 1)},
     **{"--ftrl_alpha": (0, 1e6), "--ftrl_beta": (0, 1e6)},
 }
@@ -78,26 +56,10 @@ _COUNTS = {
 }
 _CHOICES = {"--cb_type": ("mtr", "ips", "dr", "dm"), "--hash": ("all", "strings")}
 _DEGREES = {"--quadratic": (2, 2), "--cubic": (3, 3), "--interactions": (2, 3)}
-_NAMESPACES = _DEGREES | {
-    "--ignore": (1, 1),
-    "--ignore_linear": (1, 1),
-    "--keep": (1, 1),
-}
+_NAMESPACES = _DEGREES | {"--ignore": (1, 1), "--ignore_linear": (1, 1), "--keep": (1, 1)}
 """How many first letters of namespaces each takes; these may come again."""
-_EXPLORERS = (
-    "--squarecb",
-    "--softmax",
-    "--regcb",
-    "--bag",
-    "--cover",
-    "--rnd",
-    "--first",
-)
-_TYPES_OF = {
-    "--squarecb": ("mtr",),
-    "--regcb": ("mtr",),
-    "--cover": ("mtr", "ips", "dr"),
-}
+_EXPLORERS = ("--squarecb", "--softmax", "--regcb", "--bag", "--cover", "--rnd", "--first")
+_TYPES_OF = {"--squarecb": ("mtr",), "--regcb": ("mtr",), "--cover": ("mtr", "ips", "dr")}
 _LEARNERS = ("--coin", "--ftrl", "--pistol")
 
 MAX_PRODUCTS = 200_000_000
@@ -111,9 +73,7 @@ _SLOWER = 10
 def check(arguments: str) -> None:
     """Raise BadPolicy unless these are arguments of a policy."""
     if len(arguments) > MAX_ARGUMENTS:
-        raise BadPolicy(
-            f"The arguments must not be longer than {MAX_ARGUMENTS} characters."
-        )
+        raise BadPolicy(f"The arguments must not be longer than {MAX_ARGUMENTS} characters.")
     told = list(_told(arguments))
     names = [name for name, _ in told]
     if not {_FOR_ONE, _FOR_SLOTS} & set(names):
@@ -124,18 +84,14 @@ def check(arguments: str) -> None:
         if names.count(name) > 1:
             raise BadPolicy(f"The learning policy has {name} more than once.")
     if sum(name in _DEGREES for name in names) > _MAX_INTERACTIONS:
-        raise BadPolicy(
-            f"The learning policy has more than {_MAX_INTERACTIONS} interactions."
-        )
+        raise BadPolicy(f"The learning policy has more than {_MAX_INTERACTIONS} interactions.")
     for group in (_EXPLORERS, _LEARNERS):
         if len(both := [name for name in group if name in names]) > 1:
             raise BadPolicy(f"The learning policy cannot have {both[0]} and {both[1]}.")
     type = dict(told).get("--cb_type", "mtr")
     for name in names:
         if type not in _TYPES_OF.get(name, [type]):
-            raise BadPolicy(
-                f"The learning policy cannot have {name} and --cb_type {type}."
-            )
+            raise BadPolicy(f"The learning policy cannot have {name} and --cb_type {type}.")
 
 
 def with_exploration(arguments: str, share: float) -> str:
@@ -154,17 +110,12 @@ def is_for_slots(arguments: str) -> bool:
 def is_bounded(arguments: str, context: bytes) -> bool:
     """Whether a decision of this context keeps a model of these arguments busy for no second."""
     shared, *actions = context.split(b'"_tag":')
-    widest = (
-        shared.count(b",") + max([each.count(b",") for each in actions], default=0) + 4
-    )
+    widest = shared.count(b",") + max([each.count(b",") for each in actions], default=0) + 4
     letters, models = _multiplied(arguments)
     degree = max(map(len, letters), default=1)
     times = models * (len(letters) + 1) * (context.count(b'{"_id":') or 1)
     at_most = widest**degree * (len(actions) or 1) * times
-    return (
-        at_most <= MAX_PRODUCTS
-        or products(arguments, json.loads(context)) <= MAX_PRODUCTS
-    )
+    return at_most <= MAX_PRODUCTS or products(arguments, json.loads(context)) <= MAX_PRODUCTS
 
 
 def products(arguments: str, context: Mapping[str, Any]) -> int:
@@ -216,12 +167,7 @@ def _told(arguments: str) -> Iterator[tuple[str, str]]:
         name = _SHORT.get(word, word)
         if name in _FLAGS:
             yield name, ""
-        elif (
-            name in _NUMBERS
-            or name in _COUNTS
-            or name in _CHOICES
-            or name in _NAMESPACES
-        ):
+        elif name in _NUMBERS or name in _COUNTS or name in _CHOICES or name in _NAMESPACES:
             yield name, next(words, "")
         else:
             raise BadPolicy(
@@ -233,9 +179,7 @@ def _told(arguments: str) -> Iterator[tuple[str, str]]:
 def _check(name: str, value: str) -> None:
     if name in _NUMBERS and not _is_within(value, *_NUMBERS[name]):
         low, high = _NUMBERS[name]
-        raise BadPolicy(
-            f"{name} must be a number from {low:g} to {high:g}, not {value!r:.60}."
-        )
+        raise BadPolicy(f"{name} must be a number from {low:g} to {high:g}, not {value!r:.60}.")
     if name in _COUNTS:
         low, high = _COUNTS[name]
         if not re.fullmatch("[0-9]{1,10}", value) or not low <= int(value) <= high:
@@ -243,9 +187,7 @@ def _check(name: str, value: str) -> None:
                 f"{name} must be a whole number from {low} to {high}, not {value!r:.60}."
             )
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise BadPolicy(
-            f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r:.60}."
-        )
+        raise BadPolicy(f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r:.60}.")
     if name in _NAMESPACES:
         low, high = _NAMESPACES[name]
         if not re.fullmatch("[A-Za-z0-9:]+", value) or not low <= len(value) <= high:

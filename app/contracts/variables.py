@@ -87,6 +87,7 @@ BATCH = frozenset(
         "LARDER_HOLDOUT",
         "LARDER_ID",
         "LARDER_IGNORE",
+        "LARDER_IMPORTANCE",
         "LARDER_INTERACTIONS",
         "LARDER_ITEMS",
         "LARDER_ITEMS_ALLOW",

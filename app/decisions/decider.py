@@ -35,9 +35,7 @@ class Answer:
 class Decider:
     """What one namespace decides; requests may share it. All that it raises is Refused."""
 
-    def __init__(
-        self, settings: Settings, link: Link, listener: Listener | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
         self.follower = Follower(settings, link, listener)
         self._log, self._listener = Log(settings), listener
 
@@ -70,11 +68,7 @@ class Decider:
         if mode != "Online":
             slot = _baseline(len(asked.offered))
         name = asked.actions[asked.offered[slot.actions[0] - 1]]
-        told = {
-            "ranking": _ranking(asked, slot),
-            "eventId": asked.id,
-            "rewardActionId": name,
-        }
+        told = {"ranking": _ranking(asked, slot), "eventId": asked.id, "rewardActionId": name}
         if state.configuration.explains and isinstance(chooser, Model):
             scores = chooser.explain(asked.context, slot.actions[0] - 1)
             features = [{"name": feature, "score": score} for feature, score in scores]
@@ -154,22 +148,10 @@ def _chooser(state: State) -> Model | Chance:
 
 
 def _ranked(
-    asked: Asked,
-    slots: Sequence[Slot],
-    chooser: Model | Chance,
-    mode: Mode,
-    imitated: bool,
+    asked: Asked, slots: Sequence[Slot], chooser: Model | Chance, mode: Mode, imitated: bool
 ) -> Ranked:
     generation = chooser.generation
-    return Ranked(
-        asked.id,
-        asked.context,
-        tuple(slots),
-        generation,
-        mode,
-        asked.deferred,
-        imitated,
-    )
+    return Ranked(asked.id, asked.context, tuple(slots), generation, mode, asked.deferred, imitated)
 
 
 def _baseline(count: int) -> Slot:
@@ -183,9 +165,7 @@ def _ranking(asked: Asked, slot: Slot) -> list[dict[str, Any]]:
     if len(names) < len(asked.actions):
         left, offered = iter(names), set(asked.offered)
         every = enumerate(asked.actions)
-        names = [
-            next(left) if number in offered else (name, 0.0) for number, name in every
-        ]
+        names = [next(left) if number in offered else (name, 0.0) for number, name in every]
     return [{"id": name, "probability": p} for name, p in names]
 
 
@@ -197,16 +177,12 @@ def _decided(
     Where earlier slots took all that a later one may show, each gets its baseline, of which nothing
     is learned: nobody could tell the probability of that.
     """
-    baselines = [
-        Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots
-    ]
+    baselines = [Slot(p.id, (p.baseline + 1,), (1.0,), p.baseline + 1) for p in asked.slots]
     try:
         found = chooser.rank_slots(asked)
     except Stranded:
         return baselines, "LoggingOnly", False
     if mode == "Online":
         return found, mode, False
-    imitated = mode == "Apprentice" and all(
-        slot.actions[0] == slot.baseline for slot in found
-    )
+    imitated = mode == "Apprentice" and all(slot.actions[0] == slot.baseline for slot in found)
     return baselines, mode, imitated

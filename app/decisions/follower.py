@@ -37,9 +37,7 @@ class State:
 class Follower(following.Following[State]):
     """Holds what one namespace decides by, or the last of it while nothing else can be had."""
 
-    def __init__(
-        self, settings: Settings, link: Link, listener: Listener | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
         super().__init__("decisions", settings, link, listener)
         self.space = Decisions(settings.namespace)
 
@@ -55,11 +53,7 @@ class Follower(following.Following[State]):
         pipeline.hmget(self.space.desk, "configuration", "policy")
         live, (configuration, policy) = pipeline.execute()
         self._held = state = State(
-            (
-                Configuration.from_json(configuration)
-                if configuration
-                else Configuration()
-            ),
+            (Configuration.from_json(configuration) if configuration else Configuration()),
             Policy.from_json(policy) if policy else policies.DEFAULT,
             self._held.model if self._held else None,
             self._manifest,
@@ -67,9 +61,7 @@ class Follower(following.Following[State]):
         name, exploration = self._pointed(live), state.configuration.exploration
         has = (state.model.generation, state.model.exploration) if state.model else None
         if name and has != (name, exploration):
-            self._held = self._loaded(
-                name, lambda client: self._with_model(client, name, state)
-            )
+            self._held = self._loaded(name, lambda client: self._with_model(client, name, state))
 
     def _with_model(self, client: Any, name: str, state: State) -> State:
         manifest, text = read(client, self.space, name)

@@ -95,9 +95,7 @@ def roll_back(generation: str | None, cache: CacheOptions) -> None:
     roll_back_of(cache, cache.namespace, generation, ROLLBACK)
 
 
-def roll_back_of(
-    cache: CacheOptions, space: Space[M], generation: str | None, kind: str
-) -> M:
+def roll_back_of(cache: CacheOptions, space: Space[M], generation: str | None, kind: str) -> M:
     """Do so with generations of any kind; kind: what the record of it says."""
     client = connect(cache.url)
     manifest = Generations(client, space).roll_back(generation)
@@ -130,18 +128,11 @@ def reasons(
             yield f"deleted {name}: {f'beyond --keep {keep}' if whole else 'nobody finished it'}"
         elif name == live:
             yield f"kept {name}: it is live"
-        elif (
-            next_back is None
-            and each.state == "complete"
-            and live is not None
-            and name < live
-        ):
+        elif next_back is None and each.state == "complete" and live is not None and name < live:
             next_back = name
             yield f"kept {name}: a rollback goes to it"
         else:
-            withdrawn = ", though somebody rolled back from it" * (
-                each.state == "withdrawn"
-            )
+            withdrawn = ", though somebody rolled back from it" * (each.state == "withdrawn")
             yield f"kept {name}: within --keep {keep}{withdrawn}"
 
 

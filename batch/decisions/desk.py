@@ -32,9 +32,7 @@ class Desk:
         text = self._read("policy")
         policy = Policy.from_json(text) if text else policies.DEFAULT
         exploration = self.configuration().exploration
-        return replace(
-            policy, arguments=policies.with_exploration(policy.arguments, exploration)
-        )
+        return replace(policy, arguments=policies.with_exploration(policy.arguments, exploration))
 
     def use(self, policy: Policy) -> bool:
         """Put a policy in force that a model has learned by; whether it was another one before."""

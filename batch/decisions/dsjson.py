@@ -16,7 +16,9 @@ service did not log stands in ``Larder``, where it is not as usual; Vowpal Wabbi
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
+from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from app.contracts.decisions import MAX_ACTIONS, MODES, Slot
@@ -80,10 +82,13 @@ def _outcomes(joined: Joined) -> Iterator[str]:
 
 
 def _head(joined: Joined) -> str:
-    moment = datetime.fromtimestamp(joined.time // 1000, UTC)
-    seconds = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    written = f'"Timestamp":"{seconds}.{joined.time % 1000:03}0000Z"'
+    written = f'"Timestamp":"{_second(joined.time // 1000)}.{joined.time % 1000:03}0000Z"'
     return f'{written},"Version":"1","EventId":{_text(joined.id)}'
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _tail(joined: Joined) -> Iterator[str]:
@@ -110,10 +115,6 @@ def _observed(joined: Joined, slot: str) -> str:
 
 def _list(numbers: Sequence[float]) -> str:
     return ",".join(map(repr, numbers))
-
-
-def _text(text: str) -> str:
-    return json.dumps(text)
 
 
 def parse(text: str) -> Joined:

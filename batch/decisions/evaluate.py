@@ -82,6 +82,7 @@ def evaluate(
         tried = by_share(replay.slotted, exploration)
         if not asked.automatic:  # how much is explored is for operators to say
             tried += by_themselves(replay.slotted)
+        tried = [each for each in tried if policies.is_bounded(each, first.context)]
         known = {name for name, _ in asked.policies}
         race = Race(replay, entered(tried, known), count(folder, asked))
         replay.judged.extend(race.running)
@@ -92,6 +93,11 @@ def evaluate(
 
     replay.run(chain([first], rows), each)
     race.end()
+    if not replay.decided and replay.imitated:
+        raise BadInteractions(
+            f"all {replay.imitated:,} decisions were made in mode Apprentice, as the baseline "
+            "would make them: nothing is known of others. Use mode Online, then ask again"
+        )
     if not replay.decided:
         raise BadInteractions(
             f"none of {replay.passed:,} decisions can be judged: these policies are for "

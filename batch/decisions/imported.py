@@ -96,15 +96,11 @@ def _of_zip(data: bytes, name: str) -> bytes:
             models = [each for each in inside if Path(each.filename).name == "model.vw"]
             if len(models) != 1:
                 found = ", ".join(repr(each.filename) for each in inside[:5])
-                raise BadModel(
-                    f"{name}: expected a zip with one model.vw, found {found}"
-                )
+                raise BadModel(f"{name}: expected a zip with one model.vw, found {found}")
             with archive.open(models[0]) as file:
                 return file.read(MAX_BYTES + 1)
     except _BROKEN as error:
-        raise BadModel(
-            f"{name}: this zip cannot be read ({error}): copy it again"
-        ) from error
+        raise BadModel(f"{name}: this zip cannot be read ({error}): copy it again") from error
 
 
 def _head(model: bytes, name: str) -> tuple[str, str]:
@@ -156,11 +152,7 @@ def _arguments(words: list[str], bits: int) -> str:
 
 def _short(word: str) -> str:
     """A number of 32 bits as somebody wrote it: .200000002980232 was .2."""
-    return (
-        f"{float(word):.7g}"
-        if re.fullmatch(r"-?[0-9]+\.[0-9]{7,}(e-?[0-9]+)?", word)
-        else word
-    )
+    return f"{float(word):.7g}" if re.fullmatch(r"-?[0-9]+\.[0-9]{7,}(e-?[0-9]+)?", word) else word
 
 
 def _load(model: bytes, arguments: str, name: str) -> None:
@@ -170,13 +162,9 @@ def _load(model: bytes, arguments: str, name: str) -> None:
         Path(folder, "model.vw").write_bytes(model)
         command = [sys.executable, "-c", _CHECK, _CHOICE % slots]
         try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=_SECONDS, cwd=folder
-            )
+            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, cwd=folder)
         except subprocess.TimeoutExpired as error:
-            raise BadModel(
-                f"{name}: the model does not load within {_SECONDS} s"
-            ) from error
+            raise BadModel(f"{name}: the model does not load within {_SECONDS} s") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise BadModel(

@@ -4,6 +4,7 @@ Each is answered by a process of its own, ``larder decisions evaluate LOGS --id 
 on meanwhile, and a process that dies takes nothing with it. Nothing says "running" that is not.
 """
 
+import json
 import logging
 import os
 import subprocess
@@ -113,12 +114,16 @@ class Jobs:
         self._say("running", "")
         names = {"CACHE_URL": self._url, "NAMESPACE": self._space.name}
         ours = {PREFIX + name: value for name, value in names.items()}
-        words = ["decisions", "evaluate", str(self._folder), "--id", found[1]]
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "batch", *words],
-            env={**os.environ, **ours},
-            stdin=subprocess.DEVNULL,
-        )
+        option = "--importance" if found[0] == self._space.importances else "--id"
+        words = ["decisions", "evaluate", str(self._folder), f"{option}={found[1]}"]
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "batch", *words],
+                env={**os.environ, **ours},
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, ValueError) as error:  # no process to have, or no id to give to one
+            self._say("failed", f"no process could be started for it: {error}")
 
     @staticmethod
     def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -137,14 +142,15 @@ class Jobs:
             write(self._client, key, changed)
 
 
-def answer(client: Client, space: Decisions, folder: Path, id: str) -> None:
-    """Answer a question, good or bad. Raises BadSettings where there is none of that id."""
+def answer(client: Client, space: Decisions, folder: Path, key: str, id: str) -> None:
+    """Answer a question, good or bad. Raises BadSettings where there is none of that id.
+
+    key: of the evaluations, or of the importances.
+    """
     os.nice(5)  # deciding and learning come first
-    importance = read(client, space.importances, id)
-    question = importance or read(client, space.evaluations, id)
+    question = read(client, key, id)
     if question is None:
-        raise BadSettings(f"there is no evaluation {id!r}: it was deleted, or never asked for")
-    key = space.importances if importance else space.evaluations
+        raise BadSettings(f"nothing of id {id!r} is asked for: it was deleted, or never was")
     try:
         if isinstance(question, Importance):
             scores = importances(folder, question)
@@ -159,10 +165,14 @@ def _evaluate(client: Client, space: Decisions, folder: Path, asked: Evaluation)
     desk, before = Desk(client, space), optimise.policy_text(client, space)
     online, exploration = desk.policy(), desk.configuration().exploration
     found = told(asked, evaluate(folder, asked, online, exploration, lambda done: None))
+    with errors_of_keys("the cache", space.results):
+        client.hset(space.results, found.id, json.dumps(found.results))
     if asked.automatic:
         optimise.settle(client, space, found, before)
     else:
-        write(client, space.evaluations, found)
+        write(client, space.evaluations, replace(found, results=()))
+    if read(client, space.evaluations, found.id) is None:  # it was deleted meanwhile
+        client.hdel(space.results, found.id)
 
 
 def read(client: Client, key: str, id: str) -> Question | None:

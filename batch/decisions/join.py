@@ -139,7 +139,9 @@ class Joiner:
     """Takes entries, gives outcomes: one of each, in the order of entries."""
 
     rules: Rules
-    _waiting: deque[tuple[str, _Open | _Repeated | _Early | Outcome]] = field(default_factory=deque)
+    _waiting: deque[tuple[int, str, _Open | _Repeated | _Early | Outcome]] = field(
+        default_factory=deque
+    )
     _decisions: dict[str, deque[_Open | _Repeated]] = field(default_factory=dict)
     _early: dict[str, deque[_Early]] = field(default_factory=dict)
 
@@ -151,14 +153,17 @@ class Joiner:
         """Take more of the log, and yield what has closed until the last of it."""
         for stream_id, entry in entries:
             position = stream_id.decode()
-            yield from self.close(ms_of(position))
-            self._waiting.append((position, self._kept(position, entry)))
+            ms = ms_of(position)
+            if self._waiting and self._waiting[0][0] <= ms - self.rules.wait_ms:
+                yield from self.close(ms)
+            self._waiting.append((ms, position, self._kept(position, entry)))
 
     def close(self, clock_ms: int) -> Iterator[Outcome]:
         """Yield what closes until that moment; all entries before it must have been taken."""
         begun = clock_ms - self.rules.wait_ms
-        while self._waiting and ms_of(self._waiting[0][0]) <= begun:
-            yield self._closed(*self._waiting.popleft())
+        while self._waiting and self._waiting[0][0] <= begun:
+            _, position, kept = self._waiting.popleft()
+            yield self._closed(position, kept)
 
     def _kept(
         self, position: str, entry: Mapping[bytes, bytes]

@@ -20,7 +20,7 @@ from app.contracts.policies import BadPolicy
 from batch.decisions import dsjson
 from batch.decisions.terms import Joined
 
-_OURS = ("_multi", "_slots"), ("_tag",), ("_id", "_inc")
+_OURS = {"_multi", "_slots"}, {"_tag"}, {"_id", "_inc"}
 """What Vowpal Wabbit has names for: in a context, in an action, in a slot."""
 _OPTIONS = "--dsjson --quiet --save_resume --preserve_performance_counters"
 
@@ -42,7 +42,6 @@ class Learner:
     def __init__(self, arguments: str) -> None:
         self._workspace = Workspace(f"{arguments} {_OPTIONS}")
         self.several = "--ccb_explore_adf" in self._workspace.get_arguments()
-        self._kind = self._workspace.get_prediction_type()
 
     @classmethod
     def fresh(cls, arguments: str) -> Self:
@@ -85,22 +84,24 @@ class Learner:
 
         Returns what the model said of each slot before it learned. Raises Unlearnable.
         """
+        model = self._workspace
         try:
-            examples = self._workspace.parse(line)
+            # Its own parse() makes objects of Python around these, which takes as long as all else.
+            examples = model._parse(line)
         except RuntimeError as error:
             raise Unlearnable(f"Vowpal Wabbit cannot read it: {error}") from error
         try:
-            self._workspace.learn(examples)
+            model.learn_multi(examples)
             return self._said(examples)
         except RuntimeError as error:
             raise Unlearnable(f"Vowpal Wabbit cannot learn it: {error}") from error
         finally:
-            self._workspace.finish_example(examples)
+            model._finish_example_multi_ex(examples)
 
     def _said(self, examples: Sequence[Any]) -> tuple[Pmf, ...]:
-        found = examples[0].get_prediction(self._kind)
         if not self.several:
-            return (tuple(found),)
+            return (tuple(examples[0].get_action_scores()),)
+        found = examples[0].get_decision_scores()
         return tuple(tuple(share for _, share in sorted(slot)) for slot in found)
 
     def save(self) -> bytes:
@@ -118,6 +119,8 @@ class Learner:
 def problem_of(joined: Joined) -> str:
     """What is wrong with a decision, whatever the policy; empty when nothing is."""
     several = bool(joined.slots) and bool(joined.slots[0].id)
+    if b"\n" in joined.context or b"\r" in joined.context:
+        return "its context is of several lines"
     try:
         context = orjson.loads(joined.context)
         actions, places = context["_multi"], context["_slots"] if several else [{}]
@@ -139,9 +142,7 @@ def problem_of(joined: Joined) -> str:
 
 def _problem_of_names(text: bytes, *parts: Sequence[Mapping[str, Any]]) -> str:
     """Names that Vowpal Wabbit takes for its own, or that end it: namespaces that are not ASCII."""
-    ours = sum(
-        name in each.keys() for part, names in zip(parts, _OURS) for each in part for name in names
-    )
+    ours = sum(len(each.keys() & names) for part, names in zip(parts, _OURS) for each in part)
     if text.isascii() and b"\\u" not in text and text.count(b'"_') == ours:
         return ""  # the quick way: all that is odd is what must be
     rest = [
@@ -168,8 +169,8 @@ def _bad_name(value: Any) -> str:
 
 
 def _problem_of_slot(slot: Slot, actions: int) -> str:
-    chosen, known = slot.actions, range(1, actions + 1)
-    if not chosen or len({*chosen}) < len(chosen) or any(each not in known for each in chosen):
+    chosen = slot.actions
+    if not chosen or len({*chosen}) < len(chosen) or min(chosen) < 1 or max(chosen) > actions:
         return f"actions {chosen} were decided, of {actions}"
     if len(slot.probabilities) != len(chosen) or not 0 < slot.probabilities[0] <= 1:
         return f"its probabilities are {slot.probabilities}"

@@ -1,7 +1,7 @@
 """What operators ordered, done by the trainer in its turn: each makes a model to go on with."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.contracts import policies
@@ -12,6 +12,7 @@ from batch.decisions.join import Rules
 from batch.decisions.learner import Learner, problem_of
 from batch.decisions.terms import Joined
 from batch.decisions.training import Training
+from batch.errors import BadInteractions
 
 log = logging.getLogger("larder.decisions")
 
@@ -23,17 +24,23 @@ def begun(desk: Desk, position: str) -> Training:
 
 
 def follow(
-    order: Order, desk: Desk, folder: Path | None, now: int, ours: Training
+    order: Order,
+    desk: Desk,
+    folder: Path | None,
+    now: int,
+    ours: Training,
+    tell: Callable[[], None],
 ) -> Training:
     """Do what was ordered; returns the model to publish, and to go on with.
 
-    now: ms since 1970. Raises BadPolicy, BadModel or BrokenModel; then nothing has changed.
+    now: ms since 1970; tell: is called while it takes long. Raises BadPolicy, BadModel or
+    BrokenModel; then nothing has changed.
     """
     match order.do:
         case "reset":
             return begun(desk, ours.position)
         case "retrain":
-            return retrained(desk, folder, now, ours.position)
+            return retrained(desk, folder, now, ours.position, tell)
         case "import":
             return _imported(desk, ours)
         case "delete_logs" if folder is not None:
@@ -42,25 +49,25 @@ def follow(
     return ours
 
 
-def retrained(desk: Desk, folder: Path | None, now: int, position: str) -> Training:
+def retrained(
+    desk: Desk, folder: Path | None, now: int, position: str, tell: Callable[[], None]
+) -> Training:
     """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy."""
     made = begun(desk, position)
     start = now - desk.configuration().retrain_days * DAY_MS
-    for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
-        made.learn(joined)
-    log.info(
-        "learned %d decisions of the logs anew, by policy %r",
-        made.events,
-        made.policy.name,
-    )
+    try:
+        for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
+            made.learn(joined)
+            tell()
+    except BadInteractions as error:
+        log.warning("learned anew without this file, and those behind it: %s", error)
+    log.info("learned %d decisions of the logs anew, by policy %r", made.events, made.policy.name)
     return made
 
 
 def unless_empty(made: Training, ours: Training) -> Training:
     """What was made; ours by its rules, where it has learned nothing, and by the same policy."""
-    both = [
-        policies.with_exploration(each.policy.arguments, 0.0) for each in (made, ours)
-    ]
+    both = [policies.with_exploration(each.policy.arguments, 0.0) for each in (made, ours)]
     if made is ours or made.events or both[0] != both[1]:
         return made
     made.learner.close()
@@ -86,8 +93,6 @@ def _imported(desk: Desk, ours: Training) -> Training:
     found = imported.check(desk.imported(), "the model that was brought")
     exploration = desk.configuration().exploration
     arguments = policies.with_exploration(found.arguments, exploration)
-    learner, policy = Learner.load(found.model, arguments), Policy(
-        "imported", arguments
-    )
+    learner, policy = Learner.load(found.model, arguments), Policy("imported", arguments)
     desk.use(policy)
     return Training(learner, policy, ours.rules, ours.position)

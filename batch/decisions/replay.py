@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, Protocol
 
+from app.contracts import policies
 from app.contracts.decisions import Slot
 from app.contracts.estimates import Sums
 from batch.decisions import dsjson
@@ -66,11 +67,16 @@ class Learning:
     """A policy, or a model of rewards, that begins without knowing anything. Raises BadPolicy."""
 
     def __init__(self, arguments: str) -> None:
-        self._learner = Learner.fresh(arguments)
+        self._learner, self._arguments = Learner.fresh(arguments), arguments
 
     def teach(self, joined: Joined, line: str) -> Sequence[Chances]:
+        if not policies.is_bounded(self._arguments, joined.context):
+            raise Unlearnable("its context would keep this policy busy for too long")
         said = self._learner.teach(line)
-        return [dict(zip(sorted(slot.actions), each)) for slot, each in zip(joined.slots, said)]
+        return [
+            dict(zip(sorted(slot.actions), each)) if len(slot.actions) == len(each) else {}
+            for slot, each in zip(joined.slots, said, strict=True)
+        ]
 
 
 @dataclass(slots=True)
@@ -112,7 +118,8 @@ class Replay:
 
     judged: those that are still in; slotted: whether the decisions are of several slots, others are
     passed over; width_ms: how much time one row of sums is; decided, passed: how many were judged,
-    and how many could not be.
+    and how many could not be; imitated: how many were only learned, for an apprentice decides as
+    the baseline would, and what else might have been done was never tried.
     """
 
     judged: list[Judged]
@@ -120,6 +127,7 @@ class Replay:
     width_ms: int = FIVE_MINUTES
     decided: int = 0
     passed: int = 0
+    imitated: int = 0
     _rewards: Learning | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -136,7 +144,6 @@ class Replay:
             except Unlearnable:
                 self.passed += 1
                 continue
-            self.decided += 1
             each()
 
     def _judge(self, joined: Joined) -> None:
@@ -144,15 +151,19 @@ class Replay:
             raise Unlearnable(problem)
         line = dsjson.line(joined)
         values: Sequence[Chances] = [{}] * len(joined.slots)
-        if self._rewards:
+        if self._rewards and policies.is_bounded(REWARDS, joined.context):
             values = self._rewards.teach(joined, line)
         said = [each.policy.teach(joined, line) for each in self.judged]
+        if joined.mode == "Apprentice":
+            self.imitated += 1
+            return
         moment = joined.time - joined.time % self.width_ms
         for each, chances in zip(self.judged, said, strict=True):
             for at, slot in enumerate(joined.slots):
                 added = _weighed(slot, chances[at], joined.rewards[at], values[at])
                 for sums in self._counted_by(each, slot.id, moment):
                     sums.add(*added)
+        self.decided += 1
 
     def _counted_by(self, each: Judged, slot: str, moment: int) -> Iterable[Sums]:
         if each.chooses is not None and self.decided % 2:

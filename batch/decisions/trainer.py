@@ -95,22 +95,21 @@ class Trainer:
         self.ours = self._begun(live, newest, position)
         self._tell_losses()
 
-    def _begun(
-        self, live: Manifest | None, newest: Manifest | None, position: str
-    ) -> Training:
+    def _begun(self, live: Manifest | None, newest: Manifest | None, position: str) -> Training:
         if live is None or newest is None:
             return orders.begun(self.desk, position)
         try:
             learner = Learner.load(read_model(self.client, self.space, live))
         except (BrokenModel, UnknownGeneration) as error:
             self._say(f"{error}: its model is learned anew from the logs")
-            return orders.retrained(self.desk, self.folder, self.log.now()[0], position)
+            now, silent = self.log.now()[0], lambda: None
+            made = orders.retrained(self.desk, self.folder, now, position, silent)
+            made.committed = ""  # so that it is published though nothing has closed
+            return made
         policy, told = Policy(live.policy, live.arguments), newest.settings
         rules = Rules(told["wait_ms"], told["default_reward"], told["aggregation"])
         settings = {"previous": live.settings.get("previous")}
-        return Training(
-            learner, policy, rules, position, live.events, settings, live.metrics
-        )
+        return Training(learner, policy, rules, position, live.events, settings, live.metrics)
 
     def _tell_losses(self) -> None:
         position = self.ours.position
@@ -161,9 +160,7 @@ class Trainer:
         """Commit all that was learned: rows, the generation with its position, then the trim."""
         ours, started = self.ours, datetime.now(UTC)
         ours.write(self.folder)
-        model, metrics = ours.learner.save(), ours.measured(
-            started.isoformat(timespec="seconds")
-        )
+        model, metrics = ours.learner.save(), ours.measured(started.isoformat(timespec="seconds"))
         manifest = manifest_of(
             self.generations.next_name(started),
             started,
@@ -174,12 +171,11 @@ class Trainer:
             {**ours.settings, **asdict(ours.rules)},
             metrics,
         )
-        publish(
-            self.client, self.space, manifest, Contents(self.space, model), self.lease
-        )
+        publish(self.client, self.space, manifest, Contents(self.space, model), self.lease)
         self.lease.settled = False  # there is more to come
         self.live, self._published_at = manifest.generation, time.monotonic()
         ours.commit(metrics)
+        self.problem = ""
         self._clean_up(manifest)
 
     def _clean_up(self, manifest: Manifest) -> None:
@@ -226,7 +222,7 @@ class Trainer:
             ours, now = self.ours, self.log.now()[0]
             ours.write(self.folder)
             try:
-                made = orders.follow(wanted, self.desk, self.folder, now, ours)
+                made = orders.follow(wanted, self.desk, self.folder, now, ours, self._tell)
             except (BadModel, BadPolicy, BrokenModel) as error:
                 self._say(f"not done: {wanted.do}: {error}")
                 made = ours
@@ -235,7 +231,7 @@ class Trainer:
             if made is not ours:
                 made.settings = {"previous": self._previous(ours, made, now)}
                 ours.learner.close()
-                self.ours, self.problem = made, ""
+                self.ours = made
                 self.publish()
             self.desk.done()
 
@@ -284,9 +280,7 @@ def _iso(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def once(
-    client: Client, log_of: Log, space: Decisions, folder: Path | None, keep: int
-) -> Training:
+def once(client: Client, log_of: Log, space: Decisions, folder: Path | None, keep: int) -> Training:
     """Learn all that has closed, publish one generation if anything has; returns what is known.
 
     Raises Locked where another trainer runs, BadPolicy, CacheUnavailable or DiskUnavailable.
@@ -317,22 +311,13 @@ def follow(
     said = ""
     while True:
         try:
-            with hold(
-                client, space, doing="trained", lease_seconds=LEASE_SECONDS
-            ) as lease:
+            with hold(client, space, doing="trained", lease_seconds=LEASE_SECONDS) as lease:
                 log.info("training the decisions of namespace %r", space.name)
                 said = ""
-                _run(
-                    Trainer(client, log_of, space, folder, keep, lease),
-                    jobs,
-                    guard,
-                    pause,
-                )
+                _run(Trainer(client, log_of, space, folder, keep, lease), jobs, guard, pause)
         except Transient as error:
             told = (
-                "another trainer runs; this one waits"
-                if isinstance(error, Locked)
-                else str(error)
+                "another trainer runs; this one waits" if isinstance(error, Locked) else str(error)
             )
             if told != said:
                 log.warning("%s", told)
@@ -343,10 +328,7 @@ def follow(
 
 
 def _run(
-    trainer: Trainer,
-    jobs: Jobs | None,
-    guard: Guard | None,
-    pause: Callable[[float], None],
+    trainer: Trainer, jobs: Jobs | None, guard: Guard | None, pause: Callable[[float], None]
 ) -> None:
     while True:
         more = trainer.round()

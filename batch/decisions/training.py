@@ -42,6 +42,7 @@ class Training:
     read: str = field(init=False)
     committed: str = field(init=False)
     problems: int = field(init=False, default=0)
+    _passed: str = field(init=False)
     _rewards: float = 0.0
     _learned: int = 0
     _apprentice: list[tuple[int, float, bool]] = field(default_factory=list)
@@ -52,7 +53,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.joiner = Joiner(self.rules)
-        self.committed = self.position
+        self.committed = self._passed = self.position
         self.read = self._begin()
 
     def _begin(self) -> str:
@@ -78,11 +79,10 @@ class Training:
 
     def _count(self, outcomes: Iterable[Outcome]) -> None:
         """Count those that nothing has counted before: the others were read again."""
-        known = order(self.position)
         for outcome in outcomes:
-            if order(outcome.position) <= known:
+            if self._passed and order(outcome.position) <= order(self._passed):
                 continue
-            self.position = outcome.position
+            self._passed, self.position = "", outcome.position
             if isinstance(outcome, Joined):
                 self._add(outcome)
             elif isinstance(outcome, Late):

@@ -40,10 +40,19 @@ def test_an_interval_knows_what_was_hardly_ever_tried() -> None:
     sums = of(*[(1 / 0.99, 1.0)] * 100, *[(0.0, 1.0)] * 150, *[(0.0, 0.0)] * 50)
     assert sums.snips == pytest.approx(1.0)
     low, high = sums.interval
-    assert low < 1 / 3 < 0.4 and high > 1.0
-    # With weights whose mean is 1, all is known.
+    assert low < 1 / 3 and high == 1.0
+    # With weights whose mean is 1, it is that of a hundred rewards which all were 1.
     sums = of(*[(3.0, 1.0)] * 100, *[(0.0, 1.0)] * 150, *[(0.0, 0.0)] * 50)
-    assert sums.interval == (1.0, 1.0)
+    assert sums.interval == pytest.approx((1 / (1 + Z**2 / 100), 1.0))
+
+
+def test_an_interval_of_what_was_in_use_is_wilsons() -> None:
+    # Three of ten: R's prop.test(3, 10, correct=FALSE) says 0.1077913 to 0.6032219.
+    sums = of(*[(1.0, 1.0)] * 3, *[(1.0, 0.0)] * 7)
+    assert sums.interval == pytest.approx((0.1077913, 0.6032219), abs=1e-7)
+    moved = of(*[(1.0, 3.0)] * 3, *[(1.0, -1.0)] * 7)
+    assert moved.interval == pytest.approx((-1 + 4 * 0.1077913, -1 + 4 * 0.6032219), abs=1e-6)
+    assert of(*[(1.0, 0.5)] * 9).interval == (0.5, 0.5)
 
 
 def test_where_nothing_was_the_same_all_is_open() -> None:

@@ -12,7 +12,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def test_what_is_good_stays_and_is_counted() -> None:
-    told = {"user": {"age": 3, "tags": [1, 2.5], "new": True}, "price": -3e38, "Ü": "Ü", "no": {}}
+    told = {"user": {"age": 3, "tags": [1, 2.5], "new": True}, "price": -1e9, "Ü": "Ü", "no": {}}
     before = repr(told)
     assert clean(told) == 6 and repr(told) == before
     assert clean(nested(MAX_DEPTH)) == 1
@@ -22,6 +22,12 @@ def test_commands_and_nulls_are_passed_over() -> None:
     told = {"_label": {"x": [{}]}, "a": {"_multi": 1e300, "b": None, "c": 1}, "_": 1, "d": None}
     assert clean(told) == 1
     assert told == {"a": {"c": 1}}
+
+
+def test_what_no_model_can_multiply_is_made_less() -> None:
+    told = {"id": 2**63, "a": {"b": -3e38, "c": 1.7e12}, "d": [1, 1e20, -1e20]}
+    assert clean(told) == 6
+    assert told == {"id": 1e9, "a": {"b": -1e9, "c": 1e9}, "d": [1, 1e9, -1e9]}
 
 
 def test_namespaces_begin_in_ascii() -> None:

@@ -59,12 +59,8 @@ def _check() -> None:
     """Raise Refused for a version that nobody named, and for pages of another site."""
     is_ours = request.url_rule is not None and request.path.startswith(f"{ROOT}/")
     if is_ours and g.version == PREVIEW and request.args.get("api-version") != PREVIEW:
-        message = (
-            f"Name the version: ?api-version={PREVIEW}, or {ROOT}/{VERSIONS[0]}/..."
-        )
+        message = f"Name the version: ?api-version={PREVIEW}, or {ROOT}/{VERSIONS[0]}/..."
         raise Refused(400, "BadRequest", message, "api-version")
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != request.host:
-        raise Refused(
-            403, "InvalidApiAccess", "A page of another site may not ask here."
-        )
+        raise Refused(403, "InvalidApiAccess", "A page of another site may not ask here.")

@@ -9,12 +9,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from app.api.decisions.members import Members, answer, in_utc
-from app.contracts.decisions import (
-    MAX_EVENT_ID,
-    MAX_POLICY_NAME,
-    Evaluation,
-    Importance,
-)
+from app.contracts.decisions import MAX_EVENT_ID, MAX_POLICY_NAME, Evaluation, Importance
 from app.decisions.desk import MAX_JOBS, Jobs
 from app.decisions.refusals import Refused
 
@@ -89,11 +84,7 @@ def of_logs(logs: Mapping[str, str], members: Members) -> tuple[str, str, str]:
     if _ms(start) >= _ms(end):
         members.refuse("endTime", "later than startTime")
     if not logs or _ms(end) <= _ms(logs["from"]) or _ms(start) > _ms(logs["to"]):
-        there = (
-            f"they reach from {logs['from']} to {logs['to']}"
-            if logs
-            else "there are none yet"
-        )
+        there = f"they reach from {logs['from']} to {logs['to']}" if logs else "there are none yet"
         message = f"No logs exist in the given date range: {there}."
         raise Refused(400, "NoLogsExistInDateRange", message)
     return name, start, end
@@ -105,9 +96,7 @@ def file(jobs: Jobs[R], record: R, code: str) -> None:
         return
     there = jobs.find(record.id)
     if there is None:
-        message = (
-            f"There are {MAX_JOBS} already, and no more are kept: delete one first."
-        )
+        message = f"There are {MAX_JOBS} already, and no more are kept: delete one first."
         raise Refused(400, code, message)
     if _asked(there) != _asked(record):
         message = "Another one has this id: take another id, or delete that one first."

@@ -72,9 +72,7 @@ def _changed(required: tuple[str, ...]) -> Response:
             "logMirrorEnabled",
         )
     given = [(name, each) for name, each in _MEMBERS.items() if name in members]
-    wanted = {each.field: each.read(members, name) for name, each in given} | {
-        "edited_at": now()
-    }
+    wanted = {each.field: each.read(members, name) for name, each in given} | {"edited_at": now()}
     return answer(told(wire().desk.change(lambda look: _after(look, wanted))))
 
 
@@ -95,10 +93,7 @@ def _after(look: Look, wanted: Mapping[str, Any]) -> tuple[Look, str]:
 
 
 def _check_retention(after: Configuration) -> None:
-    if (
-        after.retention_days == -1
-        or after.retention_days * DAY_MS >= after.wait_ms + DAY_MS
-    ):
+    if after.retention_days == -1 or after.retention_days * DAY_MS >= after.wait_ms + DAY_MS:
         return
     raise Refused(
         400,
@@ -111,14 +106,8 @@ def _check_retention(after: Configuration) -> None:
 
 def told(look: Look) -> dict[str, Any]:
     """A configuration as it is answered, without times that never were."""
-    values = {
-        name: getattr(look.configuration, each.field) for name, each in _MEMBERS.items()
-    }
-    found = {
-        name: _MEMBERS[name].told(value)
-        for name, value in values.items()
-        if value != ""
-    }
+    values = {name: getattr(look.configuration, each.field) for name, each in _MEMBERS.items()}
+    found = {name: _MEMBERS[name].told(value) for name, value in values.items() if value != ""}
     found |= {"logMirrorEnabled": False} | _apprentice(look.apprentice)
     edited = look.configuration.edited_at
     return found | ({"lastConfigurationEditDate": edited} if edited else {})
@@ -137,9 +126,7 @@ def _counts(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wait(members: Members, name: str) -> int:
-    return members.duration_ms(
-        name, LEAST_WAIT_MS, MOST_WAIT_MS, "InvalidRewardWaitTime"
-    )
+    return members.duration_ms(name, LEAST_WAIT_MS, MOST_WAIT_MS, "InvalidRewardWaitTime")
 
 
 def _export(members: Members, name: str) -> int:
@@ -168,16 +155,11 @@ class _Member(NamedTuple):
 _MEMBERS: Mapping[str, _Member] = {
     "rewardWaitTime": _Member("wait_ms", _wait, duration),
     "defaultReward": _Member("default_reward", lambda it, name: it.number(name, -1, 1)),
-    "rewardAggregation": _Member(
-        "aggregation", lambda it, name: it.choice(name, AGGREGATIONS)
-    ),
-    "explorationPercentage": _Member(
-        "exploration", lambda it, name: it.number(name, 0, 1)
-    ),
+    "rewardAggregation": _Member("aggregation", lambda it, name: it.choice(name, AGGREGATIONS)),
+    "explorationPercentage": _Member("exploration", lambda it, name: it.number(name, 0, 1)),
     "modelExportFrequency": _Member("export_ms", _export, duration),
     "logRetentionDays": _Member(
-        "retention_days",
-        lambda it, name: it.whole(name, -1, 36_500, "InvalidLogRetentionDays"),
+        "retention_days", lambda it, name: it.whole(name, -1, 36_500, "InvalidLogRetentionDays")
     ),
     "learningMode": _Member("mode", lambda it, name: it.choice(name, MODES)),
     "isAutoOptimizationEnabled": _Member("optimises", Members.flag),
@@ -185,8 +167,6 @@ _MEMBERS: Mapping[str, _Member] = {
         "optimise_days", _days, lambda days: duration(days * DAY_MS)
     ),
     "autoOptimizationStartDate": _Member("optimise_from", Members.time),
-    "modelRetrainDays": _Member(
-        "retrain_days", lambda it, name: it.whole(name, 0, 365)
-    ),
+    "modelRetrainDays": _Member("retrain_days", lambda it, name: it.whole(name, 0, 365)),
     "isInferenceExplainabilityEnabled": _Member("explains", Members.flag),
 }

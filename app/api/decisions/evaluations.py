@@ -37,7 +37,7 @@ bp = Blueprint("evaluations", __name__)
 
 @bp.get("/evaluations")
 def every() -> Response:
-    """All evaluations, the latest first; the last version of the API has pages of them."""
+    """All evaluations, the latest first, without results; the last version has pages of them."""
     found = wire().desk.evaluations.all()
     if version() != PREVIEW:
         return answer([_shape_of_v1(each) for each in found])
@@ -70,7 +70,7 @@ def put(id: str) -> Response:
 @bp.get("/evaluations/<id:id>")
 def get(id: str) -> Response:
     """What is known of an evaluation; while it runs, no results."""
-    found = wire().desk.evaluations.find(id)
+    found = wire().desk.evaluation(id)
     if found is None:
         raise _not_found()
     if version() != PREVIEW:
@@ -84,7 +84,7 @@ def get(id: str) -> Response:
 @bp.delete("/evaluations/<id:id>")
 def delete(id: str) -> Response:
     """Forget an evaluation."""
-    if not wire().desk.evaluations.remove(id):
+    if not wire().desk.forget_evaluation(id):
         raise _not_found()
     return Response(status=204)
 

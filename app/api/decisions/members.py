@@ -13,9 +13,7 @@ from flask import Response, request
 from app.contracts.decisions import DAY_MS
 from app.decisions.refusals import Refused
 
-_ISO = re.compile(
-    r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII
-)
+_ISO = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
 _UNITS_MS = (DAY_MS, 3_600_000, 60_000, 1_000)
 _LONG = 40
@@ -48,9 +46,7 @@ class Members:
         if not isinstance(found, dict):
             raise Refused(400, code, "A JSON object is required.")
         self._code = code
-        self._given = {
-            name: value for name, value in found.items() if value is not None
-        }
+        self._given = {name: value for name, value in found.items() if value is not None}
 
     def __contains__(self, name: str) -> bool:
         return name in self._given
@@ -68,32 +64,20 @@ class Members:
             other = min(others)
             like = get_close_matches(other, names, 1)
             message = f"There is no member {other!a:.60}"
-            message += (
-                f": did you mean {like[0]}?"
-                if like
-                else f"; there are {', '.join(names)}."
-            )
+            message += f": did you mean {like[0]}?" if like else f"; there are {', '.join(names)}."
             raise Refused(400, self._code, message)
 
     def refuse(self, name: str, allowed: str, code: str = "") -> NoReturn:
         """Say what a member may be."""
         value = self._given.get(name)
-        shown = (
-            json.dumps(value)[:_LONG] if not isinstance(value, (dict, list)) else _OTHER
-        )
-        raise Refused(
-            400, code or self._code, f"{name} must be {allowed}, not {shown}.", name
-        )
+        shown = json.dumps(value)[:_LONG] if not isinstance(value, (dict, list)) else _OTHER
+        raise Refused(400, code or self._code, f"{name} must be {allowed}, not {shown}.", name)
 
     def text(self, name: str, most: int) -> str:
         """Text of 1 to ``most`` characters."""
         self.require([name])
         value = self._given[name]
-        if (
-            not isinstance(value, str)
-            or not 0 < len(value) <= most
-            or not _is_unicode(value)
-        ):
+        if not isinstance(value, str) or not 0 < len(value) <= most or not _is_unicode(value):
             self.refuse(name, f"text of 1 to {most} characters")
         return value
 
@@ -109,11 +93,7 @@ class Members:
     def whole(self, name: str, low: int, high: int, code: str = "") -> int:
         """A whole number between two."""
         value = self._given[name]
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int)
-            or not low <= value <= high
-        ):
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             self.refuse(name, f"a whole number from {low} to {high}", code)
         return value
 
@@ -185,9 +165,7 @@ def _milliseconds(value: object) -> int | None:
     found = _CLOCK.fullmatch(text) or _ISO.fullmatch(text)
     if found is None or text[-1] in "PT":
         return None
-    total = sum(
-        float(n or 0) * unit for n, unit in zip(found.groups(), _UNITS_MS, strict=True)
-    )
+    total = sum(float(n or 0) * unit for n, unit in zip(found.groups(), _UNITS_MS, strict=True))
     return round(total) if math.isfinite(total) else None
 
 

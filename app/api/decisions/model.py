@@ -39,9 +39,7 @@ def get() -> Response:
         raise Refused(404, "ResourceNotFound", "No model has been published yet.")
     manifest, body = found
     signed = request.args.get("signed", "false").lower() == "true"
-    response = Response(
-        _zipped(body) if signed else body, mimetype="application/octet-stream"
-    )
+    response = Response(_zipped(body) if signed else body, mimetype="application/octet-stream")
     name = f"{_FILE}.zip" if signed else _FILE
     response.headers["Content-Disposition"] = f"attachment; filename={name}"
     published = datetime.fromisoformat(manifest.published_at)
@@ -97,9 +95,7 @@ def _unzipped(body: bytes) -> bytes:
             with archive.open(names[_FILE]) as packed:
                 model = packed.read(MAX_MODEL_BYTES + 1)
     except _BROKEN as error:
-        raise Refused(
-            400, "InvalidModelImportFormat", f"The zip is broken: {error}."
-        ) from error
+        raise Refused(400, "InvalidModelImportFormat", f"The zip is broken: {error}.") from error
     if len(model) > MAX_MODEL_BYTES:
         _refuse(f"its model is larger than {MAX_MODEL_BYTES} bytes")
     return model

@@ -143,7 +143,8 @@ def train(
 @option("--search", is_flag=True, help="Try others, too, and tell the best of them.")
 @option("--from", "start", help="The first moment, ISO 8601.  [default: all]")
 @option("--to", "end", help="The moment behind the last.  [default: all]")
-@option("--id", help="Answer what stands queued in the cache, as the trainer does.")
+@option("--id", help="Answer the evaluation of that id in the cache, as the trainer does.")
+@option("--importance", help="Answer the question of that id for importances of features.")
 @report_option
 @json_option
 @cache_options
@@ -154,6 +155,7 @@ def evaluate(
     start: str | None,
     end: str | None,
     id: str | None,
+    importance: str | None,
     report: Path | None,
     json: bool,
     cache: CacheOptions,
@@ -170,6 +172,8 @@ def evaluate(
 
     if id:
         work.queued(logs, id, cache)
+    elif importance:
+        work.queued_importance(logs, importance, cache)
     else:
         work.by_hand(logs, work.Question(policies, search, start or "", end or ""), report, json)
 

@@ -59,9 +59,15 @@ def by_hand(folder: Path, question: Question, page: Path | None, json: bool) -> 
 
 
 def queued(folder: Path, id: str, cache: CacheOptions) -> None:
-    """Answer an evaluation, or a question for importances, that stands in the cache."""
+    """Answer an evaluation that stands in the cache."""
     client, space = connect(cache.url), Decisions(cache.namespace.name)
-    jobs.answer(client, space, folder, id)
+    jobs.answer(client, space, folder, space.evaluations, id)
+
+
+def queued_importance(folder: Path, id: str, cache: CacheOptions) -> None:
+    """Answer a question for importances that stands in the cache."""
+    client, space = connect(cache.url), Decisions(cache.namespace.name)
+    jobs.answer(client, space, folder, space.importances, id)
 
 
 def _text(found: Found) -> str:

@@ -76,13 +76,9 @@ def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
     if found is not None and found.state in PUBLISHED:
         return found
     if name is None:
-        raise UnknownGeneration(
-            f"no model is live in {space.name!r}: run decisions train"
-        )
+        raise UnknownGeneration(f"no model is live in {space.name!r}: run decisions train")
     names = ", ".join(each.generation for each in known.published())
-    raise UnknownGeneration(
-        f"there is no model {name!r}; published are: {names or 'none'}"
-    )
+    raise UnknownGeneration(f"there is no model {name!r}; published are: {names or 'none'}")
 
 
 def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
@@ -106,9 +102,7 @@ def described(manifest: Manifest, live: str | None) -> str:
     ]
     history = manifest.metrics.get("history", [])
     rows = [
-        [e["at"], f"{e['events']:,}", f"{e.get('reward', 0):.4f}"]
-        for e in history
-        if e["events"]
+        [e["at"], f"{e['events']:,}", f"{e.get('reward', 0):.4f}"] for e in history if e["events"]
     ]
     return "\n".join(
         [
@@ -125,6 +119,4 @@ def export(file: Path, name: str | None, cache: CacheOptions) -> None:
     client, space = connect(cache.url), space_of(cache)
     manifest = manifest_of(client, space, name)
     file.write_bytes(read_model(client, space, manifest))
-    click.echo(
-        f"wrote {file}: model {manifest.generation} of {manifest.events:,} decisions"
-    )
+    click.echo(f"wrote {file}: model {manifest.generation} of {manifest.events:,} decisions")

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from app.cache.link import Link
+from app.contracts import policies
 from app.contracts.decisions import (
     Activated,
     Configuration,
@@ -68,9 +69,7 @@ def logged(client: Any, space: Decisions) -> list[Logged]:
 
 
 def test_without_a_model_every_action_is_as_likely(decider: Decider) -> None:
-    found = Counter(
-        told(decider, body(eventId=f"e{n}"))["rewardActionId"] for n in range(300)
-    )
+    found = Counter(told(decider, body(eventId=f"e{n}"))["rewardActionId"] for n in range(300))
     assert found.keys() == set(ACTIONS) and min(found.values()) > 70
 
 
@@ -80,17 +79,13 @@ def test_the_live_model_decides_and_explores(
     publish_by_hand(client, space)
     decider.poll()
     for time, wanted in WANTED.items():
-        answers = [
-            told(decider, body(time, eventId=f"e{number}")) for number in range(200)
-        ]
+        answers = [told(decider, body(time, eventId=f"e{number}")) for number in range(200)]
         chosen = Counter(answer["rewardActionId"] for answer in answers)
         assert chosen[wanted] > 150 and len(chosen) == 3
         for answer in answers:
             by_name = {each["id"]: each["probability"] for each in answer["ranking"]}
             assert answer["ranking"][0]["id"] == answer["rewardActionId"]
-            assert by_name == {
-                n: 0.8666667 if n == wanted else 0.06666667 for n in ACTIONS
-            }
+            assert by_name == {n: 0.8666667 if n == wanted else 0.06666667 for n in ACTIONS}
 
 
 def test_what_was_answered_stands_in_the_log(
@@ -111,14 +106,10 @@ def test_what_was_answered_stands_in_the_log(
         for number, p in zip(slot.actions, slot.probabilities, strict=True)
     ]
     assert answer["ranking"] == shown
-    assert [each["_tag"] for each in json.loads(ranked.context)["_multi"]] == list(
-        ACTIONS
-    )
+    assert [each["_tag"] for each in json.loads(ranked.context)["_multi"]] == list(ACTIONS)
 
 
-def test_slots_are_decided_together(
-    decider: Decider, client: Any, space: Decisions
-) -> None:
+def test_slots_are_decided_together(decider: Decider, client: Any, space: Decisions) -> None:
     client.hset(space.desk, "policy", Policy("slots", SLOTS).to_json())
     publish_by_hand(client, space, arguments=SLOTS)
     decider.poll()
@@ -158,18 +149,11 @@ def test_an_apprentice_shows_the_baseline_and_tells_whether_it_would_have(
     first, second = logged(client, space)
     assert isinstance(first, Ranked) and isinstance(second, Ranked)
     assert first.slots == (Slot("", (1, 2, 3), (1.0, 0.0, 0.0)),)
-    assert first.mode == "Apprentice" and (first.imitated, second.imitated) == (
-        False,
-        True,
-    )
+    assert first.mode == "Apprentice" and (first.imitated, second.imitated) == (False, True)
 
 
-def test_what_only_logs_shows_the_baseline(
-    decider: Decider, client: Any, space: Decisions
-) -> None:
-    client.hset(
-        space.desk, "configuration", Configuration(mode="LoggingOnly").to_json()
-    )
+def test_what_only_logs_shows_the_baseline(decider: Decider, client: Any, space: Decisions) -> None:
+    client.hset(space.desk, "configuration", Configuration(mode="LoggingOnly").to_json())
     publish_by_hand(client, space)
     decider.poll()
     assert told(decider, body(excludedActions=["soup"]))["ranking"] == [
@@ -178,24 +162,16 @@ def test_what_only_logs_shows_the_baseline(
         {"id": "beer", "probability": 0.0},
     ]
     (ranked,) = logged(client, space)
-    assert (
-        isinstance(ranked, Ranked)
-        and ranked.mode == "LoggingOnly"
-        and not ranked.imitated
-    )
+    assert isinstance(ranked, Ranked) and ranked.mode == "LoggingOnly" and not ranked.imitated
     assert ranked.slots == (Slot("", (1, 2), (1.0, 0.0)),)
 
 
-def test_what_was_excluded_keeps_its_place(
-    decider: Decider, client: Any, space: Decisions
-) -> None:
+def test_what_was_excluded_keeps_its_place(decider: Decider, client: Any, space: Decisions) -> None:
     publish_by_hand(client, space)
     decider.poll()
     seen = set()
     for number in range(40):
-        answer = told(
-            decider, body("evening", eventId=f"e{number}", excludedActions=["tea"])
-        )
+        answer = told(decider, body("evening", eventId=f"e{number}", excludedActions=["tea"]))
         first, second, third = answer["ranking"]
         assert second == {"id": "tea", "probability": 0.0}
         assert answer["rewardActionId"] == first["id"]
@@ -220,10 +196,7 @@ def test_slots_that_cannot_be_filled_get_their_baselines_which_nobody_learns(
         assert isinstance(ranked, Ranked)
         modes[ranked.mode] += 1
         if ranked.mode == "LoggingOnly":
-            assert ranked.slots == (
-                Slot("top", (1,), (1.0,), 1),
-                Slot("side", (2,), (1.0,), 2),
-            )
+            assert ranked.slots == (Slot("top", (1,), (1.0,), 1), Slot("side", (2,), (1.0,), 2))
     assert min(modes["Online"], modes["LoggingOnly"]) > 0
 
 
@@ -234,33 +207,22 @@ def test_slots_have_modes_too(decider: Decider, client: Any, space: Decisions) -
     decider.poll()
     slots = [{"id": "top", "baselineAction": "tea"}]
     for number in range(40):
-        answer = json.loads(
-            decider.rank_slots(body(slots=slots, eventId=f"e{number}")).body
-        )
+        answer = json.loads(decider.rank_slots(body(slots=slots, eventId=f"e{number}")).body)
         assert answer["slots"] == [{"id": "top", "rewardActionId": "tea"}]
     found = [each for each in logged(client, space) if isinstance(each, Ranked)]
     assert {each.slots for each in found} == {(Slot("top", (2,), (1.0,), 2),)}
     assert 25 < sum(each.imitated for each in found) < 40
 
 
-def test_each_api_is_that_of_its_policy(
-    decider: Decider, client: Any, space: Decisions
-) -> None:
+def test_each_api_is_that_of_its_policy(decider: Decider, client: Any, space: Decisions) -> None:
     slots = [{"id": "top", "baselineAction": "soup"}]
-    with pytest.raises(
-        Refused, match="Multi-slot feature is currently disabled"
-    ) as refused:
+    with pytest.raises(Refused, match="Multi-slot feature is currently disabled") as refused:
         decider.rank_slots(body(slots=slots))
-    assert (refused.value.status, refused.value.code) == (
-        400,
-        "InvalidMultiSlotApiAccess",
-    )
+    assert (refused.value.status, refused.value.code) == (400, "InvalidMultiSlotApiAccess")
     publish_by_hand(client, space)
     client.hset(space.desk, "policy", Policy("slots", SLOTS).to_json())
     decider.poll()
-    assert decider.rank_slots(
-        body(slots=slots)
-    ).logged, "though the model is of one slot still"
+    assert decider.rank_slots(body(slots=slots)).logged, "though the model is of one slot still"
     with pytest.raises(Refused, match="disabled .* call /multislot/rank") as refused:
         decider.rank(body())
     assert (refused.value.status, refused.value.code) == (403, "InvalidApiAccess")
@@ -269,9 +231,11 @@ def test_each_api_is_that_of_its_policy(
 def test_what_the_policy_could_not_learn_is_refused_before_there_is_a_model(
     decider: Decider, client: Any, space: Decisions
 ) -> None:
-    actions = [{"id": f"a{n}", "features": [{"b": [1] * 1_900}]} for n in range(50)]
+    client.hset(space.desk, "policy", policies.ORIGINAL.to_json())
+    decider.poll()
+    actions = [{"id": f"a{n}", "features": [{"b": [1] * 1_950}]} for n in range(50)]
     with pytest.raises(Refused, match="Exceeds maximum allowed payload size"):
-        decider.rank(body(actions=actions, contextFeatures=[{"b": [1] * 400}]))
+        decider.rank(body(actions=actions, contextFeatures=[{"b": [1] * 2_000}]))
     assert not client.exists(space.log)
 
 
@@ -296,14 +260,9 @@ def test_nothing_is_acknowledged_that_is_not_stored(own_server: Server) -> None:
             publish_by_hand(client, space)
             decider.poll()
             client.config_set("maxmemory", "1kb")
-            with pytest.raises(
-                Refused, match="see that it runs and has room"
-            ) as refused:
+            with pytest.raises(Refused, match="see that it runs and has room") as refused:
                 decider.reward("e1", b'{"value": 1}')
-            assert (refused.value.status, refused.value.code) == (
-                503,
-                "OperationNotAllowed",
-            )
+            assert (refused.value.status, refused.value.code) == (503, "OperationNotAllowed")
             with pytest.raises(Refused, match="see that it runs and has room"):
                 decider.activate("e1")
             answer = decider.rank(body(eventId="e1"))
@@ -317,9 +276,7 @@ def test_nothing_is_acknowledged_that_is_not_stored(own_server: Server) -> None:
         wait_until(lambda: decider.rank(body()).logged)
 
 
-def test_a_full_log_takes_no_more(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
+def test_a_full_log_takes_no_more(server: Server, client: Any, namespace: Namespace) -> None:
     space = Decisions(namespace.name)
     with deciding(server, namespace, events_max=1000) as decider:
         decider.poll()
@@ -328,9 +285,7 @@ def test_a_full_log_takes_no_more(
             pipeline.xadd(space.log, Activated("e").encode())
         pipeline.execute()
         decider.activate("last")
-        with pytest.raises(
-            Refused, match="the stream holds 1000 decisions of at most 1000"
-        ):
+        with pytest.raises(Refused, match="the stream holds 1000 decisions of at most 1000"):
             decider.reward("e1", b'{"value": 1}')
         assert not decider.rank(body()).logged
         client.xtrim(space.log, maxlen=1, approximate=False)

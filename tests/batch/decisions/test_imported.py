@@ -55,19 +55,13 @@ def test_a_model_is_read_with_the_policy_that_it_holds(tmp_path: Path) -> None:
     found = read(tmp_path / "model.vw")
     assert found.model == model and not found.signed
     assert found.vowpal == vowpalwabbit.__version__
-    said = (
-        "--cb_explore_adf --cb_type mtr --epsilon 0.2 --learning_rate 0.001 --power_t 0"
-    )
+    said = "--cb_explore_adf --cb_type mtr --epsilon 0.2 --learning_rate 0.001 --power_t 0"
     assert found.arguments == f"{said} --quadratic ::"
 
 
-def test_a_zip_of_signed_models_is_read_and_its_signature_passed_over(
-    tmp_path: Path,
-) -> None:
+def test_a_zip_of_signed_models_is_read_and_its_signature_passed_over(tmp_path: Path) -> None:
     model = model_of(tmp_path)
-    made = zipped(
-        model_vw=model, signer_der=b"a certificate", sha512signature_bin=b"a signature"
-    )
+    made = zipped(model_vw=model, signer_der=b"a certificate", sha512signature_bin=b"a signature")
     (tmp_path / "model.vw.zip").write_bytes(made)
     found = read(tmp_path / "model.vw.zip")
     assert found.signed and found.model == model
@@ -102,9 +96,7 @@ def test_other_policies_come_through(tmp_path: Path, arguments: str) -> None:
     assert (tmp_path / "again.vw").read_bytes() == (tmp_path / "made.vw").read_bytes()
 
 
-def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(
-    tmp_path: Path,
-) -> None:
+def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     model, target = model_of(tmp_path), tmp_path / "written"
     old = b" --learning_rate 0.00100000004749745 "
     evil = f" --final_regressor {target} ".encode()
@@ -171,9 +163,7 @@ def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:
         check(made, "x")
 
 
-def test_a_zip_that_would_fill_the_memory_is_cut_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_zip_that_would_fill_the_memory_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batch.decisions.imported.MAX_BYTES", 1 << 20)
     with pytest.raises(BadModel, match="at most"):
         check(zipped(model_vw=bytes(1 << 26)), "bomb")

@@ -62,20 +62,22 @@ def test_the_trainer_has_them_answered_by_a_process(
     client: Any, space: Decisions, running: Jobs
 ) -> None:
     client.hset(space.desk, "configuration", Configuration(optimises=False).to_json())
-    second = Importance("i1", "what says most", "2025-11-21", "2025-11-22", "2025-11-23T00:00:00Z")
+    second = Importance("e1", "what says most", "2025-11-21", "2025-11-22", "2025-11-23T00:00:00Z")
     ask(client, space, ASKED, second)
     running.poll()
     assert evaluation(client, space).status == "running"
-    assert Importance.from_json(client.hget(space.importances, "i1")).status == "queued"
+    assert Importance.from_json(client.hget(space.importances, "e1")).status == "queued"
 
     def answered() -> bool:
         running.poll()
-        return Importance.from_json(client.hget(space.importances, "i1")).status == "succeeded"
+        return Importance.from_json(client.hget(space.importances, "e1")).status == "succeeded"
 
     wait_until(answered)
     found = evaluation(client, space)
     assert (found.status, found.problem, found.optimal) == ("succeeded", "", "online")
-    assert [each["name"] for each in found.results] == ["online", "baseline1", "baselineRand"]
+    assert not found.results, "these would be read by every list"
+    told = json.loads(client.hget(space.results, "e1"))
+    assert [each["name"] for each in told] == ["online", "baseline1", "baselineRand"]
 
 
 def test_one_whose_process_is_killed_has_failed(
@@ -137,11 +139,20 @@ def test_one_that_takes_too_long_has_failed(
 
 def test_what_cannot_be_answered_says_why(client: Any, space: Decisions, folder: Path) -> None:
     ask(client, space, replace(ASKED, start="2026-01-01", end="2026-01-02"))
-    answer(client, space, folder, "e1")
+    answer(client, space, folder, space.evaluations, "e1")
     found = evaluation(client, space)
     assert found.status == "failed" and "the logs hold no decision that counts" in found.problem
-    with pytest.raises(BadSettings, match="there is no evaluation 'e7'"):
-        answer(client, space, folder, "e7")
+    with pytest.raises(BadSettings, match="nothing of id 'e7' is asked for"):
+        answer(client, space, folder, space.importances, "e7")
+
+
+def test_an_id_that_no_process_takes_ends_nothing(
+    client: Any, space: Decisions, running: Jobs
+) -> None:
+    ask(client, space, replace(ASKED, id="\0"))
+    running.poll()
+    found = evaluation(client, space, "\0")
+    assert found.status == "failed" and "embedded null byte" in found.problem
 
 
 AUTOMATIC = replace(ASKED, search=True, automatic=True)
@@ -150,7 +161,7 @@ AUTOMATIC = replace(ASKED, search=True, automatic=True)
 def test_what_is_better_for_sure_is_applied(client: Any, space: Decisions, folder: Path) -> None:
     client.hset(space.desk, "policy", PLAIN.to_json())
     ask(client, space, AUTOMATIC)
-    answer(client, space, folder, "e1")
+    answer(client, space, folder, space.evaluations, "e1")
     found, policy = evaluation(client, space), Policy.from_json(client.hget(space.desk, "policy"))
     assert found.status == "applied" and found.optimal.startswith("hyper")
     assert policy.name == f"{found.optimal} of {AUTOMATIC.name}"
@@ -162,7 +173,7 @@ def test_what_is_better_for_sure_is_applied(client: Any, space: Decisions, folde
 def test_what_is_not_better_changes_nothing(client: Any, space: Decisions, tmp_path: Path) -> None:
     logs.append(tmp_path, [joined(number, rewards=(1.0,)) for number in range(300)], [])
     ask(client, space, AUTOMATIC)
-    answer(client, space, tmp_path, "e1")
+    answer(client, space, tmp_path, space.evaluations, "e1")
     assert evaluation(client, space).status == "retained"
     assert not client.exists(space.desk, space.orders)
 

@@ -70,9 +70,8 @@ def test_chance_takes_each_action_alike() -> None:
     assert sums.w == pytest.approx(sum(weights))
     assert sums.ips == pytest.approx(sum(map(lambda w, r: w * r, weights, rewards)) / 4)
     assert sums.snips == pytest.approx((2 / 3 + 16 / 3 + 8 / 3) / 4)
-    low, high = sums.interval
     deviations = [(w * (r - sums.snips)) ** 2 for w, r in zip(weights, rewards)]
-    assert (high - low) / 2 == pytest.approx(1.959964 * sum(deviations) ** 0.5 / 4, rel=1e-6)
+    assert sums.half_width == pytest.approx(1.959964 * sum(deviations) ** 0.5 / 4, rel=1e-6)
 
 
 def test_a_policy_says_what_it_would_do_before_it_learns_what_came_of_it() -> None:
@@ -111,6 +110,15 @@ def test_what_does_not_count_is_neither_judged_nor_learned() -> None:
     replayed(with_others, [*LOGS[:2], *deferred, *LOGS[2:]])
     replayed(alone, LOGS)
     assert with_others.total() == alone.total()
+
+
+def test_what_an_apprentice_decided_is_learned_and_judges_nobody() -> None:
+    judged = Judged("p", POLICY, "Custom", Learning(POLICY))
+    apprentice = [decided(number, 1, 1.0, 1.0)._replace(mode="Apprentice") for number in range(50)]
+    replay = replayed(judged, [*apprentice, LOGS[0]])
+    assert (replay.decided, replay.imitated, judged.total().events) == (1, 50, 1)
+    # It takes the first action for the best by now, and explores by a fifth.
+    assert judged.total().w == pytest.approx((0.8 + 0.2 / 3) / 0.5)
 
 
 def test_sums_are_kept_by_five_minutes() -> None:

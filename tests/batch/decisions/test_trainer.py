@@ -39,21 +39,11 @@ from batch.decisions.training import REJECTS
 from batch.errors import BadSettings, DiskUnavailable, Locked
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
-from tests.batch.decisions.logged import (
-    START,
-    context,
-    entries,
-    entry,
-    ranked,
-    taste,
-    write,
-)
+from tests.batch.decisions.logged import START, context, entries, entry, ranked, taste, write
 from tests.batch.decisions.rows import joined
 from tests.servers import PATIENCE_SECONDS, Server, wait_until
 
-SETTINGS = Configuration(
-    wait_ms=2000, export_ms=1, retention_days=-1, retrain_days=100_000
-)
+SETTINGS = Configuration(wait_ms=2000, export_ms=1, retention_days=-1, retrain_days=100_000)
 PIECE = 120
 """Entries that the trainers of tests read at a time; they publish after each piece."""
 
@@ -122,9 +112,7 @@ def drive(client: Any, space: Decisions, folder: Path) -> None:
             ours.publish_if_due()
 
 
-def test_all_that_has_closed_is_learned_once(
-    client: Any, space: Decisions, tmp_path: Path
-) -> None:
+def test_all_that_has_closed_is_learned_once(client: Any, space: Decisions, tmp_path: Path) -> None:
     log_of = taste(300)
     write(client, space, log_of)
     first = once(client, space, tmp_path)
@@ -167,13 +155,9 @@ class Undisturbed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Undisturbed:
+def undisturbed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder, space = tmp_path_factory.mktemp("logs"), Decisions("undisturbed")
-    with redis.Redis.from_url(
-        server.url
-    ) as client, pytest.MonkeyPatch.context() as patch:
+    with redis.Redis.from_url(server.url) as client, pytest.MonkeyPatch.context() as patch:
         _read_in_pieces(patch)
         write(client, space, taste(200))
         want(client, space, Order("retrain"))
@@ -198,9 +182,7 @@ def test_a_trainer_that_is_killed_loses_and_doubles_nothing(
 ) -> None:
     write(client, space, taste(200))
     want(client, space, Order("retrain"))
-    with a_process(
-        partial(_die, server.url, space, tmp_path, owner, name, when)
-    ) as process:
+    with a_process(partial(_die, server.url, space, tmp_path, owner, name, when)) as process:
         process.join(PATIENCE_SECONDS)
         assert process.exitcode == -signal.SIGKILL
     client.delete(space.lock)  # else it would end by itself
@@ -222,9 +204,7 @@ def a_process(work: Callable[[], None]) -> Iterator[ForkProcess]:
         process.join()
 
 
-def _die(
-    url: str, space: Decisions, folder: Path, owner: Any, name: str, when: str
-) -> None:
+def _die(url: str, space: Decisions, folder: Path, owner: Any, name: str, when: str) -> None:
     """Train until the second call at that place, or the only one."""
     real, calls = getattr(owner, name), []
 
@@ -259,9 +239,7 @@ def test_a_second_trainer_waits_and_takes_over(
         wait_until(lambda: client.exists(space.lock) == 1)
         with a_process(work):
             client.xadd(space.log, ranked("x").encode())
-            wait_until(
-                lambda: known.live() is not None and live(client, space).events == 1
-            )
+            wait_until(lambda: known.live() is not None and live(client, space).events == 1)
             assert json.loads(client.get(space.lock))["pid"] == first.pid
             first.kill()
             client.xadd(space.log, ranked("y").encode())
@@ -287,9 +265,7 @@ def test_a_log_that_is_away_is_waited_for(
 
 
 def test_only_one_may_train(client: Any, space: Decisions) -> None:
-    with hold(client, space), pytest.raises(
-        Locked, match="is being trained by process"
-    ):
+    with hold(client, space), pytest.raises(Locked, match="is being trained by process"):
         once(client, space)
 
 
@@ -312,9 +288,7 @@ def test_a_rollback_holds_and_what_comes_is_learned_by_the_older_model(
             pass
         ours.publish()
         learned = len([e for e in logs.read(tmp_path) if e.counts])
-        late = [
-            e for e in logs.read(tmp_path) if e.counts and e.position > bad.position
-        ]
+        late = [e for e in logs.read(tmp_path) if e.counts and e.position > bad.position]
         assert live(client, space).events == before.events + len(late) < learned
     assert once(client, space, tmp_path).events == before.events + len(late)
 
@@ -325,18 +299,12 @@ def test_orders_are_done_in_turn(client: Any, space: Decisions, tmp_path: Path) 
     learned = model(client, space)
     client.rpush(space.orders, "no order", Order("reset").to_json())
     reset = once(client, space, tmp_path)
-    assert (reset.events, reset.position, client.llen(space.orders)) == (
-        0,
-        first.position,
-        0,
-    )
+    assert (reset.events, reset.position, client.llen(space.orders)) == (0, first.position, 0)
     assert model(client, space) == Learner.fresh(DEFAULT.arguments).save()
     want(client, space, Order("retrain"))
     assert once(client, space, tmp_path).events == first.events
     assert model(client, space) == learned
-    client.set(
-        space.imported, Learner.fresh("--cb_explore_adf --squarecb -q ::").save()
-    )
+    client.set(space.imported, Learner.fresh("--cb_explore_adf --squarecb -q ::").save())
     want(client, space, Order("import"))
     brought = once(client, space, tmp_path)
     assert (brought.policy, brought.events) == ("imported", 0)
@@ -353,15 +321,10 @@ def test_another_policy_and_other_rules_learn_the_logs_anew(
     write(client, space, taste(200))
     first = once(client, space, tmp_path)
     assert json.loads(client.hget(space.desk, "previous") or b"null") is None
-    client.hset(
-        space.desk, "policy", Policy("mine", "--cb_explore_adf --epsilon 0.1").to_json()
-    )
+    client.hset(space.desk, "policy", Policy("mine", "--cb_explore_adf --epsilon 0.1").to_json())
     want(client, space, Order("retrain"), default_reward=-1.0, exploration=0.3)
     second = once(client, space, tmp_path)
-    assert (second.policy, second.arguments) == (
-        "mine",
-        "--cb_explore_adf --epsilon 0.3",
-    )
+    assert (second.policy, second.arguments) == ("mine", "--cb_explore_adf --epsilon 0.3")
     assert (second.events, second.position) == (first.events, first.position)
     assert second.settings["default_reward"] == -1
     expected = Learner.fresh(second.arguments)
@@ -386,10 +349,7 @@ def test_what_was_brought_stays_where_the_logs_hold_nothing(
     brought, learned = once(client, space, tmp_path), model(client, space)
     want(client, space, Order("retrain"), default_reward=-1.0)
     after = once(client, space, tmp_path)
-    assert (
-        after.generation != brought.generation
-        and after.settings["default_reward"] == -1
-    )
+    assert after.generation != brought.generation and after.settings["default_reward"] == -1
     assert model(client, space) == learned
     client.hdel(space.desk, "policy")
     want(client, space, Order("retrain"))
@@ -432,12 +392,21 @@ def test_a_model_that_cannot_be_read_is_learned_anew(
     first = once(client, space, tmp_path)
     learned = model(client, space)
     client.set(space.part(first.generation, MODEL), broken)
-    write(client, space, [entry(0, ranked("x"), 1_000_000)])
     second = once(client, space, tmp_path)
-    assert second.events == first.events + 1
-    again = Learner.load(learned)
-    again.learn([*logs.read(tmp_path)][-1])
-    assert again.save() == model(client, space)
+    assert (second.events, second.position) == (first.events, first.position)
+    assert second.generation > first.generation and model(client, space) == learned
+
+
+def test_a_file_of_logs_that_is_broken_does_not_stop_the_trainer(
+    client: Any, space: Decisions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(client, space, taste(100))
+    first = once(client, space, tmp_path)
+    (file,) = (tmp_path / "decisions").glob("*/*.parquet")
+    file.write_bytes(b"no Parquet")
+    want(client, space, Order("retrain"))
+    assert once(client, space, tmp_path).events == first.events, "nothing is better than it"
+    assert file.name in caplog.text and client.llen(space.orders) == 0
 
 
 def test_what_cannot_be_learned_is_kept_aside(
@@ -462,11 +431,7 @@ def test_decisions_of_slots_are_logged_though_the_policy_is_for_one(
 ) -> None:
     slots = Slot("top", (1, 2, 3), (0.8, 0.1, 0.1)), Slot("side", (2, 3), (0.9, 0.1), 2)
     made = Ranked("x", context(3, "top", "side"), slots)
-    write(
-        client,
-        space,
-        entries((0, made), (1, Rewarded("x", 1.0, "side")), (2, ranked("y"))),
-    )
+    write(client, space, entries((0, made), (1, Rewarded("x", 1.0, "side")), (2, ranked("y"))))
     assert once(client, space, tmp_path).events == 1
     assert [row.rewards for row in logs.read(tmp_path)] == [(0.0, 1.0), (0.0,)]
 
@@ -516,17 +481,9 @@ def test_an_apprentice_is_measured(client: Any, space: Decisions) -> None:
         made = ranked(name, mode="Apprentice", imitated=imitated)
         return [(number * 10_000, made), (number * 10_000 + 1, Rewarded(name, value))]
 
-    write(
-        client,
-        space,
-        entries(*said(0, True, 1.0), *said(1, False, 0.5), *said(2, True, 0.25)),
-    )
+    write(client, space, entries(*said(0, True, 1.0), *said(1, False, 0.5), *said(2, True, 0.25)))
     once(client, space)
-    write(
-        client,
-        space,
-        entries(*[(ms + 90_000, each) for ms, each in said(3, True, 4.0)]),
-    )
+    write(client, space, entries(*[(ms + 90_000, each) for ms, each in said(3, True, 4.0)]))
     once(client, space)
     told = json.loads(client.hget(space.desk, "apprentice"))
     assert told.pop("batch") == {

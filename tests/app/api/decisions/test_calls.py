@@ -10,14 +10,7 @@ from flask import Flask
 from werkzeug.test import Client, TestResponse
 
 from app.api.decisions.direct import DirectCalls
-from app.contracts.decisions import (
-    Activated,
-    Decisions,
-    Logged,
-    Ranked,
-    Rewarded,
-    decode,
-)
+from app.contracts.decisions import Activated, Decisions, Logged, Ranked, Rewarded, decode
 from app.contracts.recommendations import Namespace
 from tests.app.served import deciding
 from tests.servers import Server
@@ -42,17 +35,7 @@ SLOTS = {
     "slots": [{"id": "top", "baselineAction": "b", "features": [{"size": 1}]}],
     "eventId": "e1",
 }
-IDS = [
-    "a b/ü",
-    "/",
-    "//x//",
-    "x/reward",
-    "..",
-    "%2F",
-    "line\nbreak",
-    "\U0001f600",
-    "y" * 256,
-]
+IDS = ["a b/ü", "/", "//x//", "x/reward", "..", "%2F", "line\nbreak", "\U0001f600", "y" * 256]
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +60,10 @@ def logged(client: Any, space: Namespace = SPACE) -> list[Logged]:
 
 def error(answer: TestResponse, status: int) -> Any:
     """What the envelope says."""
-    assert (answer.status_code, answer.content_type) == (
-        status,
-        "application/json",
-    ), answer.data
+    assert (answer.status_code, answer.content_type) == (status, "application/json"), answer.data
     assert answer.headers["Cache-Control"] == "no-store" and answer.json is not None
     assert answer.json.keys() == {"error"}
-    assert (
-        {"code", "message"}
-        <= answer.json["error"].keys()
-        <= {"code", "message", "target"}
-    )
+    assert {"code", "message"} <= answer.json["error"].keys() <= {"code", "message", "target"}
     return answer.json["error"]
 
 
@@ -97,21 +73,11 @@ def test_each_version_ranks_and_is_rewarded(
 ) -> None:
     answer = asked.post(f"{base}/rank{query}", json=RANK)
     assert (answer.status_code, "X-Larder-Logged" in answer.headers) == (201, False)
-    assert answer.json is not None and answer.json["ranking"][0] == {
-        "id": "a",
-        "probability": 0.0,
-    }
+    assert answer.json is not None and answer.json["ranking"][0] == {"id": "a", "probability": 0.0}
     assert answer.json["eventId"] == "e1"
-    for path, body in (
-        ("events/e1/reward", {"value": 0.5}),
-        ("events/e1/activate", None),
-    ):
+    for path, body in (("events/e1/reward", {"value": 0.5}), ("events/e1/activate", None)):
         told = asked.post(f"{base}/{path}{query}", json=body)
-        assert (told.status_code, told.data, told.headers.get("Content-Type")) == (
-            204,
-            b"",
-            None,
-        )
+        assert (told.status_code, told.data, told.headers.get("Content-Type")) == (204, b"", None)
     ranked, rewarded, activated = logged(client)
     assert isinstance(ranked, Ranked) and ranked.id == "e1"
     assert (rewarded, activated) == (Rewarded("e1", 0.5), Activated("e1"))
@@ -128,9 +94,7 @@ def test_any_event_id_is_rewarded_and_activated_known_or_not(
 
 
 @pytest.mark.parametrize("call", ["reward", "activate"])
-def test_an_event_id_that_is_no_text_is_refused(
-    asked: Client, client: Any, call: str
-) -> None:
+def test_an_event_id_that_is_no_text_is_refused(asked: Client, client: Any, call: str) -> None:
     path = {"PATH_INFO": f"/personalizer/v1.0/events/\xff/{call}"}
     answer = asked.post("/", data='{"value":1}', environ_overrides=path)
     assert "percent-encoded UTF-8" in error(answer, 400)["message"]
@@ -151,29 +115,14 @@ def test_what_is_sent_in_pieces_is_taken(asked: Client, client: Any) -> None:
 def test_both_ways_give_the_same_answers(app: Flask, client: Any) -> None:
     assert isinstance(app.wsgi_app, DirectCalls)
     direct, flask = Client(app.wsgi_app), Client(app.wsgi_app._flask)
-    bodies = [
-        json.dumps(RANK),
-        json.dumps({"value": 1}),
-        "{",
-        "",
-        "[" * 100_000,
-        "x" * 524_289,
-    ]
+    bodies = [json.dumps(RANK), json.dumps({"value": 1}), "{", "", "[" * 100_000, "x" * 524_289]
     paths = ["rank", "events/e%2F1/reward", "events//reward", "events/e/x"]
     for base, query in [*BASES, ("/personalizer", ""), ("/personalizer/v9", "")]:
         for path in paths:
             for body in bodies:
-                mine, first = direct.post(f"{base}/{path}{query}", data=body), logged(
-                    client
-                )
-                theirs, second = flask.post(f"{base}/{path}{query}", data=body), logged(
-                    client
-                )
-                assert (mine.status, mine.data) == (theirs.status, theirs.data), (
-                    base,
-                    path,
-                    body,
-                )
+                mine, first = direct.post(f"{base}/{path}{query}", data=body), logged(client)
+                theirs, second = flask.post(f"{base}/{path}{query}", data=body), logged(client)
+                assert (mine.status, mine.data) == (theirs.status, theirs.data), (base, path, body)
                 assert dict(mine.headers) == dict(theirs.headers), (base, path, body)
                 assert first == second
 
@@ -181,57 +130,15 @@ def test_both_ways_give_the_same_answers(app: Flask, client: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code", "text"),
     [
-        (
-            "GET",
-            "/nowhere",
-            404,
-            "ResourceNotFound",
-            "Paths begin with /personalizer/v1.0",
-        ),
-        (
-            "POST",
-            "/personalizer/v1.0/ranks",
-            404,
-            "ResourceNotFound",
-            "Paths begin with",
-        ),
-        (
-            "POST",
-            "/personalizer/v2.0/rank",
-            404,
-            "ResourceNotFound",
-            "Paths begin with",
-        ),
-        (
-            "POST",
-            "/personalizer/v1.0//rank",
-            404,
-            "ResourceNotFound",
-            "Paths begin with",
-        ),
+        ("GET", "/nowhere", 404, "ResourceNotFound", "Paths begin with /personalizer/v1.0"),
+        ("POST", "/personalizer/v1.0/ranks", 404, "ResourceNotFound", "Paths begin with"),
+        ("POST", "/personalizer/v2.0/rank", 404, "ResourceNotFound", "Paths begin with"),
+        ("POST", "/personalizer/v1.0//rank", 404, "ResourceNotFound", "Paths begin with"),
         ("GET", "/personalizer/v1.0/rank", 405, "MethodNotAllowed", "not allowed"),
-        (
-            "POST",
-            "/personalizer/rank",
-            400,
-            "BadRequest",
-            "Name the version: ?api-version=2022",
-        ),
-        (
-            "POST",
-            "/personalizer/rank?api-version=1",
-            400,
-            "BadRequest",
-            "Name the version",
-        ),
+        ("POST", "/personalizer/rank", 400, "BadRequest", "Name the version: ?api-version=2022"),
+        ("POST", "/personalizer/rank?api-version=1", 400, "BadRequest", "Name the version"),
         ("POST", "/personalizer/v1.0/rank", 400, "BadRequest", "It is not JSON"),
-        (
-            "POST",
-            "/personalizer/v1.0/events/e/reward",
-            400,
-            "InvalidRewardRequest",
-            "not JSON",
-        ),
+        ("POST", "/personalizer/v1.0/events/e/reward", 400, "InvalidRewardRequest", "not JSON"),
         ("GET", "/metrics", 404, "ResourceNotFound", ""),
     ],
 )
@@ -255,9 +162,7 @@ def test_what_is_too_large_or_packed_or_of_another_site_is_refused(
         foreign = asked.post(at, json=RANK, headers={"Origin": origin})
         assert error(foreign, 403)["code"] == "InvalidApiAccess"
     assert logged(client) == []
-    own = asked.post(
-        at, json=RANK, headers={"Origin": "http://localhost"}
-    )  # as /swagger tries it
+    own = asked.post(at, json=RANK, headers={"Origin": "http://localhost"})  # as /swagger tries it
     assert (own.status_code, len(logged(client))) == (201, 1)
 
 
@@ -275,23 +180,15 @@ def test_several_slots_are_decided_where_the_policy_does_so(
         assert asked.post(f"{at}/events/e1/reward", json=reward).status_code == 204
         assert asked.post(f"{at}/events/e1/activate").status_code == 204
         assert error(asked.post("/personalizer/v1.0/rank", json=RANK), 403)
-    assert logged(client, namespace)[1:] == [
-        Rewarded("e1", 1.0, "top"),
-        Activated("e1"),
-    ]
+    assert logged(client, namespace)[1:] == [Rewarded("e1", 1.0, "top"), Activated("e1")]
 
 
 def test_without_the_log_a_decision_is_marked_and_nothing_else_acknowledged(
     server: Server, own_server: Server, namespace: Namespace
 ) -> None:
-    with deciding(
-        server, namespace, events_url=own_server.url, cache_timeout_ms=1000
-    ) as app:
+    with deciding(server, namespace, events_url=own_server.url, cache_timeout_ms=1000) as app:
         asked = app.test_client()
-        assert (
-            "X-Larder-Logged"
-            not in asked.post("/personalizer/v1.0/rank", json=RANK).headers
-        )
+        assert "X-Larder-Logged" not in asked.post("/personalizer/v1.0/rank", json=RANK).headers
         own_server.kill()
         answer = asked.post("/personalizer/v1.0/rank", json=RANK)
         assert (answer.status_code, answer.headers["X-Larder-Logged"]) == (201, "false")
@@ -305,9 +202,7 @@ def test_without_the_log_a_decision_is_marked_and_nothing_else_acknowledged(
 def test_while_the_cache_is_away_workers_go_on_with_what_they_have(
     server: Server, own_server: Server, client: Any, namespace: Namespace
 ) -> None:
-    with deciding(
-        own_server, namespace, events_url=server.url, cache_timeout_ms=1000
-    ) as app:
+    with deciding(own_server, namespace, events_url=server.url, cache_timeout_ms=1000) as app:
         asked, wire = app.test_client(), app.extensions["larder"]
         before = asked.post("/personalizer/v1.0/rank", json=RANK).data
         own_server.kill()

@@ -58,91 +58,26 @@ def test_durations_are_those_of_iso_8601_and_of_net(
 @pytest.mark.parametrize(
     ("member", "value", "code", "allowed"),
     [
-        (
-            "rewardWaitTime",
-            "PT4S",
-            "InvalidRewardWaitTime",
-            "a duration from PT5S to P2D",
-        ),
-        (
-            "rewardWaitTime",
-            "P2DT1S",
-            "InvalidRewardWaitTime",
-            "a duration from PT5S to P2D",
-        ),
+        ("rewardWaitTime", "PT4S", "InvalidRewardWaitTime", "a duration from PT5S to P2D"),
+        ("rewardWaitTime", "P2DT1S", "InvalidRewardWaitTime", "a duration from PT5S to P2D"),
         ("rewardWaitTime", "P", "InvalidRewardWaitTime", "a duration"),
         ("rewardWaitTime", "PT", "InvalidRewardWaitTime", "a duration"),
         ("rewardWaitTime", 600, "InvalidRewardWaitTime", "a duration"),
         ("rewardWaitTime", f"PT{'9' * 30}H", "InvalidRewardWaitTime", "a duration"),
         ("defaultReward", 1.1, "InvalidServiceConfiguration", "a number from -1 to 1"),
         ("defaultReward", True, "InvalidServiceConfiguration", "a number from -1 to 1"),
-        (
-            "rewardAggregation",
-            "mode",
-            "InvalidServiceConfiguration",
-            "one of earliest, average",
-        ),
-        (
-            "explorationPercentage",
-            -0.1,
-            "InvalidServiceConfiguration",
-            "a number from 0 to 1",
-        ),
-        (
-            "explorationPercentage",
-            "all",
-            "InvalidServiceConfiguration",
-            "a number from 0 to 1",
-        ),
-        (
-            "modelExportFrequency",
-            "PT0S",
-            "InvalidServiceConfiguration",
-            "from PT1S to P1D",
-        ),
-        (
-            "logRetentionDays",
-            -2,
-            "InvalidLogRetentionDays",
-            "a whole number from -1 to 36500",
-        ),
+        ("rewardAggregation", "mode", "InvalidServiceConfiguration", "one of earliest, average"),
+        ("explorationPercentage", -0.1, "InvalidServiceConfiguration", "a number from 0 to 1"),
+        ("explorationPercentage", "all", "InvalidServiceConfiguration", "a number from 0 to 1"),
+        ("modelExportFrequency", "PT0S", "InvalidServiceConfiguration", "from PT1S to P1D"),
+        ("logRetentionDays", -2, "InvalidLogRetentionDays", "a whole number from -1 to 36500"),
         ("logRetentionDays", 1, "InvalidLogRetentionDays", "must be -1, for ever"),
-        (
-            "learningMode",
-            "Asleep",
-            "InvalidServiceConfiguration",
-            "one of Online, Apprentice",
-        ),
-        (
-            "autoOptimizationFrequency",
-            "PT36H",
-            "InvalidServiceConfiguration",
-            "whole days",
-        ),
-        (
-            "autoOptimizationStartDate",
-            "soon",
-            "InvalidServiceConfiguration",
-            "a time of ISO 8601",
-        ),
-        (
-            "modelRetrainDays",
-            1.5,
-            "InvalidServiceConfiguration",
-            "a whole number from 0 to 365",
-        ),
-        (
-            "isAutoOptimizationEnabled",
-            "no",
-            "InvalidServiceConfiguration",
-            "true or false",
-        ),
-        (
-            "logMirrorEnabled",
-            True,
-            "InvalidServiceConfiguration",
-            "larder decisions logs export",
-        ),
+        ("learningMode", "Asleep", "InvalidServiceConfiguration", "one of Online, Apprentice"),
+        ("autoOptimizationFrequency", "PT36H", "InvalidServiceConfiguration", "whole days"),
+        ("autoOptimizationStartDate", "soon", "InvalidServiceConfiguration", "a time of ISO 8601"),
+        ("modelRetrainDays", 1.5, "InvalidServiceConfiguration", "a whole number from 0 to 365"),
+        ("isAutoOptimizationEnabled", "no", "InvalidServiceConfiguration", "true or false"),
+        ("logMirrorEnabled", True, "InvalidServiceConfiguration", "larder decisions logs export"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_name_with_what_is_allowed(
@@ -187,17 +122,13 @@ def test_what_a_version_requires_must_be_there(office: Office, version: str) -> 
     for member in list(WHOLE)[:6]:
         part = {name: value for name, value in WHOLE.items() if name != member}
         assert office.refused("PUT", PATH, part)[1] == f"{member} is required."
-    without = {
-        name: value for name, value in WHOLE.items() if name != "modelRetrainDays"
-    }
+    without = {name: value for name, value in WHOLE.items() if name != "modelRetrainDays"}
     status = 400 if version == "2022-09-01-preview" else 200
     assert office.ask("PUT", PATH, without).status_code == status
 
 
 def test_all_that_is_missing_is_told_at_once(office: Office) -> None:
-    _, found = office.refused(
-        "PUT", PATH, {"rewardWaitTime": "PT5S", "logRetentionDays": 9}
-    )
+    _, found = office.refused("PUT", PATH, {"rewardWaitTime": "PT5S", "logRetentionDays": 9})
     assert found.startswith("defaultReward, rewardAggregation, explorationPercentage, ")
     assert found.endswith(" are required.")
 
@@ -210,9 +141,7 @@ def test_all_that_is_missing_is_told_at_once(office: Office) -> None:
         ("\ud800", "there are rewardWaitTime, defaultReward"),
     ],
 )
-def test_a_member_that_nobody_knows_is_refused(
-    office: Office, member: str, said: str
-) -> None:
+def test_a_member_that_nobody_knows_is_refused(office: Office, member: str, said: str) -> None:
     code, message = office.refused("PATCH", PATH, {member: 0.2, "defaultReward": 1})
     assert code == "InvalidServiceConfiguration" and said in message
     assert not office.cache.exists(office.space.desk)
@@ -227,11 +156,7 @@ def test_what_was_answered_may_be_sent_back(office: Office) -> None:
 def test_another_reward_is_learned_anew_and_nothing_else_is(office: Office) -> None:
     office.ask("PUT", PATH, WHOLE)
     assert office.orders == ["retrain"]
-    others = {
-        "explorationPercentage": 0.5,
-        "modelExportFrequency": "PT1M",
-        "modelRetrainDays": 3,
-    }
+    others = {"explorationPercentage": 0.5, "modelExportFrequency": "PT1M", "modelRetrainDays": 3}
     office.ask("PUT", PATH, {**WHOLE, **others, "learningMode": "LoggingOnly"})
     assert office.orders == ["retrain"]
     office.ask("PATCH", PATH, {"defaultReward": 0})
@@ -277,9 +202,7 @@ def test_what_another_release_wrote_stays(office: Office) -> None:
 def test_of_several_at_once_the_last_wins_whole(office: Office) -> None:
     shares = [n / 100 for n in range(8)]
     bodies = [{**WHOLE, "defaultReward": n, "explorationPercentage": n} for n in shares]
-    threads = [
-        threading.Thread(target=office.ask, args=("PUT", PATH, each)) for each in bodies
-    ]
+    threads = [threading.Thread(target=office.ask, args=("PUT", PATH, each)) for each in bodies]
     for thread in threads:
         thread.start()
     for thread in threads:

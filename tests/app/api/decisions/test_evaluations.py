@@ -1,5 +1,6 @@
 """What is asked of the logs, and told of it, in both shapes of the service."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +22,9 @@ ASKED: dict[str, Any] = {
 AT = 1_663_700_400_000
 """2022-09-20T19:00:00Z in ms; then two rows within the hour, and one after it."""
 ROWS = [
-    [AT, 4, 2, 3.0, 1.5, 5.0, 2.0, 1.0],
-    [AT + 300_000, 6, 3, 5.0, 3.5, 6.0, 3.0, 2.0],
-    [AT + 3_600_000, 10, 10, 10.0, 1.0, 10.0, 1.0, 1.0],
+    [AT, 4, 2, 3.0, 1.5, 5.0, 2.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+    [AT + 300_000, 6, 3, 5.0, 3.5, 6.0, 3.0, 2.0, 0.0, 0.0, 0.0, 1.0],
+    [AT + 3_600_000, 10, 10, 10.0, 1.0, 10.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0],
 ]
 RESULTS = [
     {"name": "online", "arguments": "", "source": "Online", "slot": "", "rows": ROWS},
@@ -42,8 +43,9 @@ def done(office: Office, id: str, **changes: Any) -> None:
     """What the trainer does in the end."""
     found = office.desk.evaluations.find(id)
     assert found
-    told = {"status": "succeeded", "results": RESULTS, "optimal": "square", **changes}
+    told = {"status": "succeeded", "optimal": "square", **changes}
     office.cache.hset(office.space.evaluations, id, replace(found, **told).to_json())
+    office.cache.hset(office.space.results, id, json.dumps(RESULTS))
 
 
 def test_an_evaluation_is_filed_for_the_trainer(logged: Office) -> None:
@@ -84,11 +86,7 @@ def test_results_grow_from_five_minutes_to_five_minutes(logged: Office) -> None:
     found = logged.ask("GET", "/evaluations/e1").json
     assert (found["status"], found["optimalPolicy"]) == ("Succeeded", "square")
     online, square = found["content"]["value"]
-    assert (online["name"], online["policySource"], online["slotId"]) == (
-        "online",
-        "Online",
-        "",
-    )
+    assert (online["name"], online["policySource"], online["slotId"]) == ("online", "Online", "")
     assert square["arguments"] == SQUARE and "arguments" not in online
     points = online["timeseries"]["data"]
     assert [(each["timeStamp"], each["expectedReward"]) for each in points] == [
@@ -105,16 +103,9 @@ def test_results_grow_from_five_minutes_to_five_minutes(logged: Office) -> None:
 def test_longer_intervals_stand_for_themselves(logged: Office) -> None:
     logged.ask("PUT", "/evaluations/e1", ASKED)
     done(logged, "e1")
-    query = {
-        "intervalInMinutes": "60",
-        "window": "Rolling",
-        "endTime": "2022-09-20T20:00:00.000Z",
-    }
+    query = {"intervalInMinutes": "60", "window": "Rolling", "endTime": "2022-09-20T20:00:00.000Z"}
     found = logged.ask("GET", "/evaluations/e1", query_string=query).json["content"]
-    assert (found["intervalInMinutes"], found["endTime"]) == (
-        60,
-        "2022-09-20T20:00:00Z",
-    )
+    assert (found["intervalInMinutes"], found["endTime"]) == (60, "2022-09-20T20:00:00Z")
     points = found["value"][0]["timeseries"]["data"]
     assert [(each["timeStamp"], each["expectedReward"]) for each in points] == [
         ("2022-09-20T20:00:00Z", 0.625)
@@ -126,10 +117,7 @@ def test_the_first_row_may_begin_before_the_evaluation(logged: Office) -> None:
     start = {"startTime": "2022-09-20T19:02:00Z"}
     logged.ask("PUT", "/evaluations/e1", {**ASKED, **start})
     done(logged, "e1")
-    for query, reward in (
-        (start, 6 / 18),
-        ({"startTime": "2022-09-20T19:03:00Z"}, 4.5 / 15),
-    ):
+    for query, reward in ((start, 6 / 18), ({"startTime": "2022-09-20T19:03:00Z"}, 4.5 / 15)):
         found = logged.ask("GET", "/evaluations/e1", query_string=dict(query)).json
         assert found["content"]["value"][0]["summary"]["expectedReward"] == reward
 
@@ -144,9 +132,7 @@ def test_the_first_row_may_begin_before_the_evaluation(logged: Office) -> None:
         {"startTime": "yesterday"},
     ],
 )
-def test_a_wrong_question_is_told_by_its_name(
-    logged: Office, query: dict[str, str]
-) -> None:
+def test_a_wrong_question_is_told_by_its_name(logged: Office, query: dict[str, str]) -> None:
     logged.ask("PUT", "/evaluations/e1", ASKED)
     response = logged.ask("GET", "/evaluations/e1", query_string=query)
     assert response.status_code == 400
@@ -166,11 +152,7 @@ def test_the_first_versions_have_a_shape_of_their_own(logged: Office) -> None:
     assert (found["status"], found["optimalPolicy"]) == ("completed", "square")
     assert found["featureImportance"] == [["f1", "f2"]]
     online = found["policyResults"][0]
-    first = {
-        name: value
-        for name, value in online["summary"][0].items()
-        if "conf" not in name
-    }
+    first = {name: value for name, value in online["summary"][0].items() if "conf" not in name}
     assert first == {
         "timeStamp": "2022-09-20T19:00:00Z",
         "ipsEstimatorNumerator": 1.5,
@@ -182,12 +164,12 @@ def test_the_first_versions_have_a_shape_of_their_own(logged: Office) -> None:
         "averageReward": 0.375,
     }
     total = online["totalSummary"]
-    assert (total["ipsEstimatorNumerator"], total["ipsEstimatorDenominator"]) == (
-        6.0,
-        20,
-    )
+    assert (total["ipsEstimatorNumerator"], total["ipsEstimatorDenominator"]) == (6.0, 20)
     assert total["timeStamp"] == LAST and total["confidenceInterval"] > 0
-    assert [each["id"] for each in logged.ask("GET", "/evaluations").json] == [id]
+    listed = logged.ask("GET", "/evaluations").json
+    assert [(each["id"], each["policyResults"]) for each in listed] == [(id, [])]
+    assert logged.ask("DELETE", f"/evaluations/{id}").status_code == 204
+    assert not logged.cache.exists(logged.space.results)
 
 
 @pytest.mark.parametrize(
@@ -205,11 +187,7 @@ def test_each_version_has_its_words_for_a_status(
 ) -> None:
     logged.ask("PUT", "/evaluations/e1", ASKED)
     done(logged, "e1", status=status, problem="why")
-    for version, word in (
-        ("v1.0", v1_0),
-        ("v1.1-preview.2", v1_1),
-        ("2022-09-01-preview", v2022),
-    ):
+    for version, word in (("v1.0", v1_0), ("v1.1-preview.2", v1_1), ("2022-09-01-preview", v2022)):
         logged.version = version
         found = logged.ask("GET", "/evaluations/e1").json
         assert (found["status"], found["description"]) == (word, "why")
@@ -225,24 +203,12 @@ def test_each_version_has_its_words_for_a_status(
         ({"policies": {}}, "InvalidEvaluationContract"),
         ({"policies": ["square"]}, "InvalidEvaluationContract"),
         ({"policies": [{"name": "square"}]}, "InvalidEvaluationContract"),
-        (
-            {"policies": [{"name": "no", "arguments": "-q ::"}]},
-            "InvalidPolicyConfiguration",
-        ),
+        ({"policies": [{"name": "no", "arguments": "-q ::"}]}, "InvalidPolicyConfiguration"),
         ({"policies": ASKED["policies"] * 2}, "DuplicateCustomPolicyNames"),
-        (
-            {"policies": [{"name": "online", "arguments": SQUARE}]},
-            "DuplicateCustomPolicyNames",
-        ),
+        ({"policies": [{"name": "online", "arguments": SQUARE}]}, "DuplicateCustomPolicyNames"),
         ({"enablePolicyOptimization": 1}, "InvalidEvaluationContract"),
-        (
-            {"startTime": "2022-10-02T00:00:00Z", "endTime": "2022-10-03"},
-            "NoLogsExistInDateRange",
-        ),
-        (
-            {"startTime": "2022-08-01", "endTime": "2022-09-01"},
-            "NoLogsExistInDateRange",
-        ),
+        ({"startTime": "2022-10-02T00:00:00Z", "endTime": "2022-10-03"}, "NoLogsExistInDateRange"),
+        ({"startTime": "2022-08-01", "endTime": "2022-09-01"}, "NoLogsExistInDateRange"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(
@@ -268,15 +234,11 @@ def test_without_logs_nothing_is_evaluated(office: Office) -> None:
 def test_an_id_is_given_once(logged: Office) -> None:
     for _ in range(2):
         assert logged.ask("PUT", "/evaluations/e1", ASKED).status_code == 200
-    code, message = logged.refused(
-        "PUT", "/evaluations/e1", {**ASKED, "name": "another"}
-    )
+    code, message = logged.refused("PUT", "/evaluations/e1", {**ASKED, "name": "another"})
     assert code == "InvalidEvaluationContract" and "Another one has this id" in message
     for id in ("x" * 257, "%00", "a%0Ab"):
         for path in (f"/evaluations/{id}", f"/featureImportances/{id}"):
-            assert (
-                "An id must be printable text" in logged.refused("PUT", path, ASKED)[1]
-            )
+            assert "An id must be printable text" in logged.refused("PUT", path, ASKED)[1]
 
 
 def test_no_more_are_filed_than_are_kept(logged: Office) -> None:
@@ -290,9 +252,7 @@ def test_no_more_are_filed_than_are_kept(logged: Office) -> None:
 def test_pages_lead_through_all_of_them(logged: Office) -> None:
     for number in range(7):
         created = f"2022-10-0{number + 1}T00:00:00Z"
-        one = Evaluation(
-            f"e{number}", "one", FIRST, LAST, created, automatic=number % 2 == 1
-        )
+        one = Evaluation(f"e{number}", "one", FIRST, LAST, created, automatic=number % 2 == 1)
         logged.desk.evaluations.add(one)
     query: dict[str, str] = {"top": "5", "skip": "1", "maxpagesize": "2"}
     ids = []
@@ -301,20 +261,13 @@ def test_pages_lead_through_all_of_them(logged: Office) -> None:
         ids += [each["id"] for each in found["value"]]
         if "nextLink" not in found:
             break
-        assert found["nextLink"].startswith(
-            "http://localhost/personalizer/evaluations?"
-        )
-        query = dict(
-            each.split("=") for each in found["nextLink"].partition("?")[2].split("&")
-        )
+        assert found["nextLink"].startswith("http://localhost/personalizer/evaluations?")
+        query = dict(each.split("=") for each in found["nextLink"].partition("?")[2].split("&"))
     assert ids == ["e5", "e4", "e3", "e2", "e1"]
     automatic = {"filter": "evaluationType eq 'Auto'"}
     found = logged.ask("GET", "/evaluations", query_string=automatic).json
     assert [each["id"] for each in found["value"]] == ["e5", "e3", "e1"]
-    assert (
-        found["value"][0]["evaluationType"] == "Auto"
-        and "content" not in found["value"][0]
-    )
+    assert found["value"][0]["evaluationType"] == "Auto" and "content" not in found["value"][0]
     for wrong in ({"filter": "name eq 'one'"}, {"top": "-1"}, {"skip": "all"}):
         assert logged.ask("GET", "/evaluations", query_string=wrong).status_code == 400
 
@@ -351,6 +304,4 @@ def test_importances_of_features_are_told(logged: Office) -> None:
             {"namespace": "i", "featureName": "id", "score": 0.0},
         ],
     }
-    assert [
-        each["id"] for each in logged.ask("GET", "/featureImportances").json["value"]
-    ] == ["i1"]
+    assert [each["id"] for each in logged.ask("GET", "/featureImportances").json["value"]] == ["i1"]

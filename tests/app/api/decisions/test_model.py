@@ -61,10 +61,7 @@ def test_before_anything_is_published_there_is_no_model(office: Office) -> None:
     told = {"creationTime": never, "lastModifiedTime": never}
     assert office.ask("GET", "/model/properties").json == told
     response = office.ask("GET", "/model")
-    assert (response.status_code, response.json["error"]["code"]) == (
-        404,
-        "ResourceNotFound",
-    )
+    assert (response.status_code, response.json["error"]["code"]) == (404, "ResourceNotFound")
 
 
 def test_the_live_model_is_taken_along(office: Office) -> None:
@@ -82,9 +79,7 @@ def test_the_live_model_is_taken_along(office: Office) -> None:
 def test_a_zip_of_it_can_be_brought_again(office: Office) -> None:
     publish(office)
     response = office.ask("GET", "/model", query_string={"signed": "true"})
-    assert (
-        response.headers["Content-Disposition"] == "attachment; filename=model.vw.zip"
-    )
+    assert response.headers["Content-Disposition"] == "attachment; filename=model.vw.zip"
     assert office.ask("PUT", "/model", response.data).status_code == 204
     assert office.cache.get(office.space.imported) == BYTES
 
@@ -99,10 +94,7 @@ def test_a_model_that_is_not_whole_is_given_to_nobody(office: Office) -> None:
     ("body", "signature"),
     [
         (BYTES, None),
-        (
-            zipped(model_vw=BYTES, signer=b"a certificate", sha512=b"a signature"),
-            "ignored",
-        ),
+        (zipped(model_vw=BYTES, signer=b"a certificate", sha512=b"a signature"), "ignored"),
         (zipped(export__model_vw=BYTES), "ignored"),
     ],
 )
@@ -144,9 +136,6 @@ def test_the_trainer_is_told_to_forget(office: Office) -> None:
 
 def test_since_when_there_are_logs(office: Office) -> None:
     assert office.ask("GET", "/logs/properties").json == {}
-    span: dict[str, Any] = {
-        "from": "2026-01-01T00:00:00Z",
-        "to": "2026-01-02T00:00:00Z",
-    }
+    span: dict[str, Any] = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
     office.has_logs(**span)
     assert office.ask("GET", "/logs/properties").json == {"dateRange": span}

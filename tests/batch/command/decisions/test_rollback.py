@@ -35,9 +35,7 @@ def test_a_rollback_puts_the_policy_of_its_model_in_force(
     assert f"{TWO} (live)" in larder("show")
     assert "is in force again" in larder("rollback")
     assert Desk(client, space).policy().arguments == DEFAULT.arguments
-    assert f"{TWO} (withdrawn)" in larder("show", TWO) and f"{ONE} (live)" in larder(
-        "show"
-    )
+    assert f"{TWO} (withdrawn)" in larder("show", TWO) and f"{ONE} (live)" in larder("show")
     assert "is in force again" in larder("rollback", TWO)
     assert Desk(client, space).policy().arguments == SLOTS
     assert "in force" not in larder("rollback", TWO)
