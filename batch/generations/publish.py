@@ -95,8 +95,9 @@ def publish(
 ) -> M:
     """Write, verify and point at one generation; returns its manifest as published.
 
-    built_on: what must still be live then, "" for nothing, None for whatever is. Raises CacheUnavailable or LostLock; the live generation is then untouched, and what was written
-    is deleted now or by the next run.
+    built_on: what must still be live then, "" for nothing, None for whatever is. Raises
+    CacheUnavailable or LostLock; the live generation is then untouched, and what was written is
+    deleted now or by the next run.
     """
     generations = Generations(client, space)
     warn_of_eviction(client)

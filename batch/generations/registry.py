@@ -123,8 +123,8 @@ class Generations(Generic[M]):
     def commit(self, manifest: Manifest, token: str, built_on: str | None = None) -> None:
         """Note the generation as complete and point at it, in one step.
 
-        built_on: what must still be live, "" for nothing, None for whatever is. Raises LostLock when
-        it is not, or when the lock is no longer the token's; then nothing has changed.
+        built_on: what must still be live, "" for nothing, None for whatever is. Raises LostLock
+        when it is not, or when the lock is no longer the token's; then nothing has changed.
         """
         space, expected = self._space, () if built_on is None else (built_on,)
         with control_errors(space):
