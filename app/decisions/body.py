@@ -21,6 +21,14 @@ MAX_REWARD = 1e9
 _ACTION = '{"id": "tea", "features": [{"kind": "drink"}]}'
 
 
+_NAMES = frozenset(
+    ("contextFeatures", "actions", "excludedActions", "eventId", "deferActivation", "slots")
+    + ("value", "reward")
+)
+_OF_CASES = {name.lower(): name for name in _NAMES}
+"""The service took these in any case."""
+
+
 class Place(NamedTuple):
     """A slot of a request: which actions it may show, and its baseline; indexes from 0."""
 
@@ -94,7 +102,9 @@ def _object(body: bytes, code: str = BAD_REQUEST) -> dict[str, Any]:
     if type(told) is not dict:
         like = '{"value": 1}' if code == REWARD else f'{{"actions": [{_ACTION}]}}'
         raise Refused(400, code, f"{message} Send an object, such as {like}.")
-    return told
+    if told.keys() <= _NAMES:
+        return told
+    return {_OF_CASES.get(str(name).lower(), str(name)): value for name, value in told.items()}
 
 
 def _refused(message: str, target: str = "") -> Refused:

@@ -17,6 +17,7 @@ from batch.decisions.dsjson import line
 from batch.decisions.imported import check, read
 from batch.decisions.learner import Learner
 from batch.errors import BadModel
+from tests.app.api.decisions.test_model import damaged
 from tests.batch.decisions.rows import joined
 
 # What release 9.0.1 saved, begun as the service began it, when N had earned 1 fifty times.
@@ -184,6 +185,8 @@ def test_garbage_is_refused_without_harm(tmp_path: Path) -> None:
         (zipped(model_vw=b"x" * 40), "no model of Vowpal Wabbit"),
         (zipped(model_vw=b"x")[:-8], "cannot be read"),
         (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+        (damaged(zipfile.ZIP_BZIP2), "cannot be read"),
+        (damaged(zipfile.ZIP_LZMA), "cannot be read"),
     ],
 )
 def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:
