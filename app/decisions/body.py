@@ -104,7 +104,8 @@ def _object(body: bytes, code: str = BAD_REQUEST) -> dict[str, Any]:
         raise Refused(400, code, f"{message} Send an object, such as {like}.")
     if told.keys() <= _NAMES:
         return told
-    return {_OF_CASES.get(str(name).lower(), str(name)): value for name, value in told.items()}
+    found: dict[str, Any] = told
+    return {_OF_CASES.get(name.lower(), name): value for name, value in found.items()}
 
 
 def _refused(message: str, target: str = "") -> Refused:

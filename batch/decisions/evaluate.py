@@ -65,7 +65,7 @@ def evaluate(
     if first is None:
         raise BadInteractions(
             f"the logs hold no decision that counts from {asked.start} to {asked.end}: see "
-            "'larder decisions logs' for the days that they have"
+            "'larder decisions logs show' for the days that they have"
         )
     replay = Replay(
         [
