@@ -101,7 +101,8 @@ def _object(body: bytes, code: str = BAD_REQUEST) -> dict[str, Any]:
         raise Refused(400, code, message)
     if told.keys() <= _NAMES:
         return told
-    return {_OF_CASES.get(name.lower(), name): value for name, value in told.items()}
+    found: dict[str, Any] = told
+    return {_OF_CASES.get(name.lower(), name): value for name, value in found.items()}
 
 
 def _refused(message: str, target: str = "") -> Refused:
