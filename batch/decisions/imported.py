@@ -10,6 +10,7 @@ garbage can end a process.
 
 import io
 import json
+import lzma
 import re
 import struct
 import subprocess
@@ -28,11 +29,18 @@ _MAX_FILES = 100
 _MAX_OPTIONS = 1 << 16
 _SECONDS = 60
 _USUAL_BITS = 18
+_OLDEST = (8, 6, 0)
+"""Before 8.2 a head had no name: what is read here would not be what Vowpal Wabbit reads."""
 _ITS_OWN = {
     **{"--cb_adf": 0, "--cb_sample": 0, "--csoaa_ldf": 1, "--csoaa_rank": 0},
     **{"--hash_seed": 1, "--id": 1, "--link": 1},
 }
 """Options that no policy says and each model has, and how many words follow them."""
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
+"""What reading a zip raises that is damaged, or packed as nobody here can read it."""
 _CHOICE = '{"_multi":[{"a":1},{"b":1}]%s}'
 _CHECK = """
 import json, resource, sys
@@ -91,7 +99,7 @@ def _of_zip(data: bytes, name: str) -> bytes:
                 raise BadModel(f"{name}: expected a zip with one model.vw, found {found}")
             with archive.open(models[0]) as file:
                 return file.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise BadModel(f"{name}: this zip cannot be read ({error}): copy it again") from error
 
 
@@ -100,8 +108,10 @@ def _head(model: bytes, name: str) -> tuple[str, str]:
     try:
         file = io.BytesIO(model)
         vowpal = _text(file, 64)
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", vowpal):
+        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", vowpal):
             raise ValueError("it does not begin with a release")
+        if tuple(map(int, vowpal.split("."))) < _OLDEST:
+            raise ValueError(f"release {vowpal} wrote others, and is older than 8.6")
         _text(file, _MAX_OPTIONS)  # its name
         _, bits, _ = struct.unpack("<c8xII", file.read(17))
         for _ in ("n-grams", "skips"):

@@ -86,6 +86,17 @@ def catch_up(made: Training, folder: Path, position: str) -> None:
         log.warning("learned without this file, and those behind it: %s", error)
 
 
+def unless_empty(made: Training, ours: Training) -> Training:
+    """What was made; ours by its rules, where it has learned nothing, and by the same policy."""
+    both = [policies.with_exploration(each.policy.arguments, 0.0) for each in (made, ours)]
+    if made is ours or made.events or both[0] != both[1]:
+        return made
+    made.learner.close()
+    learner = Learner.load(ours.learner.save(), ours.policy.arguments)
+    told = ours.position, ours.events, ours.settings, ours.metrics
+    return Training(learner, ours.policy, made.rules, *told)
+
+
 def _by(rules: Rules, rows: Iterator[Joined]) -> Iterator[Joined]:
     """Those that count, with the rewards that these rules give them.
 
@@ -103,5 +114,6 @@ def _imported(desk: Desk, ours: Training) -> Training:
     found = imported.check(desk.imported(), "the model that was brought")
     exploration = desk.configuration().exploration
     arguments = policies.with_exploration(found.arguments, exploration)
-    learner = Learner.load(found.model, arguments)
-    return Training(learner, Policy("imported", arguments), ours.rules, ours.position)
+    learner, policy = Learner.load(found.model, arguments), Policy("imported", arguments)
+    desk.use(policy)
+    return Training(learner, policy, ours.rules, ours.position)

@@ -1,6 +1,7 @@
 """``/model``: take the live model along, bring one, or begin anew."""
 
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -22,7 +23,10 @@ _NEVER = "0001-01-01T00:00:00+00:00"
 _FILE = "model.vw"
 _HEAD = re.compile(rb"[\x02-\x20]\0\0\0\d+\.\d+\.\d+[^\0]*\0")
 """A model begins with the release that saved it."""
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
 
 bp = Blueprint("model", __name__)
 

@@ -17,6 +17,7 @@ from batch.decisions.dsjson import line
 from batch.decisions.imported import check, read
 from batch.decisions.learner import Learner
 from batch.errors import BadModel
+from tests.app.api.decisions.test_model import damaged
 from tests.batch.decisions.rows import joined
 
 # What release 9.0.1 saved, begun as the service began it, when N had earned 1 fifty times.
@@ -107,6 +108,21 @@ def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path
     assert not target.exists()
 
 
+def test_a_head_that_says_two_things_harms_no_file(tmp_path: Path) -> None:
+    def text(said: bytes) -> bytes:
+        return struct.pack("<I", len(said) + 1) + said + b"\0"
+
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    evil = f" --cb_adf --cb_explore_adf --cb_type mtr --predictions {target}".encode().ljust(256)
+    name = struct.pack("<ffIIII", 0.0, 0.0, 18, 0, 0, 0) + text(evil)  # to releases without names
+    name += b"\0" * ((0x6D - len(name)) % 256)
+    rest = struct.pack("<cffIIII", b"m", 0.0, 0.0, 18, 0, 0, 0) + text(b"--cb_explore_adf")
+    with pytest.raises(BadModel, match="older than 8.6"):
+        check(text(b"8.0.0") + struct.pack("<I", len(name)) + name + rest, "evil")
+    assert target.read_text() == "precious"
+
+
 def test_what_chooses_nothing_is_refused(tmp_path: Path) -> None:
     vw = vowpalwabbit.Workspace("-q :: --quiet")
     vw.save(str(tmp_path / "plain.vw"))
@@ -138,6 +154,8 @@ def test_garbage_is_refused_without_harm(tmp_path: Path) -> None:
         (zipped(model_vw=b"x" * 40), "no model of Vowpal Wabbit"),
         (zipped(model_vw=b"x")[:-8], "cannot be read"),
         (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+        (damaged(zipfile.ZIP_BZIP2), "cannot be read"),
+        (damaged(zipfile.ZIP_LZMA), "cannot be read"),
     ],
 )
 def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:

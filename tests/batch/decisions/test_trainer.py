@@ -40,6 +40,7 @@ from batch.errors import BadSettings, DiskUnavailable, Locked, LostLock
 from batch.generations.lock import Unbroken, hold
 from batch.generations.registry import Generations
 from tests.batch.decisions.logged import START, context, entries, entry, ranked, taste, write
+from tests.batch.decisions.rows import joined
 from tests.servers import PATIENCE_SECONDS, Server, wait_until
 
 SETTINGS = Configuration(wait_ms=2000, export_ms=1, retention_days=-1, retrain_days=100_000)
@@ -329,6 +330,22 @@ def test_a_trainer_that_slept_past_its_lease_writes_and_publishes_nothing(
     assert once(client, space, tmp_path) == after and [*logs.read(tmp_path)] == rows
 
 
+def test_a_model_of_each_hour_stays_and_what_was_rolled_back_from(
+    client: Any, space: Decisions
+) -> None:
+    write(client, space, taste(50))
+    made, known = once(client, space), Generations(client, space)
+    names = [f"202611{1 + n // 24:02}T{n % 24:02}{m}00.000Z-beef" for n in range(30) for m in "25"]
+    for name in names:
+        state = "withdrawn" if name == names[-10] else "complete"
+        known.begin(replace(made, generation=name, state=state))
+    configure(client, space, exploration=0.5)
+    newest = once(client, space)
+    kept = {each.generation for each in known.all()}
+    assert {*names[17::2], names[-10], newest.generation} <= kept
+    assert not {*names[:14], *names[16:-10:2], *names[-8::2]} & kept
+
+
 def test_a_rollback_in_the_last_moment_is_not_overtaken(
     client: Any, space: Decisions, tmp_path: Path
 ) -> None:
@@ -391,6 +408,7 @@ def test_orders_are_done_in_turn(client: Any, space: Decisions, tmp_path: Path) 
     brought = once(client, space, tmp_path)
     assert (brought.policy, brought.events) == ("imported", 0)
     assert "--squarecb" in brought.arguments
+    assert Desk(client, space).policy() == Policy("imported", brought.arguments)
     want(client, space, Order("delete_logs"))
     once(client, space, tmp_path)
     assert not [*logs.read(tmp_path)]
@@ -417,6 +435,25 @@ def test_another_policy_and_other_rules_learn_the_logs_anew(
     previous = json.loads(client.hget(space.desk, "previous"))
     assert previous["generation"] == first.generation
     assert previous["policy"] == {"name": first.policy, "arguments": first.arguments}
+
+
+def test_what_was_brought_stays_where_the_logs_hold_nothing(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    made = Learner.fresh("--cb_explore_adf --epsilon 0.2 -q ::")
+    for number in range(50):
+        made.learn(joined(number))
+    client.set(space.imported, made.save())
+    want(client, space, Order("import"))
+    brought, learned = once(client, space, tmp_path), model(client, space)
+    want(client, space, Order("retrain"), default_reward=-1.0)
+    after = once(client, space, tmp_path)
+    assert after.generation != brought.generation and after.settings["default_reward"] == -1
+    assert model(client, space) == learned
+    client.hdel(space.desk, "policy")
+    want(client, space, Order("retrain"))
+    assert once(client, space, tmp_path).policy == "default"
+    assert model(client, space) != learned
 
 
 def test_exploration_alone_is_published_without_learning_anew(
@@ -462,11 +499,11 @@ def test_a_file_of_logs_that_is_broken_does_not_stop_the_trainer(
     client: Any, space: Decisions, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(client, space, taste(100))
-    once(client, space, tmp_path)
+    first = once(client, space, tmp_path)
     (file,) = (tmp_path / "decisions").glob("*/*.parquet")
     file.write_bytes(b"no Parquet")
     want(client, space, Order("retrain"))
-    assert once(client, space, tmp_path).events == 0
+    assert once(client, space, tmp_path).events == first.events, "nothing is better than it"
     assert file.name in caplog.text and client.llen(space.orders) == 0
 
 
