@@ -66,10 +66,6 @@ class Following(ABC, Generic[T]):
         """End the following."""
         self._rounds.stop()
 
-    def wake(self) -> None:
-        """Look now: somebody has changed something."""
-        self._rounds.wake()
-
     @property
     def degraded(self) -> bool:
         """Whether this worker answers from what is not live any more, or nobody can tell."""

@@ -1,6 +1,5 @@
 """What operators set and ask for, as it stands in the cache; each change is done whole or not."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +8,6 @@ from typing import Any, Generic, TypeVar
 from app.cache.link import Link
 from app.contracts import policies
 from app.contracts.decisions import (
-    MODEL,
     Configuration,
     Decisions,
     Evaluation,
@@ -20,6 +18,7 @@ from app.contracts.decisions import (
     Record,
 )
 from app.contracts.generations import BrokenRecord
+from app.decisions.follower import read
 from app.errors import CacheUnavailable
 
 MAX_JOBS = 30
@@ -176,13 +175,9 @@ class Desk:
 
     def model(self) -> tuple[Manifest, bytes] | None:
         """The live generation with its model, as Vowpal Wabbit saved it. Raises BrokenRecord."""
-        if (manifest := self.manifest()) is None:
-            return None
         with self._link.asking() as client:
-            body: bytes = client.get(self._space.part(manifest.generation, MODEL)) or b""
-        if hashlib.sha256(body).hexdigest() != manifest.hash:
-            raise BrokenRecord(f"the model of generation {manifest.generation} is not whole")
-        return manifest, body
+            name = client.get(self._space.live)
+            return read(client, self._space, name.decode(errors="replace")) if name else None
 
     def _read(self) -> list[bytes | None]:
         with self._link.asking() as client:

@@ -76,16 +76,6 @@ def retrained(
     return made
 
 
-def catch_up(made: Training, folder: Path, position: str) -> None:
-    """Let a model learn what the logs hold behind the last entry that it has learned."""
-    try:
-        for joined in logs.read(folder, ms_of(position)):
-            if joined.counts and order(joined.position) > order(position):
-                made.learn(joined)
-    except BadInteractions as error:
-        log.warning("learned without this file, and those behind it: %s", error)
-
-
 def unless_empty(made: Training, ours: Training) -> Training:
     """What was made; ours by its rules, where it has learned nothing, and by the same policy."""
     both = [policies.with_exploration(each.policy.arguments, 0.0) for each in (made, ours)]
@@ -95,6 +85,16 @@ def unless_empty(made: Training, ours: Training) -> Training:
     learner = Learner.load(ours.learner.save(), ours.policy.arguments)
     told = ours.position, ours.events, ours.settings, ours.metrics
     return Training(learner, ours.policy, made.rules, *told)
+
+
+def catch_up(made: Training, folder: Path, position: str) -> None:
+    """Let a model learn what the logs hold behind the last entry that it has learned."""
+    try:
+        for joined in logs.read(folder, ms_of(position)):
+            if joined.counts and order(joined.position) > order(position):
+                made.learn(joined)
+    except BadInteractions as error:
+        log.warning("learned without this file, and those behind it: %s", error)
 
 
 def _by(rules: Rules, rows: Iterator[Joined]) -> Iterator[Joined]:

@@ -108,19 +108,50 @@ def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path
     assert not target.exists()
 
 
-def test_a_head_that_says_two_things_harms_no_file(tmp_path: Path) -> None:
-    def text(said: bytes) -> bytes:
-        return struct.pack("<I", len(said) + 1) + said + b"\0"
+def text(told: bytes) -> bytes:
+    return struct.pack("<I", len(told) + 1) + told + b"\0"
 
-    target = tmp_path / "precious"
-    target.write_text("precious")
-    evil = f" --cb_adf --cb_explore_adf --cb_type mtr --predictions {target}".encode().ljust(256)
-    name = struct.pack("<ffIIII", 0.0, 0.0, 18, 0, 0, 0) + text(evil)  # to releases without names
-    name += b"\0" * ((0x6D - len(name)) % 256)
-    rest = struct.pack("<cffIIII", b"m", 0.0, 0.0, 18, 0, 0, 0) + text(b"--cb_explore_adf")
-    with pytest.raises(BadModel, match="older than 8.6"):
-        check(text(b"8.0.0") + struct.pack("<I", len(name)) + name + rest, "evil")
-    assert target.read_text() == "precious"
+
+def test_an_id_that_brings_options_along_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    words = ["--cb_explore_adf", "--quiet", "--id", f"x --predictions {target}"]
+    vw = vowpalwabbit.Workspace(arg_list=words)
+    vw.save(str(tmp_path / "made.vw"))
+    vw.finish()
+    assert not target.exists()
+    with pytest.raises(BadModel, match="its id is 'x --predictions"):
+        read(tmp_path / "made.vw")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("release", [b"8.0.0", b"8.5.0", b"4294967304.0.0", b"10.0.0", b"9.1"])
+def test_a_model_that_calls_itself_another_release_is_refused_before_it_is_loaded(
+    tmp_path: Path, release: bytes
+) -> None:
+    """Up to 8.0.2 there was no id: where it stands Vowpal Wabbit reads options, we read others."""
+    target = tmp_path / "written"
+    theirs = b" --cb_adf --cb_explore_adf --csoaa_ldf multiline --csoaa_rank --predictions "
+    id = struct.pack("<5xIIII", 18, 0, 0, 0) + text((theirs + bytes(target)).ljust(0x100))
+    id += bytes((ord("m") - len(id)) % 256)  # its length is "m" to whom expects no id
+    ours = struct.pack("<c8xIIII", b"m", 18, 0, 0, 0) + text(b"--cb_explore_adf")
+    model = text(release) + struct.pack("<I", len(id)) + id + ours
+    with pytest.raises(BadModel, match="a release from 8.6 on"):
+        check(model, "forged")
+    assert not target.exists()
+
+
+def test_what_vowpal_wabbit_reads_otherwise_than_we_do_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vw = vowpalwabbit.Workspace("--cb_explore_adf --ngram 2 --quiet")
+    vw.save(str(tmp_path / "made.vw"))
+    vw.finish()
+    with pytest.raises(BadModel, match="n-grams"):
+        read(tmp_path / "made.vw")
+    head = ("9.11.9", "--cb_explore_adf")
+    monkeypatch.setattr("batch.decisions.imported._head", lambda model, name: head)
+    with pytest.raises(BadModel, match="cannot have '--ngram'"):
+        read(tmp_path / "made.vw")
 
 
 def test_what_chooses_nothing_is_refused(tmp_path: Path) -> None:
