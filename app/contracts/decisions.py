@@ -11,7 +11,8 @@ Beside the control keys of every kind, on the cache's server::
                                                     optimised (what the trainer tells): JSON each
     larder:1:{shop}:decisions:orders        list    what the trainer shall do next: JSON each
     larder:1:{shop}:decisions:imported      string  a model that an order tells it to publish
-    larder:1:{shop}:decisions:evaluations   hash    id -> ``Evaluation``
+    larder:1:{shop}:decisions:evaluations   hash    id -> ``Evaluation`` without its results
+    larder:1:{shop}:decisions:results       hash    id -> these, which are long: no list reads them
     larder:1:{shop}:decisions:importances   hash    id -> ``Importance``
 
 and on the server of the events, which may be another one::
@@ -81,6 +82,10 @@ class Decisions(Space["Manifest"]):
     @property
     def evaluations(self) -> str:
         return self._control("evaluations")
+
+    @property
+    def results(self) -> str:
+        return self._control("results")
 
     @property
     def importances(self) -> str:

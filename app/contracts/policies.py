@@ -77,7 +77,7 @@ def check(arguments: str) -> None:
     told = list(_told(arguments))
     names = [name for name, _ in told]
     if not {_FOR_ONE, _FOR_SLOTS} & set(names):
-        raise BadPolicy("The learning policy must contain --cb_explore_adf or --cats.")
+        raise BadPolicy(f"The learning policy must contain {_FOR_ONE} or {_FOR_SLOTS}.")
     for name, value in told:
         _check(name, value)
     for name in set(names) - _NAMESPACES.keys():

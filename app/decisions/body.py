@@ -19,6 +19,14 @@ MAX_REWARD = 1e9
 """Either way: what many of them sum to is within what a model can learn."""
 
 
+_NAMES = frozenset(
+    ("contextFeatures", "actions", "excludedActions", "eventId", "deferActivation", "slots")
+    + ("value", "reward")
+)
+_OF_CASES = {name.lower(): name for name in _NAMES}
+"""The service took these in any case."""
+
+
 class Place(NamedTuple):
     """A slot of a request: which actions it may show, and its baseline; indexes from 0."""
 
@@ -89,8 +97,11 @@ def _object(body: bytes, code: str = BAD_REQUEST) -> dict[str, Any]:
         message = "Request could not be understood by the server."
         raise Refused(400, code, f"{message} It is not JSON: {error}") from error
     if type(told) is not dict:
-        raise Refused(400, code, "Request could not be understood by the server.")
-    return told
+        message = "Request could not be understood by the server. It is no JSON object."
+        raise Refused(400, code, message)
+    if told.keys() <= _NAMES:
+        return told
+    return {_OF_CASES.get(name.lower(), name): value for name, value in told.items()}
 
 
 def _refused(message: str, target: str = "") -> Refused:

@@ -56,7 +56,12 @@ class Decider:
         """Choose one of the actions, and log it."""
         state = self._state()
         if policies.is_for_slots(state.policy.arguments):
-            raise Refused(403, "InvalidApiAccess", "Api is currently disabled for the instance.")
+            raise Refused(
+                403,
+                "InvalidApiAccess",
+                "Api is currently disabled for the instance. Its policy is one of several slots: "
+                "call /multislot/rank, or have a policy with --cb_explore_adf.",
+            )
         asked, chooser = bodies.rank(body), _chooser(state)
         slot, mode = chooser.rank(asked), state.configuration.mode
         imitated = mode == "Apprentice" and slot.actions[0] == 1

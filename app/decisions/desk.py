@@ -1,6 +1,5 @@
 """What operators set and ask for, as it stands in the cache; each change is done whole or not."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +8,6 @@ from typing import Any, Generic, TypeVar
 from app.cache.link import Link
 from app.contracts import policies
 from app.contracts.decisions import (
-    MODEL,
     Configuration,
     Decisions,
     Evaluation,
@@ -20,9 +18,10 @@ from app.contracts.decisions import (
     Record,
 )
 from app.contracts.generations import BrokenRecord
+from app.decisions.follower import read
 from app.errors import CacheUnavailable
 
-MAX_JOBS = 100
+MAX_JOBS = 30
 """Evaluations that are kept, and importances of features."""
 
 _TRIES = 20
@@ -65,6 +64,7 @@ class Look:
 
 
 R = TypeVar("R", Evaluation, Importance)
+T = TypeVar("T")
 
 
 class Jobs(Generic[R]):
@@ -107,6 +107,20 @@ class Desk:
         self._link, self._space = link, space
         self.evaluations = Jobs(link, space.evaluations, Evaluation)
         self.importances = Jobs(link, space.importances, Importance)
+
+    def evaluation(self, id: str) -> Evaluation | None:
+        """That of an id, with its results. Raises BrokenRecord."""
+        found = self.evaluations.find(id)
+        with self._link.asking() as client:
+            text = client.hget(self._space.results, id)
+        return replace(found, results=_parsed(text, [])) if found else None
+
+    def forget_evaluation(self, id: str) -> bool:
+        """Forget it, with its results; whether it was there."""
+        with self._link.asking() as client:
+            there: Any = client
+            there.hdel(self._space.results, id)
+        return self.evaluations.remove(id)
 
     def look(self) -> Look:
         """Raises BrokenRecord where the cache holds what no Larder wrote."""
@@ -161,13 +175,9 @@ class Desk:
 
     def model(self) -> tuple[Manifest, bytes] | None:
         """The live generation with its model, as Vowpal Wabbit saved it. Raises BrokenRecord."""
-        if (manifest := self.manifest()) is None:
-            return None
         with self._link.asking() as client:
-            body: bytes = client.get(self._space.part(manifest.generation, MODEL)) or b""
-        if hashlib.sha256(body).hexdigest() != manifest.hash:
-            raise BrokenRecord(f"the model of generation {manifest.generation} is not whole")
-        return manifest, body
+            name = client.get(self._space.live)
+            return read(client, self._space, name.decode(errors="replace")) if name else None
 
     def _read(self) -> list[bytes | None]:
         with self._link.asking() as client:
@@ -193,11 +203,15 @@ def _look(found: list[bytes | None]) -> Look:
 
 
 def _told(text: bytes | None) -> dict[str, Any]:
+    return _parsed(text, {})
+
+
+def _parsed(text: bytes | None, empty: T) -> T:
     try:
-        found = json.loads(text or b"{}")
+        found = json.loads(text) if text else empty
     except (ValueError, RecursionError) as error:
         raise BrokenRecord(f"expected JSON at the desk: {error}") from error
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, type(empty)) else empty
 
 
 def _merged(before: bytes, record: Record | None) -> str:

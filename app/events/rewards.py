@@ -38,4 +38,4 @@ class Rewards:
 
 
 def _is_reward(event: Event) -> bool:
-    return event.list.startswith(OF_LISTS) and event.position <= 0 and event.type != HIDE
+    return event.list.startswith(OF_LISTS) and event.position == 0 and event.type != HIDE

@@ -66,6 +66,20 @@ def adopt(
     return name, _keep(name, text, scope, expires, note, cache)
 
 
+def supersede(text: str, scope: str, note: str, cache: CacheOptions) -> list[str]:
+    """Make any text the one key of a note; returns the ids of those that it replaces.
+
+    Raises BadSettings, without the text.
+    """
+    name, _ = adopt(text, scope, None, note, cache)
+    others = [each for each, key in _all(cache).items() if key.note == note and each != name]
+    if others:
+        client = connect(cache.url)
+        with cache_errors():
+            client.hdel(keys_key(cache.namespace.name), *others)
+    return others
+
+
 def _keep(
     name: str, text: str, scope: str, expires: str | None, note: str, cache: CacheOptions
 ) -> str:

@@ -95,12 +95,13 @@ def roll_back(generation: str | None, cache: CacheOptions) -> None:
     roll_back_of(cache, cache.namespace, generation, ROLLBACK)
 
 
-def roll_back_of(cache: CacheOptions, space: Space[Any], generation: str | None, kind: str) -> None:
+def roll_back_of(cache: CacheOptions, space: Space[M], generation: str | None, kind: str) -> M:
     """Do so with generations of any kind; kind: what the record of it says."""
     client = connect(cache.url)
     manifest = Generations(client, space).roll_back(generation)
     note_rollback(client, cache, manifest.generation, kind)
     click.echo(f"live is {manifest.generation}; the API follows within two seconds")
+    return manifest
 
 
 def prune(cache: CacheOptions, keep: int) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.contracts import policies
@@ -33,6 +33,15 @@ class Desk:
         policy = Policy.from_json(text) if text else policies.DEFAULT
         exploration = self.configuration().exploration
         return replace(policy, arguments=policies.with_exploration(policy.arguments, exploration))
+
+    def use(self, policy: Policy) -> bool:
+        """Put a policy in force that a model has learned by; whether it was another one before."""
+        exploration = self.configuration().exploration
+        arguments = policies.with_exploration(policy.arguments, exploration)
+        if arguments == self.policy().arguments:
+            return False
+        self.tell({"policy": asdict(policy)})
+        return True
 
     def order(self) -> Order | None:
         """The first order that is not done."""

@@ -3,13 +3,15 @@
 The service gave out a model alone, or a zip with ``model.vw``, ``signer.der`` and
 ``sha512_signature.bin``: who signed it cannot be asked any more, so its signature is passed over.
 
-A file begins with what Vowpal Wabbit would be started with. That is read here first, and refused
-where a policy may not have it; then a process of its own loads the model and asks it to choose, for
-garbage can end a process.
+A file begins with what Vowpal Wabbit would be started with, which may name files to write. That is
+read here first, where nothing may be read in two ways, and refused where a policy may not have it.
+Then a process of its own loads the model, for garbage can end a process, asks it to choose, and
+says what Vowpal Wabbit has read.
 """
 
 import io
 import json
+import lzma
 import re
 import struct
 import subprocess
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +31,20 @@ _MAX_FILES = 100
 _MAX_OPTIONS = 1 << 16
 _SECONDS = 60
 _USUAL_BITS = 18
+_RELEASE = re.compile("(8[.]([6-9]|1[01])|9[.][0-9]{1,2})[.][0-9]{1,2}")
+"""Earlier ones, of before the service, began in other ways."""
+_ID = "[A-Za-z0-9_./:][A-Za-z0-9_./:-]*"
+"""Vowpal Wabbit adds it to its options as it is: what follows a blank would be the next one."""
 _ITS_OWN = {
-    **{"--cb_adf": 0, "--cb_sample": 0, "--csoaa_ldf": 1, "--csoaa_rank": 0},
-    **{"--hash_seed": 1, "--id": 1, "--link": 1},
+    **{"--cb_adf": "", "--cb_sample": "", "--csoaa_ldf": "multiline", "--csoaa_rank": ""},
+    **{"--hash_seed": "[0-9]+", "--id": _ID, "--link": "identity"},
 }
-"""Options that no policy says and each model has, and how many words follow them."""
+"""Options that no policy says and each model has, and what the word behind them may be."""
+_LOADED = _ITS_OWN | {
+    **{"--initial_regressor": "model.vw", "--json": "", "--quiet": "", "--testonly": ""},
+    **{"--no_stdin": "", "--no_predict": ""},
+}
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 _CHOICE = '{"_multi":[{"a":1},{"b":1}]%s}'
 _CHECK = """
 import json, resource, sys
@@ -40,7 +52,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
 import vowpalwabbit
 model = vowpalwabbit.Workspace("-i model.vw --json --quiet -t")
-print(json.dumps(model.predict(sys.argv[1])))
+print(json.dumps([model.get_arguments(), model.predict(sys.argv[1])]))
 """
 
 
@@ -71,14 +83,19 @@ def check(data: bytes, name: str) -> Imported:
     if len(model) > MAX_BYTES:
         raise BadModel(f"{name}: expected a model of at most {MAX_BYTES:,} bytes")
     vowpal, arguments = _head(model, name)
+    _expect_policy(arguments, name)
+    read = _loaded(model, arguments, name)
+    _expect_policy(_arguments(read.split(), _LOADED), name)
+    return Imported(model, arguments, vowpal, signed)
+
+
+def _expect_policy(arguments: str, name: str) -> None:
     try:
         policies.check(arguments)
     except policies.BadPolicy as error:
         raise BadModel(
             f"{name}: the model is of a policy that cannot be taken ({arguments}): {error}"
         ) from error
-    _load(model, arguments, name)
-    return Imported(model, arguments, vowpal, signed)
 
 
 def _of_zip(data: bytes, name: str) -> bytes:
@@ -91,7 +108,7 @@ def _of_zip(data: bytes, name: str) -> bytes:
                 raise BadModel(f"{name}: expected a zip with one model.vw, found {found}")
             with archive.open(models[0]) as file:
                 return file.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise BadModel(f"{name}: this zip cannot be read ({error}): copy it again") from error
 
 
@@ -100,13 +117,15 @@ def _head(model: bytes, name: str) -> tuple[str, str]:
     try:
         file = io.BytesIO(model)
         vowpal = _text(file, 64)
-        if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", vowpal):
-            raise ValueError("it does not begin with a release")
-        _text(file, _MAX_OPTIONS)  # its name
-        _, bits, _ = struct.unpack("<c8xII", file.read(17))
-        for _ in ("n-grams", "skips"):
-            file.seek(3 * _number(file, 1000), io.SEEK_CUR)
-        return vowpal, _arguments(_text(file, _MAX_OPTIONS).split(), bits)
+        if not _RELEASE.fullmatch(vowpal):
+            raise ValueError("it does not begin with a release from 8.6 on")
+        if not re.fullmatch(f"({_ID})?", id := _text(file, 512)):
+            raise ValueError(f"its id is {id!r:.60}")
+        bits, *others = struct.unpack("<c8xIIII", file.read(25))[1:]
+        if any(others):
+            raise ValueError("it makes topics, n-grams or skips")
+        arguments = _arguments(_text(file, _MAX_OPTIONS).split(), _ITS_OWN)
+        return vowpal, arguments + (f" --bit_precision {bits}" if bits != _USUAL_BITS else "")
     except (struct.error, ValueError) as error:
         raise BadModel(
             f"{name}: is no model of Vowpal Wabbit ({error}): expected model.vw as the service "
@@ -114,30 +133,25 @@ def _head(model: bytes, name: str) -> tuple[str, str]:
         ) from error
 
 
-def _number(file: io.BytesIO, most: int) -> int:
-    (number,) = struct.unpack("<I", file.read(4))
-    if number > most:
-        raise ValueError(f"expected at most {most}, found {number}")
-    return int(number)
-
-
 def _text(file: io.BytesIO, longest: int) -> str:
-    length = _number(file, longest)
+    (length,) = struct.unpack("<I", file.read(4))
+    if length > longest:
+        raise ValueError(f"expected at most {longest} characters, found {length}")
     read = file.read(length)
     if len(read) < length:
         raise ValueError("it is cut")
     return read.rstrip(b"\0").decode("ascii")
 
 
-def _arguments(words: list[str], bits: int) -> str:
+def _arguments(words: list[str], own: Mapping[str, str]) -> str:
+    """Those of the policy, and whatever else is not as each model has it."""
     kept, left = list[str](), iter(words)
     for word in left:
-        if word not in _ITS_OWN:
+        if word not in own:
             kept.append(_short(word))
-            continue
-        for _ in range(_ITS_OWN[word]):
-            next(left, "")
-    return " ".join(kept if bits == _USUAL_BITS else [*kept, f"--bit_precision {bits}"])
+        elif own[word] and not re.fullmatch(own[word], value := next(left, "")):
+            kept += [word, value]
+    return " ".join(kept)
 
 
 def _short(word: str) -> str:
@@ -145,8 +159,8 @@ def _short(word: str) -> str:
     return f"{float(word):.7g}" if re.fullmatch(r"-?[0-9]+\.[0-9]{7,}(e-?[0-9]+)?", word) else word
 
 
-def _load(model: bytes, arguments: str, name: str) -> None:
-    """Have another process load it and choose between two actions."""
+def _loaded(model: bytes, arguments: str, name: str) -> str:
+    """Have another process load it and choose between two actions; returns all its options."""
     slots = ',"_slots":[{"c":1}]' if policies.is_for_slots(arguments) else ""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "model.vw").write_bytes(model)
@@ -161,6 +175,7 @@ def _load(model: bytes, arguments: str, name: str) -> None:
             f"{name}: Vowpal Wabbit cannot load the model "
             f"({said[:200] or f'it died, exit code {done.returncode}'}): export it again"
         )
-    chosen = json.loads(done.stdout.decode().strip().split("\n")[-1])
+    read, chosen = json.loads(done.stdout.decode().strip().split("\n")[-1])
     if len(chosen[0] if slots else chosen) != 2:
         raise BadModel(f"{name}: the model does not choose between actions")
+    return str(read)

@@ -4,6 +4,7 @@ Each is answered by a process of its own, ``larder decisions evaluate LOGS --id 
 on meanwhile, and a process that dies takes nothing with it. Nothing says "running" that is not.
 """
 
+import json
 import logging
 import os
 import subprocess
@@ -164,10 +165,14 @@ def _evaluate(client: Client, space: Decisions, folder: Path, asked: Evaluation)
     desk, before = Desk(client, space), optimise.policy_text(client, space)
     online, exploration = desk.policy(), desk.configuration().exploration
     found = told(asked, evaluate(folder, asked, online, exploration, lambda done: None))
+    with errors_of_keys("the cache", space.results):
+        client.hset(space.results, found.id, json.dumps(found.results))
     if asked.automatic:
         optimise.settle(client, space, found, before)
     else:
-        write(client, space.evaluations, found)
+        write(client, space.evaluations, replace(found, results=()))
+    if read(client, space.evaluations, found.id) is None:  # it was deleted meanwhile
+        client.hdel(space.results, found.id)
 
 
 def read(client: Client, key: str, id: str) -> Question | None:

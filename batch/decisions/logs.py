@@ -5,15 +5,16 @@
     late/day=2026-11-21/<first>_<last>.parquet                 rewards that nothing learns
 
 A file is written beside, made durable, then renamed: it is whole, or not there. The columns are
-those of ``Joined`` and ``Late``; ``context``, ``slots`` and ``observed`` hold JSON. Which files
-count says the position of the live model alone, so that no other record has to be kept in step.
+those of ``Joined`` and ``Late``; ``context``, ``slots`` and ``observed`` hold JSON. A trainer that
+stood still while another took over may have written the same rows into a file of other bounds: each
+counts once.
 """
 
 import heapq
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,7 +138,19 @@ def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
     ]
     with reading_errors(folder), _database() as connection:
         streams = [_stream(connection.cursor(), row, start, end) for row in _in_rows(found)]
-        yield from heapq.merge(*streams, key=attrgetter("time"))
+        yield from _once(heapq.merge(*streams, key=attrgetter("time")))
+
+
+def _once(rows: Iterable[Joined]) -> Iterator[Joined]:
+    """Pass over rows of an entry that was there before: they are of the same moment."""
+    time, seen = -1, set[str]()
+    for row in rows:
+        if row.time != time:
+            time, seen = row.time, set()
+        if row.position not in seen:
+            yield row
+        if row.position:
+            seen.add(row.position)
 
 
 def by_day(folder: Path) -> list[Day]:
@@ -152,7 +165,7 @@ def by_day(folder: Path) -> list[Day]:
         rows = connection.execute(
             "SELECT strftime(time, '%Y-%m-%d') AS day, count(*), count(*) FILTER (counts), "
             "coalesce(avg(list_sum(rewards)) FILTER (counts), 0) FROM "
-            f"{_parquet(*found)} GROUP BY 1 ORDER BY 1"
+            f"{_parquet_once(found)} GROUP BY 1 ORDER BY 1"
         ).fetchall()
     return [Day(day, made, learned, reward, sizes[day]) for day, made, learned, reward in rows]
 
@@ -171,16 +184,20 @@ def retain(folder: Path, days: int, now: int) -> int:
     return 0 if days < 0 else delete(folder, now - days * DAY_MS)
 
 
-def discard_behind(folder: Path, position: str) -> int:
-    """Delete what the trainer wrote of later entries than this; return how many files that were.
+def discard_behind(folder: Path, position: str, comes_again: Callable[[str], bool]) -> str:
+    """Delete what the trainer wrote of later entries than this; return how far the rest reaches.
 
-    Also what a run that died left half-written. Only for the trainer.
+    Also what a run that died left half-written. A file whose first entry does not come again stays,
+    and so does all before it. Only for the trainer.
     """
     for left in folder.glob("*/day=*/.*.beside"):
         left.unlink(missing_ok=True)
-    both = chain(files(folder), files(folder, LATE))
-    own = (file for file in both if not file.source)
-    return _unlink(folder, [file for file in own if order(file.first) > order(position)])
+    both = sorted(chain(files(folder), files(folder, LATE)), key=lambda file: order(file.first))
+    own, gone = [file for file in both if not file.source], list[File]()
+    while own and order(own[-1].first) > order(position) and comes_again(own[-1].first):
+        gone.append(own.pop())
+    _unlink(folder, gone)
+    return max([position, *(file.last for file in own)], key=order)
 
 
 def _unlink(folder: Path, gone: Sequence[File]) -> int:
@@ -287,6 +304,13 @@ def _write(
 def _parquet(*found: File) -> str:
     paths = literals(file.path for file in found)
     return f"read_parquet({paths}, hive_partitioning = false)"
+
+
+def _parquet_once(found: Sequence[File]) -> str:
+    """All their rows; where files overlap, each entry once, which takes memory."""
+    if len(_in_rows(file for file in found if not file.source)) < 2:
+        return _parquet(*found)
+    return f"(SELECT DISTINCT ON (position, time, id) * FROM {_parquet(*found)})"
 
 
 def _stream(

@@ -82,7 +82,8 @@ def settle(client: Client, space: Decisions, found: Evaluation, before: bytes) -
         named = f"{found.optimal} of {found.name}"
         policy = Policy(named, best[0]["arguments"]).to_json()
         order = Order("retrain", f"{named}, by automatic optimisation").to_json()
-    applied, retained = (replace(found, status=each) for each in ("applied", "retained"))
+    short = replace(found, results=())
+    applied, retained = (replace(short, status=each) for each in ("applied", "retained"))
     keys = space.evaluations, space.desk, space.orders
     with errors_of_keys("the cache", *keys):
         values = found.id, applied.to_json(), retained.to_json(), policy, order, before

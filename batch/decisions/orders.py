@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.contracts import policies
 from app.contracts.decisions import DAY_MS, Order, Policy
+from app.contracts.events import ms_of, order
 from batch.decisions import imported, logs
 from batch.decisions.desk import Desk
 from batch.decisions.join import Rules
@@ -17,14 +18,17 @@ from batch.errors import BadInteractions
 log = logging.getLogger("larder.decisions")
 
 
-def begun(desk: Desk, position: str) -> Training:
-    """A model that has learned nothing, as operators want it now. Raises BadPolicy."""
-    policy, rules = desk.policy(), Rules.of(desk.configuration())
+def begun(desk: Desk, position: str, policy: Policy | None = None) -> Training:
+    """A model that has learned nothing, as operators want it now. Raises BadPolicy.
+
+    policy: in place of the one at the desk.
+    """
+    policy, rules = policy or desk.policy(), Rules.of(desk.configuration())
     return Training(Learner.fresh(policy.arguments), policy, rules, position)
 
 
 def follow(
-    order: Order,
+    wanted: Order,
     desk: Desk,
     folder: Path | None,
     now: int,
@@ -36,7 +40,7 @@ def follow(
     now: ms since 1970; tell: is called while it takes long. Raises BadPolicy, BadModel or
     BrokenModel; then nothing has changed.
     """
-    match order.do:
+    match wanted.do:
         case "reset":
             return begun(desk, ours.position)
         case "retrain":
@@ -44,16 +48,23 @@ def follow(
         case "import":
             return _imported(desk, ours)
         case "delete_logs" if folder is not None:
-            ours.write(folder)
             log.info("deleted %d file(s) of logs", logs.delete(folder))
     return ours
 
 
 def retrained(
-    desk: Desk, folder: Path | None, now: int, position: str, tell: Callable[[], None]
+    desk: Desk,
+    folder: Path | None,
+    now: int,
+    position: str,
+    tell: Callable[[], None],
+    policy: Policy | None = None,
 ) -> Training:
-    """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy."""
-    made = begun(desk, position)
+    """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy.
+
+    policy: in place of the one at the desk.
+    """
+    made = begun(desk, position, policy)
     start = now - desk.configuration().retrain_days * DAY_MS
     try:
         for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
@@ -63,6 +74,27 @@ def retrained(
         log.warning("learned anew without this file, and those behind it: %s", error)
     log.info("learned %d decisions of the logs anew, by policy %r", made.events, made.policy.name)
     return made
+
+
+def unless_empty(made: Training, ours: Training) -> Training:
+    """What was made; ours by its rules, where it has learned nothing, and by the same policy."""
+    both = [policies.with_exploration(each.policy.arguments, 0.0) for each in (made, ours)]
+    if made is ours or made.events or both[0] != both[1]:
+        return made
+    made.learner.close()
+    learner = Learner.load(ours.learner.save(), ours.policy.arguments)
+    told = ours.position, ours.events, ours.settings, ours.metrics
+    return Training(learner, ours.policy, made.rules, *told)
+
+
+def catch_up(made: Training, folder: Path, position: str) -> None:
+    """Let a model learn what the logs hold behind the last entry that it has learned."""
+    try:
+        for joined in logs.read(folder, ms_of(position)):
+            if joined.counts and order(joined.position) > order(position):
+                made.learn(joined)
+    except BadInteractions as error:
+        log.warning("learned without this file, and those behind it: %s", error)
 
 
 def _by(rules: Rules, rows: Iterator[Joined]) -> Iterator[Joined]:
@@ -82,5 +114,6 @@ def _imported(desk: Desk, ours: Training) -> Training:
     found = imported.check(desk.imported(), "the model that was brought")
     exploration = desk.configuration().exploration
     arguments = policies.with_exploration(found.arguments, exploration)
-    learner = Learner.load(found.model, arguments)
-    return Training(learner, Policy("imported", arguments), ours.rules, ours.position)
+    learner, policy = Learner.load(found.model, arguments), Policy("imported", arguments)
+    desk.use(policy)
+    return Training(learner, policy, ours.rules, ours.position)

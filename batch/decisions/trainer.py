@@ -3,15 +3,17 @@
 A generation's manifest says how far its model has learned: that is the one commit. What a run that
 died had done behind it is done again, from the same entries in the same order::
 
-    read -> join -> learn -> [rows into LOGS -> publish, with the position -> trim the log]
+    read -> join -> learn -> [rows into LOGS -> publish, with the position -> mark LOGS -> trim]
 
 When somebody moves the pointer (``rollback``, the guard) the trainer goes on from the model that is
-live then. It passes over what newer models have learned: their position stays the newest.
+live then. It passes over what newer models have learned: their position stays the newest. A cache
+that lost generations is mended by LOGS, which say themselves how far they are committed.
 """
 
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.events import ms_of, order
 from app.contracts.generations import BrokenRecord
 from app.contracts.policies import BadPolicy
-from batch.decisions import logs, orders
+from batch.decisions import logs, mark, orders
 from batch.decisions.contents import Contents, manifest_of, read_model
 from batch.decisions.desk import Desk
 from batch.decisions.guard import Guard
@@ -31,9 +33,9 @@ from batch.decisions.join import Rules
 from batch.decisions.learner import BrokenModel, Learner
 from batch.decisions.log import AT_A_TIME, Log
 from batch.decisions.training import Training, discard_rejects
-from batch.errors import BadModel, BadSettings, Locked, Transient, UnknownGeneration
+from batch.errors import BadModel, Locked, Transient, UnknownGeneration
 from batch.generations.connect import Client
-from batch.generations.lock import Lease, hold
+from batch.generations.lock import Lease, Unbroken, hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
 
@@ -86,30 +88,52 @@ class Trainer:
             key=lambda each: order(each.position),
             default=None,
         )
-        position = newest.position if newest else ""
+        position = self._settled(newest.position if newest else "")
         live = self.generations.live_manifest()
-        if self.folder is not None:
-            logs.discard_behind(self.folder, position)
-            discard_rejects(self.folder, position)
         self.live = self.generations.live()
         self.ours = self._begun(live, newest, position)
         self._tell_losses()
 
+    def _settled(self, position: str) -> str:
+        """Take away what a run that died wrote; returns how far the logs are committed."""
+        if self.folder is None:
+            return position
+        marked = mark.position_of(self.folder, self.space.name)
+        position = max(position, marked, key=order)
+        position = logs.discard_behind(self.folder, position, self.log.has)
+        discard_rejects(self.folder, position, self.log.has)
+        mark.note(self.folder, self.space.name, position)
+        return position
+
     def _begun(self, live: Manifest | None, newest: Manifest | None, position: str) -> Training:
         if live is None or newest is None:
-            return orders.begun(self.desk, position)
+            return self._anew(position)
         try:
             learner = Learner.load(read_model(self.client, self.space, live))
         except (BrokenModel, UnknownGeneration) as error:
             self._say(f"{error}: its model is learned anew from the logs")
-            now, silent = self.log.now()[0], lambda: None
-            made = orders.retrained(self.desk, self.folder, now, position, silent)
-            made.committed = ""  # so that it is published though nothing has closed
-            return made
+            return self._anew(position)
         policy, told = Policy(live.policy, live.arguments), newest.settings
         rules = Rules(told["wait_ms"], told["default_reward"], told["aggregation"])
         settings = {"previous": live.settings.get("previous")}
-        return Training(learner, policy, rules, position, live.events, settings, live.metrics)
+        made = Training(learner, policy, rules, position, live.events, settings, live.metrics)
+        if self.folder is not None and newest.position != position:
+            self._say(f"the cache lost what was learned behind {newest.position}: learned again")
+            orders.catch_up(made, self.folder, newest.position)
+            made.committed = newest.position  # so that it is published though nothing has closed
+        return made
+
+    def _anew(self, position: str) -> Training:
+        """A model of the last days of the logs, by the policy that is wanted, or the default."""
+        folder, now = self.folder if position else None, self.log.now()[0]
+        given = self.desk, folder, now, position, lambda: None
+        try:
+            made = orders.retrained(*given)
+        except BadPolicy as error:
+            self._say(f"{error}: {policies.DEFAULT.name!r} is learned until there is another one")
+            made = orders.retrained(*given, policies.DEFAULT)
+        made.committed = ""  # so that it is published though nothing has closed
+        return made
 
     def _tell_losses(self) -> None:
         position = self.ours.position
@@ -142,9 +166,14 @@ class Trainer:
         if not more:
             self.ours.close(clock)
         if self.ours.is_full:
-            self.ours.write(self.folder)
+            self._write()
         self._tell()
         return more
+
+    def _write(self) -> None:
+        """Put rows into files, which is for the holder of the lock alone. Raises LostLock."""
+        self.lease.prove("")
+        self.ours.write(self.folder)
 
     def publish_if_due(self) -> bool:
         """Publish what was learned, once an export interval; says whether it did."""
@@ -159,7 +188,7 @@ class Trainer:
     def publish(self) -> None:
         """Commit all that was learned: rows, the generation with its position, then the trim."""
         ours, started = self.ours, datetime.now(UTC)
-        ours.write(self.folder)
+        self._write()
         model, metrics = ours.learner.save(), ours.measured(started.isoformat(timespec="seconds"))
         manifest = manifest_of(
             self.generations.next_name(started),
@@ -171,7 +200,8 @@ class Trainer:
             {**ours.settings, **asdict(ours.rules)},
             metrics,
         )
-        publish(self.client, self.space, manifest, Contents(self.space, model), self.lease)
+        made = manifest, Contents(self.space, model), self.lease
+        publish(self.client, self.space, *made, built_on=self.live or "")
         self.lease.settled = False  # there is more to come
         self.live, self._published_at = manifest.generation, time.monotonic()
         ours.commit(metrics)
@@ -182,6 +212,8 @@ class Trainer:
         """Do what may be done again at any time: trim, prune, tell."""
         previous, ours = manifest.settings.get("previous"), self.ours
         self.generations.prune(self.keep, spared=previous and previous["generation"])
+        if self.folder is not None:
+            mark.note(self.folder, self.space.name, manifest.position)
         self.log.trim(ours.trimmed_ms)
         told: dict[str, Any] = {
             "previous": previous,
@@ -220,12 +252,14 @@ class Trainer:
         """Do what operators ordered, one after another; each is done before it is forgotten."""
         while wanted := self._order():
             ours, now = self.ours, self.log.now()[0]
-            ours.write(self.folder)
+            self._write()
             try:
                 made = orders.follow(wanted, self.desk, self.folder, now, ours, self._tell)
             except (BadModel, BadPolicy, BrokenModel) as error:
                 self._say(f"not done: {wanted.do}: {error}")
                 made = ours
+            if wanted.do == "retrain":
+                made = orders.unless_empty(made, ours)
             if made is not ours:
                 made.settings = {"previous": self._previous(ours, made, now)}
                 ours.learner.close()
@@ -278,12 +312,17 @@ def _iso(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
+def _held(client: Client, space: Decisions) -> AbstractContextManager[Lease]:
+    return hold(client, space, lease_seconds=LEASE_SECONDS, doing="trained", kind=Unbroken)
+
+
 def once(client: Client, log_of: Log, space: Decisions, folder: Path | None, keep: int) -> Training:
     """Learn all that has closed, publish one generation if anything has; returns what is known.
 
-    Raises Locked where another trainer runs, BadPolicy, CacheUnavailable or DiskUnavailable.
+    Raises Locked where another trainer runs, BadSettings for a folder of another namespace,
+    CacheUnavailable, DiskUnavailable or LostLock.
     """
-    with hold(client, space, doing="trained", lease_seconds=LEASE_SECONDS) as lease:
+    with _held(client, space) as lease:
         trainer = Trainer(client, log_of, space, folder, keep, lease)
         while trainer.round():
             pass
@@ -309,7 +348,7 @@ def follow(
     said = ""
     while True:
         try:
-            with hold(client, space, doing="trained", lease_seconds=LEASE_SECONDS) as lease:
+            with _held(client, space) as lease:
                 log.info("training the decisions of namespace %r", space.name)
                 said = ""
                 _run(Trainer(client, log_of, space, folder, keep, lease), jobs, guard, pause)
@@ -321,8 +360,6 @@ def follow(
                 log.warning("%s", told)
             said = told
             pause(_AGAIN_SECONDS)
-        except BadPolicy as error:
-            raise BadSettings(str(error)) from error
 
 
 def _run(

@@ -1,7 +1,7 @@
 """A model on its way from one generation to the next: what it has learned, and is yet to commit."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,10 +168,10 @@ def _iso(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def discard_rejects(folder: Path, position: str) -> None:
-    """Delete what was kept aside behind a position, by a run that died."""
+def discard_rejects(folder: Path, position: str, comes_again: Callable[[str], bool]) -> None:
+    """Delete what was kept aside behind a position, by a run that died, if it comes again."""
     for path in (folder / REJECTS).glob("*.jsonl"):
-        if order(path.stem) > order(position):
+        if order(path.stem) > order(position) and comes_again(path.stem):
             path.unlink()
 
 

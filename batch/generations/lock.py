@@ -28,6 +28,11 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
 _RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
@@ -67,6 +72,20 @@ class Lease:
         self._client.eval(_RELEASE, 1, self._space.lock, self.token)
 
 
+class Unbroken(Lease):
+    """A lock that is lost once its lease ran out: another may have come, published and gone."""
+
+    _taken = False
+
+    def keep(self) -> bool:
+        """Take the lock, later renew it; False: it ran out, or another has it."""
+        if not self._taken:
+            self._taken = super().keep()
+            return self._taken
+        milliseconds = int(self.seconds * 1000)
+        return bool(self._client.eval(_RENEW, 1, self._space.lock, self.token, milliseconds))
+
+
 class _Interrupted(BaseException):
     """Nothing on the way may take it for an error of its own."""
 
@@ -78,17 +97,19 @@ def hold(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     lease_seconds: float = LEASE_SECONDS,
     doing: str = "refreshed",
+    kind: type[Lease] = Lease,
 ) -> Iterator[Lease]:
     """Hold the namespace's lock while the block runs.
 
-    doing: what then is being done to the namespace, for whoever has to wait.
+    doing: what then is being done to the namespace, for whoever has to wait; kind: ``Unbroken`` for
+    a run that goes on from what was live when it began.
 
     A thread renews the lease, and takes the lock again when the lease ran out but nobody has taken
     it (a machine that stood still, a cache that was away). When somebody has, the block is
     interrupted at once, and LostLock is raised in its place. After a run that died, the lease ends
     by itself. Raises Locked, naming the holder.
     """
-    lease = Lease(client, space, _token(now()), lease_seconds)
+    lease = kind(client, space, _token(now()), lease_seconds)
     released = Event()
     try:
         with control_errors(space):

@@ -91,11 +91,13 @@ def publish(
     advance: Advance = lambda done: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     replicas: Replicas = Replicas(),
+    built_on: str | None = None,
 ) -> M:
     """Write, verify and point at one generation; returns its manifest as published.
 
-    Raises CacheUnavailable or LostLock; the live generation is then untouched, and what was written
-    is deleted now or by the next run.
+    built_on: what must still be live then, "" for nothing, None for whatever is. Raises
+    CacheUnavailable or LostLock; the live generation is then untouched, and what was written is
+    deleted now or by the next run.
     """
     generations = Generations(client, space)
     warn_of_eviction(client)
@@ -113,7 +115,7 @@ def publish(
             checksum=f"{written.checksum % 2**32:08x}",
             published_at=now().isoformat(timespec="seconds"),
         )
-        generations.commit(complete, lease.token)
+        generations.commit(complete, lease.token, built_on)
     except BaseException:
         _clean_up(generations, manifest)
         raise

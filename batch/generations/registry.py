@@ -16,7 +16,7 @@ from app.contracts.generations import (
     Space,
     generation_name,
 )
-from batch.errors import Overtaken, UnknownGeneration
+from batch.errors import LostLock, Overtaken, UnknownGeneration
 from batch.generations.connect import Client, control_errors
 from batch.generations.lock import lost_lock
 from batch.generations.parts import lacks
@@ -27,6 +27,7 @@ _COMMIT = """
 local noted = redis.call('HGET', KEYS[2], ARGV[2])
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if not noted or cjson.decode(noted).state ~= 'writing' then return 0 end
+if ARGV[4] and (redis.call('GET', KEYS[3]) or '') ~= ARGV[4] then return -1 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('SET', KEYS[3], ARGV[2])
 return 1
@@ -119,12 +120,13 @@ class Generations(Generic[M]):
         if noted is None or noted.state != "writing":
             raise lost_lock(manifest.generation)
 
-    def commit(self, manifest: Manifest, token: str) -> None:
+    def commit(self, manifest: Manifest, token: str, built_on: str | None = None) -> None:
         """Note the generation as complete and point at it, in one step.
 
-        Raises LostLock when the lock is no longer the token's; then nothing has changed.
+        built_on: what must still be live, "" for nothing, None for whatever is. Raises LostLock
+        when it is not, or when the lock is no longer the token's; then nothing has changed.
         """
-        space = self._space
+        space, expected = self._space, () if built_on is None else (built_on,)
         with control_errors(space):
             done = self._client.eval(
                 _COMMIT,
@@ -135,6 +137,12 @@ class Generations(Generic[M]):
                 token,
                 manifest.generation,
                 manifest.to_json(),
+                *expected,
+            )
+        if done == -1:
+            raise LostLock(
+                f"generation {manifest.generation} was not published: somebody moved the pointer "
+                f"from {built_on or 'nothing'} meanwhile; run it again"
             )
         if not done:
             raise lost_lock(manifest.generation)

@@ -75,7 +75,7 @@ def test_no_other_option_of_the_library_is_allowed() -> None:
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ("-q ::", "The learning policy must contain --cb_explore_adf or --cats."),
+        ("-q ::", "The learning policy must contain --cb_explore_adf or --ccb_explore_adf."),
         ("--cb_explore_adf -f /tmp/model", "cannot have '-f'"),
         ("--cb_explore_adf --final_regressor=/tmp/model", "cannot have '--final_regressor=/tmp"),
         ("--cb_explore_adf -q --data", "--quadratic must be 2 to 2 first letters"),

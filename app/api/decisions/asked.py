@@ -71,8 +71,9 @@ def moment(ms: int) -> str:
 
 def identifier(id: str, code: str) -> str:
     """An id of the path. Raises Refused."""
-    if len(id) > MAX_EVENT_ID:
-        raise Refused(400, code, f"An id must be {MAX_EVENT_ID} characters at most.", "id")
+    if len(id) > MAX_EVENT_ID or not id.isprintable():
+        message = f"An id must be printable text of {MAX_EVENT_ID} characters at most."
+        raise Refused(400, code, message, "id")
     return id
 
 

@@ -24,6 +24,11 @@ _REQUIRED = (
     "modelExportFrequency",
     "logRetentionDays",
 )
+_OTHERS = (
+    *("logMirrorEnabled", "logMirrorSasUri"),
+    *("latestApprenticeModeMetrics", "lastConfigurationEditDate"),
+)
+"""What clients may send, too: what is not done here, and what they were answered."""
 _REWARDS = ("wait_ms", "default_reward", "aggregation")
 _APPRENTICE = {
     "numberOfEvents": "events",
@@ -57,6 +62,7 @@ def patch() -> Response:
 def _changed(required: tuple[str, ...]) -> Response:
     members = of_body(_CODE)
     members.require(required)
+    members.allow([*_MEMBERS, *_OTHERS])
     if members.flag("logMirrorEnabled"):
         raise Refused(
             400,

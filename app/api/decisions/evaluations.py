@@ -19,6 +19,8 @@ MAX_POLICIES = 10
 
 _CODE = "InvalidEvaluationContract"
 _NAMED_BY_LARDER = ("online", "baseline1", "baselineRand")
+_SEARCH = ("enablePolicyOptimization", "enableOfflineExperimentation")
+"""In the last version of the API, and in those before: any takes both."""
 _FILTER = re.compile(r"\s*(?:metadata=)?evaluationType\s+eq\s+'(Manual|Auto)'\s*", re.IGNORECASE)
 _STATUS = {
     "queued": ("Running", "pending"),
@@ -35,7 +37,7 @@ bp = Blueprint("evaluations", __name__)
 
 @bp.get("/evaluations")
 def every() -> Response:
-    """All evaluations, the latest first; the last version of the API has pages of them."""
+    """All evaluations, the latest first, without results; the last version has pages of them."""
     found = wire().desk.evaluations.all()
     if version() != PREVIEW:
         return answer([_shape_of_v1(each) for each in found])
@@ -68,7 +70,7 @@ def put(id: str) -> Response:
 @bp.get("/evaluations/<id:id>")
 def get(id: str) -> Response:
     """What is known of an evaluation; while it runs, no results."""
-    found = wire().desk.evaluations.find(id)
+    found = wire().desk.evaluation(id)
     if found is None:
         raise _not_found()
     if version() != PREVIEW:
@@ -82,7 +84,7 @@ def get(id: str) -> Response:
 @bp.delete("/evaluations/<id:id>")
 def delete(id: str) -> Response:
     """Forget an evaluation."""
-    if not wire().desk.evaluations.remove(id):
+    if not wire().desk.forget_evaluation(id):
         raise _not_found()
     return Response(status=204)
 
@@ -102,8 +104,8 @@ def _read(id: str) -> Evaluation:
     if len(set(names)) < len(names):
         message = f"Names of policies must differ, also from {', '.join(_NAMED_BY_LARDER)}."
         raise Refused(400, "DuplicateCustomPolicyNames", message, "policies")
-    search = "enablePolicyOptimization" if version() == PREVIEW else "enableOfflineExperimentation"
-    return Evaluation(id, name, start, end, now(), policies, members.flag(search))
+    searches = [members.flag(each) for each in _SEARCH]
+    return Evaluation(id, name, start, end, now(), policies, any(searches))
 
 
 def _policy(found: object) -> tuple[str, str]:

@@ -3,8 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from flask import Response, request
@@ -52,9 +53,19 @@ class Members:
 
     def require(self, names: Sequence[str]) -> None:
         """Refuse a body without all of them."""
-        for name in names:
-            if name not in self:
-                raise Refused(400, self._code, f"{name} is required.", name)
+        if missing := [name for name in names if name not in self]:
+            verb = "is" if len(missing) == 1 else "are"
+            message = f"{', '.join(missing)} {verb} required."
+            raise Refused(400, self._code, message, missing[0])
+
+    def allow(self, names: Collection[str]) -> None:
+        """Refuse a body with any other, which may be one of them misspelt."""
+        if others := self._given.keys() - set(names):
+            other = min(others)
+            like = get_close_matches(other, names, 1)
+            message = f"There is no member {other!a:.60}"
+            message += f": did you mean {like[0]}?" if like else f"; there are {', '.join(names)}."
+            raise Refused(400, self._code, message)
 
     def refuse(self, name: str, allowed: str, code: str = "") -> NoReturn:
         """Say what a member may be."""

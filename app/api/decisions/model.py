@@ -1,6 +1,7 @@
 """``/model``: take the live model along, bring one, or begin anew."""
 
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -20,9 +21,12 @@ MAX_MODEL_BYTES = 64 << 20
 
 _NEVER = "0001-01-01T00:00:00+00:00"
 _FILE = "model.vw"
-_HEAD = re.compile(rb"[\x02-\x20]\0\0\0\d+\.\d+\.\d+[^\0]*\0")
+_HEAD = re.compile(rb"[\x06-\x09]\0\0\0(8\.([6-9]|1[01])|9\.\d\d?)\.\d\d?\0")
 """A model begins with the release that saved it."""
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
 
 bp = Blueprint("model", __name__)
 
@@ -50,7 +54,7 @@ def put() -> Response:
     is_zip = body.startswith(b"PK")
     model = _unzipped(body) if is_zip else body
     if not _HEAD.match(model):
-        _refuse("it does not begin as a model of Vowpal Wabbit does")
+        _refuse("it does not begin as one of Vowpal Wabbit 8.6 or later")
     wire().desk.import_model(model, "PUT /model")
     response = Response(status=204)
     if is_zip:

@@ -37,7 +37,7 @@ def apply() -> Response:
     """Put a policy in force that an evaluation has tried."""
     members = of_body("InvalidRequest")
     name = members.text("policyName", MAX_POLICY_NAME)
-    found = wire().desk.evaluations.find(members.text("evaluationId", MAX_EVENT_ID))
+    found = wire().desk.evaluation(members.text("evaluationId", MAX_EVENT_ID))
     if found is None:
         raise Refused(404, "EvaluationNotFound", "Offline Evaluation not found.", "evaluationId")
     tried = [each for each in found.results if each["name"] == name]

@@ -77,7 +77,7 @@ def load(file: Path, folder: Path, max_rejects: float) -> None:
     from batch.decisions import exchange
 
     found = exchange.load(file, folder, max_rejects)
-    click.echo(f"imported {found.decisions:,} decisions of {file} into {folder}")
+    click.echo(f"{folder} holds the {found.decisions:,} decisions of {file}")
     if found.rejected:
         reasons = ", ".join(f"{count:,} x {why}" for why, count in found.rejected.most_common())
         click.echo(f"{found.rejected.total():,} lines are no decisions ({reasons})")

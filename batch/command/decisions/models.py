@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from app.contracts.decisions import Decisions, Manifest
+from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import DECISIONS_ROLLBACK
 from batch.command import published
 from batch.command.options import CacheOptions
 from batch.command.table import table
+from batch.decisions.desk import Desk
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, connect
 from batch.generations.registry import Generations
@@ -61,8 +62,11 @@ def _reward(manifest: Manifest) -> str:
 
 
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
-    """Point at that model, or at the one before the live one."""
-    published.roll_back_of(cache, space_of(cache), generation, DECISIONS_ROLLBACK)
+    """Point at that model, or at the one before the live one, and put its policy in force."""
+    space = space_of(cache)
+    found = published.roll_back_of(cache, space, generation, DECISIONS_ROLLBACK)
+    if Desk(connect(cache.url), space).use(Policy(found.policy, found.arguments)):
+        click.echo(f"its policy, {found.policy!r}, is in force again")
 
 
 def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
@@ -80,14 +84,16 @@ def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
 def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
     """Say what is known of a model."""
     manifest = manifest_of(connect(cache.url), space_of(cache), name)
-    click.echo(manifest.to_json() if as_json else described(manifest))
+    live = Generations(connect(cache.url), space_of(cache)).live()
+    click.echo(manifest.to_json() if as_json else described(manifest, live))
 
 
-def described(manifest: Manifest) -> str:
+def described(manifest: Manifest, live: str | None) -> str:
     """All that people want to know of a model."""
+    state = "live" if manifest.generation == live else manifest.state
     told = manifest.settings
     head = [
-        f"{manifest.generation} ({manifest.state}), published {manifest.published_at}",
+        f"{manifest.generation} ({state}), published {manifest.published_at}",
         f"{manifest.policy}: {manifest.arguments}",
         f"learned {manifest.events:,} decisions until {manifest.position or 'nothing'}; rewards "
         f"within {told.get('wait_ms', 0) / 1000:g} s, {told.get('aggregation')}, without any "

@@ -15,7 +15,7 @@ import click
 
 from batch.command import up
 from batch.command.decisions.container import Told
-from batch.command.keys import adopt
+from batch.command.keys import supersede
 
 
 def run(stack: up.Stack, told: Told) -> None:
@@ -35,7 +35,9 @@ def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
         click.echo(f"nothing here needs these settings: {', '.join(told.ignored)}", err=True)
     with up.caching(stack.folder, stack.cache) as cache:
         if told.api_key:
-            adopt(told.api_key, "admin", None, "ApiKey", stack.cache)
+            others = supersede(told.api_key, "admin", "ApiKey", stack.cache)
+            if others:
+                click.echo("the key of the last ApiKey lets nobody in any more", err=True)
         words = ["decisions", "train", str(stack.folder / "logs"), "--follow"]
         with up.beside(stack, words) as trainer, up.serving(stack, "decisions", "serve") as api:
             said = {cache: f"the cache ended by itself: see {stack.folder / 'valkey.log'}"}

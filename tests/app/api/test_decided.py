@@ -75,8 +75,9 @@ def test_an_event_of_what_came_first_is_a_reward(
     item, name = told["recommendations"][0]["item"], told["list"]
     logged(client, namespace)
     worker.did("click", item, "15", list=name, position=0)
-    worker.did("purchase", item, "15", list=name)
+    worker.did("purchase", item, "15", list=name, position=0)
     for type, more in (
+        ("click", {"list": name}),
         ("click", {"list": name, "position": 1}),
         ("hide", {"list": name, "position": 0}),
         ("impression", {"list": name, "position": 0}),
@@ -97,13 +98,13 @@ def test_a_reward_that_has_no_room_is_acknowledged_no_more_than_its_event(
     for number in range(999):
         client.xadd(log, {"id": number, "value": 1})
     with following(server, namespace, decisions="on", events_max=1000) as worker:
-        worker.did(**event, list="decision-1")
+        worker.did(**event, list="decision-1", position=0)
         asked = worker.app.test_client()
-        answer = asked.post("/events", json=event | {"list": "decision-1"})
+        answer = asked.post("/events", json=event | {"list": "decision-1", "position": 0})
         assert "holds 1000 decisions of at most 1000: see that the trainer" in detail(answer, 503)
         assert client.xlen(Streams(namespace.name).events) == 1
         client.xtrim(log, maxlen=999, approximate=False)
-        worker.did(**event, list="decision-1")
+        worker.did(**event, list="decision-1", position=0)
         worker.did(**event)
 
 

@@ -32,6 +32,13 @@ def test_a_request_becomes_what_vowpal_wabbit_reads() -> None:
     assert bare.context.endswith(b'"j":[{"c":1}]}]}') and len(bare.id) == 36
 
 
+def test_names_of_members_are_taken_in_any_case() -> None:
+    told = json.loads(body("morning", eventId="e1"))
+    odd = rank(json.dumps({name.upper(): value for name, value in told.items()}).encode())
+    assert odd == rank(json.dumps(told).encode())
+    assert reward("e1", b'{"Value": 0.5}') == Rewarded("e1", 0.5)
+
+
 def test_slots_become_what_it_reads_too() -> None:
     asked = rank_slots(body(slots=[SLOT | {"excludedActions": ["beer"]}, SIDE]))
     assert json.loads(asked.context) == context("morning") | {

@@ -68,7 +68,6 @@ def test_it_looks_in_a_thread_until_it_is_stopped(
     with following(server, namespace) as (follower, _):
         follower.start()
         publish_by_hand(client, space)
-        follower.wake()
         wait_until(lambda: follower.name == ONE)
         follower.stop()
         assert not [each for each in threading.enumerate() if each.name == "larder-decisions"]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.keys import MARK, Key, id_of, keys_key
+from app.contracts.keys import MARK, Key, foreign_id, id_of, keys_key
 from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
+from batch.command.keys import adopt, supersede
+from batch.command.options import CacheOptions
 from batch.errors import Terminal
 from tests.servers import Server, run, run_here
 
@@ -120,6 +122,20 @@ def test_a_key_from_elsewhere_is_kept_as_its_digest_and_never_shown(
         with pytest.raises(Terminal, match="must be 16 to 256 ASCII characters") as raised:
             key_of("add", "--scope", "decide", "--key-file", str(file))
         assert wrong not in str(raised.value)
+
+
+def test_the_key_of_a_note_takes_the_place_of_the_last_one(
+    server: Server, client: Any, namespace: Namespace
+) -> None:
+    cache = CacheOptions(server.url, namespace)
+    adopt("another-key-of-theirs", "decide", None, "shop", cache)
+    assert supersede("the-first-of-them-all", "admin", "ApiKey", cache) == []
+    assert supersede("the-first-of-them-all", "admin", "ApiKey", cache) == []
+    first = foreign_id("the-first-of-them-all")
+    assert supersede("the-second-one-of-all", "admin", "ApiKey", cache) == [first]
+    kept = {foreign_id(each) for each in ("another-key-of-theirs", "the-second-one-of-all")}
+    names = {each.decode() for each in client.hkeys(keys_key(namespace.name)) if each != MARK}
+    assert names == kept
 
 
 def test_a_record_that_cannot_be_read_can_be_revoked(

@@ -17,6 +17,7 @@ from batch.decisions.dsjson import line
 from batch.decisions.imported import check, read
 from batch.decisions.learner import Learner
 from batch.errors import BadModel
+from tests.app.api.decisions.test_model import damaged
 from tests.batch.decisions.rows import joined
 
 # What release 9.0.1 saved, begun as the service began it, when N had earned 1 fifty times.
@@ -107,6 +108,52 @@ def test_what_a_policy_may_not_say_is_refused_before_it_is_loaded(tmp_path: Path
     assert not target.exists()
 
 
+def text(told: bytes) -> bytes:
+    return struct.pack("<I", len(told) + 1) + told + b"\0"
+
+
+def test_an_id_that_brings_options_along_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    words = ["--cb_explore_adf", "--quiet", "--id", f"x --predictions {target}"]
+    vw = vowpalwabbit.Workspace(arg_list=words)
+    vw.save(str(tmp_path / "made.vw"))
+    vw.finish()
+    assert not target.exists()
+    with pytest.raises(BadModel, match="its id is 'x --predictions"):
+        read(tmp_path / "made.vw")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("release", [b"8.0.0", b"8.5.0", b"4294967304.0.0", b"10.0.0", b"9.1"])
+def test_a_model_that_calls_itself_another_release_is_refused_before_it_is_loaded(
+    tmp_path: Path, release: bytes
+) -> None:
+    """Up to 8.0.2 there was no id: where it stands Vowpal Wabbit reads options, we read others."""
+    target = tmp_path / "written"
+    theirs = b" --cb_adf --cb_explore_adf --csoaa_ldf multiline --csoaa_rank --predictions "
+    id = struct.pack("<5xIIII", 18, 0, 0, 0) + text((theirs + bytes(target)).ljust(0x100))
+    id += bytes((ord("m") - len(id)) % 256)  # its length is "m" to whom expects no id
+    ours = struct.pack("<c8xIIII", b"m", 18, 0, 0, 0) + text(b"--cb_explore_adf")
+    model = text(release) + struct.pack("<I", len(id)) + id + ours
+    with pytest.raises(BadModel, match="a release from 8.6 on"):
+        check(model, "forged")
+    assert not target.exists()
+
+
+def test_what_vowpal_wabbit_reads_otherwise_than_we_do_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vw = vowpalwabbit.Workspace("--cb_explore_adf --ngram 2 --quiet")
+    vw.save(str(tmp_path / "made.vw"))
+    vw.finish()
+    with pytest.raises(BadModel, match="n-grams"):
+        read(tmp_path / "made.vw")
+    head = ("9.11.9", "--cb_explore_adf")
+    monkeypatch.setattr("batch.decisions.imported._head", lambda model, name: head)
+    with pytest.raises(BadModel, match="cannot have '--ngram'"):
+        read(tmp_path / "made.vw")
+
+
 def test_what_chooses_nothing_is_refused(tmp_path: Path) -> None:
     vw = vowpalwabbit.Workspace("-q :: --quiet")
     vw.save(str(tmp_path / "plain.vw"))
@@ -138,6 +185,8 @@ def test_garbage_is_refused_without_harm(tmp_path: Path) -> None:
         (zipped(model_vw=b"x" * 40), "no model of Vowpal Wabbit"),
         (zipped(model_vw=b"x")[:-8], "cannot be read"),
         (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+        (damaged(zipfile.ZIP_BZIP2), "cannot be read"),
+        (damaged(zipfile.ZIP_LZMA), "cannot be read"),
     ],
 )
 def test_a_zip_that_holds_no_model_is_refused(made: bytes, why: str) -> None:

@@ -88,7 +88,7 @@ def test_imported_decisions_stand_between_ours_and_count_once(tmp_path: Path) ->
     for _ in range(2):
         assert logs.add(tmp_path, iter(foreign), "beef") == 3
     assert [row.time - START for row in logs.read(tmp_path)] == [0, 1000, 2000, 3000, 90_000_000]
-    assert logs.discard_behind(tmp_path, "") == 1
+    assert logs.discard_behind(tmp_path, "", lambda position: True) == ""
     assert [row.position for row in logs.read(tmp_path)] == ["", "", ""]
 
 
@@ -108,9 +108,20 @@ def test_what_a_dead_trainer_wrote_behind_its_position_goes(tmp_path: Path) -> N
     logs.append(tmp_path, [joined(2)], [Late(f"{START + 1500}-0", "x", START, 1.0)])
     left = tmp_path / "decisions/day=2025-11-21/.x.parquet.0.beside"
     left.write_bytes(b"half")
-    assert logs.discard_behind(tmp_path, f"{START + 1000}-0") == 2
+    assert logs.discard_behind(tmp_path, f"{START}-0", lambda position: False)
+    assert len(paths(tmp_path)) == 4
+    reach = logs.discard_behind(tmp_path, f"{START + 1000}-0", lambda position: True)
+    assert reach == f"{START + 1000}-0"
     assert [row.time for row in logs.read(tmp_path)] == [START, START + 1000]
     assert len(paths(tmp_path)) == 2
+
+
+def test_what_two_trainers_wrote_is_read_once(tmp_path: Path) -> None:
+    rows = [joined(number) for number in range(6)]
+    for first, last in (0, 3), (0, 4), (2, 6):
+        logs.append(tmp_path, rows[first:last], [])
+    assert len(paths(tmp_path)) == 3 and [*logs.read(tmp_path)] == rows
+    assert [day.decisions for day in logs.by_day(tmp_path)] == [6]
 
 
 def test_days_are_deleted_by_retention_and_by_hand(tmp_path: Path) -> None:

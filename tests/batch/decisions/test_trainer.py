@@ -30,16 +30,17 @@ from app.contracts.decisions import (
 from app.contracts.events import Entry
 from app.contracts.policies import DEFAULT
 from app.contracts.recommendations import Namespace
-from batch.decisions import contents, log, logs, trainer, training
+from batch.decisions import contents, log, logs, mark, trainer, training
 from batch.decisions.desk import Desk
 from batch.decisions.learner import Learner
 from batch.decisions.log import Log
 from batch.decisions.terms import Joined
 from batch.decisions.training import REJECTS
-from batch.errors import BadSettings, DiskUnavailable, Locked
-from batch.generations.lock import hold
+from batch.errors import BadSettings, DiskUnavailable, Locked, LostLock
+from batch.generations.lock import Unbroken, hold
 from batch.generations.registry import Generations
 from tests.batch.decisions.logged import START, context, entries, entry, ranked, taste, write
+from tests.batch.decisions.rows import joined
 from tests.servers import PATIENCE_SECONDS, Server, wait_until
 
 SETTINGS = Configuration(wait_ms=2000, export_ms=1, retention_days=-1, retrain_days=100_000)
@@ -92,7 +93,7 @@ def model(client: Any, space: Decisions) -> bytes:
 def training_of(
     client: Any, space: Decisions, folder: Path | None = None
 ) -> Iterator[trainer.Trainer]:
-    with hold(client, space) as lease:
+    with hold(client, space, kind=Unbroken) as lease:
         yield trainer.Trainer(client, Log(client, space), space, folder, 3, lease)
 
 
@@ -137,6 +138,7 @@ PLACES: list[tuple[Any, str, str]] = [
     (Generations, "commit", "before"),
     (Generations, "commit", "after"),
     (Generations, "prune", "before"),
+    (mark, "note", "before"),
     (log.Log, "trim", "before"),
     (log.Log, "trim", "after"),
     (Desk, "done", "before"),
@@ -263,6 +265,88 @@ def test_a_log_that_is_away_is_waited_for(
             wait_until(lambda: live(client, space).events == 2)
 
 
+def test_a_cache_that_lost_what_it_held_is_mended_by_the_logs(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    log_of = taste(300)
+    write(client, space, log_of[:250])
+    older, key = once(client, space, tmp_path), client.dump(space.generations)
+    kept = space.part(older.generation, MODEL), model(client, space)
+    write(client, space, log_of[250:])
+    newest, learned = once(client, space, tmp_path), model(client, space)
+    rows = [*logs.read(tmp_path)]
+    client.restore(space.generations, 0, key, replace=True)
+    client.mset({space.live: older.generation, kept[0]: kept[1]})
+    assert once(client, space, tmp_path).events == newest.events > older.events
+    assert model(client, space) == learned and [*logs.read(tmp_path)] == rows
+    client.delete(space.live, space.generations)
+    again = once(client, space, tmp_path)
+    assert (again.events, again.position) == (newest.events, newest.position)
+    assert model(client, space) == learned and [*logs.read(tmp_path)] == rows
+
+
+def test_files_whose_entries_are_gone_stay_whatever_is_lost(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    write(client, space, taste(200))
+    first = once(client, space, tmp_path)
+    rows = [*logs.read(tmp_path)]
+    client.delete(space.live, space.generations, space.log)
+    (tmp_path / mark.MARK).unlink()
+    assert once(client, space, tmp_path).position == first.position
+    assert [*logs.read(tmp_path)] == rows
+
+
+def test_a_folder_of_another_namespace_is_refused(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    write(client, space, taste(50))
+    once(client, space, tmp_path)
+    rows = [*logs.read(tmp_path)]
+    with pytest.raises(BadSettings, match=f"of namespace '{space.name}', not of 'other'"):
+        trainer.once(client, Log(client, space), Decisions("other"), tmp_path, 3)
+    assert [*logs.read(tmp_path)] == rows and client.exists(Decisions("other").lock) == 0
+    (tmp_path / mark.MARK).write_text("{}")
+    with pytest.raises(BadSettings, match="cannot be read"):
+        once(client, space, tmp_path)
+
+
+@pytest.mark.parametrize("other", ["runs", "has gone"])
+def test_a_trainer_that_slept_past_its_lease_writes_and_publishes_nothing(
+    client: Any, space: Decisions, tmp_path: Path, other: str
+) -> None:
+    write(client, space, taste(200))
+    with pytest.raises(LostLock), training_of(client, space, tmp_path) as sleeper:
+        while sleeper.round():
+            pass
+        client.delete(space.lock)
+        write(client, space, [entry(n, ranked(f"m{n}"), 60_000 + n) for n in (9998, 9999)])
+        after = once(client, space, tmp_path)
+        rows = [*logs.read(tmp_path)]
+        if other == "runs":
+            client.set(space.lock, "the other")
+        sleeper.publish()
+    client.delete(space.lock)
+    assert once(client, space, tmp_path) == after and [*logs.read(tmp_path)] == rows
+
+
+def test_a_rollback_in_the_last_moment_is_not_overtaken(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    log_of = taste(300)
+    write(client, space, log_of[:300])
+    once(client, space, tmp_path)
+    write(client, space, log_of[300:])
+    with pytest.raises(LostLock, match="somebody moved the pointer"):
+        with training_of(client, space, tmp_path) as ours:
+            while ours.round():
+                ours.publish()
+            Generations(client, space).roll_back()
+            before = live(client, space)
+            ours.publish()
+    assert live(client, space) == before
+
+
 def test_only_one_may_train(client: Any, space: Decisions) -> None:
     with hold(client, space), pytest.raises(Locked, match="is being trained by process"):
         once(client, space)
@@ -308,6 +392,7 @@ def test_orders_are_done_in_turn(client: Any, space: Decisions, tmp_path: Path) 
     brought = once(client, space, tmp_path)
     assert (brought.policy, brought.events) == ("imported", 0)
     assert "--squarecb" in brought.arguments
+    assert Desk(client, space).policy() == Policy("imported", brought.arguments)
     want(client, space, Order("delete_logs"))
     once(client, space, tmp_path)
     assert not [*logs.read(tmp_path)]
@@ -336,6 +421,25 @@ def test_another_policy_and_other_rules_learn_the_logs_anew(
     assert previous["policy"] == {"name": first.policy, "arguments": first.arguments}
 
 
+def test_what_was_brought_stays_where_the_logs_hold_nothing(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    made = Learner.fresh("--cb_explore_adf --epsilon 0.2 -q ::")
+    for number in range(50):
+        made.learn(joined(number))
+    client.set(space.imported, made.save())
+    want(client, space, Order("import"))
+    brought, learned = once(client, space, tmp_path), model(client, space)
+    want(client, space, Order("retrain"), default_reward=-1.0)
+    after = once(client, space, tmp_path)
+    assert after.generation != brought.generation and after.settings["default_reward"] == -1
+    assert model(client, space) == learned
+    client.hdel(space.desk, "policy")
+    want(client, space, Order("retrain"))
+    assert once(client, space, tmp_path).policy == "default"
+    assert model(client, space) != learned
+
+
 def test_exploration_alone_is_published_without_learning_anew(
     client: Any, space: Decisions
 ) -> None:
@@ -359,8 +463,7 @@ def test_a_policy_that_vowpal_wabbit_refuses_changes_nothing(
     told = json.loads(client.hget(space.desk, "trainer"))
     assert "Vowpal Wabbit refuses" in told["problem"] and client.llen(space.orders) == 0
     client.delete(space.live, space.generations)
-    with pytest.raises(BadSettings, match="Vowpal Wabbit refuses"):
-        trainer.follow(client, Log(client, space), space, None, 3)
+    assert once(client, space, tmp_path).policy == "default"
 
 
 @pytest.mark.parametrize("broken", [b"", b"garbage"])
@@ -380,11 +483,11 @@ def test_a_file_of_logs_that_is_broken_does_not_stop_the_trainer(
     client: Any, space: Decisions, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(client, space, taste(100))
-    once(client, space, tmp_path)
+    first = once(client, space, tmp_path)
     (file,) = (tmp_path / "decisions").glob("*/*.parquet")
     file.write_bytes(b"no Parquet")
     want(client, space, Order("retrain"))
-    assert once(client, space, tmp_path).events == 0
+    assert once(client, space, tmp_path).events == first.events, "nothing is better than it"
     assert file.name in caplog.text and client.llen(space.orders) == 0
 
 

@@ -127,6 +127,32 @@ def test_what_a_version_requires_must_be_there(office: Office, version: str) -> 
     assert office.ask("PUT", PATH, without).status_code == status
 
 
+def test_all_that_is_missing_is_told_at_once(office: Office) -> None:
+    _, found = office.refused("PUT", PATH, {"rewardWaitTime": "PT5S", "logRetentionDays": 9})
+    assert found.startswith("defaultReward, rewardAggregation, explorationPercentage, ")
+    assert found.endswith(" are required.")
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ("explorationPercentag", "did you mean explorationPercentage?"),
+        ("LearningMode", "did you mean learningMode?"),
+        ("\ud800", "there are rewardWaitTime, defaultReward"),
+    ],
+)
+def test_a_member_that_nobody_knows_is_refused(office: Office, member: str, said: str) -> None:
+    code, message = office.refused("PATCH", PATH, {member: 0.2, "defaultReward": 1})
+    assert code == "InvalidServiceConfiguration" and said in message
+    assert not office.cache.exists(office.space.desk)
+
+
+def test_what_was_answered_may_be_sent_back(office: Office) -> None:
+    test_how_the_model_imitates_is_told(office)
+    found = office.ask("PUT", PATH, WHOLE).json
+    assert office.ask("PUT", PATH, {**found, "logMirrorSasUri": ""}).status_code == 200
+
+
 def test_another_reward_is_learned_anew_and_nothing_else_is(office: Office) -> None:
     office.ask("PUT", PATH, WHOLE)
     assert office.orders == ["retrain"]

@@ -1,5 +1,6 @@
 """What is asked of the logs, and told of it, in both shapes of the service."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +43,9 @@ def done(office: Office, id: str, **changes: Any) -> None:
     """What the trainer does in the end."""
     found = office.desk.evaluations.find(id)
     assert found
-    told = {"status": "succeeded", "results": RESULTS, "optimal": "square", **changes}
+    told = {"status": "succeeded", "optimal": "square", **changes}
     office.cache.hset(office.space.evaluations, id, replace(found, **told).to_json())
+    office.cache.hset(office.space.results, id, json.dumps(RESULTS))
 
 
 def test_an_evaluation_is_filed_for_the_trainer(logged: Office) -> None:
@@ -52,6 +54,14 @@ def test_an_evaluation_is_filed_for_the_trainer(logged: Office) -> None:
     found = logged.desk.evaluations.find("e1")
     assert found and (found.start, found.end, found.search) == (FIRST, LAST, True)
     assert found.policies == [["square", SQUARE]] and found.status == "queued"
+
+
+def test_each_version_takes_the_words_of_the_others(logged: Office) -> None:
+    asked = {name: value for name, value in ASKED.items() if name != "enablePolicyOptimization"}
+    logged.ask("PUT", "/evaluations/e1", {**asked, "enableOfflineExperimentation": True})
+    logged.ask("PUT", "/evaluations/e2", asked)
+    found = {each.id: each.search for each in logged.desk.evaluations.all()}
+    assert found == {"e1": True, "e2": False}
 
 
 def test_while_it_runs_it_has_no_results(logged: Office) -> None:
@@ -156,7 +166,10 @@ def test_the_first_versions_have_a_shape_of_their_own(logged: Office) -> None:
     total = online["totalSummary"]
     assert (total["ipsEstimatorNumerator"], total["ipsEstimatorDenominator"]) == (6.0, 20)
     assert total["timeStamp"] == LAST and total["confidenceInterval"] > 0
-    assert [each["id"] for each in logged.ask("GET", "/evaluations").json] == [id]
+    listed = logged.ask("GET", "/evaluations").json
+    assert [(each["id"], each["policyResults"]) for each in listed] == [(id, [])]
+    assert logged.ask("DELETE", f"/evaluations/{id}").status_code == 204
+    assert not logged.cache.exists(logged.space.results)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +236,9 @@ def test_an_id_is_given_once(logged: Office) -> None:
         assert logged.ask("PUT", "/evaluations/e1", ASKED).status_code == 200
     code, message = logged.refused("PUT", "/evaluations/e1", {**ASKED, "name": "another"})
     assert code == "InvalidEvaluationContract" and "Another one has this id" in message
-    assert logged.refused("PUT", f"/evaluations/{'x' * 257}", ASKED)[0] == code
+    for id in ("x" * 257, "%00", "a%0Ab"):
+        for path in (f"/evaluations/{id}", f"/featureImportances/{id}"):
+            assert "An id must be printable text" in logged.refused("PUT", path, ASKED)[1]
 
 
 def test_no_more_are_filed_than_are_kept(logged: Office) -> None:

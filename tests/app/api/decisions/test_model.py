@@ -47,6 +47,15 @@ def zipped(**files: bytes) -> bytes:
     return packed.getvalue()
 
 
+def damaged(kind: int) -> bytes:
+    """A zip of one kind whose packed bytes are not what they were."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as archive:
+        archive.writestr("model.vw", BYTES)
+    whole = packed.getvalue()
+    return whole[:46] + bytes(255 - each for each in whole[46:56]) + whole[56:]
+
+
 def test_before_anything_is_published_there_is_no_model(office: Office) -> None:
     never = "0001-01-01T00:00:00+00:00"
     told = {"creationTime": never, "lastModifiedTime": never}
@@ -109,6 +118,8 @@ def test_a_model_that_is_brought_is_the_trainers_to_publish(
         zipped(other_vw=BYTES),
         zipped(model_vw=BYTES)[:-30],
         zipped(model_vw=BYTES).replace(b"\x06", b"\x07"),
+        damaged(zipfile.ZIP_BZIP2),
+        damaged(zipfile.ZIP_LZMA),
         zipped(model_vw=BYTES + b"\0" * (64 << 20)),
     ],
 )

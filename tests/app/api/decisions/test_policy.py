@@ -1,5 +1,7 @@
 """Which policy is in force, and how it gets there."""
 
+import json
+
 import pytest
 
 from app.contracts.decisions import Evaluation
@@ -66,7 +68,8 @@ def test_what_an_evaluation_tried_is_applied(office: Office) -> None:
         {"name": "hyper1", "arguments": CUBIC, "source": "Custom", "slot": "", "rows": []},
     ]
     times = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z")
-    office.desk.evaluations.add(Evaluation("e1", "first", *times, results=results))
+    office.desk.evaluations.add(Evaluation("e1", "first", *times))
+    office.cache.hset(office.space.results, "e1", json.dumps(results))
     assert (
         office.ask("POST", APPLY, {"evaluationId": "e1", "policyName": "hyper1"}).status_code == 204
     )

@@ -36,7 +36,7 @@ def test_logs_go_out_by_date_and_come_in_again(capsys: Any, folder: Path, tmp_pa
     broken.write_text(broken.read_text() + "no decision\n")
     said = larder(capsys, "import", broken, tmp_path / "new", "--max-rejects", "0.5")
     assert said.splitlines() == [
-        f"imported 6 decisions of {broken} into {tmp_path / 'new'}",
+        f"{tmp_path / 'new'} holds the 6 decisions of {broken}",
         "1 lines are no decisions (1 x no JSON)",
     ]
     assert len([*logs.read(tmp_path / "new")]) == 6
