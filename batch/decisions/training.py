@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.contracts import policies
 from app.contracts.decisions import Policy
 from app.contracts.events import Entry, ms_of, order
 from batch.decisions import dsjson, logs
@@ -105,6 +106,8 @@ class Training:
         try:
             if not self.learner.fits(joined):
                 return
+            if not policies.is_bounded(self.policy.arguments, joined.context):
+                raise Unlearnable("it has too many features for the policy")
             self.learner.teach(dsjson.line(joined))
         except Unlearnable as error:
             self._rejects.append(Unreadable(joined.position, str(error), {}))

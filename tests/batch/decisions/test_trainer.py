@@ -573,6 +573,34 @@ def test_a_full_disk_is_waited_for(
     )
 
 
+def test_a_log_that_has_filled_the_cache_is_learned_and_trimmed(tmp_path: Path) -> None:
+    space = Decisions("full")
+    with Server(tmp_path, maxmemory="10mb", **{"maxmemory-policy": "noeviction"}) as server:
+        with redis.Redis.from_url(server.url) as client:
+            configure(client, space, wait_ms=1)
+            write(client, space, taste(50))
+            before = once(client, space, tmp_path)
+            with pytest.raises(redis.OutOfMemoryError):
+                while True:
+                    made = ranked("x", context=context(3, user=os.urandom(20_000).hex()))
+                    client.xadd(space.log, made.encode())
+            full = client.xlen(space.log)
+            assert once(client, space, tmp_path).position > before.position
+            assert client.xlen(space.log) < full > 100
+            client.xadd(space.log, ranked("y").encode())
+
+
+def test_what_would_keep_the_policy_busy_for_long_is_kept_aside(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    wide = {f"f{number}": 1 for number in range(2_000)}
+    client.hset(space.desk, "policy", Policy("wide", "--cb_explore_adf --cubic :::").to_json())
+    write(client, space, entries((0, ranked("x", context=context(3, **wide))), (1, ranked("y"))))
+    assert once(client, space, tmp_path).events == 1
+    (file,) = (tmp_path / REJECTS).iterdir()
+    assert "too many features for the policy" in file.read_text()
+
+
 def test_an_apprentice_is_measured(client: Any, space: Decisions) -> None:
     def said(number: int, imitated: bool, value: float) -> list[tuple[int, Any]]:
         name = f"e{number}"
