@@ -209,7 +209,7 @@ class Trainer:
         self._clean_up(manifest)
 
     def _point_at(self, manifest: Manifest, model: bytes) -> None:
-        """Publish, and make room first where the cache is full. Raises CacheFull if that is vain."""
+        """Publish; make room where the cache is full. Raises CacheFull if that is vain."""
         made = manifest, Contents(self.space, model), self.lease
         for make_room in (self._trim_early, partial(self.generations.prune, 2)):
             try:
@@ -221,7 +221,7 @@ class Trainer:
         publish(self.client, self.space, *made, built_on=self.live or "")
 
     def _trim_early(self) -> None:
-        """Trim what LOGS hold: the log may be what fills the cache; ``resume`` learns it of them."""
+        """Trim what LOGS hold, for the log may fill the cache; ``resume`` learns it of them."""
         if self.folder is not None:
             mark.note(self.folder, self.space.name, self.ours.position)
             self.log.trim(self.ours.trimmed_ms)
