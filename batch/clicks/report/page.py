@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from app.contracts.clicks import Manifest
 from batch.clicks.judge import Quality
 from batch.clicks.terms import told_of
+from batch.pages import page
 
 SIDE = 300
 METRICS = {
@@ -60,15 +59,8 @@ class Plot:
 
 def render(found: Found) -> str:
     """The page as HTML."""
-    pages = Environment(
-        loader=PackageLoader("batch.clicks.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     quality = found.quality
-    return pages.get_template("page.html").render(
+    return page("batch.clicks.report").render(
         found=found,
         side=SIDE,
         metrics=METRICS,

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from app.contracts.estimates import Sums
 from batch.decisions.evaluate import Found
 from batch.decisions.replay import Judged
+from batch.pages import page
 
 WIDTH, HEIGHT = 640, 240
 POINTS = 40
@@ -33,13 +32,6 @@ class Line:
 
 def render(found: Found, asked: str) -> str:
     """The page as HTML; asked: of which logs, and which time."""
-    pages = Environment(
-        loader=PackageLoader("batch.decisions.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     times = sorted({at for each in found.judged for at in each.rows[""]})
     first, last = times[0], times[-1]
     stretch = (last - first) // POINTS + 1
@@ -50,7 +42,7 @@ def render(found: Found, asked: str) -> str:
         Line(each, each.total(), at * _HUES % 360, _places(curve, low, high))
         for at, (each, curve) in enumerate(zip(found.judged, curves, strict=True))
     ]
-    return pages.get_template("page.html").render(
+    return page("batch.decisions.report").render(
         found=found,
         asked=asked,
         lines=lines,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.contracts.recommendations import Manifest
 from batch.interactions.files import write_whole
+from batch.pages import page
 from batch.recommendations.evaluate import PER_USER, Metrics
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.report.sample import Sample
@@ -69,15 +69,8 @@ def write(path: Path, found: Found) -> None:
 
 def render(found: Found) -> str:
     """The page as HTML."""
-    pages = Environment(
-        loader=PackageLoader("batch.recommendations.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     quality, sample = found.quality, found.sample
-    return pages.get_template("page.html").render(
+    return page("batch.recommendations.report").render(
         found=found,
         width=WIDTH,
         height=HEIGHT,
