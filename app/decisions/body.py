@@ -18,6 +18,8 @@ MAX_FEATURES_IN_ALL = 100_000
 MAX_REWARD = 1e9
 """Either way: what many of them sum to is within what a model can learn."""
 
+_ACTION = '{"id": "tea", "features": [{"kind": "drink"}]}'
+
 
 _NAMES = frozenset(
     ("contextFeatures", "actions", "excludedActions", "eventId", "deferActivation", "slots")
@@ -86,22 +88,24 @@ def reward_slots(event_id: str, body: bytes) -> list[Rewarded]:
     """Read what some slots of an event were worth. Raises Refused."""
     told, name = _object(body, REWARD).get("reward"), known(event_id)
     if type(told) is not list or not 1 <= len(told) <= MAX_ACTIONS:
-        raise Refused(400, REWARD, "Invalid reward request.", "reward")
+        message = 'Invalid reward request. Send {"reward": [{"slotId": "top", "value": 1}]}.'
+        raise Refused(400, REWARD, message, "reward")
     return [Rewarded(name, _value(each), _slot_id(each)) for each in told]
 
 
 def _object(body: bytes, code: str = BAD_REQUEST) -> dict[str, Any]:
+    message = "Request could not be understood by the server."
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        message = "Request could not be understood by the server."
         raise Refused(400, code, f"{message} It is not JSON: {error}") from error
     if type(told) is not dict:
-        message = "Request could not be understood by the server. It is no JSON object."
-        raise Refused(400, code, message)
+        like = '{"value": 1}' if code == REWARD else f'{{"actions": [{_ACTION}]}}'
+        raise Refused(400, code, f"{message} Send an object, such as {like}.")
     if told.keys() <= _NAMES:
         return told
-    return {_OF_CASES.get(name.lower(), name): value for name, value in told.items()}
+    found: dict[str, Any] = told
+    return {_OF_CASES.get(name.lower(), name): value for name, value in found.items()}
 
 
 def _refused(message: str, target: str = "") -> Refused:
@@ -111,11 +115,14 @@ def _refused(message: str, target: str = "") -> Refused:
 def _actions(told: Any, shared: int) -> list[tuple[str, context.Features]]:
     """Each id and its features, beside so many that they share."""
     if type(told) is not list or not 1 <= len(told) <= MAX_ACTIONS:
-        raise _refused(f"Action count should be between 1 and {MAX_ACTIONS}.", "actions")
+        message = f"Action count should be between 1 and {MAX_ACTIONS}."
+        if type(told) is not list:
+            message += f' Send a list "actions", each such as {_ACTION}.'
+        raise _refused(message, "actions")
     actions, total = [], shared
     for each in told:
         if type(each) is not dict:
-            raise _refused("Actions contains null value.", "actions")
+            raise _refused(f"Actions contains null value. Each is such as {_ACTION}.", "actions")
         features = each.get("features")
         found, count = context.own(features) if features is not None else ([], 0)
         if not found:
@@ -133,7 +140,7 @@ def _actions(told: Any, shared: int) -> list[tuple[str, context.Features]]:
 def _action_id(told: dict[str, Any]) -> str:
     name = told.get("id")
     if type(name) is not str or not name:
-        raise _refused("Action ids must not be empty.", "actions")
+        raise _refused('Action ids must not be empty. Each is text, such as "7".', "actions")
     if len(name) > MAX_ID:
         raise _refused(f"Action ids must not be longer than {MAX_ID} characters.", "actions")
     return name

@@ -56,7 +56,7 @@ class Follower(following.Following[State]):
             (Configuration.from_json(configuration) if configuration else Configuration()),
             Policy.from_json(policy) if policy else policies.DEFAULT,
             self._held.model if self._held else None,
-            self._manifest,
+            self._held.manifest if self._held else None,
         )
         name, exploration = self._pointed(live), state.configuration.exploration
         has = (state.model.generation, state.model.exploration) if state.model else None

@@ -31,6 +31,7 @@ from batch.generations.registry import Generations
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
+LOOK_SECONDS = 0.2
 _PACKED_BYTES = 4096
 """So long may a value be that is packed: those of live generations have a history of a thousand."""
 
@@ -122,11 +123,15 @@ def _live(stack: Stack) -> str | None:
 def stay(stack: Stack) -> None:
     """Return at a signal. Raises Transient when the cache or the API ends by itself."""
     try:
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        while not (ended := [each for each in stack.started if _has_ended(each)]):
+            time.sleep(LOOK_SECONDS)
     except (SystemExit, KeyboardInterrupt):
         return
-    process = ended.si_pid if ended else 0
-    raise Transient(stack.started.get(process, f"process {process} ended by itself"))
+    raise Transient(stack.started[ended[0]])
+
+
+def _has_ended(child: int) -> bool:
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
 @contextlib.contextmanager
@@ -152,7 +157,7 @@ def caching(folder: Path, cache: CacheOptions) -> Iterator[int]:
             _wait_for_cache(process, cache.url, folder)
             yield process.pid
         finally:
-            _end(process)
+            end(process)
 
 
 def _binary() -> str:
@@ -263,7 +268,7 @@ def larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     try:
         code = process.wait()
     finally:
-        _end(process)
+        end(process)
     if code:
         raise StepFailed(arguments[0], code)
 
@@ -283,16 +288,22 @@ def serving(stack: Stack, *serve: str) -> Iterator[int]:
 @contextlib.contextmanager
 def beside(stack: Stack, words: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     """A command that runs until the block ends, out of Ctrl-C's reach."""
+    process = launch(stack, words)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def launch(stack: Stack, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a command, out of Ctrl-C's reach; who asks for it ends it."""
     click.echo(f"\n$ larder {' '.join(words)}")
     quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment, STOPS_SILENTLY: "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "batch", *words], env=quiet, start_new_session=True
     )
-    try:
-        _note(stack.folder, process.pid)
-        yield process
-    finally:
-        _end(process)
+    _note(stack.folder, process.pid)
+    return process
 
 
 def _wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
@@ -323,7 +334,8 @@ def _answer(request: urllib.request.Request) -> Any:
         return json.load(response)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Have it stop, and wait until it has."""
     if process.poll() is None:
         process.terminate()
     try:

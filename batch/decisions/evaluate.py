@@ -119,9 +119,11 @@ def told(asked: Evaluation, found: Found) -> Evaluation:
 
 
 def is_better(policy: Sums, online: Sums) -> bool:
-    """Whether a policy is worth a change: a higher mean, and a higher lower bound, for sure."""
-    enough = policy.effective >= LEAST
-    return enough and policy.snips > online.snips and policy.interval[0] > online.interval[0]
+    """Whether a policy is worth a change: the lower end of its interval is above what is earned.
+
+    (Two lower ends say little: which of two alike policies has the higher one is a toss.)
+    """
+    return policy.effective >= LEAST and policy.interval[0] > online.snips
 
 
 def ms_of(moment: str) -> int:

@@ -1,7 +1,7 @@
 """Automatic optimisation: every so many days the trainer looks for a better policy, and takes it.
 
-It takes one only when its mean reward is higher, and the lower end of its interval, too, is above
-that of what is in use (``evaluate.is_better``).
+It takes one only when the lower end of its interval is above what is earned with the one in use
+(``evaluate.is_better``).
 """
 
 import json

@@ -12,7 +12,7 @@ that lost generations is mended by LOGS, which say themselves how far they are c
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ _AHEAD_MS = 60_000
 class Trainer:
     """Of one namespace, for the holder of its lock.
 
-    folder: of the logs, None for none; keep: how many generations stay.
+    folder: of the logs, None for none; keep: how many generations stay, beside those of a day.
     """
 
     client: Client
@@ -211,7 +211,8 @@ class Trainer:
     def _clean_up(self, manifest: Manifest) -> None:
         """Do what may be done again at any time: trim, prune, tell."""
         previous, ours = manifest.settings.get("previous"), self.ours
-        self.generations.prune(self.keep, spared=previous and previous["generation"])
+        spared = [previous and previous["generation"], *_of_a_day(self.generations.published())]
+        self.generations.prune(self.keep, *spared)
         if self.folder is not None:
             mark.note(self.folder, self.space.name, manifest.position)
         self.log.trim(ours.trimmed_ms)
@@ -302,6 +303,17 @@ class Trainer:
             "problem": self.problem,
         }
         self.desk.tell({"trainer": told})
+
+
+def _of_a_day(published: Sequence[Manifest]) -> Iterator[str]:
+    """The last model of each of 24 hours, and as many that somebody went back from.
+
+    So a bad night is undone in the morning, and a rollback by mistake as well.
+    """
+    names = [each.generation for each in published]
+    hours = {name[: len("20261122T14")]: name for name in names}
+    yield from [*hours.values()][-24:]
+    yield from [each.generation for each in published if each.state == "withdrawn"][-24:]
 
 
 def _but_for_epsilon(policy: Policy) -> str:

@@ -74,7 +74,7 @@ def turn(
         _tell(ours.generations.prune(keep))
         yield ours
         if lease.held():
-            _tell(ours.generations.prune(keep, spared=ours.left))
+            _tell(ours.generations.prune(keep, ours.left))
 
 
 def _tell(deleted: Iterable[str]) -> None:

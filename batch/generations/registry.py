@@ -205,20 +205,20 @@ class Generations(Generic[M]):
         if refused:
             raise UnknownGeneration(f"generation {target.generation} was deleted just now")
 
-    def prune(self, keep: int, spared: str | None = None) -> list[str]:
+    def prune(self, keep: int, *spared: str | None) -> list[str]:
         """Delete what is unfinished, and all but ``keep`` published generations and the live one.
 
         Those that stay are the newest of those that nobody withdrew; withdrawn ones take what is
-        left of the number. What a rollback would go to always stays. spared: one more to keep, for
-        the readers that have not followed the pointer yet. Only for the holder of the lock: the
-        unfinished generation of a running refresh looks like that of a dead one. Returns the names
-        of what was deleted.
+        left of the number. What a rollback would go to always stays. spared: more to keep, such as
+        one for the readers that have not followed the pointer yet. Only for the holder of the lock:
+        the unfinished generation of a running refresh looks like that of a dead one. Returns the
+        names of what was deleted.
         """
         everything, live = self.all(), self.live()
         published = sorted((each for each in everything if each.state in PUBLISHED), key=_worth)
         good = [each.generation for each in published if each.state == "complete"]
         older = [name for name in good if live is not None and name < live]
-        kept = {*(each.generation for each in published[-keep:]), *older[-1:], spared}
+        kept = {*(each.generation for each in published[-keep:]), *older[-1:], *spared}
         deleted = []
         for each in everything:
             if each.generation not in kept and self.delete(each):

@@ -1,10 +1,9 @@
-"""What is asked of the logs: since when, until when, over which intervals; and pages of it."""
+"""What is asked of the logs: since when, until when, over which intervals; and lists of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Self, TypeVar
-from urllib.parse import urlencode
 
 from flask import Response, request
 
@@ -13,11 +12,8 @@ from app.contracts.decisions import MAX_EVENT_ID, MAX_POLICY_NAME, Evaluation, I
 from app.decisions.desk import MAX_JOBS, Jobs
 from app.decisions.refusals import Refused
 
-PAGE = 100
-"""How many are in one answer, unless ``maxpagesize`` asks for fewer."""
 INTERVALS = (5, 60, 360, 720, 1440)
 
-_MOST = 2**31 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 R = TypeVar("R", Evaluation, Importance)
@@ -116,15 +112,9 @@ def head(record: Evaluation | Importance) -> dict[str, Any]:
 
 
 def page(found: list[dict[str, Any]]) -> Response:
-    """The part of a list that the query asks for, and where the next one is."""
-    given = request.args
-    top, skip = _whole(given, "top", _MOST), _whole(given, "skip", 0)
-    size = min(_whole(given, "maxpagesize", PAGE) or PAGE, PAGE, top)
-    told: dict[str, Any] = {"value": found[skip : skip + size]}
-    if size < top and skip + size < len(found):
-        more = {**given, "top": top - size, "skip": skip + size}
-        told["nextLink"] = f"{request.base_url}?{urlencode(more)}"
-    return answer(told)
+    """The part of a list that the query asks for; so few are kept that it is never two pages."""
+    skip, top = _whole(request.args, "skip", 0), _whole(request.args, "top", len(found))
+    return answer({"value": found[skip : skip + top]})
 
 
 def _asked(record: Evaluation | Importance) -> object:

@@ -118,7 +118,8 @@ def train(
     LOGS is a folder that gets all decisions with their rewards, as Parquet by day; without it
     nothing can be learned anew when the policy changes. A decision is learned once its wait for
     rewards is over. Without --follow what is over now is learned, and one model published; with
-    it, evaluations that were asked for are answered, and better policies looked for.
+    it, evaluations that were asked for are answered, and better policies looked for. Beside the
+    newest --keep models, the last one of each hour of a day stays, to go back to.
 
     Run it anywhere, and more than once: one trainer works, the others wait until it dies. A run
     that is killed loses and doubles nothing.

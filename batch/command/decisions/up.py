@@ -7,15 +7,22 @@ Its folder holds all that stays::
     lock            who uses the folder; valkey.log beside it
 """
 
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event, Lock, Thread
 
 import click
 
 from batch.command import up
 from batch.command.decisions.container import Told
 from batch.command.keys import supersede
+from batch.errors import Terminal
+
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+"""Before a trainer is started again; twice as long each time, until one has lived that long."""
 
 
 def run(stack: up.Stack, told: Told) -> None:
@@ -38,12 +45,69 @@ def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
             others = supersede(told.api_key, "admin", "ApiKey", stack.cache)
             if others:
                 click.echo("the key of the last ApiKey lets nobody in any more", err=True)
-        words = ["decisions", "train", str(stack.folder / "logs"), "--follow"]
-        with up.beside(stack, words) as trainer, up.serving(stack, "decisions", "serve") as api:
+        with _training(stack), up.serving(stack, "decisions", "serve") as api:
             said = {cache: f"the cache ended by itself: see {stack.folder / 'valkey.log'}"}
             said[api] = "the API ended by itself; its messages are above"
-            said[trainer.pid] = "the trainer ended by itself; its messages are above"
             yield replace(stack, started=said)
+
+
+@contextmanager
+def _training(stack: up.Stack) -> Iterator[None]:
+    """A trainer, and another one whenever it ends by itself, until the block ends."""
+    trainer = _Trainer(stack)
+    thread = Thread(target=trainer.keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        trainer.end()
+        thread.join()
+
+
+class _Trainer:
+    """The process that learns. Without one decisions are answered and logged, so all else stays."""
+
+    def __init__(self, stack: up.Stack) -> None:
+        self._stack = stack
+        self._over, self._starting = Event(), Lock()
+        self._process: "subprocess.Popen[bytes] | None" = None
+
+    def keep(self) -> None:
+        """Start it, and start it again, until ``end`` or until that is of no use."""
+        pause = PAUSE_SECONDS
+        while process := self._start():
+            began = time.monotonic()
+            code = process.wait()
+            if self._over.is_set():
+                return
+            if code == Terminal.exit_code:
+                _warn("mend what its message above says, and start larder decisions up again")
+                return
+            if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                pause = PAUSE_SECONDS
+            ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            _warn(f"it ended {ended}; it is started again in {pause:.0f} s")
+            self._over.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def end(self) -> None:
+        """Stop it; none is started after that."""
+        with self._starting:
+            self._over.set()
+        if self._process:
+            up.end(self._process)
+
+    def _start(self) -> "subprocess.Popen[bytes] | None":
+        words = ["decisions", "train", str(self._stack.folder / "logs"), "--follow"]
+        with self._starting:
+            if self._over.is_set():
+                return None
+            self._process = up.launch(self._stack, words)
+            return self._process
+
+
+def _warn(what: str) -> None:
+    click.echo(f"decisions are answered and logged, but no trainer learns: {what}", err=True)
 
 
 def _tell(stack: up.Stack) -> None:

@@ -57,7 +57,8 @@ def test_slots_become_what_it_reads_too() -> None:
         ({"actions": [action(str(n)) for n in range(51)]}, "Action count should be between 1 and"),
         ({"actions": [None]}, "Actions contains null value."),
         ({"actions": [action("")]}, "Action ids must not be empty."),
-        ({"actions": [action(7)]}, "Action ids must not be empty."),
+        ({"actions": [action(7)]}, 'Action ids must not be empty. Each is text, such as "7".'),
+        ({"actions": None}, 'Action count should be between 1 and 50. Send a list "actions"'),
         ({"actions": [action("x" * 257)]}, "Action ids must not be longer than 256 characters."),
         ({"actions": [action(), action()]}, "Action ids must be unique."),
         ({"actions": [action(features=None)]}, "Every action should have at least one non-null"),
@@ -114,6 +115,13 @@ def test_slots_that_cannot_be_ranked_say_why(slots: Any, message: str) -> None:
 def test_what_is_no_object_of_json_is_refused(text: bytes) -> None:
     with pytest.raises(Refused, match="Request could not be understood by the server."):
         rank(text)
+
+
+def test_what_is_no_object_is_told_what_to_send() -> None:
+    with pytest.raises(Refused, match='Send an object, such as {"value": 1}.'):
+        reward("e", b"1")
+    with pytest.raises(Refused, match='Send an object, such as {"actions": '):
+        rank(b"1")
 
 
 def test_rewards_are_numbers_that_can_be_learned() -> None:

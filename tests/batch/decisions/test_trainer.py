@@ -330,6 +330,22 @@ def test_a_trainer_that_slept_past_its_lease_writes_and_publishes_nothing(
     assert once(client, space, tmp_path) == after and [*logs.read(tmp_path)] == rows
 
 
+def test_a_model_of_each_hour_stays_and_what_was_rolled_back_from(
+    client: Any, space: Decisions
+) -> None:
+    write(client, space, taste(50))
+    made, known = once(client, space), Generations(client, space)
+    names = [f"202611{1 + n // 24:02}T{n % 24:02}{m}00.000Z-beef" for n in range(30) for m in "25"]
+    for name in names:
+        state = "withdrawn" if name == names[-10] else "complete"
+        known.begin(replace(made, generation=name, state=state))
+    configure(client, space, exploration=0.5)
+    newest = once(client, space)
+    kept = {each.generation for each in known.all()}
+    assert {*names[17::2], names[-10], newest.generation} <= kept
+    assert not {*names[:14], *names[16:-10:2], *names[-8::2]} & kept
+
+
 def test_a_rollback_in_the_last_moment_is_not_overtaken(
     client: Any, space: Decisions, tmp_path: Path
 ) -> None:

@@ -249,21 +249,15 @@ def test_no_more_are_filed_than_are_kept(logged: Office) -> None:
     assert logged.ask("PUT", "/evaluations/more", ASKED).status_code == 200
 
 
-def test_pages_lead_through_all_of_them(logged: Office) -> None:
+def test_a_part_of_them_is_told(logged: Office) -> None:
     for number in range(7):
         created = f"2022-10-0{number + 1}T00:00:00Z"
         one = Evaluation(f"e{number}", "one", FIRST, LAST, created, automatic=number % 2 == 1)
         logged.desk.evaluations.add(one)
-    query: dict[str, str] = {"top": "5", "skip": "1", "maxpagesize": "2"}
-    ids = []
-    while True:
-        found = logged.ask("GET", "/evaluations", query_string=query).json
-        ids += [each["id"] for each in found["value"]]
-        if "nextLink" not in found:
-            break
-        assert found["nextLink"].startswith("http://localhost/personalizer/evaluations?")
-        query = dict(each.split("=") for each in found["nextLink"].partition("?")[2].split("&"))
-    assert ids == ["e5", "e4", "e3", "e2", "e1"]
+    query = {"top": "5", "skip": "1", "maxpagesize": "2"}
+    found = logged.ask("GET", "/evaluations", query_string=query).json
+    assert [each["id"] for each in found["value"]] == ["e5", "e4", "e3", "e2", "e1"]
+    assert found.keys() == {"value"}, "all that was asked for is on one page"
     automatic = {"filter": "evaluationType eq 'Auto'"}
     found = logged.ask("GET", "/evaluations", query_string=automatic).json
     assert [each["id"] for each in found["value"]] == ["e5", "e3", "e1"]

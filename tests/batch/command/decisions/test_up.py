@@ -1,5 +1,6 @@
 """``larder decisions up``: cache, trainer and API in one command, by the documented arguments."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,25 +10,31 @@ from pathlib import Path
 
 import psutil
 
+from loadtest.api import Api as Asking
+from loadtest.decisions import put_settings
 from tests import servers
-from tests.app.wire import get, send
+from tests.app.wire import Answer, get, send
 from tests.decisions import body
 from tests.servers import environment, free_port, wait_until
 
 KEY = "0123456789abcdef0123456789abcdef"
 DOCUMENTED = ("Eula=accept", "Billing=https://westus2.example.com/", f"ApiKey={KEY}")
 BASE = "/personalizer/v1.0"
+SETTINGS = f"{BASE}/configurations/service"
 THEIRS = {"Ocp-Apim-Subscription-Key": KEY}
+NEW = {"Ocp-Apim-Subscription-Key": KEY[::-1]}
 
 
 @contextmanager
-def started(folder: Path, url: str, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """The command, once it says that it answers."""
+def started(
+    folder: Path, url: str, *words: str, **variables: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """The command, once it says that it answers; variables: more of its environment."""
     where = ["--folder", str(folder), "--bind", url.removeprefix("http://"), "--workers", "1"]
     cache = ["--cache-url", f"redis://127.0.0.1:{free_port()}/0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "batch", "decisions", *words, *where, *cache],
-        env=environment(),
+        env=environment(variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,10 +49,13 @@ def started(folder: Path, url: str, *words: str) -> Iterator["subprocess.Popen[s
         process.communicate()
 
 
-def test_the_documented_arguments_start_all_of_it_and_it_remembers(tmp_path: Path) -> None:
+def test_the_documented_arguments_start_all_and_it_remembers_but_a_former_key(tmp_path: Path) -> None:
     folder, url = tmp_path / "data", f"http://127.0.0.1:{free_port()}"
     with started(folder, url, *DOCUMENTED) as process:
         assert send(url, "POST", f"{BASE}/rank", body(eventId="e")).status == 401
+        assert [_read(url, key).status for key in (THEIRS, NEW)] == [200, 401]
+        change = b'{"defaultReward":0.5}'
+        assert send(url, "PATCH", SETTINGS, change, THEIRS).status == 200
         assert send(url, "POST", f"{BASE}/rank", body(eventId="e"), THEIRS).status == 201
         assert send(url, "POST", f"{BASE}/events/e/reward", b'{"value":1}', THEIRS).status == 204
         children = psutil.Process(process.pid).children(recursive=True)
@@ -58,19 +68,47 @@ def test_the_documented_arguments_start_all_of_it_and_it_remembers(tmp_path: Pat
         assert "nothing here needs these settings: Billing" in said and KEY not in said
         assert "error" not in said and f"logs and model stay in {folder}" in said
         wait_until(lambda: not any(child.is_running() for child in children))
-    with started(folder, url, "up", "--auth", "on"):
-        assert get(url, f"{BASE}/configurations/service", **THEIRS).status == 200
+    with started(folder, url, *DOCUMENTED[:2], f"ApiKey={KEY[::-1]}"):
+        assert [_read(url, key).status for key in (THEIRS, NEW)] == [401, 200]
+        assert json.loads(_read(url, NEW).body)["defaultReward"] == 0.5
 
 
-def test_a_trainer_that_dies_ends_the_rest(tmp_path: Path) -> None:
-    with started(tmp_path / "data", f"http://127.0.0.1:{free_port()}", "up") as process:
-        children = psutil.Process(process.pid).children(recursive=True)
-        (trainer,) = [each for each in children if "train" in each.cmdline()]
+def _read(url: str, key: dict[str, str]) -> Answer:
+    return get(url, SETTINGS, **key)
+
+
+def test_a_trainer_that_is_killed_is_followed_by_one_that_learns(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with started(tmp_path / "data", url, "up") as process:
+        trainer = _trainer_of(process)
+        put_settings(Asking(url))
+        assert send(url, "POST", f"{BASE}/rank", body(eventId="e")).status == 201
+        assert send(url, "POST", f"{BASE}/events/e/reward", b'{"value":1}').status == 204
         trainer.kill()
+        wait_until(lambda: not trainer.is_running())
+        assert send(url, "POST", f"{BASE}/rank", body()).status == 201
+        wait_until(lambda: _trainer_of(process) != trainer)
+        wait_until(lambda: b'"0001-' not in get(url, f"{BASE}/model/properties").body)
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
-        assert process.returncode == 75
-        assert "the trainer ended by itself; its messages are above" in said
-        wait_until(lambda: not any(child.is_running() for child in children))
+        assert process.returncode == 0
+        assert said.count("it ended by signal 9; it is started again in 1 s") == 1
+
+
+def test_a_trainer_that_cannot_go_on_is_not_started_again(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with started(tmp_path / "data", url, "up", LARDER_KEEP="none") as process:
+        wait_until(lambda: _trainer_of(process) is None)
+        assert send(url, "POST", f"{BASE}/rank", body()).status == 201
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=servers.PATIENCE_SECONDS)
+        assert process.returncode == 0
+        assert said.count("no trainer learns: mend what its message above says") == 1
+
+
+def _trainer_of(process: "subprocess.Popen[str]") -> psutil.Process | None:
+    children = psutil.Process(process.pid).children()
+    return next((each for each in children if "train" in each.cmdline()), None)
 
 
 def test_where_others_come_from_it_asks_for_keys(tmp_path: Path) -> None:
