@@ -171,10 +171,8 @@ def evaluate(
     """
     from batch.command.decisions import evaluate as work
 
-    if id:
-        work.queued(logs, id, cache)
-    elif importance:
-        work.queued_importance(logs, importance, cache)
+    if id or importance:
+        work.queued(logs, id, importance, cache)
     else:
         work.by_hand(logs, work.Question(policies, search, start or "", end or ""), report, json)
 

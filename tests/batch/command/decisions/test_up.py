@@ -87,6 +87,7 @@ def test_a_trainer_that_is_killed_is_followed_by_one_that_learns(tmp_path: Path)
         put_settings(Asking(url))
         assert send(url, "POST", f"{BASE}/rank", body(eventId="e")).status == 201
         assert send(url, "POST", f"{BASE}/events/e/reward", b'{"value":1}').status == 204
+        assert trainer is not None
         trainer.kill()
         wait_until(lambda: not trainer.is_running())
         assert send(url, "POST", f"{BASE}/rank", body()).status == 201
