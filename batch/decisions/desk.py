@@ -33,7 +33,7 @@ class Desk:
         """Put a policy in force that a model has learned by; whether it was another one before."""
         exploration = self.configuration().exploration
         arguments = policies.with_exploration(policy.arguments, exploration)
-        if arguments == self.policy().arguments:
+        if replace(policy, arguments=arguments) == self.policy():
             return False
         self.tell({"policy": asdict(policy)})
         return True

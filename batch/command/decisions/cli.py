@@ -81,7 +81,7 @@ def up(
     told = container.read(settings)
     auth = keys.ON if told.api_key else auth
     if problem := keys.problem_of(auth, bind):
-        raise BadSettings(problem)
+        raise BadSettings(f"{problem}; Eula=accept Billing=any ApiKey=... is both in one")
     from batch.command.decisions import up as stack
     from batch.command.up import Stack
 

@@ -79,7 +79,9 @@ def _text(found: Found) -> str:
             rows.append([f"{each.name} {slot}".strip(), *figures, *counts, *others])
     told = [table(HEAD, rows), f"the best that can be used: {found.optimal}"]
     told += [f"{each.name}: {each.arguments}" for each in found.judged if each.arguments]
-    told += [f"{found.passed:,} decisions could not be judged"] if found.passed else []
+    if found.passed:
+        why = "some are of one slot and some of several, or are too large for a policy"
+        told.append(f"{found.passed:,} decisions could not be judged: {why}")
     return "\n".join(told)
 
 

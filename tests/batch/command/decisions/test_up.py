@@ -85,6 +85,7 @@ def test_a_trainer_that_is_killed_is_followed_by_one_that_learns(tmp_path: Path)
     url = f"http://127.0.0.1:{free_port()}"
     with started(tmp_path / "data", url, "up") as process:
         trainer = _trainer_of(process)
+        assert trainer
         put_settings(Asking(url))
         assert send(url, "POST", f"{BASE}/rank", body(eventId="e")).status == 201
         assert send(url, "POST", f"{BASE}/events/e/reward", b'{"value":1}').status == 204
