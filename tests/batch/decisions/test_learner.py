@@ -1,11 +1,9 @@
 """Models: what is saved goes on as if it never had been, and nothing ends the process."""
 
 import json
-from pathlib import Path
 
 import psutil
 import pytest
-from vowpalwabbit import Workspace
 
 from app.contracts.decisions import Slot
 from app.contracts.policies import DEFAULT, ORIGINAL, BadPolicy
@@ -35,22 +33,6 @@ def test_a_model_goes_on_where_it_was_saved(arguments: str) -> None:
         if number in (0, 40, 41):
             piece = Learner.load(piece.save())
     assert piece.save() == whole.save() != Learner.fresh(arguments).save()
-
-
-def test_what_it_learned_is_what_vowpal_wabbit_learns_of_the_same_lines(tmp_path: Path) -> None:
-    ours = Learner.fresh(DEFAULT.arguments)
-    theirs = Workspace(f"{DEFAULT.arguments} --dsjson --quiet")
-    for number in range(60):
-        ours.learn(joined(number))
-        theirs.learn(line(joined(number)))
-    theirs.save(tmp_path / "theirs")
-    (tmp_path / "ours").write_bytes(ours.save())
-    text = joined(0).context.decode()
-    chosen = [
-        Workspace(f"-i {tmp_path / name} --json --quiet -t").predict(text)
-        for name in ("ours", "theirs")
-    ]
-    assert chosen[0] == chosen[1] != pytest.approx([1 / 3] * 3)
 
 
 def test_it_says_what_it_thought_before_it_learned() -> None:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from redis import Redis
 
+from app.contracts.decisions import Decisions
 from loadtest.api import Api as Asking
 from loadtest.decisions import put_settings
 from tests import servers
@@ -90,6 +92,7 @@ def test_a_trainer_that_is_killed_is_followed_by_one_that_learns(tmp_path: Path)
         assert trainer is not None
         trainer.kill()
         wait_until(lambda: not trainer.is_running())
+        _end_its_lease(process)
         assert send(url, "POST", f"{BASE}/rank", body()).status == 201
         wait_until(lambda: _trainer_of(process) != trainer)
         wait_until(lambda: b'"0001-' not in get(url, f"{BASE}/model/properties").body)
@@ -113,6 +116,12 @@ def test_a_trainer_that_cannot_go_on_is_not_started_again(tmp_path: Path) -> Non
 def _trainer_of(process: "subprocess.Popen[str]") -> psutil.Process | None:
     children = psutil.Process(process.pid).children()
     return next((each for each in children if "train" in each.cmdline()), None)
+
+
+def _end_its_lease(process: "subprocess.Popen[str]") -> None:
+    """As ten seconds do."""
+    with Redis.from_url(str(list(process.args)[-1])) as client:  # type: ignore[arg-type]
+        client.delete(Decisions("default").lock)
 
 
 def test_where_others_come_from_it_asks_for_keys(tmp_path: Path) -> None:
