@@ -86,6 +86,9 @@ def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
     manifest = manifest_of(connect(cache.url), space_of(cache), name)
     live = Generations(connect(cache.url), space_of(cache)).live()
     click.echo(manifest.to_json() if as_json else described(manifest, live))
+    guard = Desk(connect(cache.url), space_of(cache)).guard()
+    if guard and not as_json:
+        click.echo(f"the guard, {guard['at']}: {guard['why']}")
 
 
 def described(manifest: Manifest, live: str | None) -> str:
