@@ -83,6 +83,7 @@ def _text(found: Found) -> str:
     told = [table(HEAD, rows), f"the best that can be used: {found.optimal}"]
     told += [f"{each.name}: {each.arguments}" for each in found.judged if each.arguments]
     told += [f"{found.passed:,} decisions could not be judged"] if found.passed else []
+    told += [found.limits] if found.limits else []
     return "\n".join(told)
 
 
@@ -100,4 +101,5 @@ def _figures(found: Found) -> dict[str, object]:
         }
         for each in found.judged
     }
-    return {"optimal": found.optimal, "passed": found.passed, "policies": policies}
+    told = {"optimal": found.optimal, "passed": found.passed, "limits": found.limits}
+    return told | {"policies": policies}
