@@ -43,7 +43,7 @@ ONLINE = "online"
 OURS = (ONLINE, "baseline1", "baselineRand")
 MOST_ROWS = 2_016
 """A week of five minutes; of a longer time a row is of more."""
-SAMPLE = 100
+SAMPLE = 30
 """Of so many decisions is known how large the contexts are."""
 LEAST = 100
 """Of a smaller effective sample, an interval is not to be relied on."""
