@@ -13,7 +13,8 @@ LarderError
 |   |-- UnknownKey               there is no such key to revoke
 |   `-- UnknownVersion           there is no such version of the rules
 `-- Transient (exit 75)          cache, cluster or disk cannot take it now: retry
-    |-- CacheUnavailable         away, refused, timed out, or out of memory
+    |-- CacheUnavailable         away, refused, timed out
+    |   `-- CacheFull            out of memory
     |-- ClusterUnavailable       no Spark master answers, or it gave the run up
     |-- DiskUnavailable          full, or it fails
     |-- GenerationGone           deleted, or rolled back from, while it was read
@@ -90,6 +91,10 @@ class Transient(LarderError):
 
 class CacheUnavailable(Transient):
     """The cache is away, refuses, times out, or has no memory left."""
+
+
+class CacheFull(CacheUnavailable):
+    """The cache has no memory left."""
 
 
 class ClusterUnavailable(Transient):

@@ -29,8 +29,8 @@ from batch.decisions.replay import (
 )
 from batch.decisions.search import (
     MOST_WORK,
-    Race,
     affordable,
+    best,
     by_share,
     by_themselves,
     entered,
@@ -78,7 +78,7 @@ def evaluate(
     if not first:
         raise BadInteractions(
             f"the logs hold no decision that counts from {asked.start} to {asked.end}: see "
-            "'larder decisions logs' for the days that they have"
+            "'larder decisions logs show' for the days that they have"
         )
     replay = Replay(
         [
@@ -90,7 +90,7 @@ def evaluate(
         _slotted(asked, default=is_slotted(first[0])),
         _width(folder, start, end),
     )
-    race, skipped, limits = Race(replay, [], 0), 0, ""
+    skipped, limits = 0, ""
     if asked.search:
         tried = by_share(replay.slotted, exploration)
         if not asked.automatic:  # how much is explored is for operators to say
@@ -101,15 +101,9 @@ def evaluate(
         skipped = max(0, there - MOST_WORK // work(every, contexts)) if contexts else 0
         limits = _limits(there, skipped, [each for each in tried if each not in usable])
         known = {name for name, _ in asked.policies}
-        race = Race(replay, entered(usable, known), there - skipped)
-        replay.judged.extend(race.running)
-
-    def each() -> None:
-        race.advance()
-        advance(1)
-
-    replay.run(islice(chain(first, rows), skipped, None), each)
-    race.end()
+        replay.judged += entered(usable, known)
+    replay.run(islice(chain(first, rows), skipped, None), lambda: advance(1))
+    judged = best(replay.judged)
     if not replay.decided and replay.imitated:
         raise BadInteractions(
             f"all {replay.imitated:,} decisions were made in mode Apprentice, as the baseline "
@@ -120,7 +114,7 @@ def evaluate(
             f"none of {replay.passed:,} decisions can be judged: these policies are for "
             f"{'several slots' if replay.slotted else 'one slot'}, the decisions are not"
         )
-    return Found(replay.judged, _optimal(replay.judged), replay.decided, replay.passed, limits)
+    return Found(judged, _optimal(judged), replay.decided, replay.passed, limits)
 
 
 def _limits(there: int, skipped: int, left_out: Sequence[str]) -> str:

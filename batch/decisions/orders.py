@@ -10,10 +10,13 @@ from app.contracts.events import ms_of, order
 from batch.decisions import imported, logs
 from batch.decisions.desk import Desk
 from batch.decisions.join import Rules
-from batch.decisions.learner import Learner, problem_of
+from batch.decisions.learner import BrokenModel, Learner, problem_of
 from batch.decisions.terms import Joined
 from batch.decisions.training import Training
-from batch.errors import BadInteractions
+from batch.errors import BadInteractions, BadModel
+
+IMPORTED = "imported"
+"""The policy of a model that was brought."""
 
 log = logging.getLogger("larder.decisions")
 
@@ -62,9 +65,12 @@ def retrained(
 ) -> Training:
     """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy.
 
+    Where the policy is that of the model that was brought, on top of what that has learned.
     policy: in place of the one at the desk.
     """
     made = begun(desk, position, policy)
+    if made.policy.name == IMPORTED:
+        _put_below(made, desk)
     start = now - desk.configuration().retrain_days * DAY_MS
     try:
         for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
@@ -76,10 +82,25 @@ def retrained(
     return made
 
 
+def _put_below(made: Training, desk: Desk) -> None:
+    """Let the model begin as the one that was brought, if that is of its policy."""
+    try:
+        found = imported.check(desk.imported(), "the model that was brought")
+        if _same(found.arguments, made.policy.arguments):
+            learner = Learner.load(found.model, made.policy.arguments)
+            made.learner.close()
+            made.learner = learner
+    except (BadModel, BrokenModel) as error:
+        log.warning("learned anew without the model that was brought: %s", error)
+
+
+def _same(one: str, other: str) -> bool:
+    return policies.with_exploration(one, 0.0) == policies.with_exploration(other, 0.0)
+
+
 def unless_empty(made: Training, ours: Training) -> Training:
     """What was made; ours by its rules, where it has learned nothing, and by the same policy."""
-    both = [policies.with_exploration(each.policy.arguments, 0.0) for each in (made, ours)]
-    if made is ours or made.events or both[0] != both[1]:
+    if made is ours or made.events or not _same(made.policy.arguments, ours.policy.arguments):
         return made
     made.learner.close()
     learner = Learner.load(ours.learner.save(), ours.policy.arguments)
@@ -114,6 +135,6 @@ def _imported(desk: Desk, ours: Training) -> Training:
     found = imported.check(desk.imported(), "the model that was brought")
     exploration = desk.configuration().exploration
     arguments = policies.with_exploration(found.arguments, exploration)
-    learner, policy = Learner.load(found.model, arguments), Policy("imported", arguments)
+    learner, policy = Learner.load(found.model, arguments), Policy(IMPORTED, arguments)
     desk.use(policy)
     return Training(learner, policy, ours.rules, ours.position)

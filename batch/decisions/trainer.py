@@ -13,9 +13,10 @@ that lost generations is mended by LOGS, which say themselves how far they are c
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from batch.decisions.join import Rules
 from batch.decisions.learner import BrokenModel, Learner
 from batch.decisions.log import AT_A_TIME, Log
 from batch.decisions.training import Training, discard_rejects
-from batch.errors import BadModel, Locked, Transient, UnknownGeneration
+from batch.errors import BadModel, CacheFull, Locked, Transient, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, Unbroken, hold
 from batch.generations.publish import publish
@@ -200,13 +201,30 @@ class Trainer:
             {**ours.settings, **asdict(ours.rules)},
             metrics,
         )
-        made = manifest, Contents(self.space, model), self.lease
-        publish(self.client, self.space, *made, built_on=self.live or "")
+        self._point_at(manifest, model)
         self.lease.settled = False  # there is more to come
         self.live, self._published_at = manifest.generation, time.monotonic()
         ours.commit(metrics)
         self.problem = ""
         self._clean_up(manifest)
+
+    def _point_at(self, manifest: Manifest, model: bytes) -> None:
+        """Publish; make room where the cache is full. Raises CacheFull if that is vain."""
+        made = manifest, Contents(self.space, model), self.lease
+        for make_room in (self._trim_early, partial(self.generations.prune, 2)):
+            try:
+                publish(self.client, self.space, *made, built_on=self.live or "")
+                return
+            except CacheFull as error:
+                self._say(str(error))
+                make_room()
+        publish(self.client, self.space, *made, built_on=self.live or "")
+
+    def _trim_early(self) -> None:
+        """Trim what LOGS hold, for the log may fill the cache; ``resume`` learns it of them."""
+        if self.folder is not None:
+            mark.note(self.folder, self.space.name, self.ours.position)
+            self.log.trim(self.ours.trimmed_ms)
 
     def _clean_up(self, manifest: Manifest) -> None:
         """Do what may be done again at any time: trim, prune, tell."""
@@ -301,7 +319,8 @@ class Trainer:
             "learned": ours.events,
             "problem": self.problem,
         }
-        self.desk.tell({"trainer": told})
+        with suppress(CacheFull):  # the next generation makes room
+            self.desk.tell({"trainer": told})
 
 
 def _of_a_day(published: Sequence[Manifest]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.contracts import policies
 from app.contracts.decisions import Policy
 from app.contracts.events import Entry, ms_of, order
 from batch.decisions import dsjson, logs
@@ -43,6 +44,7 @@ class Training:
     committed: str = field(init=False)
     problems: int = field(init=False, default=0)
     _passed: str = field(init=False)
+    _clock: int = field(init=False, default=0)
     _rewards: float = 0.0
     _learned: int = 0
     _apprentice: list[tuple[int, float, bool]] = field(default_factory=list)
@@ -64,8 +66,9 @@ class Training:
 
     @property
     def trimmed_ms(self) -> int:
-        """What was written before this moment is not needed any more."""
-        return ms_of(self._begin())
+        """What was written before is not needed any more; the last entry that closed stays."""
+        settled = self._clock - self.rules.wait_ms - self.rules.reach_ms
+        return max(ms_of(self._begin()), min(ms_of(self.position), settled))
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Take more of the log, and learn what has closed until its end."""
@@ -76,6 +79,7 @@ class Training:
     def close(self, clock_ms: int) -> None:
         """Learn what closes until that moment; all before it must have been taken."""
         self._count(self.joiner.close(clock_ms))
+        self._clock = clock_ms
 
     def _count(self, outcomes: Iterable[Outcome]) -> None:
         """Count those that nothing has counted before: the others were read again."""
@@ -105,6 +109,8 @@ class Training:
         try:
             if not self.learner.fits(joined):
                 return
+            if not policies.is_bounded(self.policy.arguments, joined.context):
+                raise Unlearnable("it has too many features for the policy")
             self.learner.teach(dsjson.line(joined))
         except Unlearnable as error:
             self._rejects.append(Unreadable(joined.position, str(error), {}))

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from app.contracts.cache_url import CacheURL
 from app.contracts.generations import BrokenRecord, Space
-from batch.errors import BadSettings, CacheUnavailable
+from batch.errors import BadSettings, CacheFull, CacheUnavailable
 
 CACHE_ERRORS = (
     redis.RedisError,
@@ -101,7 +101,7 @@ def cache_errors(where: str = "the cache") -> Iterator[None]:
         yield
     except CACHE_ERRORS as error:
         if _OUT_OF_MEMORY in str(error):
-            raise CacheUnavailable(
+            raise CacheFull(
                 f"{where} is out of memory: raise its maxmemory (a refresh needs room for one "
                 f"generation more than it keeps), or free some with 'larder prune --keep 2'"
             ) from error

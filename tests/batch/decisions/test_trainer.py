@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -437,7 +438,7 @@ def test_another_policy_and_other_rules_learn_the_logs_anew(
     assert previous["policy"] == {"name": first.policy, "arguments": first.arguments}
 
 
-def test_what_was_brought_stays_where_the_logs_hold_nothing(
+def test_what_was_brought_stays_when_the_logs_are_learned_anew(
     client: Any, space: Decisions, tmp_path: Path
 ) -> None:
     made = Learner.fresh("--cb_explore_adf --epsilon 0.2 -q ::")
@@ -450,6 +451,14 @@ def test_what_was_brought_stays_where_the_logs_hold_nothing(
     after = once(client, space, tmp_path)
     assert after.generation != brought.generation and after.settings["default_reward"] == -1
     assert model(client, space) == learned
+    write(client, space, entries((0, ranked("x")), (1, Rewarded("x", 1.0))))
+    want(client, space, Order("retrain"))
+    assert once(client, space, tmp_path).events == 1
+    want(client, space, Order("retrain"))
+    assert once(client, space, tmp_path).events == 1
+    (row,) = logs.read(tmp_path)
+    made.learn(row)
+    assert model(client, space) == made.save()
     client.hdel(space.desk, "policy")
     want(client, space, Order("retrain"))
     assert once(client, space, tmp_path).policy == "default"
@@ -571,6 +580,34 @@ def test_a_full_disk_is_waited_for(
     assert once(client, space, tmp_path).events == len(
         [row for row in logs.read(tmp_path) if row.counts]
     )
+
+
+def test_a_log_that_has_filled_the_cache_is_learned_and_trimmed(tmp_path: Path) -> None:
+    space = Decisions("full")
+    with Server(tmp_path, maxmemory="10mb", **{"maxmemory-policy": "noeviction"}) as server:
+        with redis.Redis.from_url(server.url) as client:
+            configure(client, space)
+            write(client, space, taste(50))
+            before = once(client, space, tmp_path)
+            with pytest.raises(redis.OutOfMemoryError):
+                for number in count():
+                    made = ranked("x", context=context(3, user=os.urandom(20_000).hex()))
+                    client.xadd(space.log, made.encode(), id=f"{START + 60_000 + number}-0")
+            full = client.xlen(space.log)
+            assert once(client, space, tmp_path).position > before.position
+            assert client.xlen(space.log) == 1 and full > 100
+            client.xadd(space.log, ranked("y").encode())
+
+
+def test_what_would_keep_the_policy_busy_for_long_is_kept_aside(
+    client: Any, space: Decisions, tmp_path: Path
+) -> None:
+    wide = {f"f{number}": 1 for number in range(2_000)}
+    client.hset(space.desk, "policy", Policy("wide", "--cb_explore_adf --cubic :::").to_json())
+    write(client, space, entries((0, ranked("x", context=context(3, **wide))), (1, ranked("y"))))
+    assert once(client, space, tmp_path).events == 1
+    (file,) = (tmp_path / REJECTS).iterdir()
+    assert "too many features for the policy" in file.read_text()
 
 
 def test_an_apprentice_is_measured(client: Any, space: Decisions) -> None:
