@@ -345,9 +345,11 @@ class Importance(Record):
 class Order(Record):
     """What the trainer shall do next, in its turn.
 
-    reset: forget all that was learned; retrain: learn the last ``retrain_days`` of the logs anew;
-    import: publish the model at ``Decisions.imported``; delete_logs: delete all files of the logs.
+    reset: forget all that was learned; retrain: learn the logs anew, the last ``days`` of them, 0
+    for ``retrain_days``; import: publish the model at ``Decisions.imported``; delete_logs: delete
+    all files of the logs.
     """
 
     do: Literal["reset", "retrain", "import", "delete_logs"]
     why: str = ""
+    days: int = 0

@@ -8,15 +8,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from app.contracts import policies
 from app.contracts.decisions import Evaluation, Importance, Policy
 from app.contracts.estimates import Sums
 from batch.decisions import logs
+from batch.decisions.learner import problem_of
 from batch.decisions.replay import (
     FIVE_MINUTES,
+    REWARDS,
     Baseline,
     Judged,
     Learning,
@@ -25,7 +27,15 @@ from batch.decisions.replay import (
     Replay,
     is_slotted,
 )
-from batch.decisions.search import best, by_share, by_themselves, entered
+from batch.decisions.search import (
+    MOST_WORK,
+    affordable,
+    best,
+    by_share,
+    by_themselves,
+    entered,
+    work,
+)
 from batch.errors import BadInteractions, BadSettings
 from batch.progress import Advance
 
@@ -33,6 +43,8 @@ ONLINE = "online"
 OURS = (ONLINE, "baseline1", "baselineRand")
 MOST_ROWS = 2_016
 """A week of five minutes; of a longer time a row is of more."""
+SAMPLE = 30
+"""Of so many decisions is known how large the contexts are."""
 LEAST = 100
 """Of a smaller effective sample, an interval is not to be relied on."""
 
@@ -42,13 +54,14 @@ class Found:
     """judged: in the order of ``OURS``, then those asked for, then the best of a search.
 
     optimal: the name of the best that can be used; decided, passed: how many decisions were judged,
-    and how many could not be.
+    and how many could not be; limits: what a search left out so that it ends, "" for nothing.
     """
 
     judged: Sequence[Judged]
     optimal: str
     decided: int
     passed: int
+    limits: str = ""
 
 
 def evaluate(
@@ -60,9 +73,9 @@ def evaluate(
     for a policy that cannot be read, BadInteractions where the logs say nothing of that time.
     """
     start, end = (ms_of(each) for each in (asked.start, asked.end))
-    rows = logs.read(folder, start, end)
-    first = next((joined for joined in rows if joined.counts), None)
-    if first is None:
+    rows = (joined for joined in logs.read(folder, start, end) if joined.counts)
+    first = [*islice(rows, SAMPLE)]
+    if not first:
         raise BadInteractions(
             f"the logs hold no decision that counts from {asked.start} to {asked.end}: see "
             "'larder decisions logs show' for the days that they have"
@@ -74,17 +87,22 @@ def evaluate(
             Judged(OURS[2], "", "Random", Random()),
             *map(_custom, asked.policies),
         ],
-        _slotted(asked, default=is_slotted(first)),
+        _slotted(asked, default=is_slotted(first[0])),
         _width(folder, start, end),
     )
+    skipped, limits = 0, ""
     if asked.search:
         tried = by_share(replay.slotted, exploration)
         if not asked.automatic:  # how much is explored is for operators to say
             tried += by_themselves(replay.slotted)
-        tried = [each for each in tried if policies.is_bounded(each, first.context)]
+        contexts = [each.context for each in first if not problem_of(each)]
+        usable, there = affordable(tried, contexts), count(folder, asked)
+        every = [*usable, *(arguments for _, arguments in asked.policies), REWARDS]
+        skipped = max(0, there - MOST_WORK // work(every, contexts)) if contexts else 0
+        limits = _limits(there, skipped, [each for each in tried if each not in usable])
         known = {name for name, _ in asked.policies}
-        replay.judged += entered(tried, known)
-    replay.run(chain([first], rows), lambda: advance(1))
+        replay.judged += entered(usable, known)
+    replay.run(islice(chain(first, rows), skipped, None), lambda: advance(1))
     judged = best(replay.judged)
     if not replay.decided and replay.imitated:
         raise BadInteractions(
@@ -96,19 +114,28 @@ def evaluate(
             f"none of {replay.passed:,} decisions can be judged: these policies are for "
             f"{'several slots' if replay.slotted else 'one slot'}, the decisions are not"
         )
-    return Found(judged, _optimal(judged), replay.decided, replay.passed)
+    return Found(judged, _optimal(judged), replay.decided, replay.passed, limits)
+
+
+def _limits(there: int, skipped: int, left_out: Sequence[str]) -> str:
+    told = []
+    if skipped:
+        told.append(f"of {there:,} decisions the newest {there - skipped:,} were judged")
+    if left_out:
+        told.append(f"too slow for such contexts, so not tried: {'; '.join(left_out)}")
+    return ". ".join(told)
 
 
 def count(folder: Path, asked: Evaluation | Importance) -> int:
-    """About how many decisions are asked about: of the first and the last day all."""
-    first, last = asked.start[:10], asked.end[:10]
-    return sum(day.learned for day in logs.by_day(folder) if first <= day.day <= last)
+    """How many decisions that count are asked about. Raises BadSettings."""
+    return logs.count(folder, ms_of(asked.start), ms_of(asked.end))
 
 
 def told(asked: Evaluation, found: Found) -> Evaluation:
     """The evaluation with what was found."""
     results = [result for each in found.judged for result in each.results()]
-    return replace(asked, status="succeeded", optimal=found.optimal, results=results)
+    done = replace(asked, status="succeeded", optimal=found.optimal, results=results)
+    return replace(done, problem=found.limits)
 
 
 def is_better(policy: Sums, online: Sums) -> bool:

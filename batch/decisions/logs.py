@@ -133,12 +133,14 @@ def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
     It holds a few of them at a time. Files that are deleted meanwhile are passed over. Raises
     BadInteractions, which names the file that is none of ours, or not whole.
     """
-    found = [
-        file for file in files(folder) if ms_of(file.last) >= start and ms_of(file.first) < end
-    ]
+    found = _within(folder, start, end)
     with reading_errors(folder), _database() as connection:
         streams = [_stream(connection.cursor(), row, start, end) for row in _in_rows(found)]
         yield from _once(heapq.merge(*streams, key=attrgetter("time")))
+
+
+def _within(folder: Path, start: int, end: int) -> list[File]:
+    return [file for file in files(folder) if ms_of(file.last) >= start and ms_of(file.first) < end]
 
 
 def _once(rows: Iterable[Joined]) -> Iterator[Joined]:
@@ -168,6 +170,19 @@ def by_day(folder: Path) -> list[Day]:
             f"{_parquet_once(found)} GROUP BY 1 ORDER BY 1"
         ).fetchall()
     return [Day(day, made, learned, reward, sizes[day]) for day, made, learned, reward in rows]
+
+
+def count(folder: Path, start: int, end: int) -> int:
+    """How many decisions that count were made in that time, as ``read`` has it."""
+    found = _within(folder, start, end)
+    if not found:
+        return 0
+    with reading_errors(folder), _database() as connection:
+        query = f"SELECT count(*) FROM {_parquet_once(found)} WHERE counts"
+        rows = connection.execute(
+            f"{query} AND epoch_ms(time) >= {start} AND epoch_ms(time) < {end}"
+        ).fetchall()
+    return int(rows[0][0])
 
 
 def delete(folder: Path, before: int = EVER) -> int:

@@ -81,7 +81,8 @@ def settle(client: Client, space: Decisions, found: Evaluation, before: bytes) -
     if best:
         named = f"{found.optimal} of {found.name}"
         policy = Policy(named, best[0]["arguments"]).to_json()
-        order = Order("retrain", f"{named}, by automatic optimisation").to_json()
+        days = max(1, (_utc(found.end) - _utc(found.start)).days)
+        order = Order("retrain", f"{named}, by automatic optimisation", days).to_json()
     short = replace(found, results=())
     applied, retained = (replace(short, status=each) for each in ("applied", "retained"))
     keys = space.evaluations, space.desk, space.orders

@@ -47,7 +47,7 @@ def follow(
         case "reset":
             return begun(desk, ours.position)
         case "retrain":
-            return retrained(desk, folder, now, ours.position, tell)
+            return retrained(desk, folder, now, ours.position, tell, days=wanted.days)
         case "import":
             return _imported(desk, ours)
         case "delete_logs" if folder is not None:
@@ -62,16 +62,17 @@ def retrained(
     position: str,
     tell: Callable[[], None],
     policy: Policy | None = None,
+    days: int = 0,
 ) -> Training:
     """A model that has learned the last days of the logs, by the rules of now. Raises BadPolicy.
 
     Where the policy is that of the model that was brought, on top of what that has learned.
-    policy: in place of the one at the desk.
+    policy: in place of the one at the desk; days: in place of ``retrain_days``, 0 for these.
     """
     made = begun(desk, position, policy)
     if made.policy.name == IMPORTED:
         _put_below(made, desk)
-    start = now - desk.configuration().retrain_days * DAY_MS
+    start = now - (days or desk.configuration().retrain_days) * DAY_MS
     try:
         for joined in _by(made.rules, logs.read(folder, start) if folder else iter(())):
             made.learn(joined)

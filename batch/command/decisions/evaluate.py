@@ -82,6 +82,7 @@ def _text(found: Found) -> str:
     if found.passed:
         why = "some are of one slot and some of several, or are too large for a policy"
         told.append(f"{found.passed:,} decisions could not be judged: {why}")
+    told += [found.limits] if found.limits else []
     return "\n".join(told)
 
 
@@ -99,4 +100,5 @@ def _figures(found: Found) -> dict[str, object]:
         }
         for each in found.judged
     }
-    return {"optimal": found.optimal, "passed": found.passed, "policies": policies}
+    told = {"optimal": found.optimal, "passed": found.passed, "limits": found.limits}
+    return told | {"policies": policies}

@@ -13,8 +13,9 @@ from app.contracts.estimates import Sums
 from batch.datasets import coffee
 from batch.decisions import logs
 from batch.decisions.evaluate import MOST_ROWS, Found, evaluate, is_better, told
+from batch.decisions.replay import REWARDS
 from batch.decisions.report.page import render
-from batch.decisions.search import by_share, by_themselves, entered
+from batch.decisions.search import by_share, by_themselves, entered, work
 from batch.decisions.terms import Joined
 from batch.errors import BadInteractions, Terminal
 from tests.batch.decisions.rows import START, joined, several
@@ -83,6 +84,41 @@ def test_a_search_finds_what_is_better_and_judges_it_by_the_other_half(folder: P
     assert best.name.startswith("hyper") and best.source == "OfflineExperimentation"
     assert best.total().events == 500 and best.chooses and best.chooses.events == 500
     assert found.optimal == best.name
+
+
+def test_a_search_of_large_contexts_judges_less_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = [row.context for row in served(3)]
+    tried = [*by_share(False, 0.2), *by_themselves(False), PLAIN]
+    enough = 40 * work([*tried, REWARDS], contexts)
+    monkeypatch.setattr("batch.decisions.evaluate.MOST_WORK", enough)
+    found = judge(folder, search=True, policies=[("plain", PLAIN)])
+    newest = [*logs.read(folder)][-found.decided :]
+    assert 35 < found.decided < 45 and found.passed == 0
+    assert found.judged[0].total().wr == sum(row.rewards[0] for row in newest)
+    assert found.limits == f"of 3,000 decisions the newest {found.decided} were judged"
+    assert told(ASKED, found).problem == found.limits
+    assert not judge(folder, end="2025-11-21T00:00:30", search=True).limits
+
+
+def test_a_search_leaves_out_what_large_contexts_make_slow(tmp_path: Path) -> None:
+    rows = [joined(number, context=wide()) for number in range(2)]
+    logs.append(tmp_path, rows, [])
+    found = judge(tmp_path, search=True)
+    assert "too slow for such contexts, so not tried" in found.limits
+    left_out = found.limits.partition(": ")[2].split("; ")
+    assert all("--cubic" in each or "--cover" in each for each in left_out) and len(left_out) == 4
+    assert found.judged[-1].arguments not in left_out and found.decided == 2
+
+
+def wide() -> bytes:
+    """Three actions of a hundred features each."""
+    actions = [
+        {"_tag": name, "i": {"id": name}, "j": [{f"f{at}": at for at in range(100)}]}
+        for name in "abc"
+    ]
+    return json.dumps({"FromUrl": [{"user": "anna"}], "_multi": actions}).encode()
 
 
 def test_what_is_told_can_be_summed_up_again(found: Found) -> None:

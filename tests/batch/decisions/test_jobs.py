@@ -169,7 +169,9 @@ def test_what_is_better_for_sure_is_applied(client: Any, space: Decisions, folde
     assert policy.name == f"{found.optimal} of {AUTOMATIC.name}"
     # What an operator has said of exploration goes on.
     assert policy.arguments.startswith("--cb_explore_adf --epsilon 0.2 ")
-    assert [Order.from_json(each).do for each in client.lrange(space.orders, 0, -1)] == ["retrain"]
+    (order,) = map(Order.from_json, client.lrange(space.orders, 0, -1))
+    asked = datetime.fromisoformat(AUTOMATIC.end) - datetime.fromisoformat(AUTOMATIC.start)
+    assert (order.do, order.days) == ("retrain", asked.days)
 
 
 def test_what_is_not_better_changes_nothing(client: Any, space: Decisions, tmp_path: Path) -> None:

@@ -401,7 +401,9 @@ def test_orders_are_done_in_turn(client: Any, space: Decisions, tmp_path: Path) 
     reset = once(client, space, tmp_path)
     assert (reset.events, reset.position, client.llen(space.orders)) == (0, first.position, 0)
     assert model(client, space) == Learner.fresh(DEFAULT.arguments).save()
-    want(client, space, Order("retrain"))
+    want(client, space, Order("retrain"), retrain_days=0)
+    assert once(client, space, tmp_path).events == 0
+    want(client, space, Order("retrain", days=100_000), retrain_days=0)
     assert once(client, space, tmp_path).events == first.events
     assert model(client, space) == learned
     client.set(space.imported, Learner.fresh("--cb_explore_adf --squarecb -q ::").save())
