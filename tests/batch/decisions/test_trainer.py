@@ -610,6 +610,20 @@ def test_what_would_keep_the_policy_busy_for_long_is_kept_aside(
     assert "too many features for the policy" in file.read_text()
 
 
+def test_a_model_that_says_no_numbers_is_not_published(client: Any, space: Decisions) -> None:
+    arguments = "--cb_explore_adf --squarecb -q :: --cubic :::"
+    client.hset(space.desk, "policy", Policy("square", arguments).to_json())
+    write(client, space, taste(50))
+    good, learned = once(client, space), model(client, space)
+    huge = context(3, age=1e20)
+    bad = [(50_000 + n, ranked(f"bad{n}", context=huge)) for n in range(4)]
+    write(client, space, entries(*bad))
+    after = once(client, space)
+    assert (after.events, model(client, space)) == (good.events, learned)
+    assert after.position > good.position
+    assert "had spoiled the model" in json.loads(client.hget(space.desk, "trainer"))["problem"]
+
+
 def test_an_apprentice_is_measured(client: Any, space: Decisions) -> None:
     def said(number: int, imitated: bool, value: float) -> list[tuple[int, Any]]:
         name = f"e{number}"
