@@ -53,6 +53,12 @@ MODEL = "model"
 OF_LISTS = "decision-"
 """What the event id of a decision about a list begins with; events name it as their ``list``."""
 
+IMPORT = """
+redis.call('SET', KEYS[1], ARGV[1])
+return redis.call('RPUSH', KEYS[2], ARGV[2])
+"""
+"""The script that brings a model. KEYS: ``imported``, ``orders``. ARGV: the model, the order."""
+
 DAY_MS = 86_400_000
 _PACKED_ABOVE = 512
 """Bytes of a context; a longer one stands in the log as zlib packs it."""

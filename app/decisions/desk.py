@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from app.cache.link import Link
 from app.contracts import policies
 from app.contracts.decisions import (
+    IMPORT,
     Configuration,
     Decisions,
     Evaluation,
@@ -37,10 +38,6 @@ for at, field in ipairs(fields) do
 end
 if ARGV[5] ~= '' then redis.call('RPUSH', KEYS[2], ARGV[5]) end
 return 1
-"""
-_IMPORT = """
-redis.call('SET', KEYS[1], ARGV[1])
-return redis.call('RPUSH', KEYS[2], ARGV[2])
 """
 
 
@@ -164,7 +161,7 @@ class Desk:
     def import_model(self, model: bytes, why: str) -> None:
         """Have the trainer publish a model that somebody brings; the last one brought holds."""
         order = Order("import", why).to_json()
-        self._run(_IMPORT, self._space.imported, self._space.orders, model, order)
+        self._run(IMPORT, self._space.imported, self._space.orders, model, order)
 
     def manifest(self) -> Manifest | None:
         """That of the live generation; None where nothing was published."""

@@ -3,7 +3,6 @@
 BAD_REQUEST = "BadRequest"
 RANK = "InvalidRankRequest"
 REWARD = "InvalidRewardRequest"
-ACTIVATE = "InvalidEventIdToActivate"
 NOT_NOW = "OperationNotAllowed"
 RANKING = "ModelRankingError"
 

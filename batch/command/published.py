@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,8 @@ from app.contracts.refreshes import ROLLBACK
 from batch.command.endings import note_rollback
 from batch.command.options import CacheOptions
 from batch.command.table import table
-from batch.generations.connect import connect
+from batch.errors import UnknownGeneration
+from batch.generations.connect import Client, connect
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from batch.recommendations.show import Shown
@@ -44,6 +46,35 @@ def tell_of(
         click.echo(shown(manifests, live))
     else:
         click.echo(f"nothing is published in namespace {space.name!r}")
+
+
+def show_of(
+    cache: CacheOptions,
+    space: Space[M],
+    noun: str,
+    name: str | None,
+    described: Callable[[M], str],
+    as_json: bool,
+) -> None:
+    """Say what is known of that generation, or of the live one; noun: what one is called."""
+    client = connect(cache.url)
+    manifest = manifest_of(client, space, noun, name)
+    is_live = manifest.generation == Generations(client, space).live()
+    shown = replace(manifest, state="live") if is_live else manifest
+    click.echo(manifest.to_json() if as_json else described(shown))
+
+
+def manifest_of(client: Client, space: Space[M], noun: str, name: str | None) -> M:
+    """The manifest of that generation, or of the live one. Raises UnknownGeneration."""
+    known = Generations(client, space)
+    found = known.live_manifest() if name is None else known.find(name)
+    if found is not None and found.state in PUBLISHED:
+        return found
+    if name is None:
+        command = f"{space.infix.rstrip(':')} train"
+        raise UnknownGeneration(f"no {noun} is live in {space.name!r}: run {command}")
+    names = ", ".join(each.generation for each in known.published())
+    raise UnknownGeneration(f"there is no {noun} {name!r}; published are: {names or 'none'}")
 
 
 def newest_first(manifests: Iterable[M]) -> list[M]:

@@ -96,9 +96,7 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
     refresh: the arguments of ``larder refresh``; none serves what lies in the folder. All is ended
     when ``show`` returns. Raises BadSettings, StepFailed, CacheUnavailable.
     """
-    if (stack.folder / "lock").exists():
-        with _locked(stack.folder):
-            pass  # before the ports, which whoever uses the folder has taken
+    expect_unused(stack.folder)
     port = check_port(stack.bind, "--bind")
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
     with caching(stack.folder, stack.cache) as cache:
@@ -114,6 +112,13 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
             said = {cache: f"the cache ended by itself{hint}"}
             said[api] = "the API ended by itself; its messages are above"
             show(replace(stack, started=said))
+
+
+def expect_unused(folder: Path) -> None:
+    """Say so before the ports, which whoever uses the folder has taken. Raises BadSettings."""
+    if (folder / "lock").exists():
+        with _locked(folder):
+            pass
 
 
 def _live(stack: Stack) -> str | None:

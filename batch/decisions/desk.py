@@ -6,13 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.contracts import policies
-from app.contracts.decisions import Configuration, Decisions, Order, Policy
+from app.contracts.decisions import IMPORT, Configuration, Decisions, Order, Policy
 from batch.generations.connect import Client, errors_of_keys
-
-_BRING = """
-redis.call('SET', KEYS[1], ARGV[1])
-redis.call('RPUSH', KEYS[2], ARGV[2])
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ class Desk:
         """Order that a model is published."""
         keys, order = (self.space.imported, self.space.orders), Order("import", why)
         with errors_of_keys("the cache", *keys):
-            self.client.eval(_BRING, 2, *keys, model, order.to_json())
+            self.client.eval(IMPORT, 2, *keys, model, order.to_json())
 
     def tell(self, told: Mapping[str, Any]) -> None:
         """Write these for operators, as JSON; None takes one away."""

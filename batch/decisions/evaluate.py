@@ -25,7 +25,7 @@ from batch.decisions.replay import (
     Replay,
     is_slotted,
 )
-from batch.decisions.search import Race, by_share, by_themselves, entered
+from batch.decisions.search import best, by_share, by_themselves, entered
 from batch.errors import BadInteractions, BadSettings
 from batch.progress import Advance
 
@@ -65,7 +65,7 @@ def evaluate(
     if first is None:
         raise BadInteractions(
             f"the logs hold no decision that counts from {asked.start} to {asked.end}: see "
-            "'larder decisions logs' for the days that they have"
+            "'larder decisions logs show' for the days that they have"
         )
     replay = Replay(
         [
@@ -77,22 +77,15 @@ def evaluate(
         _slotted(asked, default=is_slotted(first)),
         _width(folder, start, end),
     )
-    race = Race(replay, [], 0)
     if asked.search:
         tried = by_share(replay.slotted, exploration)
         if not asked.automatic:  # how much is explored is for operators to say
             tried += by_themselves(replay.slotted)
         tried = [each for each in tried if policies.is_bounded(each, first.context)]
         known = {name for name, _ in asked.policies}
-        race = Race(replay, entered(tried, known), count(folder, asked))
-        replay.judged.extend(race.running)
-
-    def each() -> None:
-        race.advance()
-        advance(1)
-
-    replay.run(chain([first], rows), each)
-    race.end()
+        replay.judged += entered(tried, known)
+    replay.run(chain([first], rows), lambda: advance(1))
+    judged = best(replay.judged)
     if not replay.decided and replay.imitated:
         raise BadInteractions(
             f"all {replay.imitated:,} decisions were made in mode Apprentice, as the baseline "
@@ -103,7 +96,7 @@ def evaluate(
             f"none of {replay.passed:,} decisions can be judged: these policies are for "
             f"{'several slots' if replay.slotted else 'one slot'}, the decisions are not"
         )
-    return Found(replay.judged, _optimal(replay.judged), replay.decided, replay.passed)
+    return Found(judged, _optimal(judged), replay.decided, replay.passed)
 
 
 def count(folder: Path, asked: Evaluation | Importance) -> int:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from app.contracts import policies
 from app.contracts.decisions import Importance
 from batch.decisions import dsjson, logs
 from batch.decisions.evaluate import count, ms_of
@@ -48,6 +49,8 @@ def importances(folder: Path, asked: Importance) -> list[list[Any]]:
     for joined in logs.read(folder, ms_of(asked.start), ms_of(asked.end)):
         if not joined.counts or is_slotted(joined) or problem_of(joined):
             continue
+        if not policies.is_bounded(REWARDS, joined.context):
+            continue
         try:
             if learned >= half and learned % every == 0:
                 _exchange(model, joined, others, growth, rng)
@@ -58,7 +61,7 @@ def importances(folder: Path, asked: Importance) -> list[list[Any]]:
     if not learned:
         raise BadInteractions(
             f"the logs hold no decision of one slot from {asked.start} to {asked.end}: see "
-            "'larder decisions logs' for the days that they have"
+            "'larder decisions logs show' for the days that they have"
         )
     most = max(growth.values(), default=0.0)
     scores = {each: max(0.0, grown) / most if most > 0 else 0.0 for each, grown in growth.items()}
@@ -78,7 +81,8 @@ def _exchange(
     error = (reward - _predicted(model, joined)) ** 2
     action = told["_multi"][chosen - 1]
     shared = {name: each for name, each in told.items() if not name.startswith("_")}
-    for feature, (holder, name) in islice([*_places(shared), *_places(action)], MOST_FEATURES):
+    most = min(MOST_FEATURES, policies.MAX_PRODUCTS // policies.products(REWARDS, told))
+    for feature, (holder, name) in islice([*_places(shared), *_places(action)], most):
         own = holder[name]
         if feature in others and others[feature] != own:
             holder[name] = others[feature]

@@ -116,7 +116,7 @@ class Judged:
 class Replay:
     """One pass over the logs.
 
-    judged: those that are still in; slotted: whether the decisions are of several slots, others are
+    judged: all of them; slotted: whether the decisions are of several slots, others are
     passed over; width_ms: how much time one row of sums is; decided, passed: how many were judged,
     and how many could not be; imitated: how many were only learned, for an apprentice decides as
     the baseline would, and what else might have been done was never tried.

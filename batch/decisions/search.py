@@ -1,18 +1,14 @@
-"""Try some policies that others do well with, all in the one pass over the logs.
-
-Successive halving (Jamieson and Talwalkar, 2016, AISTATS): after a quarter of the decisions the
-better half of them goes on, after a half the better half of those; the best one at the end is told.
+"""Policies that others do well with, all tried in the one pass over the logs.
 
 The best of several estimates is too good on average, for luck has helped to choose it: the winner's
 curse. So every other decision only chooses, and the winner is judged by those between them.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 
 from app.contracts.estimates import Sums
-from batch.decisions.replay import Judged, Learning, Replay
+from batch.decisions.replay import Judged, Learning
 
 BY_SHARE = (
     "--coin --interactions ::i",
@@ -28,8 +24,6 @@ BY_THEMSELVES = (
     "--cover 3 --coin --interactions ::i",
 )
 """Those that explore the less, the more they know: for one slot alone."""
-QUARTERS = (1, 2)
-"""After how many of them the worse half is left out."""
 
 
 def by_share(slotted: bool, exploration: float) -> list[str]:
@@ -53,25 +47,8 @@ def entered(tried: Iterable[str], known: Collection[str]) -> list[Judged]:
     ]
 
 
-@dataclass(slots=True)
-class Race:
-    """A search within a replay of about so many decisions."""
-
-    replay: Replay
-    running: list[Judged]
-    decisions: int
-
-    def advance(self) -> None:
-        """Leave the worse half out, when it is time."""
-        if self.replay.decided in [quarter * self.decisions // 4 for quarter in QUARTERS]:
-            self._keep((len(self.running) + 1) // 2)
-
-    def end(self) -> None:
-        """Leave all out but the best."""
-        self._keep(1)
-
-    def _keep(self, count: int) -> None:
-        best = sorted(self.running, key=lambda each: (each.chooses or Sums()).snips, reverse=True)
-        self.running = best[:count]
-        for each in best[count:]:
-            self.replay.judged.remove(each)
+def best(judged: Sequence[Judged]) -> list[Judged]:
+    """Those that were asked for, and of those that were tried the one that did best."""
+    tried = {each.name: each.chooses.snips for each in judged if each.chooses}
+    winner = max(tried, key=tried.__getitem__, default="")
+    return [each for each in judged if not each.chooses or each.name == winner]

@@ -8,16 +8,15 @@ from typing import Any
 import click
 
 from app.contracts.clicks import Clicks, Manifest
-from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import MODEL_ROLLBACK
 from batch.clicks.terms import told_of
 from batch.command import published
 from batch.command.clicks.names import NAMES
 from batch.command.options import CacheOptions
 from batch.command.table import table
-from batch.errors import UnknownGeneration
-from batch.generations.connect import Client, connect
-from batch.generations.registry import Generations
+from batch.generations.connect import connect
+
+NOUN = "click model"
 
 
 def tell(cache: CacheOptions, as_json: bool) -> None:
@@ -59,27 +58,14 @@ def listing(manifests: Iterable[Manifest], live: str | None) -> str:
 def roll_back(generation: str | None, cache: CacheOptions) -> None:
     """Point at that model, or at the one before the live one."""
     space = space_of(cache)
-    if generation is None:
-        manifest_of(connect(cache.url), space, None)  # says what to do where none is live
+    if generation is None:  # says what to do where none is live
+        published.manifest_of(connect(cache.url), space, NOUN, None)
     published.roll_back_of(cache, space, generation, MODEL_ROLLBACK)
-
-
-def manifest_of(client: Client, space: Clicks, name: str | None) -> Manifest:
-    """The manifest of that model, or of the live one. Raises UnknownGeneration."""
-    known = Generations(client, space)
-    found = known.live_manifest() if name is None else known.find(name)
-    if found is not None and found.state in PUBLISHED:
-        return found
-    if name is None:
-        raise UnknownGeneration(f"no click model is live in {space.name!r}: run clicks train")
-    names = ", ".join(each.generation for each in known.published())
-    raise UnknownGeneration(f"there is no click model {name!r}; published are: {names or 'none'}")
 
 
 def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
     """Say what is known of a model."""
-    manifest = manifest_of(connect(cache.url), space_of(cache), name)
-    click.echo(manifest.to_json() if as_json else described(manifest))
+    published.show_of(cache, space_of(cache), NOUN, name, described, as_json)
 
 
 def described(manifest: Manifest) -> str:
@@ -128,7 +114,7 @@ def export(folder: Path, name: str | None, cache: CacheOptions) -> None:
     from batch.clicks.contents import read_model, read_users
 
     client, space = connect(cache.url), space_of(cache)
-    manifest = manifest_of(client, space, name)
+    manifest = published.manifest_of(client, space, NOUN, name)
     users = dict(read_users(client, space, manifest))
     found = export.Exported(manifest, read_model(client, space, manifest), users)
     for path in export.write(folder, found):

@@ -13,8 +13,9 @@ from batch.clicks.examples.read import read_for
 from batch.clicks.model import Model
 from batch.clicks.terms import Cluster
 from batch.command.bars import for_this_terminal
-from batch.command.clicks.models import manifest_of, space_of
+from batch.command.clicks.models import NOUN, space_of
 from batch.command.options import CacheOptions
+from batch.command.published import manifest_of
 from batch.errors import UnknownGeneration
 from batch.generations.connect import connect
 from batch.interactions.files import keep as keep_inputs
@@ -68,7 +69,7 @@ def model_of(exported: Path | None, cache: CacheOptions) -> tuple[str, Model]:
         found = export.read(exported)
         return found.manifest.generation, found.model
     client, space = connect(cache.url), space_of(cache)
-    manifest = manifest_of(client, space, None)
+    manifest = manifest_of(client, space, NOUN, None)
     try:
         return manifest.generation, read_model(client, space, manifest)
     except BrokenRecord as error:

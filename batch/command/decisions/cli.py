@@ -81,7 +81,7 @@ def up(
     told = container.read(settings)
     auth = keys.ON if told.api_key else auth
     if problem := keys.problem_of(auth, bind):
-        raise BadSettings(problem)
+        raise BadSettings(f"{problem}; Eula=accept Billing=any ApiKey=... is both in one")
     from batch.command.decisions import up as stack
     from batch.command.up import Stack
 
@@ -171,10 +171,8 @@ def evaluate(
     """
     from batch.command.decisions import evaluate as work
 
-    if id:
-        work.queued(logs, id, cache)
-    elif importance:
-        work.queued_importance(logs, importance, cache)
+    if id or importance:
+        work.queued(logs, id, importance, cache)
     else:
         work.by_hand(logs, work.Question(policies, search, start or "", end or ""), report, json)
 

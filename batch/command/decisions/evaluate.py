@@ -58,16 +58,13 @@ def by_hand(folder: Path, question: Question, page: Path | None, json: bool) -> 
         write_whole(page, render(found, f"{folder}, {asked.start} to {asked.end}"))
 
 
-def queued(folder: Path, id: str, cache: CacheOptions) -> None:
-    """Answer an evaluation that stands in the cache."""
+def queued(
+    folder: Path, evaluation: str | None, importance: str | None, cache: CacheOptions
+) -> None:
+    """Answer what stands in the cache: that evaluation, or that question for importances."""
     client, space = connect(cache.url), Decisions(cache.namespace.name)
-    jobs.answer(client, space, folder, space.evaluations, id)
-
-
-def queued_importance(folder: Path, id: str, cache: CacheOptions) -> None:
-    """Answer a question for importances that stands in the cache."""
-    client, space = connect(cache.url), Decisions(cache.namespace.name)
-    jobs.answer(client, space, folder, space.importances, id)
+    key = space.importances if importance else space.evaluations
+    jobs.answer(client, space, folder, key, importance or evaluation or "")
 
 
 def _text(found: Found) -> str:
@@ -82,7 +79,9 @@ def _text(found: Found) -> str:
             rows.append([f"{each.name} {slot}".strip(), *figures, *counts, *others])
     told = [table(HEAD, rows), f"the best that can be used: {found.optimal}"]
     told += [f"{each.name}: {each.arguments}" for each in found.judged if each.arguments]
-    told += [f"{found.passed:,} decisions could not be judged"] if found.passed else []
+    if found.passed:
+        why = "some are of one slot and some of several, or are too large for a policy"
+        told.append(f"{found.passed:,} decisions could not be judged: {why}")
     return "\n".join(told)
 
 

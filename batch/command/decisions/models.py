@@ -7,15 +7,14 @@ from typing import Any
 import click
 
 from app.contracts.decisions import Decisions, Manifest, Policy
-from app.contracts.generations import PUBLISHED
 from app.contracts.refreshes import DECISIONS_ROLLBACK
 from batch.command import published
 from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.decisions.desk import Desk
-from batch.errors import UnknownGeneration
-from batch.generations.connect import Client, connect
-from batch.generations.registry import Generations
+from batch.generations.connect import connect
+
+NOUN = "model"
 
 
 def tell(cache: CacheOptions, as_json: bool) -> None:
@@ -29,21 +28,9 @@ def space_of(cache: CacheOptions) -> Decisions:
 
 
 def _told(manifest: Manifest) -> dict[str, Any]:
-    names = (
-        "generation",
-        "state",
-        "policy",
-        "arguments",
-        "events",
-        "position",
-        "bytes",
-        "vowpal",
-    )
+    names = ("generation", "state", "policy", "arguments", "events", "position", "bytes", "vowpal")
     told = {name: getattr(manifest, name) for name in names}
-    return told | {
-        "reward": manifest.measured("reward"),
-        "published_at": manifest.published_at,
-    }
+    return {**told, "reward": manifest.measured("reward"), "published_at": manifest.published_at}
 
 
 def listing(manifests: Iterable[Manifest], live: str | None) -> str:
@@ -69,31 +56,16 @@ def roll_back(generation: str | None, cache: CacheOptions) -> None:
         click.echo(f"its policy, {found.policy!r}, is in force again")
 
 
-def manifest_of(client: Client, space: Decisions, name: str | None) -> Manifest:
-    """The manifest of that model, or of the live one. Raises UnknownGeneration."""
-    known = Generations(client, space)
-    found = known.live_manifest() if name is None else known.find(name)
-    if found is not None and found.state in PUBLISHED:
-        return found
-    if name is None:
-        raise UnknownGeneration(f"no model is live in {space.name!r}: run decisions train")
-    names = ", ".join(each.generation for each in known.published())
-    raise UnknownGeneration(f"there is no model {name!r}; published are: {names or 'none'}")
-
-
 def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
     """Say what is known of a model."""
-    manifest = manifest_of(connect(cache.url), space_of(cache), name)
-    live = Generations(connect(cache.url), space_of(cache)).live()
-    click.echo(manifest.to_json() if as_json else described(manifest, live))
+    published.show_of(cache, space_of(cache), NOUN, name, described, as_json)
 
 
-def described(manifest: Manifest, live: str | None) -> str:
+def described(manifest: Manifest) -> str:
     """All that people want to know of a model."""
-    state = "live" if manifest.generation == live else manifest.state
     told = manifest.settings
-    head = [
-        f"{manifest.generation} ({state}), published {manifest.published_at}",
+    lines = [
+        f"{manifest.generation} ({manifest.state}), published {manifest.published_at}",
         f"{manifest.policy}: {manifest.arguments}",
         f"learned {manifest.events:,} decisions until {manifest.position or 'nothing'}; rewards "
         f"within {told.get('wait_ms', 0) / 1000:g} s, {told.get('aggregation')}, without any "
@@ -104,12 +76,9 @@ def described(manifest: Manifest, live: str | None) -> str:
     rows = [
         [e["at"], f"{e['events']:,}", f"{e.get('reward', 0):.4f}"] for e in history if e["events"]
     ]
-    return "\n".join(
-        [
-            *head,
-            *(["", table(["published", "learned", "reward"], rows)] if rows else []),
-        ]
-    )
+    if rows:
+        lines += ["", table(["published", "learned", "reward"], rows)]
+    return "\n".join(lines)
 
 
 def export(file: Path, name: str | None, cache: CacheOptions) -> None:
@@ -117,6 +86,6 @@ def export(file: Path, name: str | None, cache: CacheOptions) -> None:
     from batch.decisions.contents import read_model
 
     client, space = connect(cache.url), space_of(cache)
-    manifest = manifest_of(client, space, name)
+    manifest = published.manifest_of(client, space, NOUN, name)
     file.write_bytes(read_model(client, space, manifest))
     click.echo(f"wrote {file}: model {manifest.generation} of {manifest.events:,} decisions")

@@ -36,6 +36,7 @@ def run(stack: up.Stack, told: Told) -> None:
 @contextmanager
 def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
     """Everything, which ends with the block; yields the stack as it was started."""
+    up.expect_unused(stack.folder)
     port = up.check_port(stack.bind, "--bind")
     stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
     if told.ignored:

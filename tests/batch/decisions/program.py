@@ -4,11 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import vowpalwabbit
+
 
 def readable(folder: Path) -> str:
-    """A model as text, but for how often its file was read through."""
-    (folder / "none").touch()
-    program("-i learned.vw -d none -t --readable_model readable.txt", folder)
+    """The model of a folder as text, but for how often its file was read through."""
+    files = f"-i {folder / 'learned.vw'} --readable_model {folder / 'readable.txt'}"
+    vowpalwabbit.Workspace(f"{files} -t --dsjson --quiet").finish()
     lines = (folder / "readable.txt").read_text().splitlines()
     return "\n".join(each for each in lines if not each.startswith("current_pass"))
 

@@ -46,7 +46,10 @@ def test_what_says_something_has_a_score(tmp_path: Path) -> None:
     assert all(scores[each] < 0.1 for each in scores.keys() - telling)
 
 
-def test_logs_without_a_decision_of_one_slot_say_nothing(tmp_path: Path) -> None:
-    logs.append(tmp_path, [several(number) for number in range(3)], [])
+def test_logs_of_several_slots_or_too_many_features_say_nothing(tmp_path: Path) -> None:
+    wide = {"FromUrl": [{"q": [1] * 25_000}], "_multi": [{"i": {"id": "a"}}]}
+    slot = Slot("", (1,), (1.0,))
+    large = joined(3, context=json.dumps(wide).encode(), slots=(slot,), rewards=(1.0,))
+    logs.append(tmp_path, [*(several(number) for number in range(3)), large], [])
     with pytest.raises(BadInteractions, match="no decision of one slot"):
         importances(tmp_path, ASKED)

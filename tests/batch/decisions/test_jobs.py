@@ -70,9 +70,11 @@ def test_the_trainer_has_them_answered_by_a_process(
 
     def answered() -> bool:
         running.poll()
-        return Importance.from_json(client.hget(space.importances, "e1")).status == "succeeded"
+        status = Importance.from_json(client.hget(space.importances, "e1")).status
+        return status in ("succeeded", "failed")
 
     wait_until(answered)
+    assert Importance.from_json(client.hget(space.importances, "e1")).status == "succeeded"
     found = evaluation(client, space)
     assert (found.status, found.problem, found.optimal) == ("succeeded", "", "online")
     assert not found.results, "these would be read by every list"

@@ -49,7 +49,9 @@ def started(
         process.communicate()
 
 
-def test_the_documented_arguments_start_all_and_it_remembers_but_a_former_key(tmp_path: Path) -> None:
+def test_the_documented_arguments_start_all_and_it_remembers_but_a_former_key(
+    tmp_path: Path,
+) -> None:
     folder, url = tmp_path / "data", f"http://127.0.0.1:{free_port()}"
     with started(folder, url, *DOCUMENTED) as process:
         assert send(url, "POST", f"{BASE}/rank", body(eventId="e")).status == 401
@@ -81,9 +83,11 @@ def test_a_trainer_that_is_killed_is_followed_by_one_that_learns(tmp_path: Path)
     url = f"http://127.0.0.1:{free_port()}"
     with started(tmp_path / "data", url, "up") as process:
         trainer = _trainer_of(process)
+        assert trainer
         put_settings(Asking(url))
         assert send(url, "POST", f"{BASE}/rank", body(eventId="e")).status == 201
         assert send(url, "POST", f"{BASE}/events/e/reward", b'{"value":1}').status == 204
+        assert trainer is not None
         trainer.kill()
         wait_until(lambda: not trainer.is_running())
         assert send(url, "POST", f"{BASE}/rank", body()).status == 201
