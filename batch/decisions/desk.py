@@ -38,6 +38,11 @@ class Desk:
         self.tell({"policy": asdict(policy)})
         return True
 
+    def guard(self) -> dict[str, Any]:
+        """What the guard did last: when ("at") and why; empty for nothing."""
+        found: dict[str, Any] = json.loads(self._read("guard") or b"{}")
+        return found
+
     def order(self) -> Order | None:
         """The first order that is not done."""
         with errors_of_keys("the cache", self.space.orders):

@@ -12,7 +12,7 @@ that lost generations is mended by LOGS, which say themselves how far they are c
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from app.contracts.policies import BadPolicy
 from batch.decisions import logs, mark, orders
 from batch.decisions.contents import Contents, manifest_of, read_model
 from batch.decisions.desk import Desk
-from batch.decisions.guard import Guard
+from batch.decisions.guard import Guard, replaced, resumed, same
 from batch.decisions.jobs import Jobs
 from batch.decisions.join import Rules
 from batch.decisions.learner import BrokenModel, Learner
@@ -116,7 +116,7 @@ class Trainer:
             return self._anew(position)
         policy, told = Policy(live.policy, live.arguments), newest.settings
         rules = Rules(told["wait_ms"], told["default_reward"], told["aggregation"])
-        settings = {"previous": live.settings.get("previous")}
+        settings = resumed(live, self.generations.published()[-1], self.log.now()[0])
         made = Training(learner, policy, rules, position, live.events, settings, live.metrics)
         if self.folder is not None and newest.position != position:
             self._say(f"the cache lost what was learned behind {newest.position}: learned again")
@@ -216,7 +216,7 @@ class Trainer:
         if not ours.is_spoiled:
             return ""
         ours.learner.close()
-        if live and orders.same(live.arguments, arguments):
+        if live and same(live.arguments, arguments):
             ours.learner = Learner.load(read_model(self.client, self.space, live), arguments)
             ours.events = live.events
         else:
@@ -298,7 +298,7 @@ class Trainer:
             if wanted.do == "retrain":
                 made = orders.unless_empty(made, ours)
             if made is not ours:
-                made.settings = {"previous": self._previous(ours, made, now)}
+                made.settings = self._settings(ours, made)
                 ours.learner.close()
                 self.ours = made
                 self.publish()
@@ -312,12 +312,11 @@ class Trainer:
                 self._say(f"passed over an order that cannot be read: {error}")
                 self.desk.done()
 
-    def _previous(self, ours: Training, made: Training, now: int) -> Any:
+    def _settings(self, ours: Training, made: Training) -> Mapping[str, Any]:
         """What was there before the policy in use, for whoever wants to go back."""
-        same = orders.same(ours.policy.arguments, made.policy.arguments)
-        if same or not self.live:
-            return ours.settings.get("previous")
-        return {"policy": asdict(ours.policy), "generation": self.live, "at": now}
+        if same(ours.policy.arguments, made.policy.arguments) or not self.live:
+            return ours.settings
+        return replaced(ours.settings, ours.policy, self.live, self.log.now()[0])
 
     # What it tells
 

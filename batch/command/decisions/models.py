@@ -59,6 +59,9 @@ def roll_back(generation: str | None, cache: CacheOptions) -> None:
 def show(name: str | None, cache: CacheOptions, as_json: bool) -> None:
     """Say what is known of a model."""
     published.show_of(cache, space_of(cache), NOUN, name, described, as_json)
+    guard = Desk(connect(cache.url), space_of(cache)).guard()
+    if guard and not as_json:
+        click.echo(f"the guard, {guard['at']}: {guard['why']}")
 
 
 def described(manifest: Manifest) -> str:

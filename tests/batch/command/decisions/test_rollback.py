@@ -32,7 +32,9 @@ def test_a_rollback_puts_the_policy_of_its_model_in_force(
         cli.main(["decisions", *words, *where], standalone_mode=False)
         return str(capsys.readouterr().out)
 
-    assert f"{TWO} (live)" in larder("show")
+    assert f"{TWO} (live)" in larder("show") and "guard" not in larder("show")
+    client.hset(space.desk, "guard", '{"at": "2026-01-01", "why": "it earned less"}')
+    assert "the guard, 2026-01-01: it earned less" in larder("show")
     assert "is in force again" in larder("rollback")
     assert Desk(client, space).policy().arguments == DEFAULT.arguments
     assert f"{TWO} (withdrawn)" in larder("show", TWO) and f"{ONE} (live)" in larder("show")
