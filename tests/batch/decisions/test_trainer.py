@@ -57,7 +57,6 @@ def _read_in_pieces(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     _read_in_pieces(monkeypatch)
-    monkeypatch.setattr(trainer, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(trainer, "PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(trainer, "_AGAIN_SECONDS", 0.1)
 
@@ -226,6 +225,7 @@ def _die(url: str, space: Decisions, folder: Path, owner: Any, name: str, when: 
 
 def follow(url: str, space: Decisions, folder: Path, log_url: str = "") -> None:
     """What ``larder decisions train --follow`` does, in a process of its own."""
+    trainer.LEASE_SECONDS = 1.0  # of this process alone
     client = redis.Redis.from_url(url, retry=None)
     server = redis.Redis.from_url(log_url or url, retry=None)
     trainer.follow(client, Log(server, space), space, folder, keep=3)
