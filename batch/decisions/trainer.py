@@ -190,6 +190,7 @@ class Trainer:
         """Commit all that was learned: rows, the generation with its position, then the trim."""
         ours, started = self.ours, datetime.now(UTC)
         self._write()
+        problem = self._unspoiled()
         model, metrics = ours.learner.save(), ours.measured(started.isoformat(timespec="seconds"))
         manifest = manifest_of(
             self.generations.next_name(started),
@@ -205,8 +206,25 @@ class Trainer:
         self.lease.settled = False  # there is more to come
         self.live, self._published_at = manifest.generation, time.monotonic()
         ours.commit(metrics)
-        self.problem = ""
+        self.problem = problem
         self._clean_up(manifest)
+
+    def _unspoiled(self) -> str:
+        """Go back to the live model where what was learned since has spoiled it; says so then."""
+        ours, live = self.ours, self.generations.live_manifest()
+        arguments = ours.policy.arguments
+        if not ours.is_spoiled:
+            return ""
+        ours.learner.close()
+        if live and same(live.arguments, arguments):
+            ours.learner = Learner.load(read_model(self.client, self.space, live), arguments)
+            ours.events = live.events
+        else:
+            ours.learner, ours.events = Learner.fresh(arguments), 0
+        ours.is_spoiled = False
+        problem = f"what was learned until {ours.position} had spoiled the model: it is forgotten"
+        log.warning(problem)
+        return problem
 
     def _point_at(self, manifest: Manifest, model: bytes) -> None:
         """Publish; make room where the cache is full. Raises CacheFull if that is vain."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Training:
     """learner: has learned ``events`` decisions until ``position``, the last entry that closed.
 
     settings: of the manifest, beside the rules; metrics: those of the generation that it goes on
-    from; problems: of entries that were kept aside, since the last generation.
+    from; is_spoiled: whether the model said no numbers of the last decision that it learned.
     """
 
     learner: Learner
@@ -42,7 +43,7 @@ class Training:
     joiner: Joiner = field(init=False)
     read: str = field(init=False)
     committed: str = field(init=False)
-    problems: int = field(init=False, default=0)
+    is_spoiled: bool = field(init=False, default=False)
     _passed: str = field(init=False)
     _clock: int = field(init=False, default=0)
     _rewards: float = 0.0
@@ -111,10 +112,11 @@ class Training:
                 return
             if not policies.is_bounded(self.policy.arguments, joined.context):
                 raise Unlearnable("it has too many features for the policy")
-            self.learner.teach(dsjson.line(joined))
+            said = self.learner.teach(dsjson.line(joined))
         except Unlearnable as error:
             self._rejects.append(Unreadable(joined.position, str(error), {}))
             return
+        self.is_spoiled = not all(isfinite(pmf[0]) for pmf in said)
         reward = sum(joined.rewards) / len(joined.rewards)
         self._learned += 1
         self.events += 1
@@ -133,7 +135,6 @@ class Training:
             if self._rows or self._late:
                 logs.append(folder, self._rows, self._late)
             _keep_aside(folder, self._rejects)
-        self.problems += len(self._rejects)
         self._rows, self._late, self._rejects, self._bytes = [], [], [], 0
 
     def measured(self, at: str) -> Numbers:
@@ -167,7 +168,7 @@ class Training:
     def commit(self, metrics: Mapping[str, Any]) -> None:
         """All until now is in a generation of these metrics."""
         self.metrics, self.committed = metrics, self.position
-        self._rewards, self._learned, self._apprentice, self.problems = 0.0, 0, [], 0
+        self._rewards, self._learned, self._apprentice = 0.0, 0, []
 
 
 def _iso(ms: int) -> str:

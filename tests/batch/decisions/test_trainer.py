@@ -57,7 +57,6 @@ def _read_in_pieces(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     _read_in_pieces(monkeypatch)
-    monkeypatch.setattr(trainer, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(trainer, "PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(trainer, "_AGAIN_SECONDS", 0.1)
 
@@ -226,6 +225,7 @@ def _die(url: str, space: Decisions, folder: Path, owner: Any, name: str, when: 
 
 def follow(url: str, space: Decisions, folder: Path, log_url: str = "") -> None:
     """What ``larder decisions train --follow`` does, in a process of its own."""
+    trainer.LEASE_SECONDS = 1.0  # of this process alone
     client = redis.Redis.from_url(url, retry=None)
     server = redis.Redis.from_url(log_url or url, retry=None)
     trainer.follow(client, Log(server, space), space, folder, keep=3)
@@ -610,6 +610,20 @@ def test_what_would_keep_the_policy_busy_for_long_is_kept_aside(
     assert once(client, space, tmp_path).events == 1
     (file,) = (tmp_path / REJECTS).iterdir()
     assert "too many features for the policy" in file.read_text()
+
+
+def test_a_model_that_says_no_numbers_is_not_published(client: Any, space: Decisions) -> None:
+    arguments = "--cb_explore_adf --squarecb -q :: --cubic :::"
+    client.hset(space.desk, "policy", Policy("square", arguments).to_json())
+    write(client, space, taste(50))
+    good, learned = once(client, space), model(client, space)
+    huge = context(3, age=1e20)
+    bad = [(50_000 + n, ranked(f"bad{n}", context=huge)) for n in range(4)]
+    write(client, space, entries(*bad))
+    after = once(client, space)
+    assert (after.events, model(client, space)) == (good.events, learned)
+    assert after.position > good.position
+    assert "had spoiled the model" in json.loads(client.hget(space.desk, "trainer"))["problem"]
 
 
 def test_an_apprentice_is_measured(client: Any, space: Decisions) -> None:
