@@ -474,6 +474,7 @@ def test_without_space_for_metrics_requests_are_answered(server: Server) -> None
     with redis.Redis.from_url(server.url) as client:
         publish_by_hand(client, SPACE)
     with WithoutSpace(server.url, SPACE.name, metrics="true") as api:
+        wait_until(lambda: get(api.url, "/health/ready").status == 200)  # or it freezes who loads
         wait_until_each(api, lambda: get(api.url, "/recommendations/u1").status == 200)
         assert get(api.url, "/metrics").status == 404
         assert list(folder(api).glob("counter_*.db")) == []
