@@ -15,7 +15,7 @@ from tests.app.served import answering, following
 from tests.app.wire import get
 from tests.clicks import publish_by_hand as publish_model
 from tests.generations import keys_of, publish_by_hand
-from tests.servers import Api, Cluster, Server
+from tests.servers import Api, Cluster, Server, wait_until
 
 GENERATIONS = ["20260101T000000Z-0001", "20260101T000001Z-0002"]
 NAME = "20260101T000000.000Z-0001"
@@ -146,6 +146,7 @@ def test_workers_that_take_no_events_forget_whom_the_command_deleted(
 ) -> None:
     publish_by_hand(client, namespace)
     with Api(server.url, namespace.name) as api:
+        wait_until(lambda: get(api.url, "/health/ready").status == 200)  # or it freezes who loads
         first = get(api.url, "/recommendations/u1")
         held = {"If-None-Match": first.headers["ETag"]}
 
