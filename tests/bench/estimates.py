@@ -20,8 +20,7 @@ from app.contracts.estimates import Sums
 from app.contracts.policies import DEFAULT, ORIGINAL
 from batch.command.table import table
 from batch.datasets import coffee
-from batch.decisions.learner import Learner
-from batch.decisions.replay import (
+from batch.decisions.judge.replay import (
     Baseline,
     Chances,
     Judged,
@@ -31,6 +30,7 @@ from batch.decisions.replay import (
     Random,
     Replay,
 )
+from batch.decisions.learner import Learner
 from batch.decisions.terms import Joined
 from tests.decisions.worlds import learn
 

@@ -25,9 +25,9 @@ from app.contracts.decisions import Configuration, Decisions, Policy, Ranked, Re
 from app.contracts.policies import ORIGINAL
 from batch.command.table import table
 from batch.decisions.dsjson import line
-from batch.decisions.log import Log
+from batch.decisions.loop.log import Log
+from batch.decisions.loop.trainer import Trainer
 from batch.decisions.terms import Joined
-from batch.decisions.trainer import Trainer
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
 from tests.servers import Server, environment, wait_until

@@ -14,9 +14,9 @@ from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
 from batch.command.table import table
 from batch.command.writable import expect_writable
-from batch.decisions import jobs
-from batch.decisions.evaluate import Found, count, evaluate
-from batch.decisions.report.page import render
+from batch.decisions.judge import jobs
+from batch.decisions.judge.evaluate import Found, count, evaluate
+from batch.decisions.judge.report.page import render
 from batch.errors import BadSettings
 from batch.generations.connect import connect
 from batch.interactions.files import write_whole

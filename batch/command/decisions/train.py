@@ -7,10 +7,10 @@ import click
 from app.contracts.decisions import Decisions
 from batch.command.events import client_of
 from batch.command.options import CacheOptions
-from batch.decisions import trainer
-from batch.decisions.guard import Guard
-from batch.decisions.jobs import Jobs
-from batch.decisions.log import Log
+from batch.decisions.judge.guard import Guard
+from batch.decisions.judge.jobs import Jobs
+from batch.decisions.loop import trainer
+from batch.decisions.loop.log import Log
 from batch.generations.connect import Client, connect
 from batch.generations.server import warn_of_eviction
 

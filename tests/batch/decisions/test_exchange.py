@@ -8,9 +8,10 @@ import pytest
 
 from app.contracts.decisions import MODEL, Configuration, Decisions
 from app.contracts.recommendations import Namespace
-from batch.decisions import exchange, logs, trainer
+from batch.decisions import exchange, logs
 from batch.decisions.dsjson import line
-from batch.decisions.log import Log
+from batch.decisions.loop import trainer
+from batch.decisions.loop.log import Log
 from batch.errors import BadInteractions
 from batch.generations.registry import Generations
 from tests.batch.decisions.logged import taste, write

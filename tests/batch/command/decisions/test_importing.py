@@ -11,9 +11,9 @@ from app.contracts.decisions import MODEL, Decisions
 from app.contracts.policies import ORIGINAL
 from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
-from batch.decisions import trainer
 from batch.decisions.dsjson import line
-from batch.decisions.log import Log
+from batch.decisions.loop import trainer
+from batch.decisions.loop.log import Log
 from batch.errors import BadModel
 from batch.generations.registry import Generations
 from tests.batch.decisions.rows import context, joined

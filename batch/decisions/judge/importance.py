@@ -18,9 +18,9 @@ from typing import Any
 from app.contracts import policies
 from app.contracts.decisions import Importance
 from batch.decisions import dsjson, logs
-from batch.decisions.evaluate import count, ms_of
+from batch.decisions.judge.evaluate import count, ms_of
+from batch.decisions.judge.replay import REWARDS, is_slotted
 from batch.decisions.learner import Learner, Unlearnable, problem_of
-from batch.decisions.replay import REWARDS, is_slotted
 from batch.decisions.terms import Joined
 from batch.errors import BadInteractions
 

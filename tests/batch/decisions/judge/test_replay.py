@@ -6,7 +6,7 @@ from vowpalwabbit import Workspace
 from app.contracts.decisions import Slot
 from app.contracts.estimates import Z
 from batch.decisions import dsjson
-from batch.decisions.replay import (
+from batch.decisions.judge.replay import (
     FIVE_MINUTES,
     MOST_SLOTS,
     Baseline,

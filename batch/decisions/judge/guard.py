@@ -25,7 +25,7 @@ from app.contracts import policies
 from app.contracts.decisions import DAY_MS, Decisions, Manifest, Order, Policy
 from app.contracts.estimates import Sums, Z
 from batch.decisions import logs
-from batch.decisions.evaluate import LEAST, ms_of
+from batch.decisions.judge.evaluate import LEAST, ms_of
 from batch.decisions.terms import Joined
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, errors_of_keys

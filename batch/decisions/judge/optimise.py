@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.contracts.decisions import Decisions, Evaluation, Order, Policy
 from batch.decisions.desk import Desk
-from batch.decisions.evaluate import ONLINE
+from batch.decisions.judge.evaluate import ONLINE
 from batch.generations.connect import Client, errors_of_keys
 
 BEGUN = "optimised"

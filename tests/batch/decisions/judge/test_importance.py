@@ -8,7 +8,7 @@ import pytest
 
 from app.contracts.decisions import Importance, Slot
 from batch.decisions import logs
-from batch.decisions.importance import importances
+from batch.decisions.judge.importance import importances
 from batch.decisions.terms import Joined
 from batch.errors import BadInteractions
 from tests.batch.decisions.rows import joined, several

@@ -13,7 +13,7 @@ from app.contracts.decisions import Configuration, Decisions, Order, Policy, Slo
 from app.contracts.policies import with_exploration
 from app.contracts.recommendations import Namespace
 from batch.decisions import logs
-from batch.decisions.guard import FEWEST, Guard, compared, replaced, resumed
+from batch.decisions.judge.guard import FEWEST, Guard, compared, replaced, resumed
 from batch.decisions.terms import Joined
 from batch.generations.registry import Generations
 from tests.batch.decisions.rows import START, joined

@@ -25,15 +25,16 @@ from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.events import ms_of, order
 from app.contracts.generations import BrokenRecord
 from app.contracts.policies import BadPolicy
-from batch.decisions import logs, mark, orders
+from batch.decisions import logs
 from batch.decisions.contents import Contents, manifest_of, read_model
 from batch.decisions.desk import Desk
-from batch.decisions.guard import Guard, replaced, resumed, same
-from batch.decisions.jobs import Jobs
-from batch.decisions.join import Rules
+from batch.decisions.judge.guard import Guard, replaced, resumed, same
+from batch.decisions.judge.jobs import Jobs
 from batch.decisions.learner import BrokenModel, Learner
-from batch.decisions.log import AT_A_TIME, Log
-from batch.decisions.training import Training, discard_rejects
+from batch.decisions.loop import mark, orders
+from batch.decisions.loop.join import Rules
+from batch.decisions.loop.log import AT_A_TIME, Log
+from batch.decisions.loop.training import Training, discard_rejects
 from batch.errors import BadModel, CacheFull, Locked, Transient, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, Unbroken, hold

@@ -9,7 +9,7 @@ import pytest
 
 from app.contracts.decisions import AGGREGATIONS, Activated, Aggregation, Ranked, Rewarded, Slot
 from app.contracts.events import Entry, ms_of, order
-from batch.decisions.join import MAX_REWARD, Joiner, Outcome, Passed, Rules, Unreadable
+from batch.decisions.loop.join import MAX_REWARD, Joiner, Outcome, Passed, Rules, Unreadable
 from batch.decisions.terms import Joined, Late
 from tests.batch.decisions.logged import START, context, entries, ranked, taste
 

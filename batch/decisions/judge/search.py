@@ -10,7 +10,7 @@ from itertools import count
 
 from app.contracts import policies
 from app.contracts.estimates import Sums
-from batch.decisions.replay import Judged, Learning
+from batch.decisions.judge.replay import Judged, Learning
 
 BY_SHARE = (
     "--coin --interactions ::i",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.contracts.estimates import Sums
-from batch.decisions.evaluate import Found
-from batch.decisions.replay import Judged
+from batch.decisions.judge.evaluate import Found
+from batch.decisions.judge.replay import Judged
 from batch.pages import page
 
 WIDTH, HEIGHT = 640, 240
@@ -42,7 +42,7 @@ def render(found: Found, asked: str) -> str:
         Line(each, each.total(), at * _HUES % 360, _places(curve, low, high))
         for at, (each, curve) in enumerate(zip(found.judged, curves, strict=True))
     ]
-    return page("batch.decisions.report").render(
+    return page("batch.decisions.judge.report").render(
         found=found,
         asked=asked,
         lines=lines,

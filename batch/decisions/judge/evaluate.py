@@ -15,8 +15,7 @@ from app.contracts import policies
 from app.contracts.decisions import Evaluation, Importance, Policy
 from app.contracts.estimates import Sums
 from batch.decisions import logs
-from batch.decisions.learner import problem_of
-from batch.decisions.replay import (
+from batch.decisions.judge.replay import (
     FIVE_MINUTES,
     REWARDS,
     Baseline,
@@ -27,7 +26,7 @@ from batch.decisions.replay import (
     Replay,
     is_slotted,
 )
-from batch.decisions.search import (
+from batch.decisions.judge.search import (
     MOST_WORK,
     affordable,
     best,
@@ -36,6 +35,7 @@ from batch.decisions.search import (
     entered,
     work,
 )
+from batch.decisions.learner import problem_of
 from batch.errors import BadInteractions, BadSettings
 from batch.progress import Advance
 

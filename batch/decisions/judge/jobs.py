@@ -18,10 +18,10 @@ from typing import Any
 
 from app.contracts.decisions import Decisions, Evaluation, Importance
 from app.contracts.environment import PREFIX
-from batch.decisions import optimise
 from batch.decisions.desk import Desk
-from batch.decisions.evaluate import evaluate, told
-from batch.decisions.importance import importances
+from batch.decisions.judge import optimise
+from batch.decisions.judge.evaluate import evaluate, told
+from batch.decisions.judge.importance import importances
 from batch.errors import BadSettings, CacheUnavailable, LarderError
 from batch.generations.connect import Client, errors_of_keys
 

@@ -9,10 +9,10 @@ from app.contracts.decisions import DAY_MS, Order, Policy
 from app.contracts.events import ms_of, order
 from batch.decisions import imported, logs
 from batch.decisions.desk import Desk
-from batch.decisions.join import Rules
 from batch.decisions.learner import BrokenModel, Learner, problem_of
+from batch.decisions.loop.join import Rules
+from batch.decisions.loop.training import Training
 from batch.decisions.terms import Joined
-from batch.decisions.training import Training
 from batch.errors import BadInteractions, BadModel
 
 IMPORTED = "imported"

@@ -12,10 +12,10 @@ from app.contracts.decisions import Evaluation, Policy, Slot
 from app.contracts.estimates import Sums
 from batch.datasets import coffee
 from batch.decisions import logs
-from batch.decisions.evaluate import MOST_ROWS, Found, evaluate, is_better, told
-from batch.decisions.replay import REWARDS
-from batch.decisions.report.page import render
-from batch.decisions.search import by_share, by_themselves, entered, work
+from batch.decisions.judge.evaluate import MOST_ROWS, Found, evaluate, is_better, told
+from batch.decisions.judge.replay import REWARDS
+from batch.decisions.judge.report.page import render
+from batch.decisions.judge.search import by_share, by_themselves, entered, work
 from batch.decisions.terms import Joined
 from batch.errors import BadInteractions, Terminal
 from tests.batch.decisions.rows import START, joined, several
@@ -92,7 +92,7 @@ def test_a_search_of_large_contexts_judges_less_and_says_so(
     contexts = [row.context for row in served(3)]
     tried = [*by_share(False, 0.2), *by_themselves(False), PLAIN]
     enough = 40 * work([*tried, REWARDS], contexts)
-    monkeypatch.setattr("batch.decisions.evaluate.MOST_WORK", enough)
+    monkeypatch.setattr("batch.decisions.judge.evaluate.MOST_WORK", enough)
     found = judge(folder, search=True, policies=[("plain", PLAIN)])
     newest = [*logs.read(folder)][-found.decided :]
     assert 35 < found.decided < 45 and found.passed == 0

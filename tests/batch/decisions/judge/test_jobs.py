@@ -13,11 +13,12 @@ import pytest
 
 from app.contracts.decisions import Configuration, Decisions, Evaluation, Importance, Order, Policy
 from app.contracts.recommendations import Namespace
-from batch.decisions import jobs, logs, optimise
-from batch.decisions.jobs import Jobs, answer
+from batch.decisions import logs
+from batch.decisions.judge import jobs, optimise
+from batch.decisions.judge.jobs import Jobs, answer
 from batch.errors import BadSettings
+from tests.batch.decisions.judge.test_evaluate import served
 from tests.batch.decisions.rows import joined
-from tests.batch.decisions.test_evaluate import served
 from tests.servers import Server, wait_until
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)

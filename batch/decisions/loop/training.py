@@ -12,8 +12,8 @@ from app.contracts import policies
 from app.contracts.decisions import Policy
 from app.contracts.events import Entry, ms_of, order
 from batch.decisions import dsjson, logs
-from batch.decisions.join import Joiner, Outcome, Rules, Unreadable
 from batch.decisions.learner import Learner, Unlearnable, problem_of
+from batch.decisions.loop.join import Joiner, Outcome, Rules, Unreadable
 from batch.decisions.terms import Joined, Late
 from batch.events.folder import replace, text, write_text, writing
 

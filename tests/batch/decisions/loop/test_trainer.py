@@ -31,12 +31,13 @@ from app.contracts.decisions import (
 from app.contracts.events import Entry
 from app.contracts.policies import DEFAULT
 from app.contracts.recommendations import Namespace
-from batch.decisions import contents, log, logs, mark, trainer, training
+from batch.decisions import contents, logs
 from batch.decisions.desk import Desk
 from batch.decisions.learner import Learner
-from batch.decisions.log import Log
+from batch.decisions.loop import log, mark, trainer, training
+from batch.decisions.loop.log import Log
+from batch.decisions.loop.training import REJECTS
 from batch.decisions.terms import Joined
-from batch.decisions.training import REJECTS
 from batch.errors import BadSettings, DiskUnavailable, Locked, LostLock
 from batch.generations.lock import Unbroken, hold
 from batch.generations.registry import Generations

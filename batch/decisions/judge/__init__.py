@@ -1,0 +1,1 @@
+"""What policies would have earned by the logs, and what follows from that."""
