@@ -47,8 +47,9 @@ test-mlflow: $(VENV)/.test-mlflow  ## refreshes as runs in a real MLflow: in a f
 
 NODE_SDKS = @azure/cognitiveservices-personalizer@2.0.1 @azure-rest/ai-personalizer@1.0.0-beta.1
 test-sdk: $(VENV)/.test-sdk  ## every operation of the cloud service's own SDKs, Python's and JavaScript's, and its two tutorials
-	@test -e $(VENV)/sdk/node_modules/.package-lock.json || npm install --silent --no-audit --no-fund --prefix $(VENV)/sdk $(NODE_SDKS) || \
-	  echo "npm could not install the JavaScript SDKs, so their tests are skipped; install node and npm to run them too." >&2
+	@test -e $(VENV)/sdk/node_modules/.package-lock.json || npm install --silent --no-audit --no-fund \
+	    --fetch-retries 1 --fetch-retry-maxtimeout 5000 --fetch-timeout 60000 --prefix $(VENV)/sdk $(NODE_SDKS) || \
+	  echo "npm could not install the JavaScript SDKs, so their tests are skipped; to run them too, see that node and npm are there and reach a registry." >&2
 	@$(BIN)/python -m pytest tests/sdk $(PYTEST_ARGS)
 
 test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and what happens when parts of it are killed
