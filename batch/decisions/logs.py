@@ -312,7 +312,7 @@ def _write(
     connection: duckdb.DuckDBPyConnection, target: Path, rows: Mapping[str, Any], columns: str
 ) -> None:
     connection.register("given", rows)
-    replace(target, lambda beside: copy(connection, f"{columns} given", beside))
+    replace(target, lambda beside: copy(connection, f"{columns} given", beside, 1))
     connection.unregister("given")
 
 
