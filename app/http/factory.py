@@ -143,6 +143,16 @@ def create_app(
     sources = replace(sources, workers=partial(_living, worker), ranker=ranker, decider=decider)
     app = _flask(settings, sources)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)  # else 404, as any path
+    _wrap(app, settings, sources, wire, known)
+    if metrics:
+        metrics.register(app, sources.stream, ranker.follower if ranker else None, wire)
+    return app
+
+
+def _wrap(
+    app: Flask, settings: Settings, sources: Sources, wire: "Wire | None", known: KnownKeys | None
+) -> None:
+    """Put around it what sees a request first, the outermost last."""
     direct = Direct(app.wsgi_app, sources, settings)
     app.wsgi_app = direct  # type: ignore[method-assign]
     limits = Limits.of(settings)
@@ -157,9 +167,6 @@ def create_app(
     if settings.origins:
         pages = CrossOrigin(app.wsgi_app, settings.origins)
         app.wsgi_app = pages  # type: ignore[method-assign]
-    if metrics:
-        metrics.register(app, sources.stream, ranker.follower if ranker else None, wire)
-    return app
 
 
 def _started_tail(settings: Settings, watcher: Watcher) -> Tail | None:

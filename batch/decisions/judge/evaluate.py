@@ -104,6 +104,12 @@ def evaluate(
         replay.judged += entered(usable, known)
     replay.run(islice(chain(first, rows), skipped, None), lambda: advance(1))
     judged = best(replay.judged)
+    _expect_some(replay)
+    return Found(judged, _optimal(judged), replay.decided, replay.passed, limits)
+
+
+def _expect_some(replay: Replay) -> None:
+    """Raise BadInteractions where no decision has judged anybody."""
     if not replay.decided and replay.imitated:
         raise BadInteractions(
             f"all {replay.imitated:,} decisions were made in mode Apprentice, as the baseline "
@@ -114,7 +120,6 @@ def evaluate(
             f"none of {replay.passed:,} decisions can be judged: these policies are for "
             f"{'several slots' if replay.slotted else 'one slot'}, the decisions are not"
         )
-    return Found(judged, _optimal(judged), replay.decided, replay.passed, limits)
 
 
 def _limits(there: int, skipped: int, left_out: Sequence[str]) -> str:
