@@ -94,6 +94,12 @@ def check(arguments: str) -> None:
             raise BadPolicy(f"The learning policy cannot have {name} and --cb_type {type}.")
 
 
+def exploration(arguments: str) -> str:
+    """The share of decisions that they explore, as they say it; "" where they say none."""
+    words = arguments.split()
+    return words[words.index("--epsilon") + 1] if "--epsilon" in words else ""
+
+
 def with_exploration(arguments: str, share: float) -> str:
     """The arguments with that epsilon in place of theirs, if they have one."""
     words = arguments.split()

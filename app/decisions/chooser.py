@@ -82,8 +82,8 @@ class Model:
         self.is_for_slots = policies.is_for_slots(manifest.arguments)
         self._arguments = manifest.arguments
         self._asking = Lock()  # the library says that it is not safe for threads
-        has_epsilon = "--epsilon" in manifest.arguments.split()
-        explores = ["--epsilon", f"{exploration:g}"] if has_epsilon else []
+        says = policies.exploration(manifest.arguments)
+        explores = ["--epsilon", f"{exploration:g}"] if says else []
         try:
             with NamedTemporaryFile(prefix="larder-model-") as file:
                 file.write(model)

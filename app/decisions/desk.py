@@ -219,11 +219,9 @@ def _merged(before: bytes, record: Record | None) -> str:
 
 
 def _with_policy(look: Look, policy: Policy | None) -> tuple[Look, str]:
-    words = policy.arguments.split() if policy else []
     configuration = look.configuration
-    if "--epsilon" in words:
-        explores = float(words[words.index("--epsilon") + 1])
-        configuration = replace(configuration, exploration=explores)
+    if policy and (says := policies.exploration(policy.arguments)):
+        configuration = replace(configuration, exploration=float(says))
     after = replace(look, configuration=configuration, policy=policy)
     same = replace(look, configuration=configuration)
     return after, "" if after.arguments == same.arguments else "another policy"

@@ -16,7 +16,7 @@ import orjson
 from vowpalwabbit import Workspace
 
 from app.contracts.decisions import MAX_ACTIONS, Slot
-from app.contracts.policies import BadPolicy
+from app.contracts.policies import BadPolicy, exploration
 from batch.decisions import dsjson
 from batch.decisions.terms import Joined
 
@@ -57,8 +57,8 @@ class Learner:
 
         Raises BrokenModel.
         """
-        words = arguments.split()
-        epsilon = words[words.index("--epsilon") :][:2] if "--epsilon" in words else []
+        says = exploration(arguments)
+        epsilon = ["--epsilon", says] if says else []
         with tempfile.NamedTemporaryFile(prefix="larder-model-") as file:
             file.write(model)
             file.flush()
