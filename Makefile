@@ -8,7 +8,7 @@ PORT   ?= 8000
 SCENARIO ?= slo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clicks demo-decisions test fuzz test-busy test-browser test-mlflow test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-estimates bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-pairs bench-training clean
+.PHONY: help demo demo-clicks demo-decisions workbench test fuzz test-busy test-browser test-mlflow test-notebooks test-sdk picture test-spark test-containers test-cluster loadtest libgomp redis-7 java-17 kustomize promtool chromium podman lock variables lint bench-live bench-clicks bench-decisions bench-estimates bench-events bench-export bench-quality bench-refresh bench-cache bench-spark bench-scoring bench-serving bench-pairs bench-training clean
 
 help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,10 @@ demo-decisions: $(VENV)/.demo-decisions  ## rank and reward by the cloud service
 	@$(BIN)/python -m batch.command.decisions.demo --port $(PORT) $(if $(ONCE),--once)
 
 # A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
+workbench: $(VENV)/.workbench libgomp  ## notebooks in JupyterLab on 127.0.0.1:8888, and a cache; ONCE=1 executes the first; LARDER_NOTEBOOKS=folder
+	@$(FETCH) java-17 || true
+	@$(WITH_JAVA) $(BIN)/larder workbench $(if $(filter command,$(origin PORT)),--jupyter-port $(PORT)) $(if $(ONCE),--once)
+
 test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
 	@$(FETCH) redis-7 promtool kustomize || true
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(PYTEST_ARGS)
@@ -44,6 +48,10 @@ picture: $(VENV)/.test-browser  ## take the README's picture of the explorer ane
 
 test-mlflow: $(VENV)/.test-mlflow  ## refreshes as runs in a real MLflow: in a file, and on a server
 	@$(BIN)/python -m pytest tests/mlflow $(PYTEST_ARGS)
+
+test-notebooks: $(VENV)/.test-notebooks libgomp  ## the notebooks of the workbench, executed, and one in a real Chromium; pictures in browser-report
+	@$(FETCH) java-17 chromium || true
+	@$(WITH_JAVA) $(BIN)/python -m pytest tests/notebooks --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 NODE_SDKS = @azure/cognitiveservices-personalizer@2.0.1 @azure-rest/ai-personalizer@1.0.0-beta.1
 test-sdk: $(VENV)/.test-sdk  ## every operation of the cloud service's own SDKs, Python's and JavaScript's, and its two tutorials
@@ -129,6 +137,7 @@ lock: $(VENV)/.lock  ## choose anew which versions the images install (commit wh
 	$(LOCK) --extra decisions-up --output-file batch/requirements-decisions.txt
 	$(LOCK) --extra spark --extra clicks --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt
+	$(LOCK) --extra workbench --output-file batch/workbench/requirements.txt
 LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-header --no-annotate \
   --python-version 3.13 --python-platform linux
 

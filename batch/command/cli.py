@@ -280,6 +280,31 @@ def up(
     stack.up(stack.Stack(folder, cache, bind, workers, variables), refresh)
 
 
+@cli.command()
+@option("--notebooks", type=PATH, default="larder-notebooks", help="The folder that you work in.")
+@option("--jupyter-host", default="127.0.0.1", help="The address that JupyterLab listens on.")
+@option("--jupyter-port", type=click.IntRange(1, 65535), default=8888, help="And its port.")
+@option(
+    "--jupyter-token", help="What lets people in, better given as the variable.  [default: new]"
+)
+@option("--once", is_flag=True, help="Execute the first notebook and end.")
+def workbench(
+    notebooks: Path, jupyter_host: str, jupyter_port: int, jupyter_token: str | None, once: bool
+) -> None:
+    """Start JupyterLab with notebooks that show all of Larder, until Ctrl-C.
+
+    Notebooks are copied to a folder of yours; what is there already stays as it is. Beside it runs
+    a cache, which keeps its data there, too, unless LARDER_CACHE_URL names one. It needs
+    pip install '.[workbench]' in Larder's folder; batch/workbench/README.md says more.
+    """
+    from batch.command import workbench as lab
+
+    given = os.environ.get("LARDER_JUPYTER_TOKEN") if jupyter_token is None else jupyter_token
+    cache = os.environ.get("LARDER_CACHE_URL", "")
+    token = lab.token_of(given, jupyter_host)
+    lab.run(lab.Workbench(notebooks, cache, jupyter_host, jupyter_port, token), once)
+
+
 @cli.group()
 def events() -> None:
     """Export, watch and count what users do."""

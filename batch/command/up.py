@@ -286,7 +286,7 @@ def serving(stack: Stack, *serve: str) -> Iterator[int]:
     """
     words = [*(serve or ("serve",)), "--bind", stack.bind, "--workers", str(stack.workers)]
     with beside(stack, words) as api:
-        _wait_until_ready(api, stack.url)
+        wait_until_ready(api, stack.url)
         yield api.pid
 
 
@@ -311,7 +311,8 @@ def launch(stack: Stack, words: Sequence[str]) -> "subprocess.Popen[bytes]":
     return process
 
 
-def _wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
+def wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
+    """Return when an API answers that it can. Raises StepFailed and Transient."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if (code := api.poll()) is not None:

@@ -1,0 +1,49 @@
+"""Notebooks, executed as a user would: from the top to the bottom, beside a cache."""
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import nbformat
+import papermill
+import pytest
+
+from batch.command.workbench import NOTEBOOKS
+from tests.servers import Server
+
+Figures = dict[str, Any]
+
+
+class Execute(Protocol):
+    """Executes the notebook whose name begins so; what its last cell shows, by name."""
+
+    def __call__(self, begins: str, **parameters: object) -> Figures: ...
+
+
+@pytest.fixture
+def execute(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Execute]:
+    """With a cache of its own and an empty folder to work in."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", programs)
+    monkeypatch.setenv("LARDER_CACHE_URL", server.url)
+
+    def run(begins: str, **parameters: object) -> Figures:
+        (path,) = NOTEBOOKS.glob(f"{begins}-*.ipynb")
+        executed = tmp_path / path.name
+        papermill.execute_notebook(
+            path, executed, parameters, cwd=tmp_path, progress_bar=False, kernel_name="python3"
+        )
+        return shown(executed)
+
+    yield run
+
+
+def shown(executed: Path) -> Figures:
+    """What the last cell of a notebook that was executed shows: a dictionary of figures."""
+    last = nbformat.read(executed, as_version=4).cells[-1]
+    (output,) = last.outputs
+    found: Figures = ast.literal_eval(output.data["text/plain"])
+    return found
