@@ -39,7 +39,8 @@ def wait_for_another(url: str, before: object, seconds: float = FELT_SECONDS) ->
 
 def titles(answer: Answer) -> dict[str, str]:
     """The titles of a list by their items; an item without one has its id."""
-    return {each["item"]: str(each.get("title") or each["item"]) for each in answer["recommendations"]}
+    listed = answer["recommendations"]
+    return {each["item"]: str(each.get("title") or each["item"]) for each in listed}
 
 
 def side_by_side(before: Answer, after: Answer) -> str:
