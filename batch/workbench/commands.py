@@ -1,45 +1,59 @@
 """The commands of ``larder`` in a notebook, as one types them in a terminal."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from typing import Any
 
-from batch.command.up import StepFailed
-
-
-class CommandFailed(StepFailed):
-    """A command ended with another exit code than 0; the notebook shows the sentence alone."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of the frames, which are none of the reader's."""
-        return [f"{type(self).__name__}: {self}"]
+from batch.command.up import StepFailed, end
+from batch.errors import BadSettings
 
 
 def larder(line: str) -> Any:
     """Run a command of larder; it says here what it would say in a terminal.
 
     Where the words have ``--json``, standard output is read as JSON and returned. Raises
-    CommandFailed, so that a notebook goes no further than what it needs.
+    StepFailed, so that a notebook goes no further than what it needs.
     """
-    words = shlex.split(line)
+    words = _words(line)
     asks_for_json = "--json" in words
     with tempfile.TemporaryFile("w+") as found:
         process = subprocess.Popen(
             [sys.executable, "-m", "batch", *words],
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # errors stand where they came
             stdin=subprocess.DEVNULL,
             stdout=found if asks_for_json else subprocess.PIPE,
             stderr=subprocess.PIPE if asks_for_json else subprocess.STDOUT,
             text=True,
+            errors="replace",
         )
         try:
             for said in process.stderr or process.stdout or ():
-                print(said, end="", flush=True)
-        finally:  # to interrupt the cell interrupts the command, too
+                print(said, end="")
             code = process.wait()
-        if code:
-            raise CommandFailed(" ".join(["command larder", *words[:1]]), code)
+        finally:  # to interrupt the cell interrupts the command, too
+            end(process)
         found.seek(0)
-        return json.load(found) if asks_for_json else None
+        if code:
+            print(found.read(), end="")
+            raise StepFailed(" ".join(["command larder", *words[:1]]), code)
+        return _json(found.read()) if asks_for_json else None
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise BadSettings(f"%larder {line}: {error}; write \\' for an apostrophe") from error
+
+
+def _json(text: str) -> Any:
+    """What was printed as JSON; tune and the like print what people read, and write a file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        print(text, end="")
+        return None
