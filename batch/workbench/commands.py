@@ -5,7 +5,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from collections.abc import Sequence
+from typing import IO, Any
 
 from batch.command.up import StepFailed
 
@@ -25,21 +26,43 @@ def larder(line: str) -> Any:
     CommandFailed, so that a notebook goes no further than what it needs.
     """
     words = shlex.split(line)
-    asks_for_json = "--json" in words
+    name = " ".join(["command larder", *words[:1]])
+    if "--json" not in words:
+        _run(name, "batch", words)
+        return None
     with tempfile.TemporaryFile("w+") as found:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "batch", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=found if asks_for_json else subprocess.PIPE,
-            stderr=subprocess.PIPE if asks_for_json else subprocess.STDOUT,
-            text=True,
-        )
+        _run(name, "batch", words, found)
+        found.seek(0)
+        return json.load(found)
+
+
+def loadtest(line: str) -> None:
+    """Run the load test, as ``python -m loadtest`` does; a red verdict ends no cell.
+
+    Raises CommandFailed when it could not run.
+    """
+    _run("load test", "loadtest", shlex.split(line), answers=(0, 1))
+
+
+def _run(
+    name: str,
+    module: str,
+    words: Sequence[str],
+    found: IO[str] | None = None,
+    answers: Sequence[int] = (0,),
+) -> None:
+    """Run a module and print what it says; answers: the exit codes that are no failure."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=found or subprocess.PIPE,
+        stderr=subprocess.PIPE if found else subprocess.STDOUT,
+        text=True,
+    ) as process:
         try:
             for said in process.stderr or process.stdout or ():
                 print(said, end="", flush=True)
         finally:  # to interrupt the cell interrupts the command, too
             code = process.wait()
-        if code:
-            raise CommandFailed(" ".join(["command larder", *words[:1]]), code)
-        found.seek(0)
-        return json.load(found) if asks_for_json else None
+    if code not in answers:
+        raise CommandFailed(name, code)
