@@ -25,20 +25,20 @@ def larder(line: str) -> Any:
     CommandFailed, so that a notebook goes no further than what it needs.
     """
     words = shlex.split(line)
-    asks_for_json = "--json" in words
+    asks_for_json = "--json" in words and words[0] != "tune"  # whose --json names a file
     with tempfile.TemporaryFile("w+") as found:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "batch", *words],
             stdin=subprocess.DEVNULL,
             stdout=found if asks_for_json else subprocess.PIPE,
             stderr=subprocess.PIPE if asks_for_json else subprocess.STDOUT,
             text=True,
-        )
-        try:
-            for said in process.stderr or process.stdout or ():
-                print(said, end="", flush=True)
-        finally:  # to interrupt the cell interrupts the command, too
-            code = process.wait()
+        ) as process:
+            try:
+                for said in process.stderr or process.stdout or ():
+                    print(said, end="", flush=True)
+            finally:  # to interrupt the cell interrupts the command, too
+                code = process.wait()
         if code:
             raise CommandFailed(" ".join(["command larder", *words[:1]]), code)
         found.seek(0)

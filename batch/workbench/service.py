@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from batch.command.up import check_port, end, wait_until_ready
+from batch.command.up import check_port, end, get, wait_until_ready
+from batch.errors import Transient
 
 QUIET = {"LARDER_LOG_LEVEL": "warning", "LARDER_AUTH": "proxy"}
 """No keys are asked for: it listens on loopback, and whoever is there has the cache."""
@@ -24,6 +26,18 @@ class Service:
         """What it says."""
         self._process = process
         atexit.register(self.stop)
+
+    def wait_for(self, generation: str, seconds: float = 60) -> None:
+        """Return once it answers from that generation: after a rollback, or another refresh.
+
+        Each of its workers follows by itself, so start it with ``workers=1`` to be sure of all.
+        Raises Transient when it does not follow within so many seconds.
+        """
+        deadline = time.monotonic() + seconds
+        while (found := get(f"{self.url}/generation")["generation"]) != generation:
+            if time.monotonic() > deadline:
+                raise Transient(f"the API still answers from {found!r}, not from {generation!r}")
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """End it, and wait until it has."""
