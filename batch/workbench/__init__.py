@@ -3,21 +3,23 @@
 ::
 
     %load_ext batch.workbench
-    from batch.workbench import serve
+    from batch.workbench import serve, start
 
     %larder refresh {ratings} --live         # what the terminal takes; a failure ends the cell
     found = %larder generations --json       # what it printed, as Python has it
     api = serve()                            # until the kernel ends, or api.stop()
+    start("decisions", "train", "logs", "--follow")   # the same for what is no server
 """
 
 from typing import TYPE_CHECKING
 
+from batch.workbench.beside import Beside, start
 from batch.workbench.service import Service, serve
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Service", "serve"]
+__all__ = ["Beside", "Service", "serve", "start"]
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:
