@@ -22,6 +22,11 @@ class Beside:
         self._process = launch([sys.executable, "-m", "batch", *words], {}, self.log)
         atexit.register(self.stop)
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End it, and wait until it has."""
         atexit.unregister(self.stop)

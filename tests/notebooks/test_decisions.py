@@ -10,8 +10,8 @@ def test_09_makes_decisions(execute: Execute) -> None:
     figures = execute("09")
     assert figures["chance"] < 0.5 and figures["learned"] >= 0.6
     assert figures["policies"] >= 5
-    assert figures["baseline"] == pytest.approx(11 / 36, abs=0.08)
-    assert figures["best"] > figures["original"] > figures["baseline"]
+    assert figures["baseline"] == pytest.approx(11 / 36, abs=0.1)
+    assert figures["best"] > figures["original"] + 0.2
     assert figures["applied"] >= 0.8
     assert figures["sure before"] == pytest.approx(0.25, abs=0.01)
     assert figures["sure after"] > 0.7
