@@ -36,4 +36,4 @@ def test_a_cluster_that_cannot_start_says_why(
 ) -> None:
     with pytest.raises(StepFailed, match="the Spark worker-1 ended with exit code 1"):
         spark_cluster(memory="much")
-    assert "much" in capsys.readouterr().out
+    assert "Usage: Worker" in capsys.readouterr().out

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from batch.workbench.commands import CommandFailed, loadtest
+from batch.command.up import StepFailed
+from batch.workbench.commands import loadtest
 from tests.loadtest.likeness import Likeness
 from tests.servers import free_port
 
@@ -21,6 +22,6 @@ def test_a_red_verdict_ends_no_cell(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_a_load_test_that_cannot_run_ends_the_cell(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(CommandFailed, match="the load test ended with exit code 2"):
+    with pytest.raises(StepFailed, match="the load test ended with exit code 2"):
         loadtest(f"slo --url {url}")
     assert f"error: nothing answers at {url}" in capsys.readouterr().out
