@@ -97,6 +97,8 @@ def run(bench: Workbench, once: bool) -> None:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         variables = {**os.environ, "LARDER_CACHE_URL": url, "PATH": programs}
         variables.pop("LARDER_JUPYTER_TOKEN", None)
+        if bench.host in LOCAL:  # Spark's own pages listen everywhere otherwise
+            variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         (_execute if once else _stay)(bench, variables)
 
 
