@@ -6,12 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from batch.command.up import check_port, end, get, wait_until_ready
-from batch.errors import Transient
+from batch.command.up import check_port, end, wait_until_ready
 
 QUIET = {"LARDER_LOG_LEVEL": "warning", "LARDER_AUTH": "proxy"}
 """No keys are asked for: it listens on loopback, and whoever is there has the cache."""
@@ -27,22 +25,11 @@ class Service:
         self._process = process
         atexit.register(self.stop)
 
-    def wait_for(self, generation: str, seconds: float = 60) -> None:
-        """Return once it answers from that generation: after a rollback, or another refresh.
-
-        Each of its workers follows by itself, so start it with ``workers=1`` to be sure of all.
-        Raises Transient when it does not follow within so many seconds.
-        """
-        deadline = time.monotonic() + seconds
-        while (found := get(f"{self.url}/generation")["generation"]) != generation:
-            if time.monotonic() > deadline:
-                raise Transient(f"the API still answers from {found!r}, not from {generation!r}")
-            time.sleep(0.1)
-
     def stop(self) -> None:
-        """End it, and wait until it has."""
+        """End it, and wait until it has; its log goes with it."""
         atexit.unregister(self.stop)
         end(self._process)
+        self.log.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         return f"<{self.url}>"
@@ -57,17 +44,10 @@ def serve(*words: str, **settings: object) -> Service:
     """
     bind = f"127.0.0.1:{check_port('127.0.0.1:0', 'bind')}"
     given = {f"LARDER_{name.upper()}": _text(value) for name, value in settings.items()}
-    command = [*_following(), sys.executable, "-m", "batch", *(words or ("serve",))]
     descriptor, log = tempfile.mkstemp(prefix="larder-", suffix=".log")
-    with open(descriptor, "wb") as told:
-        process = subprocess.Popen(
-            [*command, "--bind", bind],
-            env={**os.environ, **QUIET, **given},
-            stdin=subprocess.DEVNULL,
-            stdout=told,
-            stderr=told,
-            start_new_session=True,  # to interrupt a cell is not to stop it
-        )
+    os.close(descriptor)
+    command = [sys.executable, "-m", "batch", *(words or ("serve",)), "--bind", bind]
+    process = launch(command, {**QUIET, **given}, Path(log))
     service = Service(f"http://{bind}", Path(log), process)
     try:
         wait_until_ready(process, service.url)
@@ -76,6 +56,24 @@ def serve(*words: str, **settings: object) -> Service:
         service.stop()
         raise
     return service
+
+
+def launch(
+    command: Sequence[str], settings: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
+    """Start a server that ends with this kernel; what it says goes to the log.
+
+    settings: variables of the environment beside those of the kernel.
+    """
+    with log.open("wb") as told:
+        return subprocess.Popen(
+            [*_following(), *command],
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=told,
+            start_new_session=True,  # to interrupt a cell is not to stop it
+        )
 
 
 def _text(value: object) -> str:
