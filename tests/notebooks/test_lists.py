@@ -3,20 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from batch.errors import BadSettings
-from batch.spark.java import require
 from tests.notebooks.conftest import Execute
-
-
-@pytest.fixture
-def java() -> None:
-    """Skip, and say why, where Spark cannot start."""
-    try:
-        require()
-    except BadSettings as error:
-        pytest.skip(str(error))
 
 
 def test_00_serves_films(execute: Execute) -> None:
