@@ -104,9 +104,17 @@ def _cache(bench: Workbench) -> Iterator[str]:
     if bench.cache_url:
         yield bench.cache_url
         return
-    url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '--cache-url')}/0"
+    url = f"redis://127.0.0.1:{_cache_port()}/0"
     with caching(bench.folder / ".larder", CacheOptions(url, Namespace("default"))):
         yield url
+
+
+def _cache_port() -> int:
+    """The one that commands expect where nothing else is named, or any that is free."""
+    try:
+        return check_port("127.0.0.1:6379", "--cache-url")
+    except BadSettings:
+        return check_port("127.0.0.1:0", "--cache-url")
 
 
 def _execute(folder: Path, variables: Mapping[str, str]) -> None:
