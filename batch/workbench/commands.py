@@ -6,7 +6,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from collections.abc import Sequence
+from typing import IO, Any
 
 from batch.command.up import StepFailed, end
 from batch.errors import BadSettings
@@ -19,41 +20,53 @@ def larder(line: str) -> Any:
     StepFailed, so that a notebook goes no further than what it needs.
     """
     words = _words(line)
-    asks_for_json = "--json" in words
+    name = " ".join(["command larder", *words[:1]])
+    if "--json" not in words or words[0] == "tune":  # whose --json names a file
+        return _run(name, "batch", words)
     with tempfile.TemporaryFile("w+") as found:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "batch", *words],
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # errors stand where they came
-            stdin=subprocess.DEVNULL,
-            stdout=found if asks_for_json else subprocess.PIPE,
-            stderr=subprocess.PIPE if asks_for_json else subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        try:
-            for said in process.stderr or process.stdout or ():
-                print(said, end="")
-            code = process.wait()
-        finally:  # to interrupt the cell interrupts the command, too
-            end(process)
+        _run(name, "batch", words, found)
         found.seek(0)
-        if code:
-            print(found.read(), end="")
-            raise StepFailed(" ".join(["command larder", *words[:1]]), code)
-        return _json(found.read()) if asks_for_json else None
+        return json.load(found)
+
+
+def loadtest(line: str) -> None:
+    """Run the load test, as ``python -m loadtest`` does; a red verdict ends no cell.
+
+    Raises StepFailed when it could not run.
+    """
+    _run("load test", "loadtest", _words(line), answers=(0, 1))
 
 
 def _words(line: str) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError as error:
-        raise BadSettings(f"%larder {line}: {error}; write \\' for an apostrophe") from error
+        raise BadSettings(f"{line}: {error}; write \\' for an apostrophe") from error
 
 
-def _json(text: str) -> Any:
-    """What was printed as JSON; tune and the like print what people read, and write a file."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        print(text, end="")
-        return None
+def _run(
+    name: str,
+    module: str,
+    words: Sequence[str],
+    found: IO[str] | None = None,
+    answers: Sequence[int] = (0,),
+) -> None:
+    """Run a module and print what it says; answers: the exit codes that are no failure."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *words],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},  # errors stand where they came
+        stdin=subprocess.DEVNULL,
+        stdout=found or subprocess.PIPE,
+        stderr=subprocess.PIPE if found else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            for said in process.stderr or process.stdout or ():
+                print(said, end="")
+            code = process.wait()
+        finally:  # to interrupt the cell interrupts the command, too
+            end(process)
+    if code not in answers:
+        raise StepFailed(name, code)
+
