@@ -69,4 +69,3 @@ def _run(
             end(process)
     if code not in answers:
         raise StepFailed(name, code)
-

@@ -14,7 +14,7 @@ from tests.servers import PATIENCE_SECONDS
 
 __all__ = ["chromium"]
 
-PICTURES = Path("browser-report")
+PICTURES = Path(__file__).parents[2] / "browser-report"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def page(chromium: Any) -> Iterator[Any]:
 
 def test_the_first_notebook_runs_and_shows_its_charts(bench: Bench, page: Any) -> None:
     page.goto(f"{bench.url}/lab/tree/{FIRST}?token={bench.token}")
-    page.get_by_text("Where to go on").wait_for()
+    page.get_by_role("heading", name="Where to go on").wait_for()
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

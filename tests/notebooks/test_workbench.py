@@ -1,4 +1,4 @@
-"""``larder workbench`` with a real JupyterLab: who gets in, and that nothing is left when it ends."""
+"""``larder workbench`` with a real JupyterLab: who gets in, and that nothing stays when it ends."""
 
 import json
 import os
@@ -140,8 +140,9 @@ api = serve()
 """
 ORPHAN = """
 import subprocess, sys
-started = "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
-print(subprocess.run([sys.executable, "-c", started], stdout=subprocess.PIPE, text=True).stdout)
+begin = "from subprocess import *; "
+begin += "print(Popen(['sleep', '1000'], stdout=DEVNULL, process_group=0).pid)"
+print(subprocess.run([sys.executable, "-c", begin], stdout=subprocess.PIPE, text=True).stdout)
 """
 HANGS = "import ctypes; ctypes.PyDLL(None).sleep(1000)"  # whoever calls by it keeps the others out
 
