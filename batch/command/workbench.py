@@ -167,7 +167,7 @@ def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _started(
-    bench: Workbench, words: Sequence[str], variables: Mapping[str, str], **streams: int
+    bench: Workbench, words: Sequence[str], variables: Mapping[str, str], stderr: int | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A module of Python, run until the block ends, and all that comes of it with it."""
     import psutil
@@ -177,7 +177,7 @@ def _started(
     cache = psutil.Process().children()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env=variables, start_new_session=True, **streams
+            [sys.executable, "-m", *words], env=variables, stderr=stderr, start_new_session=True
         )
         if not bench.cache_url:
             note(bench.kept, process.pid)
