@@ -26,9 +26,10 @@ class Service:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """End it, and wait until it has."""
+        """End it, and wait until it has; its log goes with it."""
         atexit.unregister(self.stop)
         end(self._process)
+        self.log.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         return f"<{self.url}>"
