@@ -28,14 +28,15 @@ class Beside:
         return self._process.pid
 
     def stop(self) -> None:
-        """End it, and wait until it has."""
+        """End it, and wait until it has; its log goes with it."""
         atexit.unregister(self.stop)
         end(self._process)
+        self.log.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         code = self._process.poll()
         state = "runs" if code is None else f"ended with exit code {code}"
-        return f"<larder {' '.join(self.words)}: {state}, see {self.log}>"
+        return f"<larder {' '.join(self.words)}: {state}>"
 
 
 def start(*words: str) -> Beside:
