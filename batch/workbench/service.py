@@ -38,8 +38,7 @@ class Service:
     def __repr__(self) -> str:
         code = self.process.poll()
         state = self.url or "runs" if code is None else f"ended with exit code {code}"
-        said = f", see {self.log}" if self.log.exists() else ""
-        return f"<larder {' '.join(self.words)}: {state}{said}>"
+        return f"<larder {' '.join(self.words)}: {state}>"
 
 
 def serve(*words: str, **settings: object) -> Service:
