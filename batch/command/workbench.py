@@ -116,9 +116,17 @@ def _cache(bench: Workbench) -> Iterator[str]:
     if bench.cache_url:
         yield bench.cache_url
         return
-    url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '--cache-url')}/0"
+    url = f"redis://127.0.0.1:{_cache_port()}/0"
     with caching(bench.kept, CacheOptions(url, Namespace("default"))):
         yield url
+
+
+def _cache_port() -> int:
+    """The one that commands expect where nothing else is named, or any that is free."""
+    try:
+        return check_port("127.0.0.1:6379", "--cache-url")
+    except BadSettings:
+        return check_port("127.0.0.1:0", "--cache-url")
 
 
 def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:
@@ -134,9 +142,8 @@ def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:
         failed = ["\n".join(each["traceback"]) for each in outputs if "traceback" in each]
         click.echo("\n".join(failed) or said.decode(errors="replace"), err=True)
         raise StepFailed(f"notebook {FIRST}", papermill.returncode)
-    click.echo(
-        f"\n{''.join(outputs[-1]['data']['text/plain'])}\n\nThe whole notebook, with its charts: {executed}"
-    )
+    figures = "".join(outputs[-1]["data"]["text/plain"])
+    click.echo(f"\n{figures}\n\nThe whole notebook, with its charts: {executed}")
 
 
 def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:

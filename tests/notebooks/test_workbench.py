@@ -1,4 +1,4 @@
-"""``larder workbench`` with a real JupyterLab: who gets in, and that nothing is left when it ends."""
+"""``larder workbench`` with a real JupyterLab: who gets in, and that nothing stays when it ends."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +33,26 @@ class Bench:
     folder: Path
     told: str
     token: str
+    clients: list[BlockingKernelClient] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         (found,) = [word for word in self.told.split() if word.startswith("http")]
         return found.partition("/lab")[0]
 
-    def ask(self, path: str, method: str = "GET", token: str | None = None) -> Any:
+    def ask(self, path: str, posted: object = None, token: str | None = None) -> Any:
         header = {"Authorization": f"token {self.token if token is None else token}"}
-        request = urllib.request.Request(f"{self.url}/api/{path}", headers=header, method=method)
+        body = None if posted is None else json.dumps(posted).encode()
+        request = urllib.request.Request(f"{self.url}/api/{path}", body, header)
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
     def kernel(self) -> "Kernel":
-        found = self.ask("kernels", "POST")["id"]
+        found = self.ask("kernels", {"name": "python3", "path": ""})["id"]
         client = BlockingKernelClient()
         client.load_connection_file(str(self.folder.parent / "runtime" / f"kernel-{found}.json"))
-        client.start_channels()
+        client.start_channels(hb=False)  # on a busy machine hearts beat slowly
+        self.clients.append(client)
         client.wait_for_ready()
         return Kernel(found, client)
 
@@ -75,7 +78,7 @@ class Kernel:
         reply = self.client.execute_interactive(
             code, output_hook=lambda message: said.append(message["content"].get("text", ""))
         )
-        assert reply["content"]["status"] == "ok", reply
+        assert reply["content"]["status"] == "ok", (reply["content"], said)
         return "".join(said)
 
     def begin(self, code: str) -> None:
@@ -109,7 +112,10 @@ def started(folder: Path, **others: str) -> Iterator[Bench]:
         try:
             told = "".join(iter(process.stdout.readline, "\n")) + process.stdout.readline()
             token = told.partition("?token=")[2].strip() or others["LARDER_JUPYTER_TOKEN"]
-            yield Bench(process, folder / "work", told, token)
+            bench = Bench(process, folder / "work", told, token)
+            yield bench
+            for client in bench.clients:
+                client.stop_channels()
         finally:
             process.terminate()
 
@@ -134,8 +140,9 @@ api = serve()
 """
 ORPHAN = """
 import subprocess, sys
-started = "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
-print(subprocess.run([sys.executable, "-c", started], stdout=subprocess.PIPE, text=True).stdout)
+begin = "from subprocess import *; "
+begin += "print(Popen(['sleep', '1000'], stdout=DEVNULL, process_group=0).pid)"
+print(subprocess.run([sys.executable, "-c", begin], stdout=subprocess.PIPE, text=True).stdout)
 """
 HANGS = "import ctypes; ctypes.PyDLL(None).sleep(1000)"  # whoever calls by it keeps the others out
 
@@ -164,14 +171,13 @@ def test_servers_end_with_their_kernel(tmp_path: Path) -> None:
         kernel = bench.kernel()
         kernel.run(SERVE)
         assert bench.servers
-        bench.ask(f"kernels/{kernel.id}/restart", "POST")
+        bench.ask(f"kernels/{kernel.id}/restart", {})
         wait_until(lambda: not bench.servers)
         kernel.client.wait_for_ready()
         kernel.run("%load_ext batch.workbench\nfrom batch.workbench import serve; api = serve()")
         assert bench.servers
         os.kill(int(kernel.run("import os; print(os.getpid())")), signal.SIGKILL)
         wait_until(lambda: not bench.servers)
-        kernel.client.stop_channels()
 
 
 def test_what_a_killed_workbench_leaves_behind_is_named_to_the_next(tmp_path: Path) -> None:
@@ -224,6 +230,7 @@ def once(folder: Path, *cells: str) -> "subprocess.Popen[str]":
     """Begin to execute a first notebook that is the user's."""
     (folder / "work").mkdir()
     mine = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
+    mine.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(mine, folder / "work" / "00-serve-films.ipynb")
     return subprocess.Popen(
         [sys.executable, "-m", "batch", "workbench", "--once"],
