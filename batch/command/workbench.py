@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOM = Path(batch.__path__[0]) / "workbench"
 NOTEBOOKS = ROOM / "notebooks"
 FIRST = "00-serve-films.ipynb"
-STOP_SECONDS, REST_SECONDS = 3.0, 1.0
+STOP_SECONDS, REST_SECONDS = 2.5, 0.5
 """So long may JupyterLab take to stop, and then what it left; the cache takes no time."""
 
 LOOPBACK = (*LOCAL, "::1")
@@ -132,9 +132,8 @@ def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:
         failed = ["\n".join(each["traceback"]) for each in outputs if "traceback" in each]
         click.echo("\n".join(failed) or said.decode(errors="replace"), err=True)
         raise StepFailed(f"notebook {FIRST}", papermill.returncode)
-    click.echo(
-        f"\n{''.join(outputs[-1]['data']['text/plain'])}\n\nThe whole notebook, with its charts: {executed}"
-    )
+    figures = "".join(outputs[-1]["data"]["text/plain"])
+    click.echo(f"\n{figures}\n\nThe whole notebook, with its charts: {executed}")
 
 
 def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:

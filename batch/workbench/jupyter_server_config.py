@@ -9,6 +9,7 @@ c.ServerApp.port_retries = 0
 c.ServerApp.allow_root = True
 c.Application.log_level = "WARN"
 c.KernelManager.shutdown_wait_time = 1.0
+c.KernelManager.transport_encryption = "auto"
 
 # Kernels inherit the environment, and a notebook that shows it may be shared.
 c.IdentityProvider.token = os.environ.pop("JUPYTER_TOKEN")
