@@ -97,6 +97,8 @@ def run(bench: Workbench, once: bool) -> None:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         variables = {**os.environ, "LARDER_CACHE_URL": url, "PATH": programs}
         variables.pop("LARDER_JUPYTER_TOKEN", None)
+        if bench.host in LOCAL:  # Spark's own pages listen everywhere otherwise
+            variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         (_execute if once else _stay)(bench, variables)
 
 
@@ -114,9 +116,17 @@ def _cache(bench: Workbench) -> Iterator[str]:
     if bench.cache_url:
         yield bench.cache_url
         return
-    url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '--cache-url')}/0"
+    url = f"redis://127.0.0.1:{_cache_port()}/0"
     with caching(bench.kept, CacheOptions(url, Namespace("default"))):
         yield url
+
+
+def _cache_port() -> int:
+    """The one that commands expect where nothing else is named, or any that is free."""
+    try:
+        return check_port("127.0.0.1:6379", "--cache-url")
+    except BadSettings:
+        return check_port("127.0.0.1:0", "--cache-url")
 
 
 def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 ::
 
     %load_ext batch.workbench
-    from batch.workbench import larder, serve, side_by_side, spark_cluster, wait_for_another
+    from batch.workbench import larder, serve, side_by_side, start, wait_for_another
 
     %larder refresh {ratings} --live         # what the terminal takes; a failure ends the cell
     found = %larder generations --json       # what it printed, as Python has it
@@ -11,6 +11,7 @@
     api = serve(events=True)                 # until the kernel ends, or api.stop()
     felt = wait_for_another(url, before)     # the next answer that is not as before
     print(side_by_side(before, felt.answer))
+    start("decisions", "train", "logs", "--follow")   # the same for what is no server
     %loadtest slo --url {api.url}            # as python -m loadtest; a red verdict ends no cell
     cluster = spark_cluster()                # Spark's master and a worker, as long; cluster.url
 """
@@ -18,6 +19,7 @@
 from typing import TYPE_CHECKING
 
 from batch.command.answers import Felt, changes, side_by_side, titles, wait_for_another
+from batch.workbench.beside import Beside, start
 from batch.workbench.cluster import SparkCluster, spark_cluster
 from batch.workbench.commands import larder, loadtest
 from batch.workbench.service import Service, serve
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = [
+    "Beside",
     "Felt",
     "Service",
     "SparkCluster",
@@ -34,6 +37,7 @@ __all__ = [
     "serve",
     "side_by_side",
     "spark_cluster",
+    "start",
     "titles",
     "wait_for_another",
 ]

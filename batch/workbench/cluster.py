@@ -8,12 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from batch.command.up import LOOK_SECONDS, READY_SECONDS, StepFailed, check_port, end, get
+from batch.command.up import LOOK_SECONDS, StepFailed, check_port, end, get
 from batch.errors import Transient
 from batch.spark import java
 from batch.workbench.service import launch
 
 HERE = "127.0.0.1"
+READY_SECONDS = 120.0
 SETTINGS = {
     "SPARK_LOCAL_IP": HERE,  # where their web pages listen
     "SPARK_DAEMON_MEMORY": "512m",
@@ -33,13 +34,14 @@ class SparkCluster:
         """What they say, and what executors leave until it is stopped."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         atexit.register(self.stop)
-        self._start("master", "master.Master", f"--port={port}", f"--webui-port={page}")
+        ports = ("--port", str(port), "--webui-port", str(page))
+        self._start("master", "master.Master", *ports)
 
     def add(self, *options: str) -> None:
         """Start one more worker."""
         name = f"worker-{len(self._processes)}"
-        work = f"--work-dir={self.folder / name}"
-        self._start(name, "worker.Worker", "--webui-port=0", work, *options, self.url)
+        own = ("--work-dir", str(self.folder / name), "--webui-port", "0")
+        self._start(name, "worker.Worker", *own, *options, self.url)
 
     def wait(self) -> None:
         """Return once the master has all workers. Raises StepFailed and Transient."""
@@ -73,7 +75,7 @@ class SparkCluster:
         import pyspark
 
         program = Path(pyspark.__path__[0]) / "bin" / "spark-class"
-        command = [str(program), f"org.apache.spark.deploy.{kind}", f"--host={HERE}", *options]
+        command = [str(program), f"org.apache.spark.deploy.{kind}", "--host", HERE, *options]
         local = {"SPARK_LOCAL_DIRS": str(self.folder / "local")}
         log = self.folder / f"{name}.log"
         self._processes[name] = launch(command, {**SETTINGS, **local}, log)
@@ -89,7 +91,7 @@ def spark_cluster(workers: int = 1, cores: int = 2, memory: str = "1g") -> Spark
     cluster = SparkCluster()
     try:
         for _ in range(workers):
-            cluster.add(f"--cores={cores}", f"--memory={memory}")
+            cluster.add("--cores", str(cores), "--memory", memory)
         cluster.wait()
     except BaseException:
         print(cluster.said(), end="")

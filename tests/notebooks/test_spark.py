@@ -1,21 +1,7 @@
 """The notebook that runs Spark."""
 
-import pytest
-
 from batch.datasets.movielens import SMALL
-from batch.errors import BadSettings
-from batch.spark.java import require
 from tests.notebooks.conftest import Execute
-
-
-@pytest.fixture
-def java(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip, and say why, where Spark cannot start; its pages stay on loopback."""
-    try:
-        require()
-    except BadSettings as error:
-        pytest.skip(str(error))
-    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
 
 
 def test_05_makes_the_same_lists_on_spark(java: None, execute: Execute) -> None:

@@ -17,10 +17,11 @@ def test_a_cluster_of_a_notebook_works_on_loopback_until_it_is_stopped(java: Non
         assert found["url"] == cluster.url
         mine = [each for each in psutil.Process().children() if "deploy" in str(each.cmdline())]
         assert len(mine) == 3
-        listening = [
-            each.laddr.ip for one in mine for each in one.net_connections() if each.status == "LISTEN"
+        ports = [
+            port for each in mine for port in each.net_connections() if port.status == "LISTEN"
         ]
-        assert listening and {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+        assert len(ports) >= 6
+        assert {port.laddr.ip.removeprefix("::ffff:") for port in ports} == {"127.0.0.1"}
         conf = {"spark.master": cluster.url, "spark.executor.memory": "512m", **INTERPRETED}
         with session(conf) as spark:
             assert spark.sparkContext.parallelize(range(10), 2).sum() == 45
@@ -35,4 +36,4 @@ def test_a_cluster_that_cannot_start_says_why(
 ) -> None:
     with pytest.raises(StepFailed, match="the Spark worker-1 ended with exit code 1"):
         spark_cluster(memory="much")
-    assert "much" in capsys.readouterr().out
+    assert "Usage: Worker" in capsys.readouterr().out

@@ -36,7 +36,9 @@ from tests.k8s.defects import (
 from tests.k8s.manifests import Object, Overlay, dig, title
 from tests.k8s.rules.images import image_name
 
-PATHS = ("LARDER_EXAMPLES", "LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS", "LARDER_NOTEBOOKS")
+PATHS = tuple(
+    f"LARDER_{name}" for name in ("EXAMPLES", "INTERACTIONS", "ITEMS", "NOTEBOOKS", "REJECTS")
+)
 FILES_OF = ("refresh", "clicks-train", "decisions-train", "loadtest", "workbench")
 DEMO = PurePosixPath("/opt/larder/demo")
 POLICY = f"{JOB}/podFailurePolicy/rules"

@@ -63,9 +63,7 @@ def every_reference_exists(overlay: Overlay) -> Iterator[str]:
     """Whatever an object or a pod asks for is here, or is the team's to make."""
     asked = _all_asked(overlay)
     made = {
-        each: keys
-        for name in overlay.name.split("+")
-        for each, keys in TEAM.get(name, {}).items()
+        each: keys for name in overlay.name.split("+") for each, keys in TEAM.get(name, {}).items()
     }
     for owner, (kind, name, key) in sorted(asked):
         found = overlay.get(kind, name)
