@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOM = Path(batch.__path__[0]) / "workbench"
 NOTEBOOKS = ROOM / "notebooks"
 FIRST = "00-serve-films.ipynb"
-STOP_SECONDS, REST_SECONDS = 3.0, 1.0
+STOP_SECONDS, REST_SECONDS = 2.5, 0.5
 """So long may JupyterLab take to stop, and then what it left; the cache takes no time."""
 
 LOOPBACK = (*LOCAL, "::1")

@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def servers(self) -> list[psutil.Process]:
-        return [each for each in self.children if "app.http.serve" in each.cmdline()]
+        return [each for each in self.children if "app.http.wsgi:app" in each.cmdline()]
 
 
 @dataclass(frozen=True)
