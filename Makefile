@@ -137,7 +137,7 @@ lock: $(VENV)/.lock  ## choose anew which versions the images install (commit wh
 	$(LOCK) --extra decisions-up --output-file batch/requirements-decisions.txt
 	$(LOCK) --extra spark --extra clicks --constraint batch/requirements.txt --output-file batch/requirements-spark.txt
 	$(LOCK) --extra loadtest --output-file loadtest/requirements.txt
-	$(LOCK) --extra workbench --output-file batch/workbench/requirements.txt
+	$(LOCK) --extra workbench --constraint batch/requirements-spark.txt --output-file batch/workbench/requirements.txt
 LOCK = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --generate-hashes --no-header --no-annotate \
   --python-version 3.13 --python-platform linux
 

@@ -7,9 +7,12 @@ from batch.errors import INSTALL_LIBGOMP
 
 EXTRAS = {
     "alembic": "mlflow",
+    "jupyterlab": "workbench",
     "lightgbm": "clicks",
     "mlflow": "mlflow",
     "pandas": "spark",
+    "papermill": "workbench",
+    "psutil": "workbench",
     "pyarrow": "spark",
     "pyspark": "spark",
     "sqlalchemy": "mlflow",

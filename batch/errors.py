@@ -36,6 +36,10 @@ class LarderError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: frames are none of its reader's."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Terminal(LarderError):
     """The same run would fail again; a scheduler must not retry."""

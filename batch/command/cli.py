@@ -287,7 +287,7 @@ def up(
 @option(
     "--jupyter-token", help="What lets people in, better given as the variable.  [default: new]"
 )
-@option("--once", is_flag=True, help="Execute the first notebook and end.")
+@click.option("--once", is_flag=True, help="Execute the first notebook and end.")
 def workbench(
     notebooks: Path, jupyter_host: str, jupyter_port: int, jupyter_token: str | None, once: bool
 ) -> None:
@@ -301,8 +301,7 @@ def workbench(
 
     given = os.environ.get("LARDER_JUPYTER_TOKEN") if jupyter_token is None else jupyter_token
     cache = os.environ.get("LARDER_CACHE_URL", "")
-    token = lab.token_of(given, jupyter_host)
-    lab.run(lab.Workbench(notebooks, cache, jupyter_host, jupyter_port, token), once)
+    lab.run(lab.Workbench(notebooks, cache, jupyter_host, jupyter_port, given), once)
 
 
 @cli.group()

@@ -12,31 +12,20 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from app.contracts.recommendations import Namespace
+from batch.command.answers import changes, side_by_side, titles, wait_for_another
 from batch.command.options import CacheOptions
 from batch.command.up import Stack, check_port, get, post, run, stay, where
 from batch.datasets.movielens import SMALL
-from batch.errors import LarderError, Transient
+from batch.errors import LarderError
 
 USER = "15"
 CLICKING, NEWCOMER = "1", "a-newcomer"
 CLICKED_BY_NEWCOMER = ("595", "Beauty and the Beast (1991)")
-FELT_SECONDS = 10.0
-COLUMN = 46
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A list as the API answered it: the titles of its films by their items."""
-
-    source: str
-    films: dict[str, str]
 
 
 def main() -> int:
@@ -115,7 +104,7 @@ def _show_once(stack: Stack) -> None:
     print(f"What user {USER} should see next:")
     for place, film in enumerate(answer["recommendations"], start=1):
         print(f"  {place}. {film['title']:50} {film['genres']}")
-    _show_click(stack, CLICKING, *next(iter(_list(stack, CLICKING).films.items())))
+    _show_click(stack, CLICKING, *next(iter(titles(_list(stack, CLICKING)).items())))
     _show_click(stack, NEWCOMER, *CLICKED_BY_NEWCOMER)
 
 
@@ -124,9 +113,9 @@ def _show_click(stack: Stack, user: str, item: str, title: str) -> None:
     before, event = _list(stack, user), _click(user, item)
     print(f"\nUser {user} clicks on {title}:\n$ {_curl(stack, event)}")
     print(json.dumps(post(f"{stack.url}/events", event)))
-    after = _wait_for_effect(stack, user, before)
+    after = wait_for_another(_list_of(stack, user), before).answer
     print(f"\n{side_by_side(before, after)}\n")
-    print("\n".join(changes(before, after, title)))
+    print(changes(before, after, item))
 
 
 def _click(user: str, item: str) -> dict[str, str]:
@@ -138,44 +127,12 @@ def _curl(stack: Stack, event: dict[str, str]) -> str:
     return f"curl {header} -d '{json.dumps(event)}' {stack.url}/events"
 
 
-def _list(stack: Stack, user: str) -> Shown:
-    answer = get(f"{stack.url}/recommendations/{user}")
-    films = {film["item"]: film["title"] for film in answer["recommendations"]}
-    return Shown(answer["source"], films)
+def _list(stack: Stack, user: str) -> Any:
+    return get(_list_of(stack, user))
 
 
-def _wait_for_effect(stack: Stack, user: str, before: Shown) -> Shown:
-    """The next list, from whichever worker: all know within half a second. Raises Transient."""
-    deadline = time.monotonic() + FELT_SECONDS
-    while (after := _list(stack, user)) == before:
-        if time.monotonic() > deadline:
-            raise Transient(f"the click changed nothing within {FELT_SECONDS:.0f} seconds")
-        time.sleep(0.05)
-    return after
-
-
-def side_by_side(before: Shown, after: Shown) -> str:
-    """Two columns; a minus marks what left, a plus what came."""
-    rows = [(f"  before: {before.source}", f"  after: {after.source}")]
-    rows += zip_longest(
-        [f"{' ' if item in after.films else '-'} {title}" for item, title in before.films.items()],
-        [f"{' ' if item in before.films else '+'} {title}" for item, title in after.films.items()],
-        fillvalue="",
-    )
-    return "\n".join(f"{old[:COLUMN]:{COLUMN}}  {new[:COLUMN]}".rstrip() for old, new in rows)
-
-
-def changes(before: Shown, after: Shown, clicked: str) -> list[str]:
-    """What left, what came, and why."""
-    left = [title for item, title in before.films.items() if item not in after.films]
-    came = [title for item, title in after.films.items() if item not in before.films]
-    others = [title for title in left if title != clicked]
-    return [
-        *([f"  left, for it was clicked: {clicked}"] if clicked in left else []),
-        *([f"  left, for others fit better now: {'; '.join(others)}"] if others else []),
-        *([f"  came, for it fits the click: {'; '.join(came)}"] if came else []),
-        f"  source: {before.source} until now, {after.source} from now on",
-    ]
+def _list_of(stack: Stack, user: str) -> str:
+    return f"{stack.url}/recommendations/{user}"
 
 
 if __name__ == "__main__":

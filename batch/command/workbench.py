@@ -3,91 +3,103 @@
 The folder holds what the user works on::
 
     00-serve-films.ipynb ...  the notebooks, copied where they are not there yet
-    .larder/                  what the cache keeps, and its log
+    .larder/                  what the cache keeps, its log, and whom to end should this be killed
 """
 
 import contextlib
+import ctypes
+import json
 import os
+import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import batch
 from app.contracts.recommendations import Namespace
 from batch.command.options import CacheOptions
-from batch.command.up import LOCAL, StepFailed, caching, check_port
-from batch.errors import BadSettings, Terminal
+from batch.command.up import LOCAL, StepFailed, caching, check_port, expect_unused, note
+from batch.errors import BadSettings
 
-NOTEBOOKS = Path(batch.__path__[0]) / "workbench" / "notebooks"
+if TYPE_CHECKING:
+    import psutil
+
+ROOM = Path(batch.__path__[0]) / "workbench"
+NOTEBOOKS = ROOM / "notebooks"
 FIRST = "00-serve-films.ipynb"
-STOP_SECONDS = 4.0
-"""Docker gives ten, and a cache is ended after that."""
+STOP_SECONDS, REST_SECONDS = 3.0, 1.0
+"""So long may JupyterLab take to stop, and then what it left; the cache takes no time."""
 
-LAB = (
-    "--no-browser",
-    "--ServerApp.port_retries=0",
-    "--ServerApp.log_level=WARN",
-    "--ServerApp.password=",
-    "--PasswordIdentityProvider.allow_password_change=False",
-    "--KernelManager.shutdown_wait_time=1",
-    # It asks nobody on the internet for news, releases and extensions.
-    "--LabApp.news_url=None",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    "--LabApp.extension_manager=readonly",
-)
+LOOPBACK = (*LOCAL, "::1")
+EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+TOKEN = re.compile("[!-~]{8,}")
+_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of Linux' prctl
 
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What to start. token: who has it runs what they like here; empty lets in who reaches it."""
+    """What to start. token: who has it runs what they like here; None is a new one."""
 
     folder: Path
     cache_url: str = field(repr=False)  # empty starts a cache beside it
     host: str
     port: int
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
 
     @property
-    def url(self) -> str:
-        """Where it is opened on this machine."""
-        host = self.host if self.host in LOCAL else "127.0.0.1"
-        return f"http://{host}:{self.port}/lab" + (f"?token={self.token}" if self.token else "")
+    def kept(self) -> Path:
+        """Where its cache keeps data."""
+        return self.folder / ".larder"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it answers on this machine."""
+        return EVERYWHERE.get(self.host, self.host), self.port
 
 
-def token_of(given: str | None, host: str) -> str:
-    """The token: the one given, or a new one. Raises BadSettings for none beyond loopback."""
-    if given == "" and host not in LOCAL:
+def check_token(token: str | None, host: str) -> None:
+    """Raises BadSettings for one that protects too little where others reach the host."""
+    if token == "" and host not in LOOPBACK:
         raise BadSettings(
             f"LARDER_JUPYTER_TOKEN is empty, and notebooks would run for everybody who reaches "
-            f"{host}: give it a value, unset it for a new one, or listen on 127.0.0.1"
+            f"{host!r}: give it a value, unset it for a new one, or listen on 127.0.0.1"
         )
-    return secrets.token_hex(24) if given is None else given
+    if token and not TOKEN.fullmatch(token):
+        raise BadSettings(
+            "LARDER_JUPYTER_TOKEN must have 8 characters or more, of those that ASCII shows, and "
+            "no space or line break: give it another value, or unset it for a new one"
+        )
 
 
 def run(bench: Workbench, once: bool) -> None:
     """Start it, and stay until a signal says to stop; once: execute the first notebook and end."""
-    if not find_spec("jupyterlab"):
-        raise Terminal(
-            "the workbench is JupyterLab, which is not installed: pip install '.[workbench]' in "
-            "Larder's folder"
-        )
-    lay_out(bench.folder)
+    for package in ("jupyterlab", "papermill"):
+        if not find_spec(package):
+            raise ModuleNotFoundError(name=package)
+    check_token(bench.token, bench.host)
+    expect_unused(bench.kept)
+    if not once:
+        check_port(f"{bench.host}:{bench.port}", "--jupyter-port")
+    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # the terminal was closed
     with _cache(bench) as url:
+        lay_out(bench.folder)
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         variables = {**os.environ, "LARDER_CACHE_URL": url, "PATH": programs}
         variables.pop("LARDER_JUPYTER_TOKEN", None)
-        if once:
-            _execute(bench.folder, variables)
-        else:
-            _stay(bench, {**variables, "JUPYTER_TOKEN": bench.token})
+        if bench.host in LOCAL:  # Spark's own pages listen everywhere otherwise
+            variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        (_execute if once else _stay)(bench, variables)
 
 
 def lay_out(folder: Path) -> None:
@@ -104,42 +116,108 @@ def _cache(bench: Workbench) -> Iterator[str]:
     if bench.cache_url:
         yield bench.cache_url
         return
-    url = f"redis://127.0.0.1:{check_port('127.0.0.1:0', '--cache-url')}/0"
-    with caching(bench.folder / ".larder", CacheOptions(url, Namespace("default"))):
+    url = f"redis://127.0.0.1:{_cache_port()}/0"
+    with caching(bench.kept, CacheOptions(url, Namespace("default"))):
         yield url
 
 
-def _execute(folder: Path, variables: Mapping[str, str]) -> None:
-    command = ["papermill", "--no-progress-bar", "--log-output", "--cwd", str(folder)]
-    done = subprocess.run([*command, str(folder / FIRST), os.devnull], env=variables)
-    if done.returncode:
-        raise StepFailed(f"notebook {FIRST}", done.returncode)
-    click.echo(f"{folder / FIRST} was executed")
+def _cache_port() -> int:
+    """The one that commands expect where nothing else is named, or any that is free."""
+    try:
+        return check_port("127.0.0.1:6379", "--cache-url")
+    except BadSettings:
+        return check_port("127.0.0.1:0", "--cache-url")
+
+
+def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:
+    """Execute a copy of the first notebook; tell what its commands say, and its figures."""
+    executed = bench.folder / f"{Path(FIRST).stem}.executed.ipynb"
+    words = ["papermill", "--no-progress-bar", "--log-level=CRITICAL", "--stdout-file=-"]
+    words += [f"--cwd={bench.folder}", str(bench.folder / FIRST), str(executed)]
+    with _started(bench, words, variables, stderr=subprocess.PIPE) as papermill:
+        _, said = papermill.communicate()
+    cells = json.loads(executed.read_bytes())["cells"] if executed.exists() else []
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    if papermill.returncode:
+        failed = ["\n".join(each["traceback"]) for each in outputs if "traceback" in each]
+        click.echo("\n".join(failed) or said.decode(errors="replace"), err=True)
+        raise StepFailed(f"notebook {FIRST}", papermill.returncode)
+    figures = "".join(outputs[-1]["data"]["text/plain"])
+    click.echo(f"\n{figures}\n\nThe whole notebook, with its charts: {executed}")
 
 
 def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:
-    check_port(f"{bench.host}:{bench.port}", "--jupyter-port")
-    command = [sys.executable, "-m", "jupyterlab", *LAB, f"--ServerApp.ip={bench.host}"]
-    command += [f"--ServerApp.port={bench.port}", f"--ServerApp.root_dir={bench.folder.resolve()}"]
-    if os.geteuid() == 0:
-        command.append("--allow-root")
-    lab = subprocess.Popen(command, env=variables, start_new_session=True)
-    try:
-        click.echo(f"\nOpen this in a browser: {bench.url}\nCtrl-C ends it; {bench.folder} stays.")
-        code = lab.wait()
-    except (SystemExit, KeyboardInterrupt):
-        return
-    finally:
-        _end(lab)
+    token = secrets.token_hex(24) if bench.token is None else bench.token
+    words = ["jupyterlab", f"--config={ROOM / 'jupyter_server_config.py'}"]
+    words += [f"--ServerApp.ip={bench.host}", f"--ServerApp.port={bench.port}"]
+    words += [f"--ServerApp.root_dir={bench.folder.resolve()}"]
+    with _started(bench, words, {**variables, "JUPYTER_TOKEN": token}) as lab:
+        try:
+            _wait_until_it_listens(bench, lab)
+            opened = {None: f"/lab?token={token}", "": "/lab"}
+            way = opened.get(bench.token, "/lab (it asks for LARDER_JUPYTER_TOKEN)")
+            host, port = bench.address
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}{way}"
+            click.echo(f"\nOpen this in a browser: {url}\nCtrl-C ends it; {bench.folder} stays.")
+            code = _wait(lab)
+        except (SystemExit, KeyboardInterrupt):
+            return
     raise StepFailed("JupyterLab", code or 1)
 
 
-def _end(lab: "subprocess.Popen[bytes]") -> None:
-    """Have it stop, with its kernels."""
-    lab.terminate()
+@contextlib.contextmanager
+def _started(
+    bench: Workbench, words: Sequence[str], variables: Mapping[str, str], **streams: int
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A module of Python, run until the block ends, and all that comes of it with it."""
+    import psutil
+
+    if sys.platform == "linux":  # a process whose parent died is a child of this one then
+        ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
+    cache = psutil.Process().children()
     try:
-        lab.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(lab.pid, signal.SIGKILL)
-        lab.wait()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], env=variables, start_new_session=True, **streams
+        )
+        if not bench.cache_url:
+            note(bench.kept, process.pid)
+        yield process
+    finally:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # it ends already
+        _end(cache)
+
+
+def _end(but: "list[psutil.Process]") -> None:
+    """End all that came of this process: what it started itself first, which ends the rest well."""
+    import psutil
+
+    us = psutil.Process()
+    for recursive, seconds in ((False, STOP_SECONDS), (True, REST_SECONDS)):
+        asked = [each for each in us.children(recursive) if each not in but]
+        for each in asked:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.terminate()
+        psutil.wait_procs(asked, seconds)
+    while left := [each for each in us.children(recursive=True) if each not in but]:
+        for each in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(left, REST_SECONDS)
+
+
+def _wait_until_it_listens(bench: Workbench, lab: "subprocess.Popen[bytes]") -> None:
+    while lab.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(bench.address):
+            return
+        time.sleep(0.1)
+    raise StepFailed("JupyterLab", lab.returncode or 1)
+
+
+def _wait(lab: "subprocess.Popen[bytes]") -> int:
+    """Its exit code, once it has ended; orphans of kernels are buried meanwhile."""
+    while True:
+        child, status = os.wait()
+        if child == lab.pid:
+            lab.returncode = os.waitstatus_to_exitcode(status)
+            return lab.returncode

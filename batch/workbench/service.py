@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from batch.command.up import check_port, end, wait_until_ready
@@ -26,9 +26,10 @@ class Service:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """End it, and wait until it has."""
+        """End it, and wait until it has; its log goes with it."""
         atexit.unregister(self.stop)
         end(self._process)
+        self.log.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         return f"<{self.url}>"
@@ -43,17 +44,10 @@ def serve(*words: str, **settings: object) -> Service:
     """
     bind = f"127.0.0.1:{check_port('127.0.0.1:0', 'bind')}"
     given = {f"LARDER_{name.upper()}": _text(value) for name, value in settings.items()}
-    command = [*_following(), sys.executable, "-m", "batch", *(words or ("serve",))]
     descriptor, log = tempfile.mkstemp(prefix="larder-", suffix=".log")
-    with open(descriptor, "wb") as told:
-        process = subprocess.Popen(
-            [*command, "--bind", bind],
-            env={**os.environ, **QUIET, **given},
-            stdin=subprocess.DEVNULL,
-            stdout=told,
-            stderr=told,
-            start_new_session=True,  # to interrupt a cell is not to stop it
-        )
+    os.close(descriptor)
+    command = [sys.executable, "-m", "batch", *(words or ("serve",)), "--bind", bind]
+    process = launch(command, {**QUIET, **given}, Path(log))
     service = Service(f"http://{bind}", Path(log), process)
     try:
         wait_until_ready(process, service.url)
@@ -62,6 +56,24 @@ def serve(*words: str, **settings: object) -> Service:
         service.stop()
         raise
     return service
+
+
+def launch(
+    command: Sequence[str], settings: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
+    """Start a server that ends with this kernel; what it says goes to the log.
+
+    settings: variables of the environment beside those of the kernel.
+    """
+    with log.open("wb") as told:
+        return subprocess.Popen(
+            [*_following(), *command],
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=told,
+            start_new_session=True,  # to interrupt a cell is not to stop it
+        )
 
 
 def _text(value: object) -> str:

@@ -27,6 +27,8 @@ INSTALLATIONS = {
 NOT_RUN = {
     ("Apply", 1): "images are built by podman, and no registry is asked",
     ("Events", 1): "production runs here without its server of events",
+    ("The workbench", 1): "its image is not on the nodes",
+    ("The workbench", 2): "its image is not on the nodes",
 }
 """Blocks of the README that are not run, and why."""
 EDITS = {

@@ -93,7 +93,7 @@ class Engine:
 class Container:
     """A container under the rules of the manifests: read-only root, no capability, a small /tmp.
 
-    options: further ones of ``podman run``; variables: its environment.
+    options: further ones of ``podman run``; variables: its environment; rules: other ones, as OPEN.
     """
 
     def __init__(
@@ -103,10 +103,12 @@ class Container:
         *arguments: str,
         options: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
+        rules: Sequence[str] | None = None,
     ) -> None:
         self._engine = engine
         named = [f"--env={name}={value}" for name, value in (variables or {}).items()]
-        self._command = ["run", "--detach", *RESTRICTED, *named, *options, image, *arguments]
+        self._command = ["run", "--detach", *(rules or RESTRICTED), *named, *options]
+        self._command += [image, *arguments]
         self.id = ""
 
     def start(self) -> None:
@@ -156,8 +158,9 @@ class Container:
         self._engine("rm", "--force", "--time", "0", "--volumes", self.id)
 
 
+OPEN = ("--passwd=false",)  # Kubernetes and Docker name no user either
 RESTRICTED = (
-    "--passwd=false",  # Kubernetes and Docker name no user either
+    *OPEN,
     "--read-only",
     "--read-only-tmpfs=false",
     "--tmpfs=/tmp:rw,size=64m,mode=1777",

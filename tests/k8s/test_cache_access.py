@@ -3,6 +3,7 @@
 A denied command is noted by the server (``ACL LOG``), also where the code puts up with it.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -360,6 +361,50 @@ def test_the_rights_of_the_readme_are_those_that_the_explorer_needs(tmp_path: Pa
         assert denied(cache, tester) == set()
         for right in re.findall(r"\+[a-z]+", line):
             assert right[1:] in called(tester), right
+
+
+def test_a_workbench_publishes_and_serves_in_namespaces_of_its_own(
+    tmp_path: Path, interactions: str
+) -> None:
+    cache, own = fresh(tmp_path), "workbench-films"
+    rights = _with_a_workbench(tmp_path / "users.acl", b"larder-demo-batch")
+    assert rights["workbench"] >= rights["batch"] | rights["api"]
+    url = _as(cache.url("batch"), "workbench")
+    with cache.running() as tester:
+        with cache.as_user("batch") as client:
+            publish_by_hand(client, SHOP)
+        refreshed(url, interactions, "--namespace", own, "--live")
+        key, admin = (
+            _run(url, "key", "add", "--namespace", own, "--scope", scope).strip()
+            for scope in ("read,events", "admin")
+        )
+        settings = {"auth": "on", "events": "true", "explorer": "true", "user_sample": "true"}
+        with Api(url, own, workers="1", **settings) as api:
+            wait_until(partial(_is_ready, api))
+            ask_for_everything(api.url, key)
+            happens(api.url, key)
+            orders(api.url, admin)
+            is_deleted(api.url, admin)
+        assert denied(cache, tester) == set()
+        with redis.Redis.from_url(url) as client:
+            for live in tester.scan_iter("larder:1:*default*", count=1000):
+                _is_refused(client, "workbench", live)
+
+
+def _with_a_workbench(users: Path, password: bytes) -> dict[str, set[str]]:
+    """Add the user as the README does, twice, which is once; the commands of each user."""
+    (command,) = re.findall(
+        r"^read_users \| (sed -e '/\^user workbench .*?) > users.acl$",
+        README.read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+    shell = ["bash", "-c", f"digest={hashlib.sha256(password).hexdigest()}; {command}"]
+    for _ in range(2):
+        done = subprocess.run(shell, input=users.read_bytes(), capture_output=True, check=True)
+        users.write_bytes(done.stdout)
+    lines = users.read_text().splitlines()
+    assert len({line.split()[1] for line in lines}) == len(lines)
+    return {line.split()[1]: set(re.findall(r"\+([a-z|]+)", line)) for line in lines}
 
 
 def ask_for_everything(url: str, key: str = "") -> None:

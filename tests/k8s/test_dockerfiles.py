@@ -10,7 +10,7 @@ import pytest
 from tests.k8s.manifests import HOUSE
 from tests.k8s.rules.images import BUILT, version
 
-DOCKERFILES = sorted(HOUSE.glob("*/Dockerfile"))
+DOCKERFILES = sorted({*HOUSE.glob("*/Dockerfile"), *HOUSE.glob("*/*/Dockerfile")})
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)

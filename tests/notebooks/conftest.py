@@ -12,6 +12,8 @@ import papermill
 import pytest
 
 from batch.command.workbench import NOTEBOOKS
+from batch.errors import BadSettings
+from batch.spark.java import require
 from tests.servers import Server
 
 Figures = dict[str, Any]
@@ -39,6 +41,16 @@ def execute(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return shown(executed)
 
     yield run
+
+
+@pytest.fixture
+def java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip, and say why, where Spark cannot start; its pages stay on loopback."""
+    try:
+        require()
+    except BadSettings as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
 
 
 def shown(executed: Path) -> Figures:

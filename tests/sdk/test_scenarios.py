@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from batch.command.decisions.demo import CONFIGURATION, ask, play
+from batch.command.decisions.tutorial import CONFIGURATION, ask, play
 from batch.datasets import coffee
 from batch.datasets.coffee import Situation
 from tests.sdk import food

@@ -143,12 +143,14 @@ def train(
     help="criteo: tabs, no header.  [default: parquet where OUT ends with it, else csv]",
 )
 @option("--time/--no-time", default=False, help="Add a column time, with which the rate drifts.")
+@json_option
 def generate(
     out: Path,
     rows: int,
     seed: int,
     format: Literal["csv", "parquet", "criteo"] | None,
     time: bool,
+    json: bool,
 ) -> None:
     """Write examples of our own making into the file OUT, and say how well they can be predicted.
 
@@ -161,7 +163,7 @@ def generate(
     from batch.command.clicks.generated import generated
 
     form = format or ("parquet" if out.suffix == ".parquet" else "csv")
-    generated(out, rows, seed, form, time)
+    generated(out, rows, seed, form, time, json)
 
 
 @clicks.command(cls=Grouped)

@@ -112,7 +112,7 @@ def test_one_command_refreshes_and_serves_and_its_lists_are_there_the_next_time(
         wait_until(lambda: place.get("/recommendations/u7")["source"] == "personal+recent")
         wait_until(lambda: [place.get("/recommendations/u7") for _ in range(20)].count(answer) == 0)
         second = Place(place.folder, free_port(), free_port())
-        other = f"{place.folder} is in use by another larder up (process {process.pid})"
+        other = f"{place.folder} is in use by process {process.pid}: end it"
         refused(servers.run_here("up", *second.options), other)
         said = ends(process, signal.SIGINT)
     assert f"the lists stay in {place.folder}" in said
@@ -145,7 +145,7 @@ def test_what_a_killed_command_leaves_behind_is_named_to_the_next(
         left = sorted(each.pid for each in psutil.Process(process.pid).children())
         process.kill()
         process.wait()
-        command = f"end them with 'kill {left[0]} {left[1]}', or name another --folder"
+        command = f"end them with 'kill {left[0]} {left[1]}', or name another folder"
         refused(servers.run("up", *place.options), f"{place.folder} is in use by", command)
         for each in left:
             os.kill(each, signal.SIGTERM)

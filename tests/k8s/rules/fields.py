@@ -22,6 +22,8 @@ from tests.k8s.defects import (
     REFRESH,
     TRAINER,
     WITH_DECISIONS,
+    WITH_WORKBENCH,
+    WORKBENCH,
     catches,
     text,
 )
@@ -46,6 +48,7 @@ MUST: dict[str, dict[str, Any]] = {
     "Deployment larder-clicks": ROLLING,
     DECISIONS: ROLLING,
     TRAINER: {"spec.strategy": {"type": "Recreate"}},  # its volume goes from pod to pod
+    WORKBENCH: {"spec.strategy": {"type": "Recreate"}},
     "StatefulSet": {"spec.serviceName": re.compile("larder-(cache|events)-nodes")},
     "Service larder-cache-nodes": {"spec.clusterIP": "None"},  # its pods have names of their own
     "Service larder-events-nodes": {"spec.clusterIP": "None"},
@@ -133,6 +136,7 @@ def _problem(content: str, minor: str) -> str:
 @catches("PodDisruptionBudget larder-api", "spec/maxUnavailable", "100%")
 @catches(API, "spec/strategy/rollingUpdate/maxUnavailable", 1)
 @catches(TRAINER, "spec/strategy/type", "RollingUpdate", WITH_DECISIONS)
+@catches(WORKBENCH, "spec/strategy/type", "RollingUpdate", WITH_WORKBENCH)
 @catches(REFRESH, f"{JOB}/activeDeadlineSeconds", GONE)
 @catches(API, f"{POD}/hostNetwork", True)
 @catches(API, f"{FIRST}/securityContext/readOnlyRootFilesystem", GONE)

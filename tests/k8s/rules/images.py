@@ -16,6 +16,7 @@ BUILT = {
     "larder-decisions": ("batch/Dockerfile", "decisions"),
     "larder-demo": ("batch/Dockerfile", "demo"),
     "larder-loadtest": ("loadtest/Dockerfile", ""),
+    "larder-workbench": ("batch/workbench/Dockerfile", ""),
 }
 """Our images, the Dockerfile that each is built by, and its stage there."""
 FETCHED = {"valkey/valkey:8.1": "999"}

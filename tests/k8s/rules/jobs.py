@@ -29,13 +29,17 @@ from tests.k8s.defects import (
     TRAINING,
     WITH_CLICKS,
     WITH_DECISIONS,
+    WITH_WORKBENCH,
+    WORKBENCH,
     catches,
 )
 from tests.k8s.manifests import Object, Overlay, dig, title
 from tests.k8s.rules.images import image_name
 
-PATHS = ("LARDER_EXAMPLES", "LARDER_INTERACTIONS", "LARDER_ITEMS", "LARDER_REJECTS")
-FILES_OF = ("refresh", "clicks-train", "decisions-train", "loadtest")
+PATHS = tuple(
+    f"LARDER_{name}" for name in ("EXAMPLES", "INTERACTIONS", "ITEMS", "NOTEBOOKS", "REJECTS")
+)
+FILES_OF = ("refresh", "clicks-train", "decisions-train", "loadtest", "workbench")
 DEMO = PurePosixPath("/opt/larder/demo")
 POLICY = f"{JOB}/podFailurePolicy/rules"
 
@@ -81,6 +85,7 @@ def refreshes_are_retried_as_their_exit_codes_say(overlay: Overlay) -> Iterator[
 @catches(TRAINING, f"{FIRST_IN_JOB}/args/1", "trian", WITH_CLICKS)
 @catches("ConfigMap larder-clicks-train", "data/LARDER_KEEP", "some", WITH_CLICKS)
 @catches(TRAINER, f"{FIRST}/args/2", "--folow", WITH_DECISIONS)
+@catches(WORKBENCH, f"{FIRST}/args", ["workbench"], WITH_WORKBENCH)
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/2", "--duraton=30")
 @catches(LOADTEST, f"{FIRST_IN_JOB}/args/1", GONE)
 def arguments_are_understood(overlay: Overlay) -> Iterator[str]:
@@ -104,6 +109,8 @@ def _misunderstood(container: Object, words: list[str], given: dict[str, str]) -
         return _refused_by_loadtest(words)
     if image in ("larder-api", "larder-clicks"):
         return f"gunicorn takes no {words}" if words else ""
+    if image == "larder-workbench":  # its image says nothing of what runs but tini
+        return _refused_by_larder(words[1:], given) if words[:1] == ["larder"] else f"runs {words}"
     if image == "larder-decisions":
         return _refused_by_larder(["decisions", *words], given)
     return _refused_by_larder(words, given)
@@ -150,6 +157,7 @@ def _refused_by_loadtest(words: list[str]) -> str:
 @catches(REFRESH, f"{FIRST_IN_JOB}/volumeMounts/2/mountPath", "/event", "production")
 @catches("ConfigMap larder-clicks-train", "data/LARDER_EXAMPLES", "/examples", WITH_CLICKS)
 @catches(TRAINER, f"{FIRST}/args/1", "/log", WITH_DECISIONS)
+@catches(WORKBENCH, f"{FIRST}/volumeMounts/0/mountPath", "/work", WITH_WORKBENCH)
 def files_lie_in_volumes(overlay: Overlay) -> Iterator[str]:
     """What a job reads and writes lies in a volume, or is of the films in the demo's image."""
     for workload, container in overlay.containers(*FILES_OF):

@@ -52,6 +52,7 @@ PROMISED = {
         "decisions decisions-train > dns 53/UDP 53/TCP",
     ),
     "decisions-events": ("decisions decisions-train > events 6379/TCP",),
+    "workbench": ("workbench > cache 6379/TCP", "workbench > dns 53/UDP 53/TCP"),
     "decisions-monitoring": ("monitoring > decisions 5000/TCP",),
 }
 POLICY = "NetworkPolicy larder-api"

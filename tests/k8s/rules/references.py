@@ -13,7 +13,11 @@ PRODUCTION = {
     "Secret larder-events": {"api-url", "batch-url", "users.acl"},
     "ConfigMap larder-cache-ca": {"ca.crt"},
 }
-TEAM = {"production": PRODUCTION, "spark": PRODUCTION}
+TEAM = {
+    "production": PRODUCTION,
+    "spark": PRODUCTION,
+    "workbench": {"Secret larder-workbench": {"token"}},
+}
 """What the README tells a team to make before it applies an overlay."""
 FIELDS = {
     **{field: (kind, name) for kind, field, name in MOUNTED},
@@ -58,9 +62,12 @@ def _selectors(overlay: Overlay) -> Iterator[tuple[str, str | None, dict[str, st
 def every_reference_exists(overlay: Overlay) -> Iterator[str]:
     """Whatever an object or a pod asks for is here, or is the team's to make."""
     asked = _all_asked(overlay)
+    made = {
+        each: keys for name in overlay.name.split("+") for each, keys in TEAM.get(name, {}).items()
+    }
     for owner, (kind, name, key) in sorted(asked):
         found = overlay.get(kind, name)
-        there = contents(found) if found else TEAM.get(overlay.base, {}).get(f"{kind} {name}")
+        there = contents(found) if found else made.get(f"{kind} {name}")
         if there is None or (key and key not in there):
             yield f"{owner}: there is no {kind} {f'{name}/{key}' if key else name}"
 

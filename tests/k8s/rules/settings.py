@@ -30,6 +30,7 @@ READ_BY = {
     "clicks-train": BATCH,
     "decisions": SERVING,
     "decisions-train": BATCH,
+    "workbench": BATCH,
     "cache-form": {"LARDER_CACHE_URL"},
     "loadtest": {"LOADTEST_KEY"},
 }

@@ -88,3 +88,9 @@ def test_generate_prints_what_is_best_possible_and_check_reads_it(tmp_path: Path
     assert said.startswith(f"wrote 3,000 rows to {out}: 0.2") and "best possible AUC 0.8" in said
     told = json.loads(larder("check", out, "--preset", "criteo", "--json"))
     assert told["rows"] == 3000 and len(told["columns"]) == 40
+
+
+def test_generate_tells_programs_what_is_best_possible(tmp_path: Path) -> None:
+    told = json.loads(larder("generate", tmp_path / "rows.csv", "--rows", "2000", "--json"))
+    assert told["rows"] == 2000 and 0 < told["clicks"] < 1000
+    assert 0.75 < told["auc"] < 0.9 and 0.35 < told["log_loss"] < 0.55

@@ -1,0 +1,20 @@
+"""How JupyterLab is set: ``larder workbench`` starts it with this file."""
+
+import os
+
+c = get_config()  # type: ignore[name-defined]  # noqa: F821 (Jupyter's own, where it reads this)
+
+c.ServerApp.open_browser = False
+c.ServerApp.port_retries = 0
+c.ServerApp.allow_root = True
+c.Application.log_level = "WARN"
+c.KernelManager.shutdown_wait_time = 1.0
+
+# Kernels inherit the environment, and a notebook that shows it may be shared.
+c.IdentityProvider.token = os.environ.pop("JUPYTER_TOKEN")
+c.PasswordIdentityProvider.allow_password_change = False
+
+# It asks nobody on the internet for news, releases and extensions.
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.extension_manager = "readonly"

@@ -1,0 +1,332 @@
+"""The workbench as its README has people run it: every line that it shows, in real containers."""
+
+import json
+import os
+import re
+import shlex
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import websocket
+
+from tests.containers.engine import OPEN, Container, Engine
+from tests.containers.images import have_bases
+from tests.k8s.manifests import HOUSE
+from tests.k8s.rules.images import version
+from tests.servers import PATIENCE_SECONDS, free_port, wait_until
+
+IMAGE = "larder-workbench"
+README = (HOUSE / "batch/workbench/README.md").read_text(encoding="utf-8")
+LINES = {
+    " ".join(shlex.split(line, comments=True))
+    for line in re.sub(r"\\\n", "", README).splitlines()
+    if line.startswith("docker ")
+}
+ME = "$(id -u):$(id -g)"
+UNNAMED = 4711
+"""A user that the image has no name for."""
+
+BUILD = f"docker build -f batch/workbench/Dockerfile -t {IMAGE}:{version()} -t {IMAGE} ."
+BY_COMPOSE = "docker compose --profile workbench up workbench"
+PLAIN = f"docker run -it --rm -p 127.0.0.1:8888:8888 -v ~/myfiles:/notebooks/myfiles {IMAGE}"
+AS_ME = PLAIN.replace("-v ", f"--user {ME} -v ")
+ELSEWHERE = f"docker run -it --rm -p 127.0.0.1:9000:9000 -e LARDER_JUPYTER_PORT=9000 {IMAGE}"
+OLD = f"docker run -it --rm -p 127.0.0.1:8888:8888 -e ACCEPT_EULA=y {IMAGE}"
+READ_ONLY = (
+    "docker run -it --rm -p 127.0.0.1:8888:8888 --read-only --tmpfs /tmp:exec --cap-drop all "
+    f"--security-opt no-new-privileges -v workbench:/notebooks {IMAGE}"
+)
+SERVER = f"docker run -d --name workbench -p 127.0.0.1:8888:8888 {IMAGE}"
+SERVERS = (PLAIN, AS_ME, ELSEWHERE, OLD, READ_ONLY, SERVER)
+LIFE = (
+    "docker logs workbench",
+    "docker exec -it workbench bash",
+    "docker exec workbench larder generations",
+    "docker stop workbench",
+    "docker start workbench",
+    "docker rm workbench",
+)
+OFFLINE = f"docker run --rm --network none {IMAGE} larder workbench --once"
+MOUNTED = "-v ~/myfiles:/notebooks/myfiles"
+SUBMIT = f"docker run --rm --user {ME} {MOUNTED} {IMAGE} spark-submit myfiles/count.py"
+PROGRAMS = {  # what is typed into each, and a line that it says
+    f"docker run -it --rm {IMAGE} bash": ("id -u && exit\n", "10001"),
+    f"docker run -it --rm -p 127.0.0.1:4040:4040 {MOUNTED} {IMAGE} pyspark": (
+        "print(spark.read.text('myfiles/orders.csv').count(), 'lines')\n",
+        "4 lines",
+    ),
+    SUBMIT: ("", "4 lines"),
+    f"docker run --rm {IMAGE} larder --help": ("", "Usage: larder"),
+    f"docker run --rm {MOUNTED} {IMAGE} larder check myfiles/orders.csv": ("", "3 rows"),
+    OFFLINE: ("", "00-serve-films"),
+    f"docker run -it --rm --user root {IMAGE} bash": (
+        "apt-get update -qq && apt-get install --yes -qq tree >/dev/null && tree --version\n",
+        "tree v",
+    ),
+}
+COUNT = """\
+from pyspark.sql import SparkSession
+
+lines = SparkSession.builder.getOrCreate().read.text("myfiles/orders.csv")
+print(lines.count(), "lines")
+lines.write.parquet("myfiles/lines")
+"""
+SPARK = """\
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+spark.range(7).write.mode("overwrite").parquet("/notebooks/seven")
+print(spark.read.parquet("/notebooks/seven").count(), "rows")
+"""
+LISTEN = "0A"
+"""What the kernel calls that state in /proc/net/tcp."""
+
+Measured = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Built by the line of the README."""
+    have_bases(engine, tmp_path_factory.mktemp("base"))
+    words = BUILD.split()[2:-1]
+    engine("build", "--format=docker", "--network=host", "--layers", *words, str(HOUSE))
+    return IMAGE
+
+
+@pytest.fixture
+def mine(folder: Path) -> Path:
+    """The folder ~/myfiles of user 4711, whom the image does not know."""
+    found = folder / "myfiles"
+    found.mkdir()
+    (found / "orders.csv").write_text("user,item\nann,pear\nann,fig\nbob,fig\n")
+    (found / "count.py").write_text(COUNT)
+    for each in (found, *found.iterdir()):
+        os.chown(each, UNNAMED, UNNAMED)
+    return found
+
+
+class Workbench(Container):
+    """A server as a line of the README starts it, on a free port of this machine."""
+
+    def __init__(self, engine: Engine, line: str, mine: Path) -> None:
+        self.port = free_port()
+        options, arguments = read(line, mine, self.port)
+        super().__init__(engine, IMAGE, *arguments, options=options, rules=OPEN)
+
+    def start(self) -> None:
+        super().start()
+        wait_until(lambda: self.healthy() and bool(self.urls))
+
+    @property
+    def urls(self) -> list[str]:
+        """All that it has printed."""
+        return re.findall(r"http\S+", self.logs)
+
+    @property
+    def token(self) -> str:
+        return self.urls[-1].partition("token=")[2]
+
+    def ask(
+        self, path: str, method: str = "GET", token: str = "", **told: Any
+    ) -> requests.Response:
+        """A request of JupyterLab's API, with its own token or another one."""
+        return requests.request(
+            method,
+            f"http://127.0.0.1:{self.port}/api/{path}",
+            headers={"Authorization": f"token {token or self.token}"},
+            json=told or None,
+            timeout=PATIENCE_SECONDS,
+        )
+
+    def run(self, source: str) -> str:
+        """What a kernel prints for it; the kernel goes on."""
+        kernel = self.ask("kernels", "POST", name="python3").json()["id"]
+        address = f"ws://127.0.0.1:{self.port}/api/kernels/{kernel}/channels?token={self.token}"
+        header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": "test"}
+        content = {"code": source, "silent": False}
+        message = {"channel": "shell", "header": header, "content": content}
+        shell = websocket.create_connection(address, timeout=PATIENCE_SECONDS)
+        try:
+            shell.send(json.dumps({**message, "parent_header": {}, "metadata": {}}))
+            return "".join(_said(shell, header["msg_id"]))
+        finally:
+            shell.close()
+
+
+def _said(shell: websocket.WebSocket, asked: str) -> Iterator[str]:
+    while True:
+        told = json.loads(shell.recv())
+        if told["parent_header"].get("msg_id") != asked:
+            continue
+        if told["msg_type"] == "execute_reply":
+            return
+        content = told["content"]
+        yield content.get("text", "") + "\n".join(content.get("traceback", ()))
+
+
+def read(line: str, mine: Path, port: int = 0) -> tuple[list[str], list[str]]:
+    """The options of a line that starts a container, and what follows the image's name."""
+    ours = {
+        "~/myfiles:": f"{mine}:",
+        "$(id -u):$(id -g)": f"{UNNAMED}:{UNNAMED}",
+        "127.0.0.1:8888:": f"127.0.0.1:{port}:",
+        "127.0.0.1:9000:": f"127.0.0.1:{port}:",
+        "-p 127.0.0.1:4040:4040": "",  # of which there is one on this machine
+        "--name workbench": f"--name {IMAGE}-{os.getpid()}",
+        "-v workbench:": f"-v {IMAGE}-{os.getpid()}:",
+    }
+    for documented, here in ours.items():
+        line = line.replace(documented, here)
+    words = line.split()[2:]
+    at = words.index(IMAGE)
+    return [each for each in words[:at] if each not in ("-it", "--rm", "-d")], words[at + 1 :]
+
+
+def test_every_line_of_the_readme_is_tried() -> None:
+    assert LINES == {BUILD, BY_COMPOSE, *SERVERS, *LIFE, *PROGRAMS}
+
+
+def test_it_says_what_it_is_and_is_not_too_large(
+    engine: Engine, image: str, measured: Measured
+) -> None:
+    found = engine.inspect(f"{image}:{version()}")
+    assert found["Id"] == engine.inspect(f"{image}:latest")["Id"]
+    labels = {name.rpartition(".")[2]: text for name, text in found["Config"]["Labels"].items()}
+    assert labels["title"] == IMAGE and labels["version"] == version()
+    assert labels["licenses"] == "Apache-2.0 AND LicenseRef-MovieLens" and labels["description"]
+    assert found["Config"]["Entrypoint"][0] == "tini"
+    measured(f"{image}: {engine.megabytes(image):.0f} MB")
+    assert engine.megabytes(image) <= 1900
+
+
+@pytest.mark.parametrize("line", PROGRAMS)
+def test_a_program_runs_in_place_of_the_server(
+    engine: Engine, image: str, mine: Path, line: str
+) -> None:
+    typed, says = PROGRAMS[line]
+    options, arguments = read(line, mine)
+    network = ["--network=host"] if "apt-get" in typed else []
+    done = engine.run(
+        *("podman", "run", "--interactive", "--rm", *OPEN, *network, *options, image, *arguments),
+        given=typed,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert says in done.stdout, done.stderr[-3000:]
+    if line == SUBMIT:
+        written = [*(mine / "lines").glob("*.parquet")]
+        assert {each.stat().st_uid for each in written} == {UNNAMED}
+
+
+@pytest.mark.parametrize("line", SERVERS)
+def test_a_server_prints_one_url_lets_in_who_has_its_token_and_stops_at_once(
+    engine: Engine, image: str, mine: Path, line: str
+) -> None:
+    with Workbench(engine, line, mine) as started:
+        (url,) = started.urls
+        inside = 9000 if line == ELSEWHERE else 8888
+        assert re.fullmatch(rf"http://127.0.0.1:{inside}/lab\?token=[0-9a-f]{{48}}", url)
+        assert started.ask("contents", token="0" * 48).status_code == 403
+        assert requests.get(f"http://127.0.0.1:{started.port}/api/contents").status_code == 403
+        found = {each["name"] for each in started.ask("contents").json()["content"]}
+        assert "00-serve-films.ipynb" in found
+        assert started.execute("cat", "/proc/1/comm").stdout == "tini\n"
+        stop_at_once(engine, started)
+
+
+def stop_at_once(engine: Engine, started: Container) -> None:
+    """Within five seconds; after them it would be killed, with 137."""
+    engine("stop", "--time=5", started.id)
+    assert started.wait() in (0, 143), started.logs
+
+
+def test_in_a_mount_files_are_those_of_the_caller(engine: Engine, image: str, mine: Path) -> None:
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    with Workbench(engine, AS_ME, mine) as started:
+        told = started.ask("contents/myfiles/mine.ipynb", "PUT", type="notebook", content=notebook)
+        assert told.status_code == 201
+        said = started.run("import os\nprint(os.getuid(), file=open('myfiles/said.txt', 'w'))")
+        assert not said
+    assert (mine / "said.txt").read_text() == f"{UNNAMED}\n"
+    assert {each.stat().st_uid for each in mine.rglob("*")} == {UNNAMED}
+
+
+def test_work_lists_and_packages_outlive_a_stop(engine: Engine, image: str, mine: Path) -> None:
+    """As the README's server, by a user that the image has no name for."""
+    wheel = mine / "pear-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        about = "Metadata-Version: 2.1\nName: pear\nVersion: 1.0\n"
+        archive.writestr("pear.py", "colour = 'green'\n")
+        archive.writestr("pear-1.0.dist-info/METADATA", about)
+        archive.writestr("pear-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("pear-1.0.dist-info/RECORD", "")
+    edited = {"metadata": {}, "nbformat": 4, "nbformat_minor": 5, "cells": []}
+    line = SERVER.replace("-d ", f"-d --user {ME} {MOUNTED} ")
+    with Workbench(engine, line, mine) as started:
+        started.ask("contents/00-serve-films.ipynb", "PUT", type="notebook", content=edited)
+        films = "/opt/larder/batch/datasets/ml-latest-small/ratings.csv"
+        refresh = ("larder", "refresh", films, "--preset", "ml-latest", "--engine", "als")
+        done = started.execute(*refresh)
+        assert done.returncode == 0, done.stderr
+        said = started.run(f"%pip install --no-index myfiles/{wheel.name}")
+        assert "Successfully installed pear" in said, said
+        before = started.execute("larder", "generations", "--json").stdout
+        stop_at_once(engine, started)
+        first = started.token
+        started.again()
+        wait_until(lambda: started.healthy() and len(started.urls) == 2)
+        assert started.token != first
+        assert started.execute("larder", "generations", "--json").stdout == before
+        notebook = started.ask("contents/00-serve-films.ipynb").json()
+        assert notebook["content"]["cells"] == []
+        assert started.run("import pear\nprint(pear.colour)") == "green\n"
+        shell = started.execute("bash", "-c", "id -u && command -v pyspark larder pip")
+        assert shell.stdout.split()[0] == str(UNNAMED) and shell.returncode == 0
+
+
+def test_nothing_listens_beyond_what_is_published_and_all_ends_at_once(
+    engine: Engine, image: str, mine: Path
+) -> None:
+    """With a kernel, a Spark session and a server of Larder running."""
+    with Workbench(engine, READ_ONLY, mine) as started:
+        said = started.run(SPARK + "from batch.workbench import Service\n")
+        assert "7 rows" in said, said
+        listening = list(_listening(started))
+        assert len(listening) > 5  # the cache, the kernel, Spark
+        open_to_others = {port for address, port in listening if not _is_loopback(address)}
+        assert open_to_others == {8888, 4040}
+        stop_at_once(engine, started)
+
+
+def _listening(started: Container) -> Iterator[tuple[str, int]]:
+    """Address as the kernel writes it, and port, of all that listens in the container."""
+    done = started.execute("cat", "/proc/net/tcp", "/proc/net/tcp6")
+    for line in done.stdout.splitlines():
+        _, local, _, state, *_ = line.split()
+        if state == LISTEN:
+            address, _, port = local.partition(":")
+            yield address, int(port, 16)
+
+
+def _is_loopback(address: str) -> bool:
+    """127.*, ::1, or the one in the shape of the other; bytes of each word are turned around."""
+    mapped = address.startswith("0000000000000000FFFF0000")
+    short = len(address) == 8 or mapped
+    return address.endswith("7F") if short else address == "0" * 24 + "01000000"
+
+
+def test_without_a_token_it_does_not_start(engine: Engine, image: str) -> None:
+    with Container(engine, image, variables={"LARDER_JUPYTER_TOKEN": ""}) as started:
+        assert started.wait() == 2
+        assert "LARDER_JUPYTER_TOKEN is empty" in started.logs
+
+
+def test_it_takes_the_cache_that_it_is_given(engine: Engine, image: str, mine: Path) -> None:
+    line = OLD.replace("ACCEPT_EULA=y", "LARDER_CACHE_URL=redis://cache:6379/0")
+    with Workbench(engine, line, mine) as started:
+        said = started.run("import os\nprint(os.environ['LARDER_CACHE_URL'])")
+        assert said == "redis://cache:6379/0\n"
+        assert started.execute("test", "-e", "/notebooks/.larder").returncode == 1
