@@ -22,7 +22,7 @@ from tests.batch.command.test_cli import refused, write
 from tests.batch.pairs import checkerboard
 from tests.servers import PATIENCE_SECONDS, environment, free_port, wait_until
 
-TOKEN = "?this/is&a=secret"
+TOKEN = "?hush/it&a=secret"
 
 
 @dataclass(frozen=True)
