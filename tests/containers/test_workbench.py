@@ -290,9 +290,9 @@ def test_work_lists_and_packages_outlive_a_stop(engine: Engine, image: str, mine
 def test_nothing_listens_beyond_what_is_published_and_all_ends_at_once(
     engine: Engine, image: str, mine: Path
 ) -> None:
-    """With a kernel, a Spark session and a server of Larder running."""
+    """With a kernel and a Spark session running."""
     with Workbench(engine, READ_ONLY, mine) as started:
-        said = started.run(SPARK + "from batch.workbench import Service\n")
+        said = started.run(SPARK)
         assert "7 rows" in said, said
         listening = list(_listening(started))
         assert len(listening) > 5  # the cache, the kernel, Spark
@@ -322,6 +322,15 @@ def test_without_a_token_it_does_not_start(engine: Engine, image: str) -> None:
     with Container(engine, image, variables={"LARDER_JUPYTER_TOKEN": ""}) as started:
         assert started.wait() == 2
         assert "LARDER_JUPYTER_TOKEN is empty" in started.logs
+
+
+def test_a_folder_of_somebody_else_is_refused_with_the_way_out(
+    engine: Engine, image: str, mine: Path
+) -> None:
+    mounted = [f"--volume={mine}:/notebooks"]
+    with Container(engine, image, options=mounted, rules=OPEN) as started:
+        assert started.wait() == 2
+        assert '--user "$(id -u):$(id -g)"' in started.logs
 
 
 def test_it_takes_the_cache_that_it_is_given(engine: Engine, image: str, mine: Path) -> None:
