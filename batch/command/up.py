@@ -340,7 +340,7 @@ def _answer(request: urllib.request.Request) -> Any:
         return json.load(response)
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[Any]") -> None:
     """Have it stop, and wait until it has."""
     if process.poll() is None:
         process.terminate()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 ROOM = Path(batch.__path__[0]) / "workbench"
 NOTEBOOKS = ROOM / "notebooks"
 FIRST = "00-serve-films.ipynb"
-STOP_SECONDS, REST_SECONDS = 3.0, 1.0
+STOP_SECONDS, REST_SECONDS = 2.5, 0.5
 """So long may JupyterLab take to stop, and then what it left; the cache takes no time."""
 
 LOOPBACK = (*LOCAL, "::1")
@@ -178,7 +178,7 @@ def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _started(
-    bench: Workbench, words: Sequence[str], variables: Mapping[str, str], **streams: int
+    bench: Workbench, words: Sequence[str], variables: Mapping[str, str], stderr: int | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A module of Python, run until the block ends, and all that comes of it with it."""
     import psutil
@@ -188,7 +188,7 @@ def _started(
     cache = psutil.Process().children()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env=variables, start_new_session=True, **streams
+            [sys.executable, "-m", *words], env=variables, stderr=stderr, start_new_session=True
         )
         if not bench.cache_url:
             note(bench.kept, process.pid)

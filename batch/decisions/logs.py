@@ -3,6 +3,7 @@
     decisions/day=2026-11-21/<first>_<last>.parquet            by the positions of the trainer's log
     decisions/day=2026-11-21/<first>_<last>_<source>.parquet   imported: moments of the same form
     late/day=2026-11-21/<first>_<last>.parquet                 rewards that nothing learns
+    _merged/decisions/day=..., _merged/late/day=...            of a day that is over, see ``merged``
 
 A file is written beside, made durable, then renamed: it is whole, or not there. The columns are
 those of ``Joined`` and ``Late``; ``context``, ``slots`` and ``observed`` hold JSON. A trainer that
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,12 +34,13 @@ from batch.errors import BadInteractions
 from batch.events.folder import copy, replace, sync, writing
 from batch.interactions.table import database, literals, reading_errors
 
-DECISIONS, LATE = "decisions", "late"
+KINDS = DECISIONS, LATE = "decisions", "late"
+MERGED = tuple(f"_merged/{kind}" for kind in KINDS)
 EVER = 1 << 62
 """A moment behind all others, in ms."""
 
 _NAME = re.compile(r"([0-9]+-[0-9]+)_([0-9]+-[0-9]+)(?:_([0-9a-f]+))?\.parquet")
-_PIECE, _PIECE_BYTES = 100_000, 1 << 26
+PIECE, PIECE_BYTES = 100_000, 1 << 26
 """Contexts are long, and who reads a file holds a group of its rows."""
 _FEW = 512
 _TIME = "make_timestamp(time * 1000)::TIMESTAMPTZ AS time"
@@ -62,6 +64,11 @@ class File:
     last: str
     source: str
 
+    def holds(self, other: "File") -> bool:
+        """Whether it reaches from where another one begins to where that ends, or further."""
+        begins = order(self.first) <= order(other.first)
+        return begins and order(other.last) <= order(self.last)
+
 
 class Day(NamedTuple):
     """What happened on a day; reward: the mean of the decisions that count."""
@@ -73,11 +80,30 @@ class Day(NamedTuple):
     bytes: int
 
 
-def files(folder: Path, kind: str = DECISIONS) -> list[File]:
-    """Its files, by where they begin."""
-    found = ((each, _NAME.fullmatch(each.name)) for each in folder.glob(f"{kind}/day=*/*.parquet"))
-    named = [File(each, name[1], name[2], name[3] or "") for each, name in found if name]
-    return sorted(named, key=lambda file: (order(file.first), order(file.last)))
+def files(folder: Path) -> list[File]:
+    """Its files of decisions, by where they begin; those merged in place of what they hold."""
+    there, merged = stored(folder, DECISIONS), defaultdict[str, list[File]](list)
+    names = {file.path.name for file in there}
+    for file in stored(folder, MERGED[0]):
+        if file.path.name not in names:
+            merged[file.path.parent.name].append(file)
+    left = [
+        file
+        for file in there
+        if file.source or not any(each.holds(file) for each in merged[file.path.parent.name])
+    ]
+    return _in_order(chain(left, *merged.values()))
+
+
+def stored(folder: Path, *kinds: str) -> list[File]:
+    """All that lies there, of KINDS or MERGED, by where they begin."""
+    paths = chain(*(folder.glob(f"{kind}/day=*/*.parquet") for kind in kinds))
+    found = ((each, _NAME.fullmatch(each.name)) for each in paths)
+    return _in_order(File(each, name[1], name[2], name[3] or "") for each, name in found if name)
+
+
+def _in_order(found: Iterable[File]) -> list[File]:
+    return sorted(found, key=lambda file: (order(file.first), order(file.last)))
 
 
 def span(folder: Path) -> tuple[int, int] | None:
@@ -93,7 +119,7 @@ def append(folder: Path, joined: Sequence[Joined], late: Sequence[Late]) -> None
 
     A second time with the same changes nothing.
     """
-    with writing(folder), _database() as connection:
+    with writing(folder), opened() as connection:
         for piece in _pieces(joined):
             target = _target(
                 folder, DECISIONS, piece[0].time, piece[0].position, piece[-1].position
@@ -113,7 +139,7 @@ def add(folder: Path, joined: Iterable[Joined], source: str) -> int:
     """
     count, done = 0, list[Path]()
     try:
-        with writing(folder, "nothing was imported"), _database() as connection:
+        with writing(folder, "nothing was imported"), opened() as connection:
             for number, piece in enumerate(_pieces(joined)):
                 first, last = piece[0].time, piece[-1].time
                 own = f"{last}-0_{source}{number:04x}"
@@ -134,7 +160,7 @@ def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
     BadInteractions, which names the file that is none of ours, or not whole.
     """
     found = _within(folder, start, end)
-    with reading_errors(folder), _database() as connection:
+    with reading_errors(folder), opened() as connection:
         streams = [_stream(connection.cursor(), row, start, end) for row in _in_rows(found)]
         yield from _once(heapq.merge(*streams, key=attrgetter("time")))
 
@@ -161,13 +187,13 @@ def by_day(folder: Path) -> list[Day]:
     sizes: defaultdict[str, int] = defaultdict(int)
     for file in found:
         sizes[_day_of(ms_of(file.first))] += file.path.stat().st_size
-    with reading_errors(folder), _database() as connection:
+    with reading_errors(folder), opened() as connection:
         if not found:
             return []
         rows = connection.execute(
             "SELECT strftime(time, '%Y-%m-%d') AS day, count(*), count(*) FILTER (counts), "
             "coalesce(avg(list_sum(rewards)) FILTER (counts), 0) FROM "
-            f"{_parquet_once(found)} GROUP BY 1 ORDER BY 1"
+            f"{parquet_once(found)} GROUP BY 1 ORDER BY 1"
         ).fetchall()
     return [Day(day, made, learned, reward, sizes[day]) for day, made, learned, reward in rows]
 
@@ -177,8 +203,8 @@ def count(folder: Path, start: int, end: int) -> int:
     found = _within(folder, start, end)
     if not found:
         return 0
-    with reading_errors(folder), _database() as connection:
-        query = f"SELECT count(*) FROM {_parquet_once(found)} WHERE counts"
+    with reading_errors(folder), opened() as connection:
+        query = f"SELECT count(*) FROM {parquet_once(found)} WHERE counts"
         rows = connection.execute(
             f"{query} AND epoch_ms(time) >= {start} AND epoch_ms(time) < {end}"
         ).fetchall()
@@ -190,8 +216,11 @@ def delete(folder: Path, before: int = EVER) -> int:
 
     A file is deleted whole: one that also holds what came later stays.
     """
-    both = chain(files(folder), files(folder, LATE))
-    return _unlink(folder, [file for file in both if ms_of(file.last) < before])
+    count = 0
+    every = *KINDS, *MERGED
+    while gone := [file for file in stored(folder, *every) if ms_of(file.last) < before]:
+        count += unlink(folder, gone)  # then look again: the trainer may have merged them meanwhile
+    return count
 
 
 def retain(folder: Path, days: int, now: int) -> int:
@@ -205,17 +234,18 @@ def discard_behind(folder: Path, position: str, comes_again: Callable[[str], boo
     Also what a run that died left half-written. A file whose first entry does not come again stays,
     and so does all before it. Only for the trainer.
     """
-    for left in folder.glob("*/day=*/.*.beside"):
+    for left in folder.glob("**/day=*/.*.beside"):
         left.unlink(missing_ok=True)
-    both = sorted(chain(files(folder), files(folder, LATE)), key=lambda file: order(file.first))
-    own, gone = [file for file in both if not file.source], list[File]()
+    own = [file for file in stored(folder, *KINDS) if not file.source]
+    gone = [file for file in stored(folder, *MERGED) if order(file.last) > order(position)]
     while own and order(own[-1].first) > order(position) and comes_again(own[-1].first):
         gone.append(own.pop())
-    _unlink(folder, gone)
+    unlink(folder, gone)
     return max([position, *(file.last for file in own)], key=order)
 
 
-def _unlink(folder: Path, gone: Sequence[File]) -> int:
+def unlink(folder: Path, gone: Sequence[File]) -> int:
+    """Delete files; return how many they were. Raises DiskUnavailable or Terminal."""
     with writing(folder, "what is left of the logs stays as it was"):
         for file in gone:
             file.path.unlink(missing_ok=True)
@@ -228,7 +258,7 @@ def _pieces(joined: Iterable[Joined]) -> Iterator[list[Joined]]:
     """What goes into one file: of one day, in order, no more than fits in memory several times."""
     piece, size = list[Joined](), 0
     for row in joined:
-        if piece and (size > _PIECE_BYTES or len(piece) == _PIECE):
+        if piece and (size > PIECE_BYTES or len(piece) == PIECE):
             yield from _days(piece)
             piece, size = [], 0
         piece.append(row)
@@ -255,7 +285,7 @@ def _in_rows(found: Iterable[File]) -> list[list[File]]:
 
 
 @contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+def opened() -> Iterator[duckdb.DuckDBPyConnection]:
     """One that keeps nothing of the files that it has read."""
     with database() as (connection, _):
         connection.execute("SET threads = 1; SET enable_external_file_cache = false")
@@ -316,16 +346,23 @@ def _write(
     connection.unregister("given")
 
 
-def _parquet(*found: File) -> str:
+def parquet(*found: File) -> str:
+    """SQL for their rows."""
     paths = literals(file.path for file in found)
     return f"read_parquet({paths}, hive_partitioning = false)"
 
 
-def _parquet_once(found: Sequence[File]) -> str:
+def parquet_once(found: Sequence[File]) -> str:
     """All their rows; where files overlap, each entry once, which takes memory."""
-    if len(_in_rows(file for file in found if not file.source)) < 2:
-        return _parquet(*found)
-    return f"(SELECT DISTINCT ON (position, time, id) * FROM {_parquet(*found)})"
+    if not overlap(found):
+        return parquet(*found)
+    return f"(SELECT DISTINCT ON (position, time, id) * FROM {parquet(*found)})"
+
+
+def overlap(found: Iterable[File]) -> bool:
+    """Whether an entry may be in two of them, given by where they begin."""
+    own = [file for file in found if not file.source]
+    return any(order(after.first) <= order(file.last) for file, after in pairwise(own))
 
 
 def _stream(
@@ -339,7 +376,7 @@ def _stream(
 
 def _rows(cursor: duckdb.DuckDBPyConnection, file: File, start: int, end: int) -> Iterator[Joined]:
     try:
-        cursor.execute(f"SELECT {_JOINED} FROM {_parquet(file)} WHERE ms >= {start} AND ms < {end}")
+        cursor.execute(f"SELECT {_JOINED} FROM {parquet(file)} WHERE ms >= {start} AND ms < {end}")
         while rows := cursor.fetchmany(_FEW):
             yield from map(_joined, rows)
     except (TypeError, ValueError) as error:

@@ -142,9 +142,15 @@ def until(names: Sequence[str]) -> str:
     return max(found, key=order, default="")
 
 
-def copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path, level: int = 3) -> None:
-    """Write the rows of a query as Parquet; level: of Zstandard, 1 is the fastest."""
-    options = f"({_COPY}, COMPRESSION_LEVEL {level})"
+def copy(
+    connection: duckdb.DuckDBPyConnection, rows: str, target: Path, level: int = 3, at_once: int = 0
+) -> None:
+    """Write the rows of a query as Parquet.
+
+    level: of Zstandard, 1 is the fastest; at_once: rows of a group, 0 for as many as usual.
+    """
+    groups = f", ROW_GROUP_SIZE {at_once}" if at_once else ""
+    options = f"({_COPY}, COMPRESSION_LEVEL {level}{groups})"
     connection.execute(f"COPY ({rows}) TO {literal(str(target))} {options}")
 
 

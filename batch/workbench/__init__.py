@@ -19,16 +19,14 @@
 from typing import TYPE_CHECKING
 
 from batch.command.answers import Felt, changes, side_by_side, titles, wait_for_another
-from batch.workbench.beside import Beside, start
 from batch.workbench.cluster import SparkCluster, spark_cluster
 from batch.workbench.commands import larder, loadtest
-from batch.workbench.service import Service, serve
+from batch.workbench.service import Service, serve, start
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = [
-    "Beside",
     "Felt",
     "Service",
     "SparkCluster",

@@ -1,4 +1,4 @@
-"""Servers of Larder beside a notebook, which end with its kernel."""
+"""What runs beside a notebook, such as the API or a trainer, and ends with its kernel."""
 
 import atexit
 import os
@@ -16,23 +16,29 @@ QUIET = {"LARDER_LOG_LEVEL": "warning", "LARDER_AUTH": "proxy"}
 
 
 class Service:
-    """A server that answers HTTP at ``url`` until the kernel ends, or ``stop`` is called."""
+    """A command of larder that goes on until the kernel ends, or ``stop`` is called."""
 
-    def __init__(self, url: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, words: Sequence[str], settings: Mapping[str, str], url: str = "") -> None:
         self.url = url
-        self.log = log
+        """Where it answers, if it is a server."""
+        self.words = tuple(words)
+        descriptor, log = tempfile.mkstemp(prefix="larder-", suffix=".log")
+        os.close(descriptor)
+        self.log = Path(log)
         """What it says."""
-        self._process = process
+        self.process = launch([sys.executable, "-m", "batch", *words], settings, self.log)
         atexit.register(self.stop)
 
     def stop(self) -> None:
         """End it, and wait until it has; its log goes with it."""
         atexit.unregister(self.stop)
-        end(self._process)
+        end(self.process)
         self.log.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
-        return f"<{self.url}>"
+        code = self.process.poll()
+        state = self.url or "runs" if code is None else f"ended with exit code {code}"
+        return f"<larder {' '.join(self.words)}: {state}>"
 
 
 def serve(*words: str, **settings: object) -> Service:
@@ -44,24 +50,29 @@ def serve(*words: str, **settings: object) -> Service:
     """
     bind = f"127.0.0.1:{check_port('127.0.0.1:0', 'bind')}"
     given = {f"LARDER_{name.upper()}": _text(value) for name, value in settings.items()}
-    descriptor, log = tempfile.mkstemp(prefix="larder-", suffix=".log")
-    os.close(descriptor)
-    command = [sys.executable, "-m", "batch", *(words or ("serve",)), "--bind", bind]
-    process = launch(command, {**QUIET, **given}, Path(log))
-    service = Service(f"http://{bind}", Path(log), process)
+    words = (*(words or ("serve",)), "--bind", bind)
+    service = Service(words, {**QUIET, **given}, f"http://{bind}")
     try:
-        wait_until_ready(process, service.url)
+        wait_until_ready(service.process, service.url)
     except BaseException:
-        print(Path(log).read_text(errors="replace"), end="")
+        print(service.log.read_text(errors="replace"), end="")
         service.stop()
         raise
     return service
 
 
+def start(*words: str) -> Service:
+    """Start what goes on and is no server, such as ``("decisions", "train", "logs", "--follow")``.
+
+    Returns at once.
+    """
+    return Service(words, {})
+
+
 def launch(
     command: Sequence[str], settings: Mapping[str, str], log: Path
 ) -> "subprocess.Popen[bytes]":
-    """Start a server that ends with this kernel; what it says goes to the log.
+    """Start a program that ends with this kernel; what it says goes to the log.
 
     settings: variables of the environment beside those of the kernel.
     """

@@ -66,9 +66,8 @@ def test_11_reads_a_file_of_yours(execute: Execute, tmp_path: Path) -> None:
     plays = [f"song {(n // 12 % 3) * 20 + (n * 7 + n // 12) % 20}" for n in range(len(users))]
     (tmp_path / "mine").mkdir()
     pd.DataFrame({"who": users, "what": plays}).to_parquet(tmp_path / "mine" / "plays.parquet")
-    figures = execute(
-        "11", orders="mine/plays.parquet", user_column="who", item_column="what", options="", k=5
-    )
+    columns = {"user_column": "who", "item_column": "what", "options": ""}
+    figures = execute("11", orders="mine/plays.parquet", namespace="mine", k=5, **columns)
     assert figures["rows"] == 720 and figures["users"] == 60 and not figures["described"]
     assert figures["same as the file"] and figures["source"] == "personal"
     assert figures["model ndcg"] > figures["popular ndcg"]

@@ -22,7 +22,7 @@ from tests.batch.command.test_cli import refused, write
 from tests.batch.pairs import checkerboard
 from tests.servers import PATIENCE_SECONDS, environment, free_port, wait_until
 
-TOKEN = "?this/is&a=secret"
+TOKEN = "?hush/it&a=secret"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def servers(self) -> list[psutil.Process]:
-        return [each for each in self.children if "app.http.serve" in each.cmdline()]
+        return [each for each in self.children if "app.http.wsgi:app" in each.cmdline()]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.events import ms_of, order
 from app.contracts.generations import BrokenRecord
 from app.contracts.policies import BadPolicy
-from batch.decisions import logs
+from batch.decisions import logs, merged
 from batch.decisions.contents import Contents, manifest_of, read_model
 from batch.decisions.desk import Desk
 from batch.decisions.judge.guard import Guard, replaced, resumed, same
@@ -35,7 +35,15 @@ from batch.decisions.loop import mark, orders
 from batch.decisions.loop.join import Rules
 from batch.decisions.loop.log import AT_A_TIME, Log
 from batch.decisions.loop.training import Training, discard_rejects
-from batch.errors import BadModel, CacheFull, Locked, Transient, UnknownGeneration
+from batch.errors import (
+    BadModel,
+    CacheFull,
+    DiskUnavailable,
+    Locked,
+    Terminal,
+    Transient,
+    UnknownGeneration,
+)
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, Unbroken, hold
 from batch.generations.publish import publish
@@ -265,6 +273,15 @@ class Trainer:
         self.desk.tell(told)
         self._told_at = 0.0
         self._tell()
+        if self.folder is not None:
+            self._merge(self.folder, manifest.position)
+
+    def _merge(self, folder: Path, position: str) -> None:
+        """Merge small files of the logs; where that fails they stay, and learning goes on."""
+        try:
+            merged.merge(folder, position, time.time(), partial(self.lease.prove, ""))
+        except (DiskUnavailable, Terminal) as error:
+            self._say(str(error))
 
     # What others want
 

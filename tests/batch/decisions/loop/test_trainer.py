@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from app.contracts.decisions import (
+    DAY_MS,
     MODEL,
     Configuration,
     Decisions,
@@ -31,7 +32,7 @@ from app.contracts.decisions import (
 from app.contracts.events import Entry
 from app.contracts.policies import DEFAULT
 from app.contracts.recommendations import Namespace
-from batch.decisions import contents, logs
+from batch.decisions import contents, logs, merged
 from batch.decisions.desk import Desk
 from batch.decisions.learner import Learner
 from batch.decisions.loop import log, mark, trainer, training
@@ -583,6 +584,39 @@ def test_a_full_disk_is_waited_for(
     assert once(client, space, tmp_path).events == len(
         [row for row in logs.read(tmp_path) if row.counts]
     )
+
+
+def test_small_files_of_a_day_that_is_over_are_merged(
+    client: Any,
+    space: Decisions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def goes_on() -> list[Joined]:
+        """A day passes, and as many hours as files have to rest."""
+        for path in tmp_path.rglob("*.parquet"):
+            os.utime(path, (0, 0))
+        write(client, space, [entry(0, ranked("x"), next(days) * DAY_MS)])
+        once(client, space, tmp_path)
+        return [row for row in logs.read(tmp_path) if row.id != "x"]
+
+    days = count(2)
+    write(client, space, taste(200))
+    drive(client, space, tmp_path)
+    rows, small = [*logs.read(tmp_path)], len(logs.files(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(merged, "copy", full)
+        assert goes_on() == rows
+    assert "nothing is lost" in caplog.text and len(logs.files(tmp_path)) == small + 1 > 3
+    for _ in range(8):
+        assert goes_on() == rows
+    assert len([*tmp_path.glob("decisions/day=2023-11-14/*")]) == 1
+    assert len([*tmp_path.glob("late/day=2023-11-14/*")]) == 1
+    assert not [*tmp_path.glob("_merged/**/*.parquet")]
 
 
 def test_a_log_that_has_filled_the_cache_is_learned_and_trimmed(tmp_path: Path) -> None:
