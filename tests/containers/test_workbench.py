@@ -28,6 +28,8 @@ LINES = {
     if line.startswith("docker ")
 }
 ME = "$(id -u):$(id -g)"
+OURS = f"{IMAGE}-{os.getpid()}"
+"""What this run calls a container and a volume."""
 UNNAMED = 4711
 """A user that the image has no name for."""
 
@@ -89,12 +91,13 @@ Measured = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
-def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Built by the line of the README."""
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Built by the line of the README; the volume of its lines is removed at the end."""
     have_bases(engine, tmp_path_factory.mktemp("base"))
     words = BUILD.split()[2:-1]
     engine("build", "--format=docker", "--network=host", "--layers", *words, str(HOUSE))
-    return IMAGE
+    yield IMAGE
+    engine("volume", "rm", "--force", OURS)
 
 
 @pytest.fixture
@@ -176,8 +179,8 @@ def read(line: str, mine: Path, port: int = 0) -> tuple[list[str], list[str]]:
         "127.0.0.1:8888:": f"127.0.0.1:{port}:",
         "127.0.0.1:9000:": f"127.0.0.1:{port}:",
         "-p 127.0.0.1:4040:4040": "",  # of which there is one on this machine
-        "--name workbench": f"--name {IMAGE}-{os.getpid()}",
-        "-v workbench:": f"-v {IMAGE}-{os.getpid()}:",
+        "--name workbench": f"--name {OURS}",
+        "-v workbench:": f"-v {OURS}:",
     }
     for documented, here in ours.items():
         line = line.replace(documented, here)
