@@ -82,12 +82,23 @@ def check_token(token: str | None, host: str) -> None:
         )
 
 
+def check_folder(folder: Path) -> None:
+    """Raises BadSettings for one of somebody else's, as a folder of the host in a container is."""
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise BadSettings(
+            f"user {os.geteuid()} may not write into {folder}: name another folder with "
+            "--notebooks; where it is mounted into a container, start that with "
+            '--user "$(id -u):$(id -g)"'
+        )
+
+
 def run(bench: Workbench, once: bool) -> None:
     """Start it, and stay until a signal says to stop; once: execute the first notebook and end."""
     for package in ("jupyterlab", "papermill"):
         if not find_spec(package):
             raise ModuleNotFoundError(name=package)
     check_token(bench.token, bench.host)
+    check_folder(bench.folder)
     expect_unused(bench.kept)
     if not once:
         check_port(f"{bench.host}:{bench.port}", "--jupyter-port")

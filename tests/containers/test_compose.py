@@ -29,8 +29,13 @@ def locust_port() -> int:
 
 
 @pytest.fixture(scope="module")
+def jupyter_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
 def compose(
-    engine: Engine, images: dict[str, float], port: int, locust_port: int
+    engine: Engine, images: dict[str, float], port: int, locust_port: int, jupyter_port: int
 ) -> Iterator[Compose]:
     """Runs podman-compose in a project of this run; afterwards nothing of it is left."""
     program = str(Path(sys.executable).with_name("podman-compose"))
@@ -41,14 +46,19 @@ def compose(
             f"--project-name={PROJECT}",
             f"--file={HOUSE / 'compose.yaml'}",
             *arguments,
-            variables={"PORT": str(port), "LOCUST_PORT": str(locust_port)},
+            variables={
+                "PORT": str(port),
+                "LOCUST_PORT": str(locust_port),
+                "JUPYTER_PORT": str(jupyter_port),
+            },
         )
         if done.returncode not in codes:
             raise EngineFailed(f"compose {arguments}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
         return done.stdout
 
     yield run
-    run("--profile=locust", "--profile=loadtest", "down", "--volumes", "--timeout=20")
+    profiles = [f"--profile={each}" for each in ("locust", "loadtest", "workbench")]
+    run(*profiles, "down", "--volumes", "--timeout=20")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +109,20 @@ def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose, engin
     # On a busy machine podman's restart was seen to leave it stopped, and to say nothing.
     engine("start", f"{PROJECT}_cache_1")
     wait_until(lambda: _is_whole(up))
+
+
+def test_the_workbench_has_the_same_lists(
+    up: str, compose: Compose, engine: Engine, jupyter_port: int
+) -> None:
+    compose("--profile=workbench", "up", "--detach", "workbench")
+    name = f"{PROJECT}_workbench_1"
+    wait_until(lambda: "?token=" in engine("logs", name))
+    assert _listening()[jupyter_port] == "127.0.0.1"
+    (token,) = re.findall("token=([0-9a-f]+)", engine("logs", name))
+    assert ask(f"http://127.0.0.1:{jupyter_port}/api/contents?token={token}")
+    wait_until(lambda: _is_whole(up))
+    live = requests.get(f"{up}/generation", timeout=60).json()["generation"]
+    assert live in engine("exec", name, "larder", "generations")
 
 
 def _is_personal(url: str) -> bool:

@@ -28,6 +28,8 @@ LINES = {
     if line.startswith("docker ")
 }
 ME = "$(id -u):$(id -g)"
+OURS = f"{IMAGE}-{os.getpid()}"
+"""What this run calls a container and a volume."""
 UNNAMED = 4711
 """A user that the image has no name for."""
 
@@ -89,12 +91,13 @@ Measured = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
-def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Built by the line of the README."""
+def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Built by the line of the README; the volume of its lines is removed at the end."""
     have_bases(engine, tmp_path_factory.mktemp("base"))
     words = BUILD.split()[2:-1]
     engine("build", "--format=docker", "--network=host", "--layers", *words, str(HOUSE))
-    return IMAGE
+    yield IMAGE
+    engine("volume", "rm", "--force", OURS)
 
 
 @pytest.fixture
@@ -176,8 +179,8 @@ def read(line: str, mine: Path, port: int = 0) -> tuple[list[str], list[str]]:
         "127.0.0.1:8888:": f"127.0.0.1:{port}:",
         "127.0.0.1:9000:": f"127.0.0.1:{port}:",
         "-p 127.0.0.1:4040:4040": "",  # of which there is one on this machine
-        "--name workbench": f"--name {IMAGE}-{os.getpid()}",
-        "-v workbench:": f"-v {IMAGE}-{os.getpid()}:",
+        "--name workbench": f"--name {OURS}",
+        "-v workbench:": f"-v {OURS}:",
     }
     for documented, here in ours.items():
         line = line.replace(documented, here)
@@ -290,9 +293,9 @@ def test_work_lists_and_packages_outlive_a_stop(engine: Engine, image: str, mine
 def test_nothing_listens_beyond_what_is_published_and_all_ends_at_once(
     engine: Engine, image: str, mine: Path
 ) -> None:
-    """With a kernel, a Spark session and a server of Larder running."""
+    """With a kernel and a Spark session running."""
     with Workbench(engine, READ_ONLY, mine) as started:
-        said = started.run(SPARK + "from batch.workbench import Service\n")
+        said = started.run(SPARK)
         assert "7 rows" in said, said
         listening = list(_listening(started))
         assert len(listening) > 5  # the cache, the kernel, Spark
@@ -322,6 +325,15 @@ def test_without_a_token_it_does_not_start(engine: Engine, image: str) -> None:
     with Container(engine, image, variables={"LARDER_JUPYTER_TOKEN": ""}) as started:
         assert started.wait() == 2
         assert "LARDER_JUPYTER_TOKEN is empty" in started.logs
+
+
+def test_a_folder_of_somebody_else_is_refused_with_the_way_out(
+    engine: Engine, image: str, mine: Path
+) -> None:
+    mounted = [f"--volume={mine}:/notebooks"]
+    with Container(engine, image, options=mounted, rules=OPEN) as started:
+        assert started.wait() == 2
+        assert '--user "$(id -u):$(id -g)"' in started.logs
 
 
 def test_it_takes_the_cache_that_it_is_given(engine: Engine, image: str, mine: Path) -> None:
