@@ -62,7 +62,15 @@ class Bench:
 
     @property
     def servers(self) -> list[psutil.Process]:
-        return [each for each in self.children if "app.http.wsgi:app" in each.cmdline()]
+        return [each for each in self.children if "app.http.wsgi:app" in command(each)]
+
+
+def command(process: psutil.Process) -> list[str]:
+    """Its words; none of one that has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @dataclass(frozen=True)
@@ -201,7 +209,7 @@ def test_a_token_that_is_set_is_asked_for_and_never_shown(tmp_path: Path) -> Non
         assert "(it asks for LARDER_JUPYTER_TOKEN)" in bench.told
         kernel = bench.kernel()
         inherited = kernel.run("import os; print(dict(os.environ))")
-        commands = [each.cmdline() for each in [psutil.Process(bench.process.pid), *bench.children]]
+        commands = [command(each) for each in [psutil.Process(bench.process.pid), *bench.children]]
         with pytest.raises(urllib.error.HTTPError, match="403"):
             bench.ask("kernels", token="another")
         end(bench, signal.SIGTERM)
@@ -218,7 +226,9 @@ def test_a_new_token_is_told_once_and_kernels_do_not_inherit_it(tmp_path: Path) 
         end(first, signal.SIGINT)
     with started(tmp_path) as second:
         assert second.token != first.token
-        assert [each["name"] for each in second.ask("contents")["content"]][0][:2] == "00"
+        assert "00-serve-films.ipynb" in [
+            each["name"] for each in second.ask("contents")["content"]
+        ]
 
 
 def test_an_empty_token_lets_this_machine_in(tmp_path: Path) -> None:
