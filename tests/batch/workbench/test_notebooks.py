@@ -13,7 +13,10 @@ import batch
 NOTEBOOKS = sorted((Path(batch.__path__[0]) / "workbench" / "notebooks").iterdir())
 NAME = re.compile(r"\d\d-[a-z]+-[a-z]+\.ipynb")
 LINES = 12
-LOGIC = (ast.FunctionDef, ast.ClassDef, ast.While, ast.Try)
+LOGIC = (
+    *(ast.FunctionDef, ast.ClassDef, ast.Try, ast.Match, ast.If),
+    *(ast.While, ast.For, ast.AsyncFor, ast.With, ast.AsyncWith),
+)
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
