@@ -86,7 +86,7 @@ def begin_anew(url: str, cache: CacheOptions) -> None:
         ask(url, "DELETE", f"/evaluations/{quote(evaluation['id'], safe='')}")
     for path in ("/configurations/policy", "/logs", "/model"):
         ask(url, "DELETE", path)
-    _wait_until_obeyed(url, cache)
+    wait_until_obeyed(url, cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +140,21 @@ def apply(url: str, cache: CacheOptions, policy: str) -> str:
     if policy != "online":
         chosen = {"evaluationId": "coffee", "policyName": policy}
         ask(url, "POST", "/configurations/applyFromEvaluation", chosen)
-        _wait_until_obeyed(url, cache)
+        wait_until_obeyed(url, cache)
     return str(ask(url, "GET", "/configurations/policy")["arguments"])
 
 
-def _wait_until_obeyed(url: str, cache: CacheOptions) -> None:
-    """Until the trainer has done all that was ordered, and the API decides by what came of it."""
+def wait_until_obeyed(url: str, cache: CacheOptions) -> None:
+    """Wait until the trainer has done all that was ordered, and the API decides by what came of it.
+
+    Raises Transient.
+    """
     client, space = connect(cache.url), Decisions(cache.namespace.name)
     desk, published = Desk(client, space), Generations(client, space)
     _soon(lambda: desk.order() is None, "the trainer did not do what was ordered")
-    made = str(published.live())
+    made = published.live() or ""
     ready = f"{url}/health/ready"
-    _soon(lambda: str(get(ready)["generation"]) >= made, "the API did not take the model")
+    _soon(lambda: (get(ready)["generation"] or "") >= made, "the API did not take the model")
 
 
 def _soon(found: Callable[[], Any], problem: str) -> Any:
