@@ -1,4 +1,4 @@
-"""How the tutorial of coffees waits for the trainer and the API."""
+"""How the tutorial of coffees finds the cache, and waits for the trainer and the API."""
 
 from typing import Any
 
@@ -29,3 +29,12 @@ def test_it_waits_for_an_api_that_has_not_taken_the_model_yet(
         wait_until(lambda: bool(get(f"{api.url}/health/ready")["generation"]))
         for published in (learned, namespace):
             tutorial.wait_until_obeyed(api.url, CacheOptions(server.url, published))
+
+
+def test_it_finds_the_cache_as_every_command_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LARDER_CACHE_URL", raising=False)
+    monkeypatch.setenv("LARDER_NAMESPACE", "coffee")
+    usual = CacheOptions("redis://127.0.0.1:6379/0", Namespace("coffee"))
+    assert tutorial.cache_in_force() == usual
+    monkeypatch.setenv("LARDER_CACHE_URL", "redis://elsewhere:6380/1")
+    assert tutorial.cache_in_force().url == "redis://elsewhere:6380/1"
