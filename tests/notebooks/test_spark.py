@@ -13,3 +13,4 @@ def test_05_makes_the_same_lists_on_spark(java: None, execute: Execute) -> None:
     assert all(0.32 < ndcg < 0.40 for ndcg in figures["ndcg"])
     assert max(figures["ndcg"]) - min(figures["ndcg"]) < 0.02
     assert figures["overlap"] > 0.99
+    assert 0.4 < figures["overlap with one machine"] < 0.99

@@ -5,6 +5,7 @@ asked of the cache is only whether the trainer has done what it was told.
 """
 
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 from app.contracts.decisions import Decisions
 from app.contracts.policies import ORIGINAL
+from app.contracts.recommendations import Namespace
 from batch.command.options import CacheOptions
 from batch.command.up import get
 from batch.datasets.coffee import Situation
@@ -76,7 +78,7 @@ def ask(
     return json.loads(text) if text else None
 
 
-def begin_anew(url: str, cache: CacheOptions) -> None:
+def begin_anew(url: str, cache: CacheOptions | None = None) -> None:
     """Put the tutorial's configuration in force, and have all forgotten that was learned before.
 
     So are logs and evaluations. Returns when that is done. Raises Transient.
@@ -86,7 +88,7 @@ def begin_anew(url: str, cache: CacheOptions) -> None:
         ask(url, "DELETE", f"/evaluations/{quote(evaluation['id'], safe='')}")
     for path in ("/configurations/policy", "/logs", "/model"):
         ask(url, "DELETE", path)
-    _wait_until_obeyed(url, cache)
+    wait_until_obeyed(url, cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def ranked(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(rows, key=lambda row: -float(row["reward"]))
 
 
-def apply(url: str, cache: CacheOptions, policy: str) -> str:
+def apply(url: str, policy: str, cache: CacheOptions | None = None) -> str:
     """Put a policy of the evaluation in force, and wait until it has learned the logs.
 
     Returns the arguments of the policy that is in force then. Raises Transient.
@@ -140,18 +142,27 @@ def apply(url: str, cache: CacheOptions, policy: str) -> str:
     if policy != "online":
         chosen = {"evaluationId": "coffee", "policyName": policy}
         ask(url, "POST", "/configurations/applyFromEvaluation", chosen)
-        _wait_until_obeyed(url, cache)
+        wait_until_obeyed(url, cache)
     return str(ask(url, "GET", "/configurations/policy")["arguments"])
 
 
-def _wait_until_obeyed(url: str, cache: CacheOptions) -> None:
-    """Until the trainer has done all that was ordered, and the API decides by what came of it."""
+def wait_until_obeyed(url: str, cache: CacheOptions | None = None) -> None:
+    """Wait until the trainer has done all that was ordered, and the API decides by what came of it.
+
+    cache: the trainer's, by default the one that the environment names. Raises Transient.
+    """
+    cache = cache or _named()
     client, space = connect(cache.url), Decisions(cache.namespace.name)
     desk, published = Desk(client, space), Generations(client, space)
     _soon(lambda: desk.order() is None, "the trainer did not do what was ordered")
-    made = str(published.live())
+    made = published.live() or ""
     ready = f"{url}/health/ready"
-    _soon(lambda: str(get(ready)["generation"]) >= made, "the API did not take the model")
+    _soon(lambda: (get(ready)["generation"] or "") >= made, "the API did not take the model")
+
+
+def _named() -> CacheOptions:
+    url = os.environ.get("LARDER_CACHE_URL", "redis://127.0.0.1:6379/0")
+    return CacheOptions(url, Namespace(os.environ.get("LARDER_NAMESPACE", "default")))
 
 
 def _soon(found: Callable[[], Any], problem: str) -> Any:
