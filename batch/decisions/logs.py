@@ -64,6 +64,11 @@ class File:
     last: str
     source: str
 
+    def holds(self, other: "File") -> bool:
+        """Whether it reaches from where another one of its source begins to where that ends."""
+        begins = order(self.first) <= order(other.first)
+        return self.source == other.source and begins and order(other.last) <= order(self.last)
+
 
 class Day(NamedTuple):
     """What happened on a day; reward: the mean of the decisions that count."""
@@ -151,8 +156,8 @@ def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
     """Yield the decisions made from ``start`` on and before ``end`` (ms since 1970), in order.
 
     It holds a few of them at a time. Files that are deleted meanwhile are passed over, those that
-    are merged are not. Raises BadInteractions, which names the file that is none of ours, or not
-    whole.
+    are merged are not. Raises BadInteractions, which names the file that is none of ours, not
+    whole, or merged so long ago that it is gone.
     """
     found = _within(folder, start, end)
     with reading_errors(folder), opened() as connection:
@@ -385,6 +390,10 @@ def _rows(cursor: duckdb.DuckDBPyConnection, file: File, start: int, end: int) -
         except duckdb.Error:
             if path.exists():  # else it was merged, or deleted, since it was listed
                 raise
+    if any(each.holds(file) for each in stored(file.path.parents[2], DECISIONS)):
+        raise BadInteractions(
+            f"{file.path}: was merged hours ago, before it was read: run it again"
+        )
 
 
 def _joined(row: Sequence[Any]) -> Joined:

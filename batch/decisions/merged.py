@@ -23,8 +23,8 @@ from batch.events.folder import copy, replace, writing
 
 REST_SECONDS = 6 * 3600.0
 """So long somebody may read what was listed."""
-MOST_BYTES, LEAST_BYTES = 1 << 26, 1 << 16
-"""Of files that become one; a tiny one counts as LEAST_BYTES, since the trainer stands still."""
+MOST_BYTES, LEAST_BYTES = 1 << 24, 1 << 15
+"""Of files that become one, while the trainer stands still; a tiny one counts as LEAST_BYTES."""
 _LOST = "nothing is lost, its files stay as they are"
 
 

@@ -15,7 +15,7 @@ import pytest
 from app.contracts.decisions import DAY_MS
 from batch.decisions import logs, merged
 from batch.decisions.terms import Joined, Late
-from batch.errors import DiskUnavailable, LostLock, Terminal
+from batch.errors import BadInteractions, DiskUnavailable, LostLock, Terminal
 from batch.events.folder import copy
 from tests.batch.decisions.rows import START, joined, several
 
@@ -90,14 +90,16 @@ def test_a_day_that_is_over_becomes_one_file_each_entry_once_all_the_while(
 
 def test_what_was_merged_stays_aside_for_hours(tmp_path: Path, rows: list[Joined]) -> None:
     there = names(tmp_path)
-    merge(tmp_path)
-    merge(tmp_path)
+    written = max(path.stat().st_mtime for path in tmp_path.rglob("*.parquet"))
+
+    def merge_after(hours: float) -> list[str]:
+        merged.merge(tmp_path, OVER, written + hours * 3600, lambda: None)
+        return names(tmp_path)
+
+    merge_after(30)
     moved = [f"_merged/{name}" for name in there]
-    assert names(tmp_path) == sorted(moved + MERGED_DAY)
-    merge(tmp_path, 5.9)
-    assert names(tmp_path) == sorted(moved + MERGED_DAY)
-    merge(tmp_path, 6)
-    assert names(tmp_path) == MERGED_DAY
+    assert merge_after(30) == merge_after(35.9) == sorted(moved + MERGED_DAY)
+    assert merge_after(36) == MERGED_DAY
 
 
 def test_whoever_has_begun_to_read_ends_though_files_are_merged(
@@ -108,13 +110,22 @@ def test_whoever_has_begun_to_read_ends_though_files_are_merged(
         return next(found), found
 
     reading = list[tuple[Joined, Iterator[Joined]]]()
-    for hours in (0, 5.9, 6, 0):
-        if hours == 6:
-            reading = reading[-1:]  # what was begun before has ended
+    for hours in (0, 5.9):
         reading.append(begun())
         merge(tmp_path, hours)
     for first, rest in [*reading, begun()]:
         assert [first, *rest] == rows
+
+
+def test_whoever_has_begun_to_read_is_told_that_files_have_gone_after_hours(
+    tmp_path: Path, rows: list[Joined]
+) -> None:
+    found = logs.read(tmp_path)
+    assert next(found) == rows[0]
+    all_passes(tmp_path)
+    with pytest.raises(BadInteractions, match="merged hours ago.*run it again"):
+        [*found]
+    assert [*logs.read(tmp_path)] == rows
 
 
 def test_whoever_sums_up_while_files_are_merged_misses_nothing(
@@ -385,7 +396,7 @@ def test_tiny_files_become_one_however_many_they_are(
 
 def test_a_day_of_much_becomes_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = Random(0)
-    long = [joined(n)._replace(context=texts.randbytes(20_000).hex().encode()) for n in range(6)]
+    long = [joined(n)._replace(context=texts.randbytes(1200).hex().encode()) for n in range(6)]
     for row in long:
         logs.append(tmp_path, [row], [])
     size = logs.files(tmp_path)[0].path.stat().st_size
