@@ -47,7 +47,8 @@ def test_a_link_in_the_folder_chooses_no_other_place(tmp_path: Path) -> None:
 FOREIGN = """
 import glob, os, psutil, subprocess
 from batch.command import workbench
-begin = lambda: subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+begin = lambda: subprocess.Popen(["sleep", "1000"], **quiet)
 foreign = begin()
 os.setuid(65534)
 print(foreign.pid, begin().pid, flush=True)
