@@ -334,6 +334,7 @@ def test_what_is_deleted_between_passes_does_not_come_back(
         merge(tmp_path, 7)
     logs.delete(tmp_path, START + DAY_MS)
     assert [row.time for row in logs.read(tmp_path)] == [START + 2 * DAY_MS]
+    assert not [name for name in names(tmp_path) if "day=2025-11-21" in name]
     all_passes(tmp_path)
     assert len(names(tmp_path)) == 1
 
