@@ -22,11 +22,11 @@ demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, traini
 demo-decisions: $(VENV)/.demo-decisions  ## rank and reward by the cloud service's own SDK: a learning curve, an evaluation, its best policy; ONCE=1
 	@$(BIN)/python -m batch.command.decisions.demo --port $(PORT) $(if $(ONCE),--once)
 
-# A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
 workbench: $(VENV)/.workbench libgomp  ## notebooks in JupyterLab on 127.0.0.1:8888, and a cache; ONCE=1 executes the first; LARDER_NOTEBOOKS=folder
 	@$(FETCH) java-17 || true
 	@$(WITH_JAVA) $(BIN)/larder workbench $(if $(filter command,$(origin PORT)),--jupyter-port $(PORT)) $(if $(ONCE),--once)
 
+# A tool that cannot be fetched is told in a sentence; its tests say that they are skipped.
 test: $(VENV)/.test libgomp  ## everything but Spark and containers, against real servers
 	@$(FETCH) redis-7 promtool kustomize || true
 	@$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(PYTEST_ARGS)

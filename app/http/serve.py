@@ -7,7 +7,7 @@ from app.errors import BadSettings
 from app.http.address import listenable
 from app.settings import Settings
 
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:app.http.gunicorn_conf"]
+GUNICORN = [sys.executable, "-P", "-m", "gunicorn", "-c", "python:app.http.gunicorn_conf"]
 
 
 def main() -> int:

@@ -18,5 +18,5 @@ def become(cache: CacheOptions, serving: Serving, **settings: str) -> NoReturn:
         "LARDER_AUTH": serving.auth,
         **settings,
     }
-    command = [sys.executable, "-m", "app.http.serve"]
+    command = [sys.executable, "-P", "-m", "app.http.serve"]
     os.execve(command[0], command, {**os.environ, **given})

@@ -268,7 +268,7 @@ def _refresh(stack: Stack, arguments: Sequence[str]) -> None:
 def larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run a command, which says what it does. Raises StepFailed."""
     click.echo(f"$ larder {' '.join(arguments)}")
-    command = [sys.executable, "-m", "batch", *arguments]
+    command = [sys.executable, "-P", "-m", "batch", *arguments]
     process = subprocess.Popen(command, env=environment)
     try:
         code = process.wait()
@@ -305,7 +305,7 @@ def launch(stack: Stack, words: Sequence[str]) -> "subprocess.Popen[bytes]":
     click.echo(f"\n$ larder {' '.join(words)}")
     quiet = {"LARDER_LOG_LEVEL": "warning", **stack.environment, STOPS_SILENTLY: "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "batch", *words], env=quiet, start_new_session=True
+        [sys.executable, "-P", "-m", "batch", *words], env=quiet, start_new_session=True
     )
     note(stack.folder, process.pid)
     return process

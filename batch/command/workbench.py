@@ -17,9 +17,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +32,8 @@ import batch
 from app.contracts.recommendations import Namespace
 from batch.command.options import CacheOptions
 from batch.command.up import LOCAL, StepFailed, caching, check_port, expect_unused, note
-from batch.errors import BadSettings
+from batch.errors import BadSettings, Transient
+from batch.events.folder import replace
 
 if TYPE_CHECKING:
     import psutil
@@ -82,14 +85,16 @@ def check_token(token: str | None, host: str) -> None:
         )
 
 
-def check_folder(folder: Path) -> None:
-    """Raises BadSettings for one of somebody else's, as a folder of the host in a container is."""
-    if folder.exists() and not os.access(folder, os.W_OK):
-        raise BadSettings(
-            f"user {os.geteuid()} may not write into {folder}: name another folder with "
-            "--notebooks; where it is mounted into a container, start that with "
-            '--user "$(id -u):$(id -g)"'
-        )
+def check_folder(bench: Workbench) -> None:
+    """Raises BadSettings for one of somebody else's, as those are that a container is given."""
+    for each in (bench.folder, bench.kept, bench.kept / "lock"):
+        if each.exists() and not os.access(each, os.W_OK):
+            owner = each.stat()
+            raise BadSettings(
+                f"user {os.geteuid()} may not write to {each}, which is of user {owner.st_uid}: "
+                "name another folder with --notebooks; where it is mounted into a container, "
+                f"start that with --user {owner.st_uid}:{owner.st_gid}"
+            )
 
 
 def run(bench: Workbench, once: bool) -> None:
@@ -98,38 +103,45 @@ def run(bench: Workbench, once: bool) -> None:
         if not find_spec(package):
             raise ModuleNotFoundError(name=package)
     check_token(bench.token, bench.host)
-    check_folder(bench.folder)
+    check_folder(bench)
     expect_unused(bench.kept)
     if not once:
         check_port(f"{bench.host}:{bench.port}", "--jupyter-port")
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # the terminal was closed
-    with _cache(bench) as url:
+    with (
+        _cache(bench) as (url, cache),
+        tempfile.TemporaryDirectory(prefix="larder-", ignore_cleanup_errors=True) as temporary,
+    ):
         lay_out(bench.folder)
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        variables = {**os.environ, "LARDER_CACHE_URL": url, "PATH": programs}
+        ours = {"LARDER_CACHE_URL": url, "PATH": programs, "TMPDIR": temporary}
+        variables = {"JUPYTER_RUNTIME_DIR": temporary, **os.environ, **ours}
         variables.pop("LARDER_JUPYTER_TOKEN", None)
-        if bench.host in LOCAL:  # Spark's own pages listen everywhere otherwise
+        if bench.host in LOOPBACK:  # Spark's own pages listen everywhere otherwise
             variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        (_execute if once else _stay)(bench, variables)
+        if once:
+            _execute(bench, variables)
+        else:
+            _stay(bench, variables, cache)
 
 
 def lay_out(folder: Path) -> None:
     """Copy the notebooks that are not there yet: what is there is the user's."""
     folder.mkdir(parents=True, exist_ok=True)
     for each in sorted(NOTEBOOKS.glob("*.ipynb")):
-        if not (folder / each.name).exists():
-            shutil.copyfile(each, folder / each.name)
+        if not os.path.lexists(folder / each.name):  # a link may lead anywhere
+            replace(folder / each.name, partial(shutil.copyfile, each))
 
 
 @contextlib.contextmanager
-def _cache(bench: Workbench) -> Iterator[str]:
-    """The URL of the cache: the one named, or one that ends with the workbench."""
+def _cache(bench: Workbench) -> Iterator[tuple[str, int]]:
+    """The URL of the cache named and 0, or of one that ends with the workbench and its process."""
     if bench.cache_url:
-        yield bench.cache_url
+        yield bench.cache_url, 0
         return
     url = f"redis://127.0.0.1:{_cache_port()}/0"
-    with caching(bench.kept, CacheOptions(url, Namespace("default"))):
-        yield url
+    with caching(bench.kept, CacheOptions(url, Namespace("default"))) as cache:
+        yield url, cache
 
 
 def _cache_port() -> int:
@@ -157,7 +169,7 @@ def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:
     click.echo(f"\n{figures}\n\nThe whole notebook, with its charts: {executed}")
 
 
-def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:
+def _stay(bench: Workbench, variables: Mapping[str, str], cache: int) -> None:
     token = secrets.token_hex(24) if bench.token is None else bench.token
     words = ["jupyterlab", f"--config={ROOM / 'jupyter_server_config.py'}"]
     words += [f"--ServerApp.ip={bench.host}", f"--ServerApp.port={bench.port}"]
@@ -170,10 +182,11 @@ def _stay(bench: Workbench, variables: Mapping[str, str]) -> None:
             host, port = bench.address
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}{way}"
             click.echo(f"\nOpen this in a browser: {url}\nCtrl-C ends it; {bench.folder} stays.")
-            code = _wait(lab)
+            code = _wait(bench, lab, cache)
         except (SystemExit, KeyboardInterrupt):
             return
-    raise StepFailed("JupyterLab", code or 1)
+    if code:
+        raise StepFailed("JupyterLab", code)
 
 
 @contextlib.contextmanager
@@ -188,7 +201,10 @@ def _started(
     cache = psutil.Process().children()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env=variables, stderr=stderr, start_new_session=True
+            [sys.executable, "-P", "-m", *words],
+            env=variables,
+            stderr=stderr,
+            start_new_session=True,
         )
         if not bench.cache_url:
             note(bench.kept, process.pid)
@@ -204,17 +220,14 @@ def _end(but: "list[psutil.Process]") -> None:
     import psutil
 
     us = psutil.Process()
-    for recursive, seconds in ((False, STOP_SECONDS), (True, REST_SECONDS)):
+    ask, kill, rest = psutil.Process.terminate, psutil.Process.kill, (True, REST_SECONDS)
+    steps = ((ask, False, STOP_SECONDS), (ask, *rest), (kill, *rest), (kill, *rest))
+    for way, recursive, seconds in steps:
         asked = [each for each in us.children(recursive) if each not in but]
         for each in asked:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.terminate()
+            with contextlib.suppress(psutil.Error):  # it has ended, or is root's, as by sudo
+                way(each)
         psutil.wait_procs(asked, seconds)
-    while left := [each for each in us.children(recursive=True) if each not in but]:
-        for each in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-        psutil.wait_procs(left, REST_SECONDS)
 
 
 def _wait_until_it_listens(bench: Workbench, lab: "subprocess.Popen[bytes]") -> None:
@@ -225,10 +238,12 @@ def _wait_until_it_listens(bench: Workbench, lab: "subprocess.Popen[bytes]") -> 
     raise StepFailed("JupyterLab", lab.returncode or 1)
 
 
-def _wait(lab: "subprocess.Popen[bytes]") -> int:
+def _wait(bench: Workbench, lab: "subprocess.Popen[bytes]", cache: int) -> int:
     """Its exit code, once it has ended; orphans of kernels are buried meanwhile."""
     while True:
         child, status = os.wait()
         if child == lab.pid:
             lab.returncode = os.waitstatus_to_exitcode(status)
             return lab.returncode
+        if child == cache:
+            raise Transient(f"the cache ended by itself: see {bench.kept / 'valkey.log'}")

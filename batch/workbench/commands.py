@@ -53,7 +53,7 @@ def _run(
 ) -> None:
     """Run a module and print what it says; answers: the exit codes that are no failure."""
     with subprocess.Popen(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, "-P", "-m", module, *words],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},  # errors stand where they came
         stdin=subprocess.DEVNULL,
         stdout=found or subprocess.PIPE,

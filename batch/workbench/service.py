@@ -26,7 +26,7 @@ class Service:
         os.close(descriptor)
         self.log = Path(log)
         """What it says."""
-        self.process = launch([sys.executable, "-m", "batch", *words], settings, self.log)
+        self.process = launch([sys.executable, "-P", "-m", "batch", *words], settings, self.log)
         atexit.register(self.stop)
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.containers.engine import Engine, EngineFailed, ask
+from tests.containers.test_workbench import BY_COMPOSE
 from tests.k8s.manifests import HOUSE
 from tests.servers import free_port, wait_until
 
@@ -114,12 +115,13 @@ def test_a_restart_of_the_cache_keeps_the_lists(up: str, compose: Compose, engin
 def test_the_workbench_has_the_same_lists(
     up: str, compose: Compose, engine: Engine, jupyter_port: int
 ) -> None:
-    compose("--profile=workbench", "up", "--detach", "workbench")
+    """By the line of its README, and at the URL that it prints."""
+    compose(*BY_COMPOSE.replace("up", "up --detach").split()[2:])
     name = f"{PROJECT}_workbench_1"
     wait_until(lambda: "?token=" in engine("logs", name))
     assert _listening()[jupyter_port] == "127.0.0.1"
-    (token,) = re.findall("token=([0-9a-f]+)", engine("logs", name))
-    assert ask(f"http://127.0.0.1:{jupyter_port}/api/contents?token={token}")
+    (url,) = re.findall(r"http\S+", engine("logs", name))
+    assert ask(url.replace("/lab?", "/api/contents?"))
     wait_until(lambda: _is_whole(up))
     live = requests.get(f"{up}/generation", timeout=60).json()["generation"]
     assert live in engine("exec", name, "larder", "generations")

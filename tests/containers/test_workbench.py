@@ -14,6 +14,9 @@ import pytest
 import requests
 import websocket
 
+from batch.command.workbench import NOTEBOOKS
+from tests.batch.command.test_cli import write
+from tests.batch.pairs import checkerboard
 from tests.containers.engine import OPEN, Container, Engine
 from tests.containers.images import have_bases
 from tests.k8s.manifests import HOUSE
@@ -45,10 +48,11 @@ READ_ONLY = (
 )
 SERVER = f"docker run -d --name workbench -p 127.0.0.1:8888:8888 {IMAGE}"
 SERVERS = (PLAIN, AS_ME, ELSEWHERE, OLD, READ_ONLY, SERVER)
+GENERATIONS = "docker exec workbench larder generations --namespace films"
 LIFE = (
     "docker logs workbench",
     "docker exec -it workbench bash",
-    "docker exec workbench larder generations",
+    GENERATIONS,
     "docker stop workbench",
     "docker start workbench",
     "docker rm workbench",
@@ -72,6 +76,7 @@ PROGRAMS = {  # what is typed into each, and a line that it says
     ),
 }
 COUNT = """\
+import helper
 from pyspark.sql import SparkSession
 
 lines = SparkSession.builder.getOrCreate().read.text("myfiles/orders.csv")
@@ -83,6 +88,14 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 spark.range(7).write.mode("overwrite").parquet("/notebooks/seven")
 print(spark.read.parquet("/notebooks/seven").count(), "rows")
+"""
+SERVE = """
+%load_ext batch.workbench
+%larder refresh myfiles/checkerboard.csv --k 3
+import requests
+from batch.workbench import serve
+api = serve()
+print("answers", requests.get(f"{api.url}/recommendations/u7").status_code)
 """
 LISTEN = "0A"
 """What the kernel calls that state in /proc/net/tcp."""
@@ -107,6 +120,8 @@ def mine(folder: Path) -> Path:
     found.mkdir()
     (found / "orders.csv").write_text("user,item\nann,pear\nann,fig\nbob,fig\n")
     (found / "count.py").write_text(COUNT)
+    (found / "helper.py").touch()
+    write(found / "checkerboard.csv", checkerboard())
     for each in (found, *found.iterdir()):
         os.chown(each, UNNAMED, UNNAMED)
     return found
@@ -222,6 +237,7 @@ def test_a_program_runs_in_place_of_the_server(
     if line == SUBMIT:
         written = [*(mine / "lines").glob("*.parquet")]
         assert {each.stat().st_uid for each in written} == {UNNAMED}
+        assert " INFO " not in done.stderr
 
 
 @pytest.mark.parametrize("line", SERVERS)
@@ -272,17 +288,19 @@ def test_work_lists_and_packages_outlive_a_stop(engine: Engine, image: str, mine
         started.ask("contents/00-serve-films.ipynb", "PUT", type="notebook", content=edited)
         films = "/opt/larder/batch/datasets/ml-latest-small/ratings.csv"
         refresh = ("larder", "refresh", films, "--preset", "ml-latest", "--engine", "als")
-        done = started.execute(*refresh)
+        done = started.execute(*refresh, "--namespace", "films")
         assert done.returncode == 0, done.stderr
         said = started.run(f"%pip install --no-index myfiles/{wheel.name}")
         assert "Successfully installed pear" in said, said
-        before = started.execute("larder", "generations", "--json").stdout
+        published = re.search(r"published generation (\S+):", done.stdout + done.stderr)
+        before = started.execute(*GENERATIONS.split()[3:]).stdout
+        assert published and published[1] in before
         stop_at_once(engine, started)
         first = started.token
         started.again()
         wait_until(lambda: started.healthy() and len(started.urls) == 2)
         assert started.token != first
-        assert started.execute("larder", "generations", "--json").stdout == before
+        assert started.execute(*GENERATIONS.split()[3:]).stdout == before
         notebook = started.ask("contents/00-serve-films.ipynb").json()
         assert notebook["content"]["cells"] == []
         assert started.run("import pear\nprint(pear.colour)") == "green\n"
@@ -293,12 +311,13 @@ def test_work_lists_and_packages_outlive_a_stop(engine: Engine, image: str, mine
 def test_nothing_listens_beyond_what_is_published_and_all_ends_at_once(
     engine: Engine, image: str, mine: Path
 ) -> None:
-    """With a kernel and a Spark session running."""
-    with Workbench(engine, READ_ONLY, mine) as started:
-        said = started.run(SPARK)
-        assert "7 rows" in said, said
+    """With a kernel, a Spark session and a server of Larder running."""
+    line = READ_ONLY.replace("-v ", f"{MOUNTED} -v ")
+    with Workbench(engine, line, mine) as started:
+        said = started.run(SPARK + SERVE)
+        assert "7 rows" in said and "answers 200" in said, said
         listening = list(_listening(started))
-        assert len(listening) > 5  # the cache, the kernel, Spark
+        assert len(listening) > 6  # the cache, the kernel, Spark, the server
         open_to_others = {port for address, port in listening if not _is_loopback(address)}
         assert open_to_others == {8888, 4040}
         stop_at_once(engine, started)
@@ -333,7 +352,31 @@ def test_a_folder_of_somebody_else_is_refused_with_the_way_out(
     mounted = [f"--volume={mine}:/notebooks"]
     with Container(engine, image, options=mounted, rules=OPEN) as started:
         assert started.wait() == 2
-        assert '--user "$(id -u):$(id -g)"' in started.logs
+        assert f"start that with --user {UNNAMED}:{UNNAMED}" in started.logs
+
+
+def test_a_volume_in_which_somebody_else_worked_is_refused_with_the_way_out(
+    engine: Engine, image: str, mine: Path
+) -> None:
+    kept = mine / ".larder"
+    kept.mkdir()
+    mine.chmod(0o1777)
+    (kept / "lock").touch()
+    mounted = [f"--volume={mine}:/notebooks", f"--user={UNNAMED}"]
+    with Container(engine, image, options=mounted, rules=OPEN) as started:
+        assert started.wait() == 2
+        assert f"user {UNNAMED} may not write to /notebooks/.larder" in started.logs
+
+
+def test_the_documents_that_notebooks_name_are_in_it(engine: Engine, image: str) -> None:
+    named = {
+        each
+        for path in NOTEBOOKS.glob("*.ipynb")
+        for each in re.findall(r"[a-z/]*README\.md", path.read_text())
+    }
+    with Container(engine, image, "sleep", "1000", rules=OPEN) as started:
+        done = started.execute("ls", *(f"/usr/share/doc/larder/{each}" for each in named))
+    assert named and done.returncode == 0, done.stderr
 
 
 def test_it_takes_the_cache_that_it_is_given(engine: Engine, image: str, mine: Path) -> None:

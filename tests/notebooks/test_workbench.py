@@ -10,8 +10,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 import psutil
@@ -45,7 +47,7 @@ class Bench:
         body = None if posted is None else json.dumps(posted).encode()
         request = urllib.request.Request(f"{self.url}/api/{path}", body, header)
         with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or b"null")
 
     def kernel(self) -> "Kernel":
         found = self.ask("kernels", {"name": "python3", "path": ""})["id"]
@@ -189,6 +191,24 @@ def test_servers_end_with_their_kernel(tmp_path: Path) -> None:
         wait_until(lambda: not bench.servers)
 
 
+def test_a_cache_that_dies_ends_the_rest(tmp_path: Path) -> None:
+    with started(tmp_path) as bench:
+        children = bench.children
+        (cache,) = [each for each in children if "valkey" in each.name()]
+        cache.kill()
+        assert bench.process.wait(PATIENCE_SECONDS) == 75
+    log = bench.folder / ".larder" / "valkey.log"
+    assert errors(tmp_path).endswith(f"error: the cache ended by itself: see {log}\n")
+    assert not [each for each in children if each.is_running()]
+
+
+def test_to_shut_down_in_the_browser_is_no_error(tmp_path: Path) -> None:
+    with started(tmp_path) as bench:
+        bench.ask("shutdown", {})
+        assert bench.process.wait(PATIENCE_SECONDS) == 0
+    assert "error" not in errors(tmp_path)
+
+
 def test_what_a_killed_workbench_leaves_behind_is_named_to_the_next(tmp_path: Path) -> None:
     with started(tmp_path) as bench:
         bench.kernel().begin("import time; time.sleep(1000)")
@@ -212,20 +232,29 @@ def test_a_token_that_is_set_is_asked_for_and_never_shown(tmp_path: Path) -> Non
         commands = [command(each) for each in [psutil.Process(bench.process.pid), *bench.children]]
         with pytest.raises(urllib.error.HTTPError, match="403"):
             bench.ask("kernels", token="another")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            bench.ask(f"contents/nothing?token={quote(TOKEN)}")
         end(bench, signal.SIGTERM)
     for shown in (bench.told, inherited, str(commands), errors(tmp_path)):
         assert shown and TOKEN not in shown and TOKEN[1:5] not in shown
 
 
 def test_a_new_token_is_told_once_and_kernels_do_not_inherit_it(tmp_path: Path) -> None:
-    with started(tmp_path) as first:
+    cookies = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    port = str(free_port())  # a cookie is of one port
+    with started(tmp_path, LARDER_JUPYTER_PORT=port) as first:
         assert len(first.token) == 48 and first.told.count("http") == 1
         assert first.token not in first.kernel().run("import os; print(dict(os.environ))")
         with pytest.raises(urllib.error.HTTPError, match="403"):
             first.ask("kernels", token="")
+        with browser.open(f"{first.url}/lab?token={first.token}"):
+            assert cookies
         end(first, signal.SIGINT)
-    with started(tmp_path) as second:
+    with started(tmp_path, LARDER_JUPYTER_PORT=port) as second:
         assert second.token != first.token
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            browser.open(f"{second.url}/api/kernels")
         assert "00-serve-films.ipynb" in [
             each["name"] for each in second.ask("contents")["content"]
         ]

@@ -118,7 +118,7 @@ class Jobs:
         words = ["decisions", "evaluate", str(self._folder), f"{option}={found[1]}"]
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "batch", *words],
+                [sys.executable, "-P", "-m", "batch", *words],
                 env={**os.environ, **ours},
                 stdin=subprocess.DEVNULL,
             )

@@ -78,7 +78,7 @@ def test_what_left_and_what_came_is_marked_in_two_columns() -> None:
 
 
 def test_a_long_title_is_cut_where_one_sees_it() -> None:
-    (_, line) = side_by_side(answer("personal", "A" * 50), answer("personal", "B")).splitlines()
+    _, line = side_by_side(answer("personal", "A" * 50), answer("personal", "B")).splitlines()
     assert line == f"- {'A' * 43}…  + B"
 
 

@@ -1,9 +1,12 @@
 """``larder workbench``, as far as it needs no JupyterLab: what it refuses, and what it copies."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.contracts.recommendations import Namespace
@@ -31,6 +34,38 @@ def test_notebooks_are_copied_and_never_overwritten(tmp_path: Path) -> None:
     lay_out(tmp_path)
     assert (tmp_path / FIRST).read_text() == "mine"
     assert {each.name for each in tmp_path.iterdir()} == {each.name for each in NOTEBOOKS.iterdir()}
+
+
+def test_a_link_in_the_folder_chooses_no_other_place(tmp_path: Path) -> None:
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    work.mkdir()
+    (work / FIRST).symlink_to(elsewhere)
+    lay_out(work)
+    assert (work / FIRST).is_symlink() and not elsewhere.exists()
+
+
+FOREIGN = """
+import glob, os, psutil, subprocess
+from batch.command import workbench
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+begin = lambda: subprocess.Popen(["sleep", "1000"], **quiet)
+foreign = begin()
+os.setuid(65534)
+print(foreign.pid, begin().pid, flush=True)
+workbench.STOP_SECONDS = workbench.REST_SECONDS = 0.1
+workbench._end([])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has processes of two users")
+def test_a_process_of_root_below_a_notebook_keeps_nothing_else_alive() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN], env=environment(), capture_output=True, text=True
+    )
+    foreign, own = map(int, done.stdout.split())
+    os.kill(foreign, signal.SIGKILL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not psutil.pid_exists(own)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

@@ -36,6 +36,8 @@ def here(
 
 
 def test_a_server_answers_until_it_is_stopped(tmp_path: Path) -> None:
+    """A file of the user's may have the name of a module that its command needs."""
+    (tmp_path / "random.py").write_text("raise AssertionError")
     larder(f"refresh {write(tmp_path / 'orders.csv', checkerboard())} --k 3")
     api = serve(docs=True)
     with urllib.request.urlopen(f"{api.url}/docs") as answer:

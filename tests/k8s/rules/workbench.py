@@ -46,7 +46,7 @@ def a_workbench_is_asked_where_it_listens(overlay: Overlay) -> Iterator[str]:
         where = f'("127.0.0.1", {overlay.variables(container).get("LARDER_JUPYTER_PORT")}, '
         for kind in KINDS:
             command = dig(container, f"{kind}.exec.command") or []
-            if command[:2] != ["python", "-c"] or where not in command[-1]:
+            if command[:2] != ["python", "-Pc"] or where not in command[-1]:
                 yield f"{workload.name}: {kind} must ask {where}...: {command}"
 
 
