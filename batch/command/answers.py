@@ -52,7 +52,11 @@ def side_by_side(before: Answer, after: Answer) -> str:
         [f"{' ' if item in old else '+'} {title}" for item, title in new.items()],
         fillvalue="",
     )
-    return "\n".join(f"{was[:_COLUMN]:{_COLUMN}}  {now[:_COLUMN]}".rstrip() for was, now in rows)
+    return "\n".join(f"{_cut(was):{_COLUMN}}  {_cut(now)}".rstrip() for was, now in rows)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _COLUMN else f"{line[: _COLUMN - 1]}…"
 
 
 def changes(before: Answer, after: Answer, clicked: str) -> str:

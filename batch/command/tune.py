@@ -51,7 +51,7 @@ def tune(inputs: Inputs, reading: Reading, tuning: Tuning, run: Run) -> None:
             raise
         log.warning("stopped: now the best so far is judged; Ctrl-C again ends that, too")
     tuned = search.end(study.trials, progress)
-    told = _object(inputs, tuned)
+    told = _object(inputs, reading, tuned)
     click.echo(_text(tuned, told))
     text = json.dumps(told, ensure_ascii=False, indent=1)
     if tuning.json is not None:
@@ -62,12 +62,12 @@ def tune(inputs: Inputs, reading: Reading, tuning: Tuning, run: Run) -> None:
     run.texts["tuning.json"] = json.dumps({**told, "command": ""}, ensure_ascii=False)
 
 
-def _object(inputs: Inputs, tuned: Tuned) -> dict[str, Any]:
+def _object(inputs: Inputs, reading: Reading, tuned: Tuned) -> dict[str, Any]:
     options = _options(tuned.model)
     return {
         "engine": tuned.model.engine,
         "options": options,
-        "command": _command(inputs.paths, tuned.model.engine, options),
+        "command": _command(inputs.paths, reading.preset, tuned.model.engine, options),
         "quality": {name: asdict(metrics) for name, metrics in _judged(tuned).items()},
         "compared": [asdict(each) for each in tuned.compared],
         "trials": [asdict(each) for each in tuned.trials],
@@ -91,8 +91,9 @@ def _options(model: Model) -> dict[str, Any]:
     }
 
 
-def _command(paths: Sequence[str], engine: str, options: dict[str, Any]) -> str:
-    words = ["larder", "refresh", *paths, "--engine", engine]
+def _command(paths: Sequence[str], preset: str, engine: str, options: dict[str, Any]) -> str:
+    layout = [] if preset == "larder" else ["--preset", preset]
+    words = ["larder", "refresh", *paths, *layout, "--engine", engine]
     for name, value in options.items():
         words.append("--" + name.replace("_", "-"))
         if value is not True:
@@ -117,7 +118,7 @@ def _text(tuned: Tuned, told: dict[str, Any]) -> str:
             f"judged once, on what no trial saw ({users:,} users); default is --engine auto:",
             table(["", f"nDCG@{k}", "95 % interval", "coverage"], judged),
             "",
-            "to use it, with the options by which your input is read:",
+            "to use it, with the other options by which your input is read:",
             told["command"],
         ]
     )

@@ -3,7 +3,7 @@
     decisions/day=2026-11-21/<first>_<last>.parquet            by the positions of the trainer's log
     decisions/day=2026-11-21/<first>_<last>_<source>.parquet   imported: moments of the same form
     late/day=2026-11-21/<first>_<last>.parquet                 rewards that nothing learns
-    _merged/decisions/day=..., _merged/late/day=...            of a day that is over, see ``merged``
+    _merged/decisions/day=..., _merged/late/day=...            merged into one, see ``merged``
 
 A file is written beside, made durable, then renamed: it is whole, or not there. The columns are
 those of ``Joined`` and ``Late``; ``context``, ``slots`` and ``observed`` hold JSON. A trainer that
@@ -16,7 +16,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, groupby, pairwise
@@ -65,9 +65,9 @@ class File:
     source: str
 
     def holds(self, other: "File") -> bool:
-        """Whether it reaches from where another one begins to where that ends, or further."""
+        """Whether it reaches from where another one of its source begins to where that ends."""
         begins = order(self.first) <= order(other.first)
-        return begins and order(other.last) <= order(self.last)
+        return self.source == other.source and begins and order(other.last) <= order(self.last)
 
 
 class Day(NamedTuple):
@@ -81,18 +81,11 @@ class Day(NamedTuple):
 
 
 def files(folder: Path) -> list[File]:
-    """Its files of decisions, by where they begin; those merged in place of what they hold."""
-    there, merged = stored(folder, DECISIONS), defaultdict[str, list[File]](list)
-    names = {file.path.name for file in there}
-    for file in stored(folder, MERGED[0]):
-        if file.path.name not in names:
-            merged[file.path.parent.name].append(file)
-    left = [
-        file
-        for file in there
-        if file.source or not any(each.holds(file) for each in merged[file.path.parent.name])
-    ]
-    return _in_order(chain(left, *merged.values()))
+    """Its files of decisions, by where they begin."""
+    found = None
+    while found != (again := stored(folder, DECISIONS)):
+        found = again  # and look again: the trainer may have merged some while this listed them
+    return again
 
 
 def stored(folder: Path, *kinds: str) -> list[File]:
@@ -100,6 +93,12 @@ def stored(folder: Path, *kinds: str) -> list[File]:
     paths = chain(*(folder.glob(f"{kind}/day=*/*.parquet") for kind in kinds))
     found = ((each, _NAME.fullmatch(each.name)) for each in paths)
     return _in_order(File(each, name[1], name[2], name[3] or "") for each, name in found if name)
+
+
+def moved(path: Path) -> Path:
+    """Where a file is for hours once it was merged."""
+    folder = path.parents[2]
+    return folder / "_merged" / path.relative_to(folder)
 
 
 def _in_order(found: Iterable[File]) -> list[File]:
@@ -156,8 +155,9 @@ def add(folder: Path, joined: Iterable[Joined], source: str) -> int:
 def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
     """Yield the decisions made from ``start`` on and before ``end`` (ms since 1970), in order.
 
-    It holds a few of them at a time. Files that are deleted meanwhile are passed over. Raises
-    BadInteractions, which names the file that is none of ours, or not whole.
+    It holds a few of them at a time. Files that are deleted meanwhile are passed over, those that
+    are merged are not. Raises BadInteractions, which names the file that is none of ours, not
+    whole, or merged so long ago that it is gone.
     """
     found = _within(folder, start, end)
     with reading_errors(folder), opened() as connection:
@@ -183,32 +183,36 @@ def _once(rows: Iterable[Joined]) -> Iterator[Joined]:
 
 def by_day(folder: Path) -> list[Day]:
     """Sum up each day. Raises BadInteractions."""
-    found = files(folder)
+    rows = _sum_up(
+        folder,
+        "SELECT strftime(time, '%Y-%m-%d') AS day, count(*), count(*) FILTER (counts), "
+        "coalesce(avg(list_sum(rewards)) FILTER (counts), 0)",
+        "GROUP BY 1 ORDER BY 1",
+    )
     sizes: defaultdict[str, int] = defaultdict(int)
-    for file in found:
-        sizes[_day_of(ms_of(file.first))] += file.path.stat().st_size
-    with reading_errors(folder), opened() as connection:
-        if not found:
-            return []
-        rows = connection.execute(
-            "SELECT strftime(time, '%Y-%m-%d') AS day, count(*), count(*) FILTER (counts), "
-            "coalesce(avg(list_sum(rewards)) FILTER (counts), 0) FROM "
-            f"{parquet_once(found)} GROUP BY 1 ORDER BY 1"
-        ).fetchall()
+    for file in files(folder):
+        with suppress(FileNotFoundError):
+            sizes[_day_of(ms_of(file.first))] += file.path.stat().st_size
     return [Day(day, made, learned, reward, sizes[day]) for day, made, learned, reward in rows]
 
 
 def count(folder: Path, start: int, end: int) -> int:
     """How many decisions that count were made in that time, as ``read`` has it."""
-    found = _within(folder, start, end)
-    if not found:
-        return 0
-    with reading_errors(folder), opened() as connection:
-        query = f"SELECT count(*) FROM {parquet_once(found)} WHERE counts"
-        rows = connection.execute(
-            f"{query} AND epoch_ms(time) >= {start} AND epoch_ms(time) < {end}"
-        ).fetchall()
-    return int(rows[0][0])
+    moment = f"epoch_ms(time) >= {start} AND epoch_ms(time) < {end}"
+    rows = _sum_up(folder, "SELECT count(*)", f"WHERE counts AND {moment}", start, end)
+    return int(rows[0][0]) if rows else 0
+
+
+def _sum_up(folder: Path, what: str, how: str, start: int = 0, end: int = EVER) -> list[Any]:
+    """Ask all files of a time at once; others where some were merged or deleted meanwhile."""
+    while found := _within(folder, start, end):
+        try:
+            with reading_errors(folder), opened() as connection:
+                return connection.execute(f"{what} FROM {parquet_once(found)} {how}").fetchall()
+        except BadInteractions:
+            if found == _within(folder, start, end):
+                raise
+    return []
 
 
 def delete(folder: Path, before: int = EVER) -> int:
@@ -346,17 +350,15 @@ def _write(
     connection.unregister("given")
 
 
-def parquet(*found: File) -> str:
+def parquet(*paths: Path) -> str:
     """SQL for their rows."""
-    paths = literals(file.path for file in found)
-    return f"read_parquet({paths}, hive_partitioning = false)"
+    return f"read_parquet({literals(paths)}, hive_partitioning = false)"
 
 
 def parquet_once(found: Sequence[File]) -> str:
     """All their rows; where files overlap, each entry once, which takes memory."""
-    if not overlap(found):
-        return parquet(*found)
-    return f"(SELECT DISTINCT ON (position, time, id) * FROM {parquet(*found)})"
+    rows = parquet(*(file.path for file in found))
+    return f"(SELECT DISTINCT ON (position, time, id) * FROM {rows})" if overlap(found) else rows
 
 
 def overlap(found: Iterable[File]) -> bool:
@@ -375,15 +377,23 @@ def _stream(
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection, file: File, start: int, end: int) -> Iterator[Joined]:
-    try:
-        cursor.execute(f"SELECT {_JOINED} FROM {parquet(file)} WHERE ms >= {start} AND ms < {end}")
-        while rows := cursor.fetchmany(_FEW):
-            yield from map(_joined, rows)
-    except (TypeError, ValueError) as error:
-        raise BadInteractions(f"{file.path}: holds what is no decision ({error})") from error
-    except duckdb.Error:
-        if file.path.exists():  # else it was deleted since it was listed
-            raise
+    for path in (file.path, moved(file.path)):
+        try:
+            cursor.execute(
+                f"SELECT {_JOINED} FROM {parquet(path)} WHERE ms >= {start} AND ms < {end}"
+            )
+            while rows := cursor.fetchmany(_FEW):
+                yield from map(_joined, rows)
+            return
+        except (TypeError, ValueError) as error:
+            raise BadInteractions(f"{path}: holds what is no decision ({error})") from error
+        except duckdb.Error:
+            if path.exists():  # else it was merged, or deleted, since it was listed
+                raise
+    if any(each.holds(file) for each in stored(file.path.parents[2], DECISIONS)):
+        raise BadInteractions(
+            f"{file.path}: was merged hours ago, before it was read: run it again"
+        )
 
 
 def _joined(row: Sequence[Any]) -> Joined:

@@ -19,6 +19,7 @@
 from typing import TYPE_CHECKING
 
 from batch.command.answers import Felt, changes, side_by_side, titles, wait_for_another
+from batch.command.decisions import tutorial
 from batch.workbench.cluster import SparkCluster, spark_cluster
 from batch.workbench.commands import larder, loadtest
 from batch.workbench.service import Service, serve, start
@@ -37,6 +38,7 @@ __all__ = [
     "spark_cluster",
     "start",
     "titles",
+    "tutorial",
     "wait_for_another",
 ]
 

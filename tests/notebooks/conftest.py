@@ -11,6 +11,9 @@ import nbformat
 import papermill
 import pytest
 
+import app
+import batch
+import loadtest
 from batch.command.workbench import NOTEBOOKS
 from batch.errors import BadSettings
 from batch.spark.java import require
@@ -27,10 +30,15 @@ class Execute(Protocol):
 
 @pytest.fixture
 def execute(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Execute]:
-    """With a cache of its own and an empty folder to work in."""
+    """With a cache of its own, an empty folder to work in, and Larder in one with a space."""
+    larder = tmp_path / "a folder"
+    larder.mkdir()
+    for package in (app, batch, loadtest):
+        (larder / package.__name__).symlink_to(Path(package.__path__[0]))
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     monkeypatch.setenv("PATH", programs)
     monkeypatch.setenv("LARDER_CACHE_URL", server.url)
+    monkeypatch.setenv("PYTHONPATH", str(larder))
 
     def run(begins: str, **parameters: object) -> Figures:
         (path,) = NOTEBOOKS.glob(f"{begins}-*.ipynb")

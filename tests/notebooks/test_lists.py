@@ -62,12 +62,15 @@ def test_11_reads_the_example_as_if_it_were_a_file_of_yours(execute: Execute) ->
 
 
 def test_11_reads_a_file_of_yours(execute: Execute, tmp_path: Path) -> None:
-    users = [f"somebody-with-a-long-name-{n:03}" for n in range(60) for _ in range(12)]
+    """Whose name, columns and ids are not what the example has."""
+    users = [f"somebody/with?a#long%2Fname-{n:03}" for n in range(60) for _ in range(12)]
     plays = [f"song {(n // 12 % 3) * 20 + (n * 7 + n // 12) % 20}" for n in range(len(users))]
-    (tmp_path / "mine").mkdir()
-    pd.DataFrame({"who": users, "what": plays}).to_parquet(tmp_path / "mine" / "plays.parquet")
-    columns = {"user_column": "who", "item_column": "what", "options": ""}
-    figures = execute("11", orders="mine/plays.parquet", namespace="mine", k=5, **columns)
+    (tmp_path / "bring").mkdir()
+    orders = pd.DataFrame({"Kunden Nr": users, "was": plays})
+    orders.to_csv(tmp_path / "bring" / "orders.csv", index=False)
+    columns = {"user_column": "Kunden Nr", "item_column": "was", "options": ""}
+    figures = execute("11", orders="bring/orders.csv", namespace="mine", k=5, **columns)
     assert figures["rows"] == 720 and figures["users"] == 60 and not figures["described"]
     assert figures["same as the file"] and figures["source"] == "personal"
     assert figures["model ndcg"] > figures["popular ndcg"]
+    assert not (tmp_path / "rejects.csv").exists()

@@ -12,9 +12,8 @@ USERS, SECONDS = 200, 10
 def test_10_asks_as_users_would_and_sizes_a_deployment(execute: Execute, tmp_path: Path) -> None:
     figures = execute("10", users=USERS, seconds=SECONDS)
     assert figures["errors"] == figures["failed"] == 0
-    assert figures["requests"] > USERS and figures["points"] >= SECONDS
+    assert figures["requests"] > USERS * SECONDS / 4 and figures["points"] >= SECONDS
     assert figures["users"] == [1, 2, 4, 8, 16] and figures["answered"] > 100
-    assert figures["passed"] in (True, False)
     assert {each.name for each in (tmp_path / "load").iterdir()} == {"slo", "capacity"}
 
     needed = figures["size"]

@@ -81,7 +81,7 @@ def estimated(policies: Sequence[Mapping[str, Any]]) -> str:
 
 def _apply(stack: Stack, policy: str) -> None:
     print(f"\nThe policy {policy} is applied, and learns all that was logged:")
-    print(f"  {apply(stack.url, stack.cache, policy)}")
+    print(f"  {apply(stack.url, policy, stack.cache)}")
 
 
 if __name__ == "__main__":

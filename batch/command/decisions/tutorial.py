@@ -15,9 +15,11 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
+import click
+
 from app.contracts.decisions import Decisions
 from app.contracts.policies import ORIGINAL
-from batch.command.options import CacheOptions
+from batch.command.options import CacheOptions, cache_options
 from batch.command.up import get
 from batch.datasets.coffee import Situation
 from batch.decisions.desk import Desk
@@ -76,17 +78,18 @@ def ask(
     return json.loads(text) if text else None
 
 
-def begin_anew(url: str, cache: CacheOptions) -> None:
+def begin_anew(url: str) -> None:
     """Put the tutorial's configuration in force, and have all forgotten that was learned before.
 
-    So are logs and evaluations. Returns when that is done. Raises Transient.
+    So are logs and evaluations. Returns when that is done, by the cache and the namespace that
+    ``larder`` would take. Raises Transient.
     """
     ask(url, "PUT", "/configurations/service", CONFIGURATION)
     for evaluation in ask(url, "GET", "/evaluations")["value"]:
         ask(url, "DELETE", f"/evaluations/{quote(evaluation['id'], safe='')}")
     for path in ("/configurations/policy", "/logs", "/model"):
         ask(url, "DELETE", path)
-    _wait_until_obeyed(url, cache)
+    wait_until_obeyed(url, cache_in_force())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +135,37 @@ def ranked(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(rows, key=lambda row: -float(row["reward"]))
 
 
-def apply(url: str, cache: CacheOptions, policy: str) -> str:
+def apply(url: str, policy: str, cache: CacheOptions | None = None) -> str:
     """Put a policy of the evaluation in force, and wait until it has learned the logs.
 
-    Returns the arguments of the policy that is in force then. Raises Transient.
+    cache: None for what ``larder`` would take. Returns the arguments of the policy that is in force
+    then. Raises Transient.
     """
     if policy != "online":
         chosen = {"evaluationId": "coffee", "policyName": policy}
         ask(url, "POST", "/configurations/applyFromEvaluation", chosen)
-        _wait_until_obeyed(url, cache)
+        wait_until_obeyed(url, cache or cache_in_force())
     return str(ask(url, "GET", "/configurations/policy")["arguments"])
 
 
-def _wait_until_obeyed(url: str, cache: CacheOptions) -> None:
-    """Until the trainer has done all that was ordered, and the API decides by what came of it."""
+def cache_in_force() -> CacheOptions:
+    """The cache and the namespace of every command that is given neither."""
+    command = click.command(cache_options(lambda cache: cache))
+    found: CacheOptions = command.main([], standalone_mode=False)
+    return found
+
+
+def wait_until_obeyed(url: str, cache: CacheOptions) -> None:
+    """Wait until the trainer has done all that was ordered, and the API decides by what came of it.
+
+    Raises Transient.
+    """
     client, space = connect(cache.url), Decisions(cache.namespace.name)
     desk, published = Desk(client, space), Generations(client, space)
     _soon(lambda: desk.order() is None, "the trainer did not do what was ordered")
-    made = str(published.live())
+    made = published.live() or ""
     ready = f"{url}/health/ready"
-    _soon(lambda: str(get(ready)["generation"]) >= made, "the API did not take the model")
+    _soon(lambda: (get(ready)["generation"] or "") >= made, "the API did not take the model")
 
 
 def _soon(found: Callable[[], Any], problem: str) -> Any:

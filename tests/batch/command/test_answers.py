@@ -77,6 +77,11 @@ def test_what_left_and_what_came_is_marked_in_two_columns() -> None:
     ]
 
 
+def test_a_long_title_is_cut_where_one_sees_it() -> None:
+    _, line = side_by_side(answer("personal", "A" * 50), answer("personal", "B")).splitlines()
+    assert line == f"- {'A' * 43}…  + B"
+
+
 def test_why_something_left_or_came_is_told() -> None:
     assert [line.strip() for line in changes(BEFORE, AFTER, "A").splitlines()] == [
         "left, for it was clicked: Alien",

@@ -26,7 +26,9 @@ def test_the_command_that_it_prints_publishes_what_it_chose(
     board: Path, tmp_path: Path, server: Server, client: Any, namespace: Namespace
 ) -> None:
     told = tmp_path / "tuning.json"
-    done = larder("tune", board, "--trials", "5", "--holdout", ".3", "--seed", "3", "--json", told)
+    board.write_text(board.read_text().replace("user,item", "userId,movieId"))
+    search = ("--trials", "5", "--holdout", ".3", "--seed", "3", "--json", told)
+    done = larder("tune", board, "--preset", "ml-latest", *search)
     assert done.returncode == 0, done.stderr
     found = json.loads(told.read_text())
     assert len(found["trials"]) == 5 and found["command"] == done.stdout.splitlines()[-1]

@@ -47,11 +47,11 @@ def test_a_link_in_the_folder_chooses_no_other_place(tmp_path: Path) -> None:
 FOREIGN = """
 import glob, os, psutil, subprocess
 from batch.command import workbench
-sleep = "sleep 1000 >/dev/null 2>&1"
-foreign = subprocess.Popen(f"exec {sleep}", shell=True)
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+begin = lambda: subprocess.Popen(["sleep", "1000"], **quiet)
+foreign = begin()
 os.setuid(65534)
-own = subprocess.Popen(f"exec {sleep}", shell=True)
-print(foreign.pid, own.pid, flush=True)
+print(foreign.pid, begin().pid, flush=True)
 workbench.STOP_SECONDS = workbench.REST_SECONDS = 0.1
 workbench._end([])
 """

@@ -1,14 +1,12 @@
 """Merged logs: whoever dies, sleeps, deletes or reads meanwhile, each decision is there once."""
 
 import errno
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
@@ -17,7 +15,7 @@ import pytest
 from app.contracts.decisions import DAY_MS
 from batch.decisions import logs, merged
 from batch.decisions.terms import Joined, Late
-from batch.errors import DiskUnavailable, LostLock, Terminal
+from batch.errors import BadInteractions, DiskUnavailable, LostLock, Terminal
 from batch.events.folder import copy
 from tests.batch.decisions.rows import START, joined, several
 
@@ -90,15 +88,18 @@ def test_a_day_that_is_over_becomes_one_file_each_entry_once_all_the_while(
     assert names(tmp_path) == MERGED_DAY and set(seen) == {1}
 
 
-def test_nothing_is_taken_away_before_hours_have_passed(tmp_path: Path, rows: list[Joined]) -> None:
+def test_what_was_merged_stays_aside_for_hours(tmp_path: Path, rows: list[Joined]) -> None:
     there = names(tmp_path)
-    for _ in range(3):
-        merge(tmp_path, 5.9)
-    assert names(tmp_path) == sorted(there + [f"_merged/{name}" for name in MERGED_DAY])
-    merge(tmp_path, 6)
-    merge(tmp_path, 5.9)
-    merge(tmp_path, 5.9)
-    assert f"_merged/{MERGED_DAY[0]}" in names(tmp_path)
+    written = max(path.stat().st_mtime for path in tmp_path.rglob("*.parquet"))
+
+    def merge_after(hours: float) -> list[str]:
+        merged.merge(tmp_path, OVER, written + hours * 3600, lambda: None)
+        return names(tmp_path)
+
+    merge_after(30)
+    moved = [f"_merged/{name}" for name in there]
+    assert merge_after(30) == merge_after(35.9) == sorted(moved + MERGED_DAY)
+    assert merge_after(36) == MERGED_DAY
 
 
 def test_whoever_has_begun_to_read_ends_though_files_are_merged(
@@ -108,14 +109,54 @@ def test_whoever_has_begun_to_read_ends_though_files_are_merged(
         found = logs.read(tmp_path)
         return next(found), found
 
-    reading = []
-    for hours in (0, 0, 6, 6, 0, 6):
+    reading = list[tuple[Joined, Iterator[Joined]]]()
+    for hours in (0, 5.9):
         reading.append(begun())
-        if hours:
-            reading = reading[-1:]  # what was begun before has ended
         merge(tmp_path, hours)
     for first, rest in [*reading, begun()]:
         assert [first, *rest] == rows
+
+
+def test_whoever_has_begun_to_read_is_told_that_files_have_gone_after_hours(
+    tmp_path: Path, rows: list[Joined]
+) -> None:
+    found = logs.read(tmp_path)
+    assert next(found) == rows[0]
+    all_passes(tmp_path)
+    with pytest.raises(BadInteractions, match="merged hours ago.*run it again"):
+        [*found]
+    assert [*logs.read(tmp_path)] == rows
+
+
+def test_whoever_sums_up_while_files_are_merged_misses_nothing(
+    tmp_path: Path, rows: list[Joined], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(found: Sequence[logs.File]) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(logs, "parquet_once", once)
+            merge(tmp_path)
+        return once(found)
+
+    once = logs.parquet_once
+    monkeypatch.setattr(logs, "parquet_once", late)
+    assert [day.decisions for day in logs.by_day(tmp_path)] == [len(rows)]
+    assert len(logs.files(tmp_path)) == 1
+
+
+def test_whoever_lists_while_files_are_merged_misses_nothing(
+    tmp_path: Path, rows: list[Joined], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(folder: Path, *kinds: str) -> list[logs.File]:
+        """As a folder is read that changes: without what has come, and what has gone."""
+        found = stored(folder, *kinds)
+        with monkeypatch.context() as patch:
+            patch.setattr(logs, "stored", stored)
+            merge(tmp_path)
+        return [file for file in found if file.path.exists()]
+
+    stored = logs.stored
+    monkeypatch.setattr(logs, "stored", slow)
+    assert [*logs.read(tmp_path)] == rows
 
 
 def test_a_day_that_may_still_grow_is_left_alone(tmp_path: Path, rows: list[Joined]) -> None:
@@ -139,76 +180,50 @@ def test_several_days_are_merged_in_their_turn(tmp_path: Path, rows: list[Joined
     for row in later:
         logs.append(tmp_path, [row], [])
     merge(tmp_path, position=f"{START + 2 * DAY_MS}-0")
-    assert len([name for name in names(tmp_path) if name.startswith("_merged/decisions")]) == 1
-    for _ in range(8):
+    assert len([*(tmp_path / "decisions").rglob("*.parquet")]) == 1 + len(later)
+    for _ in range(4):
         merge(tmp_path, 7, position=f"{START + 2 * DAY_MS}-0")
     assert len(names(tmp_path)) == 3 and [*logs.read(tmp_path)] == rows + later
 
 
-def _die(folder: Path, number: int) -> None:
-    """Run all passes, until so many steps of the disk were taken."""
-    taken = count()
+def test_a_trainer_that_is_killed_at_any_step_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies there before a step is what one leaves that is killed then."""
 
-    def deadly(real: Callable[..., Any], *given: Any, **more: Any) -> Any:
-        if next(taken) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def step(real: Callable[..., Any], *given: Any, **more: Any) -> Any:
+        left.append(tmp_path / f"left-{len(left)}")
+        shutil.copytree(folder, left[-1])
         return real(*given, **more)
 
-    for owner, name in (
-        (os, "replace"),
-        (os, "unlink"),
-        (os, "mkdir"),
-        (merged, "copy"),
-        (merged, "copyfile"),
-    ):
-        setattr(owner, name, partial(deadly, getattr(owner, name)))
-    all_passes(folder)
-
-
-def _killed_after(folder: Path, number: int) -> bool:
-    process = multiprocessing.get_context("fork").Process(target=_die, args=(folder, number))
-    process.start()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
-
-
-def test_a_trainer_that_is_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    died, rows = 0, [joined(n) for n in range(3)]
-    for number in count():
-        folder = tmp_path / str(number)
-        for row in rows:
-            logs.append(folder, [row], [])
-        killed = _killed_after(folder, number)
-        died += killed
-        assert [*logs.read(folder)] == rows
-        assert [day.decisions for day in logs.by_day(folder)] == [len(rows)]
-        position = logs.discard_behind(folder, OVER, lambda position: True)
-        assert position == OVER and not [*folder.rglob(".*.beside")]
+    left, folder, rows = list[Path](), tmp_path / "folder", [joined(n) for n in range(3)]
+    for row in rows:
+        logs.append(folder, [row], [])
+    with monkeypatch.context() as patch:
+        for owner, name in ((os, "replace"), (os, "unlink"), (os, "fsync"), (merged, "copy")):
+            patch.setattr(owner, name, partial(step, getattr(owner, name)))
         all_passes(folder)
-        assert [*logs.read(folder)] == rows and len(names(folder)) == 1
-        if not killed:
-            break
-    assert died > 10
+    for each in left:
+        assert [*logs.read(each)] == rows
+        assert [day.decisions for day in logs.by_day(each)] == [len(rows)]
+        position = logs.discard_behind(each, OVER, lambda position: True)
+        assert position == OVER and not [*each.rglob(".*.beside")]
+        all_passes(each)
+        assert [*logs.read(each)] == rows and len(names(each)) == 1
+    assert len(left) > 10
 
 
-@pytest.mark.parametrize(
-    "passes, owner, name",
-    [(0, merged, "copy"), (0, os, "fsync"), (2, merged, "copyfile"), (2, os, "fsync")],
-)
+@pytest.mark.parametrize("owner, name", [(merged, "copy"), (os, "fsync"), (os, "replace")])
 def test_a_full_disk_changes_nothing(
     tmp_path: Path,
     rows: list[Joined],
     monkeypatch: pytest.MonkeyPatch,
-    passes: int,
     owner: Any,
     name: str,
 ) -> None:
     def full(*given: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for _ in range(passes):
-        merge(tmp_path)
     there = names(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, full)
@@ -219,21 +234,16 @@ def test_a_full_disk_changes_nothing(
     assert names(tmp_path) == MERGED_DAY
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "fewer"])
-def test_a_merged_file_that_lacks_anything_takes_no_place_and_is_made_anew(
-    tmp_path: Path, rows: list[Joined], how: str
+def test_a_merged_file_that_lacks_entries_takes_no_place(
+    tmp_path: Path, rows: list[Joined], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merge(tmp_path)
-    (aside,) = (tmp_path / "_merged").rglob("*.parquet")
+    shutil.rmtree(tmp_path / "late")
     there = names(tmp_path)
-    if how == "fewer":
-        shutil.copy(logs.stored(tmp_path, "decisions")[0].path, aside)
-    else:
-        aside.write_bytes(aside.read_bytes()[:-20] if how == "cut" else b"")
-    merge(tmp_path, 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(merged, "copy", lambda on, sql, *more: copy(on, f"{sql} LIMIT 7", *more))
+        with pytest.raises(Terminal, match="lacks 5 of its entries"):
+            merge(tmp_path)
     assert names(tmp_path) == there and [*logs.read(tmp_path)] == rows
-    all_passes(tmp_path)
-    assert names(tmp_path) == MERGED_DAY and [*logs.read(tmp_path)] == rows
 
 
 def test_a_broken_file_is_named_and_other_days_are_merged(
@@ -276,7 +286,7 @@ def test_entries_of_one_moment_stay_in_their_order(tmp_path: Path) -> None:
     assert [*logs.read(tmp_path)] == same and len(names(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("passes", range(4))
+@pytest.mark.parametrize("passes", range(3))
 def test_whoever_lost_the_lease_changes_nothing(
     tmp_path: Path, rows: list[Joined], passes: int
 ) -> None:
@@ -291,6 +301,18 @@ def test_whoever_lost_the_lease_changes_nothing(
     assert names(tmp_path) == there and [*logs.read(tmp_path)] == rows
 
 
+def test_whoever_lost_the_lease_while_a_file_was_put_in_place_moves_nothing(
+    tmp_path: Path, rows: list[Joined]
+) -> None:
+    def lost() -> None:
+        if len(logs.files(tmp_path)) > FILES:
+            raise LostLock("another trainer runs")
+
+    with pytest.raises(LostLock):
+        merge(tmp_path, prove=lost)
+    assert len(logs.files(tmp_path)) == FILES + 1 and [*logs.read(tmp_path)] == rows
+
+
 def test_a_sleeper_whose_file_was_cleaned_away_puts_nothing_in_place(
     tmp_path: Path, rows: list[Joined]
 ) -> None:
@@ -303,7 +325,7 @@ def test_a_sleeper_whose_file_was_cleaned_away_puts_nothing_in_place(
     assert names(tmp_path) == MERGED_DAY and [*logs.read(tmp_path)] == rows
 
 
-@pytest.mark.parametrize("passes", range(7))
+@pytest.mark.parametrize("passes", range(4))
 def test_what_is_deleted_between_passes_does_not_come_back(
     tmp_path: Path, rows: list[Joined], passes: int
 ) -> None:
@@ -312,6 +334,7 @@ def test_what_is_deleted_between_passes_does_not_come_back(
         merge(tmp_path, 7)
     logs.delete(tmp_path, START + DAY_MS)
     assert [row.time for row in logs.read(tmp_path)] == [START + 2 * DAY_MS]
+    assert not [name for name in names(tmp_path) if "day=2025-11-21" in name]
     all_passes(tmp_path)
     assert len(names(tmp_path)) == 1
 
@@ -344,14 +367,11 @@ def test_a_log_that_comes_again_leaves_no_merged_file_of_it(
 ) -> None:
     merge(tmp_path)
     merge(tmp_path)
-    first = logs.stored(tmp_path, "decisions")[0]
-    reach = logs.discard_behind(tmp_path, "", lambda position: position != first.first)
-    assert reach == first.last and [*logs.read(tmp_path)] == rows[:EACH]
-    all_passes(tmp_path)
-    assert [*logs.read(tmp_path)] == rows[:EACH]
+    assert logs.discard_behind(tmp_path, "", lambda position: True) == ""
+    assert names(tmp_path) == []
 
 
-def test_a_day_of_large_files_is_left_alone(
+def test_files_that_are_large_stay_as_they_are(
     tmp_path: Path, rows: list[Joined], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merged, "MOST_BYTES", 5000)
@@ -360,13 +380,41 @@ def test_a_day_of_large_files_is_left_alone(
     assert [name for name in names(tmp_path) if name.startswith("decisions")] == there
 
 
-def test_what_was_merged_does_not_count_as_large(
+def test_tiny_files_become_one_however_many_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merged, "MOST_BYTES", 4 * merged.LEAST_BYTES)
+    tiny = [joined(n) for n in range(9)]
+    for row in tiny:
+        logs.append(tmp_path, [row], [])
+    left = []
+    for _ in range(4):
+        left.append(len(logs.files(tmp_path)))
+        merge(tmp_path)
+        assert [*logs.read(tmp_path)] == tiny and others(tmp_path) == len(tiny)
+    assert left == [9, 6, 3, 1]
+
+
+def test_a_day_of_much_becomes_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = Random(0)
+    long = [joined(n)._replace(context=texts.randbytes(1200).hex().encode()) for n in range(6)]
+    for row in long:
+        logs.append(tmp_path, [row], [])
+    size = logs.files(tmp_path)[0].path.stat().st_size
+    monkeypatch.setattr(merged, "LEAST_BYTES", 1)
+    monkeypatch.setattr(merged, "MOST_BYTES", size * 5 // 2)
+    all_passes(tmp_path)
+    assert len(names(tmp_path)) == 3 and [*logs.read(tmp_path)] == long
+
+
+def test_what_was_merged_takes_in_what_came_later_though_it_is_large(
     tmp_path: Path, rows: list[Joined], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = logs.stored(tmp_path, "decisions")[1].path
     left = small.read_bytes()
     all_passes(tmp_path)
     small.write_bytes(left)
+    monkeypatch.setattr(merged, "LEAST_BYTES", 1)
     monkeypatch.setattr(merged, "MOST_BYTES", len(left))
     all_passes(tmp_path)
     assert names(tmp_path) == MERGED_DAY and [*logs.read(tmp_path)] == rows
@@ -385,5 +433,5 @@ def test_whoever_reads_a_merged_file_holds_a_piece_of_it(
         groups = connection.execute(
             f"SELECT num_row_groups FROM parquet_file_metadata('{file.path}')"
         )
-        assert groups.fetchall() == [(2,)]
+        assert groups.fetchall() == [(3,)]
     assert [*logs.read(tmp_path)] == long

@@ -13,7 +13,10 @@ import batch
 NOTEBOOKS = sorted((Path(batch.__path__[0]) / "workbench" / "notebooks").iterdir())
 NAME = re.compile(r"\d\d-[a-z]+-[a-z]+\.ipynb")
 LINES = 12
-LOGIC = (ast.FunctionDef, ast.ClassDef, ast.While, ast.Try)
+LOGIC = (
+    *(ast.FunctionDef, ast.ClassDef, ast.Try, ast.Match, ast.If),
+    *(ast.While, ast.For, ast.AsyncFor, ast.With, ast.AsyncWith),
+)
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -84,3 +87,11 @@ def test_it_has_no_logic_of_its_own(path: Path) -> None:
 def test_it_imports_nothing_of_the_serving_wing_but_contracts(path: Path) -> None:
     named = re.findall(r"(?:from|import) (app[.\w]*)", "\n".join(map(text, cells(path, "code"))))
     assert not [name for name in named if not name.startswith("app.contracts")]
+
+
+@notebooks
+def test_its_commands_have_paths_in_quotes(path: Path) -> None:
+    """So that they work wherever Larder lies: "C. Smith/My Work" would be two words."""
+    lines = "\n".join(map(text, cells(path, "code"))).splitlines()
+    commands = [line for line in lines if re.search(r"[%!](larder|loadtest) ", line)]
+    assert not [line for line in commands if re.search(r"(?<!\")(\$\w+|{\w+})/", line)]
