@@ -165,7 +165,8 @@ def _execute(bench: Workbench, variables: Mapping[str, str]) -> None:
         failed = ["\n".join(each["traceback"]) for each in outputs if "traceback" in each]
         click.echo("\n".join(failed) or said.decode(errors="replace"), err=True)
         raise StepFailed(f"notebook {FIRST}", papermill.returncode)
-    figures = "".join(outputs[-1]["data"]["text/plain"])
+    last = outputs[-1] if outputs else {}  # in a notebook of the user's it may show nothing
+    figures = "".join(last.get("data", {}).get("text/plain", ()))
     click.echo(f"\n{figures}\n\nThe whole notebook, with its charts: {executed}")
 
 

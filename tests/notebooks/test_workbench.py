@@ -296,6 +296,14 @@ def test_once_tells_what_was_printed_and_the_figures(tmp_path: Path) -> None:
     assert nbformat.read(executed, as_version=4).cells[0].outputs
 
 
+@pytest.mark.parametrize("cell", ["print('trained')", "x = 1"])
+def test_once_needs_no_figures(tmp_path: Path, cell: str) -> None:
+    process = once(tmp_path, cell)
+    said, complained = process.communicate()
+    assert (process.returncode, complained) == (0, "")
+    assert "The whole notebook, with its charts: " in said
+
+
 def test_once_says_why_a_notebook_failed(tmp_path: Path) -> None:
     process = once(tmp_path, "%load_ext batch.workbench", "%larder refresh nothing.csv", "print(7)")
     said, complained = process.communicate()
