@@ -130,6 +130,7 @@ BATCH = frozenset(
         "LARDER_NOTE",
         "LARDER_NOTEBOOKS",
         "LARDER_NUMERIC",
+        "LARDER_ONCE",
         "LARDER_OUT",
         "LARDER_POLICY",
         "LARDER_POSITIONS_HIDDEN",

@@ -287,15 +287,15 @@ def up(
 @option(
     "--jupyter-token", help="What lets people in, better given as the variable.  [default: new]"
 )
-@click.option("--once", is_flag=True, help="Execute the first notebook and end.")
+@option("--once", is_flag=True, help="Execute the first notebook and end.")
 def workbench(
     notebooks: Path, jupyter_host: str, jupyter_port: int, jupyter_token: str | None, once: bool
 ) -> None:
-    """Start JupyterLab with notebooks that show all of Larder, until Ctrl-C.
+    """Start JupyterLab with notebooks, until Ctrl-C.
 
-    Notebooks are copied to a folder of yours; what is there already stays as it is. Beside it runs
-    a cache, which keeps its data there, too, unless LARDER_CACHE_URL names one. It needs
-    pip install '.[workbench]' in Larder's folder; batch/workbench/README.md says more.
+    They show all of Larder, and are copied to a folder of yours; what is there already stays as it
+    is. Beside it runs a cache, which keeps its data there, too, unless LARDER_CACHE_URL names one.
+    It needs pip install '.[workbench]' in Larder's folder; batch/workbench/README.md says more.
     """
     from batch.command import workbench as lab
 
