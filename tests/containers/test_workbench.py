@@ -180,9 +180,9 @@ def _said(shell: websocket.WebSocket, asked: str) -> Iterator[str]:
         told = json.loads(shell.recv())
         if told["parent_header"].get("msg_id") != asked:
             continue
-        if told["msg_type"] == "execute_reply":
-            return
         content = told["content"]
+        if content.get("execution_state") == "idle":  # the reply may come sooner
+            return
         yield content.get("text", "") + "\n".join(content.get("traceback", ()))
 
 
