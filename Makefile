@@ -14,7 +14,7 @@ help:  ## show this help
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.demo libgomp  ## the whole walk on real films: refresh, report, API; ONCE=1 answers once and ends
-	@$(BIN)/python -m batch.command.demo --port $(PORT) $(if $(ONCE),--once)
+	@$(BIN)/python -m batch.command.stack.demo --port $(PORT) $(if $(ONCE),--once)
 
 demo-clicks: $(VENV)/.demo-clicks libgomp  ## a click model: impressions, training, a service, ten ranked candidates; ONCE=1; LARDER_REPORT=report.html
 	@$(BIN)/python -m batch.command.clicks.demo --port $(PORT) $(if $(ONCE),--once)

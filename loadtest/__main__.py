@@ -13,14 +13,16 @@ from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
-from loadtest import candidates, decisions, generator, graphs, population, scenarios, stack
+from loadtest import generator, stack
 from loadtest.api import Api, CannotRun
 from loadtest.dawdlers import Dawdlers
-from loadtest.decisions import Ledger, Settled
-from loadtest.inside import Dawdled, Published, Usage, complete
-from loadtest.measured import FILE, read
-from loadtest.report import Result
-from loadtest.scenarios import Asked
+from loadtest.judge import graphs
+from loadtest.judge.inside import Dawdled, Published, Usage, complete
+from loadtest.judge.measured import FILE, read
+from loadtest.judge.report import Result
+from loadtest.load import candidates, decisions, population, scenarios
+from loadtest.load.decisions import Ledger, Settled
+from loadtest.load.scenarios import Asked
 from loadtest.stack import CLICKS, DECISIONS, LIVE, PLAIN, Kind
 
 PUBLISH_EVERY_SECONDS = 10.0

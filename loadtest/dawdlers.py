@@ -15,7 +15,7 @@ from threading import Event, Thread
 from urllib.parse import urlsplit
 
 from loadtest.api import CannotRun
-from loadtest.inside import Dawdled
+from loadtest.judge.inside import Dawdled
 
 COUNT = 1000
 OTHER_FILES = 200

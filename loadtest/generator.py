@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from loadtest import measured, processes
+from loadtest import processes
 from loadtest.api import CannotRun
-from loadtest.inside import Usage
-from loadtest.measured import Measured
-from loadtest.scenarios import Asked
+from loadtest.judge import measured
+from loadtest.judge.inside import Usage
+from loadtest.judge.measured import Measured
+from loadtest.load.scenarios import Asked
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 USAGE_EVERY_SECONDS = 1.0

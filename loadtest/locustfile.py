@@ -26,10 +26,10 @@ from locust.env import Environment
 from locust.exception import CatchResponseError
 from locust.runners import WorkerRunner
 
-from loadtest import decisions, scenarios
 from loadtest.api import key_header
-from loadtest.checks import WrongAnswer, check_gone, check_taken
-from loadtest.population import Caller
+from loadtest.judge.checks import WrongAnswer, check_gone, check_taken
+from loadtest.load import decisions, scenarios
+from loadtest.load.population import Caller
 from loadtest.runs import REPORT_SECONDS, Run, Steps
 
 # Shorter than Locust's own 3 s, so that a step can be judged while the next one runs.

@@ -17,17 +17,17 @@ from locust.env import Environment
 from locust.exception import CatchResponseError
 from locust.runners import MasterRunner
 
-from loadtest import candidates, population
 from loadtest.api import Api, CannotRun
-from loadtest.candidates import Ranking
-from loadtest.checks import Checker
-from loadtest.doings import Doings
-from loadtest.measured import measure
-from loadtest.population import Draw, Population
-from loadtest.recording import Recording
-from loadtest.scenarios import Asked, Scenario, make
+from loadtest.judge.checks import Checker
+from loadtest.judge.measured import measure
+from loadtest.judge.recording import Recording
+from loadtest.judge.verdict import pronounce
+from loadtest.load import candidates, population
+from loadtest.load.candidates import Ranking
+from loadtest.load.doings import Doings
+from loadtest.load.population import Draw, Population
+from loadtest.load.scenarios import Asked, Scenario, make
 from loadtest.slo import Outcome, broken
-from loadtest.verdict import pronounce
 
 log = logging.getLogger("loadtest")
 

@@ -20,9 +20,9 @@ from typing import Any, Literal
 import psutil
 import redis
 
-from loadtest import decisions
 from loadtest.api import Api, CannotRun
-from loadtest.inside import Published, Usage
+from loadtest.judge.inside import Published, Usage
+from loadtest.load import decisions
 from loadtest.processes import Process, free_port, last_words, running
 
 READY_SECONDS = 60.0
@@ -256,7 +256,7 @@ class Publisher:
 
 def films(environment: dict[str, str]) -> Path:
     """The folder of the demo's data, as Larder's own command tells it. Raises CannotRun."""
-    command = [sys.executable, "-m", "batch.command.films"]
+    command = [sys.executable, "-m", "batch.command.stack.films"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True)
     if told.returncode:
         raise CannotRun(f"Larder does not tell where its films are: {told.stderr.strip()}")

@@ -9,8 +9,9 @@ Hooks of Flask do not see it: what counts requests belongs around this middlewar
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from app.api import FAILED, Sources, candidates, clicks, events, freshness
+from app.api import FAILED, Sources, events, freshness
 from app.api.parameters import identifier
+from app.api.scoring import candidates, clicks
 from app.events.stream import Stream
 from app.settings import Settings
 

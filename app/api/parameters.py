@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.routing import BaseConverter
 
-from app.contracts.filters import BadFilter, parse
+from app.contracts.filtering.filters import BadFilter, parse
 from app.contracts.recommendations import MAX_ID_BYTES
 from app.errors import BadParameter
 from app.recommendations.generation import Generation

@@ -59,7 +59,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from app.contracts import generations
-from app.contracts.columns import Column, column_part, column_parts
+from app.contracts.filtering.columns import Column, column_part, column_parts
 from app.contracts.generations import SCHEMA, BrokenRecord, Parts, Space
 
 BUCKET_SIZE = 80
@@ -459,7 +459,7 @@ class Manifest(generations.Manifest):
     ``document_bytes`` is what all strings hold. Of a live generation ``stored`` says how many
     entries a user's record has (as far as there are items), ``factors`` how long a vector is, and
     ``history`` how many items of their own stand behind it at most. ``columns`` are what requests
-    may filter by, see ``app.contracts.columns``.
+    may filter by, see ``app.contracts.filtering.columns``.
     ``follows``: see ``follows``; empty in a generation from before that was said.
     """
 

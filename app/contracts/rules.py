@@ -28,8 +28,8 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any, Self
 
-from app.contracts.columns import Column, Type
-from app.contracts.filters import BadFilter, Clause, parse
+from app.contracts.filtering.columns import Column, Type
+from app.contracts.filtering.filters import BadFilter, Clause, parse
 from app.contracts.generations import SCHEMA, BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES, MAX_K
 

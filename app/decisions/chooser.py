@@ -17,9 +17,9 @@ import orjson
 import vowpalwabbit
 from vowpalwabbit import PredictionType, Workspace
 
-from app.contracts import policies
 from app.contracts.decisions import Manifest, Slot
 from app.contracts.generations import BrokenRecord
+from app.contracts.learning import policies
 from app.decisions.body import Asked, Place
 from app.decisions.refusals import RANK, RANKING, Refused
 

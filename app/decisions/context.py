@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from app.contracts.features import NO_PAIRS, BadFeatures, clean
+from app.contracts.learning.features import NO_PAIRS, BadFeatures, clean
 from app.decisions.refusals import RANK, Refused
 
 Features = list[dict[str, Any]]

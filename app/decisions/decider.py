@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from app.cache.link import Link
-from app.contracts import policies
 from app.contracts.decisions import Activated, Logged, Mode, Ranked, Slot
+from app.contracts.learning import policies
 from app.decisions import body as bodies
 from app.decisions.body import Asked
 from app.decisions.chooser import Chance, Model, Stranded

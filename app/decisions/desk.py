@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from app.cache.link import Link
-from app.contracts import policies
 from app.contracts.decisions import (
     IMPORT,
     Configuration,
@@ -19,6 +18,7 @@ from app.contracts.decisions import (
     Record,
 )
 from app.contracts.generations import BrokenRecord
+from app.contracts.learning import policies
 from app.decisions.follower import read
 from app.errors import CacheUnavailable
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from app.cache import following
 from app.cache.link import Link
-from app.contracts import policies
 from app.contracts.decisions import MODEL, Configuration, Decisions, Manifest, Policy
 from app.contracts.generations import BrokenRecord
+from app.contracts.learning import policies
 from app.decisions.chooser import Model
 from app.errors import CacheUnavailable
 from app.settings import Settings

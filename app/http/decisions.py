@@ -22,7 +22,7 @@ from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
 from app.http.keys.scopes import scope_of_decisions
-from app.http.workers import Worker, all_have_loaded
+from app.http.servers.workers import Worker, all_have_loaded
 from app.settings import Settings
 
 if TYPE_CHECKING:

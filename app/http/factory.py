@@ -8,23 +8,11 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from app.api import (
-    Sources,
-    clicks,
-    decided,
-    events,
-    generation,
-    health,
-    index,
-    items,
-    openapi,
-    recommendations,
-    rules,
-    tracker,
-    users,
-)
+from app.api import Sources, events, generation, health, index, openapi, tracker
 from app.api.direct import Direct
+from app.api.lists import decided, items, recommendations, rules, users
 from app.api.parameters import IdConverter
+from app.api.scoring import clicks
 from app.clicks.follower import Follower
 from app.clicks.ranker import Ranker
 from app.contracts import keys
@@ -34,12 +22,12 @@ from app.http.cross_origin import CrossOrigin
 from app.http.keys.guard import Guard
 from app.http.keys.known import KnownKeys
 from app.http.keys.limits import Limits
-from app.http.workers import Worker, all_have_loaded, this_worker
+from app.http.servers.workers import Worker, all_have_loaded, this_worker
 from app.recommendations.answer import Answers, LiveAnswers
-from app.recommendations.factors import can_lay_out
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup
+from app.recommendations.memory.factors import can_lay_out
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 

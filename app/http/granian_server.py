@@ -2,7 +2,7 @@
 
 granian's own way from a request to the application is replaced, for it lets a body that does not
 come hold a thread, and it closes idle connections, with what is on its way on them, when it ends.
-``app.http.granian_worker`` has ours.
+``app.http.servers.granian_worker`` has ours.
 """
 
 import logging
@@ -19,10 +19,10 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import mp
 
-from app.http.descriptors import connections
 from app.http.factory import LOG_FORMAT, create_app
-from app.http.granian_worker import BODIES, DRAIN_SECONDS, GranianWorker
-from app.http.workers import Folder
+from app.http.servers.descriptors import connections
+from app.http.servers.granian_worker import BODIES, DRAIN_SECONDS, GranianWorker
+from app.http.servers.workers import Folder
 from app.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from app.contracts.keys import problem_of
 from app.errors import BadSettings
 from app.http.connections.shares import Shares
 from app.http.connections.worker import PatientWorker
-from app.http.workers import IN_MEMORY, Folder
+from app.http.servers.workers import IN_MEMORY, Folder
 from app.settings import Settings
 
 

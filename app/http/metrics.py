@@ -61,7 +61,7 @@ from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable, EventsUnavailable
 from app.events.stream import Stream
 from app.http.metrics_files import forget_the_dead, share
-from app.http.workers import Worker
+from app.http.servers.workers import Worker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

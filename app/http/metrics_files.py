@@ -8,7 +8,7 @@ the same.
 import os
 from pathlib import Path
 
-from app.http.workers import Worker
+from app.http.servers.workers import Worker
 
 FILES = {"counter": 192 * 1024, "histogram": 64 * 1024, "gauge_livemin": 4096}
 """The files of a worker, as the library names them, and bytes for all that they may ever hold."""

@@ -4,7 +4,7 @@ import os
 import sys
 
 from app.errors import BadSettings
-from app.http.address import listenable
+from app.http.servers.address import listenable
 from app.settings import Settings
 
 GUNICORN = [sys.executable, "-P", "-m", "gunicorn", "-c", "python:app.http.gunicorn_conf"]

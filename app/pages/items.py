@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import Response, request
 
-from app.api import rules, sources
+from app.api import sources
+from app.api.lists import rules
 from app.contracts.recommendations import decode_record
 from app.errors import UnknownItem
 from app.pages.shell import asked, asking, bp, document_at, page, words

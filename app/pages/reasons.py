@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.api import sources
-from app.api.rules import difference
+from app.api.lists.rules import difference
 from app.contracts.recommendations import decode_history
 from app.errors import UnknownItem
 from app.pages.shell import document_at
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import Remembered
+from app.recommendations.memory.near_cache import Remembered
 from app.recommendations.why import why as reasons
 
 if TYPE_CHECKING:  # it imports numpy, which need not be there

@@ -6,7 +6,8 @@ from typing import Any
 from flask import Response, request
 from werkzeug.wrappers import Response as Answer
 
-from app.api import rules, sources
+from app.api import sources
+from app.api.lists import rules
 from app.errors import BadParameter, RulesChanged
 from app.pages.shell import asked, bp, changed, document_of, page
 from app.recommendations.generation import Generation

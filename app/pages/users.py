@@ -8,7 +8,7 @@ from flask import Response, request
 from werkzeug.wrappers import Response as Answer
 
 from app.api import sources
-from app.api.users import deleted
+from app.api.lists.users import deleted
 from app.cache.connect import CACHE_ERRORS, no_answer
 from app.contracts.events import Actor, Streams
 from app.contracts.rules import NONE

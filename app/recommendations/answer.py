@@ -9,7 +9,7 @@ from app.errors import CacheUnavailable, UnknownUser
 from app.recommendations.generation import Generation, quoted
 from app.recommendations.live.lookup import LiveLookup
 from app.recommendations.lookup import Lookup
-from app.recommendations.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Entries, Remembered
 from app.recommendations.ruled import ruled
 from app.recommendations.rules.in_force import Clauses
 from app.recommendations.rules.ranking import Order

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record, follows
 from app.contracts.rules import Version
-from app.recommendations.documents import Finding, Opening
-from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.memory.documents import Finding, Opening
+from app.recommendations.memory.near_cache import NearCache, Remembered
 from app.recommendations.rules.in_force import Clauses, InForce
 from app.recommendations.rules.ranking import Order
 
 if TYPE_CHECKING:  # they import numpy, which need not be there
-    from app.recommendations.columns import Columns
+    from app.recommendations.memory.columns import Columns
     from app.recommendations.model import Model
 
 MAX_REMEMBERED_BYTES = 8192

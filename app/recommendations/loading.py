@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import redis
 
 from app.cache.connect import Client
-from app.contracts.columns import column_part, column_parts
+from app.contracts.filtering.columns import column_part, column_parts
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import (
     MODEL,
@@ -22,16 +22,16 @@ from app.contracts.recommendations import (
     factors_part,
 )
 from app.contracts.rules import NONE, Version
-from app.recommendations.documents import Documents, write
-from app.recommendations.factors import Factors, can_lay_out, laid_out
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import NearCache, Remembered
+from app.recommendations.memory.documents import Documents, write
+from app.recommendations.memory.factors import Factors, can_lay_out, laid_out
+from app.recommendations.memory.near_cache import NearCache, Remembered
+from app.recommendations.memory.shelf import Shelf
 from app.recommendations.rules.in_force import InForce
-from app.recommendations.shelf import Shelf
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.recommendations.columns import Columns
+    from app.recommendations.memory.columns import Columns
     from app.recommendations.model import Model
 
 TIMEOUT_MS = 20_000
@@ -156,7 +156,7 @@ def _columns(documents: Documents) -> "Columns | None":
     if not manifest.columns or not can_lay_out():
         return None
     _before_numpy()
-    from app.recommendations import columns
+    from app.recommendations.memory import columns
 
     return columns.Columns(manifest.filter_columns, manifest.items, documents.columns)
 

@@ -10,7 +10,7 @@ from app.cache.buckets import Asked, Found, fetch
 from app.contracts.recommendations import Manifest, Place, decode_sample, split_value, unmark
 from app.errors import CacheUnavailable
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import Remembered
+from app.recommendations.memory.near_cache import Remembered
 from app.recommendations.watcher import Watcher
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.recommendations.factors import Factors
-from app.recommendations.near_cache import Entries
+from app.recommendations.memory.factors import Factors
+from app.recommendations.memory.near_cache import Entries
 
 Floats = NDArray[np.float32]
 

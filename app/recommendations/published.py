@@ -28,7 +28,7 @@ from app.contracts.recommendations import (
 from app.contracts.refreshes import KEPT, ROLLBACK, Refresh, refreshes_key
 from app.errors import Overtaken, UnknownGeneration
 from app.recommendations.lookup import by_bucket, records_of
-from app.recommendations.near_cache import Entries
+from app.recommendations.memory.near_cache import Entries
 
 _AT_A_TIME = 500
 _CHUNKS_AT_A_TIME = 16

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from app.contracts.recommendations import MAX_K, decode_history, decode_record
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Entries, Remembered
 from app.recommendations.rules.ranking import Order, below_cap, ranked
 
 _DEEP = 4

@@ -19,9 +19,9 @@ from app.contracts.recommendations import Namespace
 from app.errors import CacheUnavailable, NothingPublished
 from app.recommendations.generation import Generation
 from app.recommendations.loading import Loader
-from app.recommendations.near_cache import NearCache
+from app.recommendations.memory.near_cache import NearCache
+from app.recommendations.memory.shelf import BeingMade
 from app.recommendations.rules.known import KnownRules
-from app.recommendations.shelf import BeingMade
 from app.settings import Settings
 
 _SOON_SECONDS = 0.1

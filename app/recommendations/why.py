@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.contracts.recommendations import decode_history
 from app.errors import NoReasons, UnknownItem
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Entries, Remembered
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from batch.clicks.fit.matrix import Encoder, sources
 from batch.clicks.model import Model
 from batch.errors import BadSettings
 from batch.events.folder import replace, writing
-from batch.interactions.table import literal
+from batch.interactions.sources.table import literal
 from batch.progress import Advance
 
 CHUNK = 250_000

@@ -27,7 +27,7 @@ from batch.clicks.contents import expect_usable
 from batch.clicks.fit.trees import newer_release
 from batch.clicks.model import Model, Values
 from batch.errors import BadSettings
-from batch.interactions.files import write_whole
+from batch.interactions.sources.files import write_whole
 
 log = logging.getLogger("larder.clicks")
 

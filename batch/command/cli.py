@@ -126,7 +126,8 @@ def refresh(
     Plays, judged on those since New Year, for a shop that shares its cache with others:
       larder refresh plays/ --after 2026-01-01 --min-ndcg 0.1 --namespace music
     """
-    from batch.command import lists, tracking
+    from batch.command import tracking
+    from batch.command.recommendations import lists
 
     inputs = Inputs(interactions, weighing)
     given = inputs, reading, items, terms, model, spark, cache, events_url, report
@@ -159,7 +160,7 @@ def tune(
     larder tune orders.csv --budget 2h --study orders.study --json tuning.json
     """
     from batch.command import tracking
-    from batch.command.tune import tune as search
+    from batch.command.recommendations.tune import tune as search
 
     inputs = Inputs(interactions, weighing)
     tracking.track(mlflow, {"kind": "tuning"}, lambda run: search(inputs, reading, tuning, run))
@@ -182,7 +183,7 @@ def check(
 
     With --items, in the items too.
     """
-    from batch.command import lists
+    from batch.command.recommendations import lists
 
     lists.check(Inputs(interactions, weighing), reading, items, json)
 
@@ -207,7 +208,7 @@ def evaluate(
     json: bool,
 ) -> None:
     """Train on one input, score on another, beside most-popular."""
-    from batch.command import lists
+    from batch.command.recommendations import lists
 
     inputs = Inputs(train, weighing), Inputs(test, weighing)
     lists.evaluate(*inputs, reading, k, model, spark, json)
@@ -222,7 +223,7 @@ def show(user: str, cache: CacheOptions, n: int | None, json: bool) -> None:
     """Print USER's list as the last refresh published it."""
     from batch.command import published
     from batch.generations.connect import connect
-    from batch.recommendations.show import show as find
+    from batch.recommendations.published.show import show as find
 
     if not user:
         raise BadSettings("USER must be the id of a user, not ''")
@@ -238,7 +239,7 @@ def serve(cache: CacheOptions, serving: Serving) -> None:
 
     The other settings of the API are environment variables; app/README.md has the table.
     """
-    from batch.command.serve import become
+    from batch.command.stack.serve import become
 
     become(cache, serving)
 
@@ -262,7 +263,7 @@ def up(
     \b
     larder up orders.csv --user-column customer_id --items products.csv
     """
-    from batch.command import up as stack
+    from batch.command.stack import up as stack
 
     if problem := contract.problem_of(auth, bind):
         raise BadSettings(problem)
@@ -297,7 +298,7 @@ def workbench(
     is. Beside it runs a cache, which keeps its data there, too, unless LARDER_CACHE_URL names one.
     It needs pip install '.[workbench]' in Larder's folder; batch/workbench/README.md says more.
     """
-    from batch.command import workbench as lab
+    from batch.command.stack import workbench as lab
 
     given = os.environ.get("LARDER_JUPYTER_TOKEN") if jupyter_token is None else jupyter_token
     cache = os.environ.get("LARDER_CACHE_URL", "")
@@ -372,7 +373,7 @@ def delete_user(
     Files of events lose the user at once with --events, else at their next export. What a refresh
     reads from elsewhere is yours to clean, or the next one brings the user back.
     """
-    from batch.command import users
+    from batch.command.recommendations import users
 
     users.delete(user, cache, events_url, events, json)
 
@@ -393,7 +394,7 @@ def export(folder: Path, wish: Wish, reading: Reading, cache: CacheOptions, json
     For e-mails, where ids of users are longer than 16 bytes:
       larder export campaign/ --format csv --k 5 --users orders.csv --user-column customer_id
     """
-    from batch.command import whole
+    from batch.command.recommendations import whole
 
     whole.export(folder, wish, reading, cache, json)
 
@@ -408,7 +409,7 @@ def compare(before: str | None, after: str | None, cache: CacheOptions, json: bo
 
     AFTER is the live one if it is not given, BEFORE the older good one before that.
     """
-    from batch.command import whole
+    from batch.command.recommendations import whole
 
     whole.compare(before, after, cache, json)
 
@@ -526,7 +527,7 @@ RULES_FILE = click.argument("path", type=PATH, metavar="FILE")
 @cache_options
 def set_rules(path: Path, note: str, cache: CacheOptions) -> None:
     """Put the rules of FILE in force, in place of all there were; - reads standard input."""
-    from batch.command import rules
+    from batch.command.recommendations import rules
 
     rules.put(path, note, cache)
 
@@ -542,7 +543,7 @@ def check_rules(path: Path, cache: CacheOptions, api: str, api_key: str, json: b
 
     Nothing is put in force. --api-key is better given as the variable.
     """
-    from batch.command import rules
+    from batch.command.recommendations import rules
 
     rules.check(path, cache, api, api_key, json)
 
@@ -553,7 +554,7 @@ def check_rules(path: Path, cache: CacheOptions, api: str, api_key: str, json: b
 @json_option
 def show_rules(version: int | None, cache: CacheOptions, json: bool) -> None:
     """Print the rules in force, or those of VERSION."""
-    from batch.command import rules
+    from batch.command.recommendations import rules
 
     rules.show(version, cache, json)
 
@@ -563,7 +564,7 @@ def show_rules(version: int | None, cache: CacheOptions, json: bool) -> None:
 @json_option
 def rules_history(cache: CacheOptions, json: bool) -> None:
     """List the versions that are kept, the newest first."""
-    from batch.command import rules
+    from batch.command.recommendations import rules
 
     rules.history(cache, json)
 
@@ -573,7 +574,7 @@ def rules_history(cache: CacheOptions, json: bool) -> None:
 @cache_options
 def roll_back_rules(version: int, cache: CacheOptions) -> None:
     """Put the rules of VERSION in force again, as a new version; 0 is that without any."""
-    from batch.command import rules
+    from batch.command.recommendations import rules
 
     rules.roll_back(version, cache)
 

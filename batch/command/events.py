@@ -10,8 +10,8 @@ import click
 
 from app.contracts.events import Entry, Event, Streams
 from app.contracts.generations import BrokenRecord
-from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
+from batch.command.output.bars import for_this_terminal
 from batch.events.export import Exported
 from batch.events.export import export as run
 from batch.events.folder import text

@@ -25,7 +25,7 @@ from app.contracts.keys import (
     new_key,
 )
 from batch.command.options import CacheOptions
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.errors import BadSettings, UnknownKey
 from batch.generations.connect import cache_errors, connect
 

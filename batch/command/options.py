@@ -16,20 +16,20 @@ from typing import Any, TypeVar
 import click
 
 from app.contracts import environment, keys
-from app.contracts.columns import (
+from app.contracts.events import WEIGHTS
+from app.contracts.filtering.columns import (
     AVAILABLE_FROM,
     AVAILABLE_UNTIL,
     MAX_COLUMNS,
     TYPES,
     Type,
 )
-from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import MAX_HISTORY, MAX_K, PLAIN_ID_BYTES, Namespace
 from batch.command.size import Deployment
 from batch.errors import BadSettings
 from batch.events.inputs import Weighing, moment_of
-from batch.interactions.layout import PRESETS
 from batch.interactions.reading import ItemsFile, Reading
+from batch.interactions.sources.layout import PRESETS
 from batch.recommendations.published.wish import FORMATS, Wish
 from batch.recommendations.terms import (
     BLEND,

@@ -13,12 +13,12 @@ from app.contracts.recommendations import Manifest
 from app.contracts.refreshes import ROLLBACK
 from batch.command.endings import note_rollback
 from batch.command.options import CacheOptions
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, connect
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
-from batch.recommendations.show import Shown
+from batch.recommendations.published.show import Shown
 
 M = TypeVar("M", bound=generations.Manifest)
 

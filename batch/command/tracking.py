@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from app.contracts.recommendations import Manifest
 from app.contracts.refreshes import MAX_REASON
 from batch.command.endings import ending
-from batch.command.page import Page
+from batch.command.output.page import Page
 from batch.errors import BadSettings
 from batch.recommendations.pipeline import Candidate
 from batch.recommendations.terms import Terms

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from app.contracts import policies
 from app.contracts.decisions import IMPORT, Configuration, Decisions, Order, Policy
+from app.contracts.learning import policies
 from batch.generations.connect import Client, errors_of_keys
 
 

@@ -22,7 +22,7 @@ from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from app.contracts.decisions import MAX_ACTIONS, MODES, Slot
-from app.contracts.features import BadFeatures, clean
+from app.contracts.learning.features import BadFeatures, clean
 from batch.decisions.terms import Joined
 
 _NO_MODEL = "N/A"

@@ -16,7 +16,7 @@ from batch.decisions.terms import Joined
 from batch.errors import BadInteractions
 from batch.events.folder import replace, writing
 from batch.interactions.rejects import SHOWN, too_many
-from batch.interactions.table import reading_errors
+from batch.interactions.sources.table import reading_errors
 
 MAX_LINE_BYTES = 1 << 24
 _MANY = 10_000

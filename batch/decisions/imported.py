@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.contracts import policies
+from app.contracts.learning import policies
 from batch.errors import BadModel
 
 MAX_BYTES = 1 << 29

@@ -16,7 +16,7 @@ import orjson
 from vowpalwabbit import Workspace
 
 from app.contracts.decisions import MAX_ACTIONS, Slot
-from app.contracts.policies import BadPolicy, exploration
+from app.contracts.learning.policies import BadPolicy, exploration
 from batch.decisions import dsjson
 from batch.decisions.terms import Joined
 

@@ -32,7 +32,7 @@ from app.contracts.events import ms_of, order
 from batch.decisions.terms import Joined, Late
 from batch.errors import BadInteractions
 from batch.events.folder import copy, replace, sync, writing
-from batch.interactions.table import database, literals, reading_errors
+from batch.interactions.sources.table import database, literals, reading_errors
 
 KINDS = DECISIONS, LATE = "decisions", "late"
 MERGED = tuple(f"_merged/{kind}" for kind in KINDS)

@@ -18,7 +18,7 @@ from app.contracts.events import SESSION, Actor, Entry, Streams, digest, digest_
 from batch.events.folder import Folder, copy, replace, write_text, writing
 from batch.events.stream import Stream
 from batch.generations.connect import Client, cache_errors
-from batch.interactions.table import literal
+from batch.interactions.sources.table import literal
 
 Gone = Mapping[str, str]
 """The digest of a user, or of a session -> the last id of the stream that has to go."""

@@ -27,7 +27,7 @@ from batch.events.folder import Folder
 from batch.events.stream import Stream
 from batch.generations.connect import Client, cache_errors
 from batch.generations.lock import Lease, hold
-from batch.interactions.table import database
+from batch.interactions.sources.table import database
 from batch.progress import Advance
 
 log = logging.getLogger("larder.events")

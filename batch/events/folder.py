@@ -24,7 +24,7 @@ from app.contracts.events import ms_of, order
 from batch.errors import BadSettings, DiskUnavailable, Terminal
 from batch.events.columns import ROWS, Reject
 from batch.events.inputs import MARK
-from batch.interactions.table import is_disk_trouble, literal, sentence
+from batch.interactions.sources.table import is_disk_trouble, literal, sentence
 
 REJECTS = "_rejects"
 _NAME = re.compile(r"([0-9]+-[0-9]+)_([0-9]+-[0-9]+)\.parquet")

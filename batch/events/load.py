@@ -33,7 +33,7 @@ from batch.interactions.counting import Counting, reasons
 from batch.interactions.load import STEPS, load, newest, none_left
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading, beside
-from batch.interactions.table import database, literals, reading_errors
+from batch.interactions.sources.table import database, literals, reading_errors
 
 log = logging.getLogger("larder.events")
 

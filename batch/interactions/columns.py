@@ -5,8 +5,8 @@ from pathlib import Path
 from app.contracts.recommendations import MAX_ID_BYTES
 from batch.errors import BadInteractions
 from batch.interactions.counting import ALL, Counting
-from batch.interactions.layout import OPTIONAL, PRESETS, Layout, preset_with
-from batch.interactions.table import Table
+from batch.interactions.sources.layout import OPTIONAL, PRESETS, Layout, preset_with
+from batch.interactions.sources.table import Table
 
 MAX_WEIGHT = 1e12
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 
 from batch.errors import BadInteractions
-from batch.interactions import files
-from batch.interactions.layout import Layout
-from batch.interactions.table import Table, literal, reading, reading_errors
+from batch.interactions.sources import files
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import Table, literal, reading, reading_errors
 
 LEFT_OUT = {
     "type": "of types without a weight",

@@ -1,8 +1,8 @@
 """Columns of items that requests may filter by: what is in a file, and the bytes it is packed into.
 
-``app.contracts.columns`` says what the bytes are. Where nobody says what a column of texts is, it
-is what all its cells can be: flags, numbers, dates, or else a category. Cells that are empty, and
-NaN, are no value.
+``app.contracts.filtering.columns`` says what the bytes are. Where nobody says what a column of
+texts is, it is what all its cells can be: flags, numbers, dates, or else a category. Cells that are
+empty, and NaN, are no value.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from app.contracts.columns import (
+from app.contracts.filtering.columns import (
     AVAILABLE_FROM,
     AVAILABLE_UNTIL,
     COLUMN_PART_BYTES,

@@ -21,13 +21,13 @@ from typing import Any
 
 import duckdb
 
-from app.contracts.columns import Type
+from app.contracts.filtering.columns import Type
 from batch.errors import BadInteractions
 from batch.interactions.columns import Checks
 from batch.interactions.filters import FilterCells, FilterColumn
-from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, literal, reading
+from batch.interactions.sources.layout import PRESETS, Layout
+from batch.interactions.sources.table import Table, literal, reading
 
 log = logging.getLogger("larder.items")
 

@@ -27,10 +27,10 @@ from scipy.sparse import csr_matrix
 from batch.errors import BadInteractions
 from batch.interactions.columns import Columns
 from batch.interactions.counting import ALL, LEFT_OUT, Counting, reasons
-from batch.interactions.layout import Layout
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.rejects import judge_rows, settle
-from batch.interactions.table import Table, reading
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import Table, reading
 
 PIECE = 1 << 20
 """Pairs that are fetched at once."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.contracts.columns import Type
-from batch.interactions.layout import PRESETS, Layout
+from app.contracts.filtering.columns import Type
+from batch.interactions.sources.layout import PRESETS, Layout
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import duckdb
 import numpy as np
 
 from batch.errors import BadInteractions
-from batch.interactions import files
 from batch.interactions.columns import Checks
-from batch.interactions.pieces import is_odd
-from batch.interactions.table import read_parquet
+from batch.interactions.sources import files
+from batch.interactions.sources.pieces import is_odd
+from batch.interactions.sources.table import read_parquet
 from batch.interactions.texts import CONTENT, RIGHT, Reject, one_thread, read_by_pieces
 
 log = logging.getLogger("larder.interactions")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batch.interactions.columns import Checks
-from batch.interactions.pieces import LONGEST, NEWLINE, PIECE, Text
+from batch.interactions.sources.pieces import LONGEST, NEWLINE, PIECE, Text
 
 UNCLOSED, TOO_LONG = "broken quotes", "line too long"
 UNCUT = {

@@ -8,7 +8,7 @@ import duckdb
 from batch.interactions.columns import Checks
 from batch.interactions.reading import Reading
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, reading
+from batch.interactions.sources.table import Table, reading
 
 
 def long_users(path: Path, how: Reading, longer: int) -> list[str]:

@@ -23,9 +23,9 @@ from batch.recommendations.engines.blend import DEPTH, Blend, Named
 from batch.recommendations.engines.ease import Ease
 from batch.recommendations.engines.engine import Engine
 from batch.recommendations.engines.implicit_als import ImplicitALS
-from batch.recommendations.evaluate import PerUser, per_user_ndcg
+from batch.recommendations.judge.evaluate import PerUser, per_user_ndcg
+from batch.recommendations.judge.split import hold_out
 from batch.recommendations.recommend import Crowd, filled
-from batch.recommendations.split import hold_out
 from batch.recommendations.terms import BUDGET, Holdout
 from batch.recommendations.topk import Floats, Lists, popularity
 

@@ -17,16 +17,16 @@ from batch.interactions.filters import Packed
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
-from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.choose import Auto, Tried
 from batch.recommendations.engines.engine import Engine, Fitted
-from batch.recommendations.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.histories import histories
+from batch.recommendations.judge.catalogue import Catalogue
+from batch.recommendations.judge.evaluate import evaluate, nothing_to_judge, relevant
+from batch.recommendations.judge.split import Split, hold_out
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.split import Split, hold_out
 from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
 from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 

@@ -22,8 +22,8 @@ from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.choose import Tried
-from batch.recommendations.evaluate import Metrics
-from batch.recommendations.ratings import RatingMetrics
+from batch.recommendations.judge.evaluate import Metrics
+from batch.recommendations.judge.ratings import RatingMetrics
 from batch.recommendations.terms import Gate, Holdout, Terms
 
 log = logging.getLogger("larder.pipeline")

@@ -23,9 +23,9 @@ from batch.recommendations.choose import Auto
 from batch.recommendations.choose import Trial as Compared
 from batch.recommendations.choose import Tried, choose, trial_of
 from batch.recommendations.engines.make import candidates, make
+from batch.recommendations.judge.split import hold_out
 from batch.recommendations.one_machine import LocalTrial
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.split import hold_out
 from batch.recommendations.terms import EASE_ITEMS, WEIGHTINGS, Holdout, Model
 
 RANGES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {

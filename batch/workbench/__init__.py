@@ -18,8 +18,8 @@
 
 from typing import TYPE_CHECKING
 
-from batch.command.answers import Felt, changes, side_by_side, titles, wait_for_another
 from batch.command.decisions import tutorial
+from batch.command.stack.answers import Felt, changes, side_by_side, titles, wait_for_another
 from batch.workbench.cluster import SparkCluster, spark_cluster
 from batch.workbench.commands import larder, loadtest
 from batch.workbench.service import Service, serve, start

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from batch.command.up import LOOK_SECONDS, StepFailed, check_port, end, get
+from batch.command.stack.up import LOOK_SECONDS, StepFailed, check_port, end, get
 from batch.errors import Transient
 from batch.spark import java
 from batch.workbench.service import launch

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import IO, Any
 
-from batch.command.up import StepFailed, end
+from batch.command.stack.up import StepFailed, end
 from batch.errors import BadSettings
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from batch.command.up import check_port, end, wait_until_ready
+from batch.command.stack.up import check_port, end, wait_until_ready
 
 QUIET = {"LARDER_LOG_LEVEL": "warning", "LARDER_AUTH": "proxy"}
 """No keys are asked for: it listens on loopback, and whoever is there has the cache."""

@@ -16,7 +16,7 @@ import redis
 from numpy.typing import NDArray
 
 from app.contracts.recommendations import Namespace, bucket_count, bucket_of, field
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.recommendations.lists import encode_lists

@@ -29,8 +29,8 @@ from batch.clicks.measure import Predictions
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
-from batch.command.bars import Lines
-from batch.command.table import table
+from batch.command.output.bars import Lines
+from batch.command.output.table import table
 from batch.interactions.reading import Reading as Texts
 
 TRAIN, TEST = 100_000, 50_000

@@ -10,10 +10,10 @@ import duckdb
 import numpy as np
 
 from batch.datasets import movielens
-from batch.interactions.layout import PRESETS, RATED, Layout
 from batch.interactions.load import load
 from batch.interactions.pairs import Interactions
-from batch.recommendations.split import Split, random, stratified
+from batch.interactions.sources.layout import PRESETS, RATED, Layout
+from batch.recommendations.judge.split import Split, random, stratified
 
 FETCHED = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "larder"
 

@@ -19,7 +19,7 @@ from app.decisions import body
 from app.decisions.chooser import Model
 from app.decisions.decider import Decider
 from app.settings import Settings
-from batch.command.table import table
+from batch.command.output.table import table
 from tests.decisions import manifest_of, publish_by_hand, trained
 from tests.servers import Server
 

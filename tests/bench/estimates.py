@@ -16,9 +16,9 @@ from random import Random as Chance
 from typing import NamedTuple
 
 from app.contracts.decisions import Slot
-from app.contracts.estimates import Sums
-from app.contracts.policies import DEFAULT, ORIGINAL
-from batch.command.table import table
+from app.contracts.learning.estimates import Sums
+from app.contracts.learning.policies import DEFAULT, ORIGINAL
+from batch.command.output.table import table
 from batch.datasets import coffee
 from batch.decisions.judge.replay import (
     Baseline,

@@ -22,7 +22,7 @@ import psutil
 import redis
 
 from app.contracts.events import Streams
-from batch.command.table import table
+from batch.command.output.table import table
 from tests.app.wire import kept_alive
 from tests.servers import SERVERS, Api, Gunicorn, Server
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import redis
 
 from app.contracts.events import Event, Streams
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.events.export import export
 from batch.events.inputs import Inputs, Weighing
 from batch.events.load import load_all

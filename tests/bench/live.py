@@ -23,31 +23,31 @@ from scipy.sparse import csr_matrix
 from app.contracts.events import MAX_RECENT, Recent
 from app.contracts.recommendations import MODEL, Namespace, decode_record, encode_value
 from app.contracts.rules import NONE
-from app.recommendations.factors import Factors, laid_out
 from app.recommendations.generation import Generation
 from app.recommendations.live.following import near_to, remember
 from app.recommendations.live.recent import NOTHING, Recents
+from app.recommendations.memory.factors import Factors, laid_out
+from app.recommendations.memory.near_cache import Entries, NearCache, Remembered
 from app.recommendations.model import Model
-from app.recommendations.near_cache import Entries, NearCache, Remembered
 from app.recommendations.rules.in_force import InForce
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.datasets import movielens
 from batch.generations.lock import hold
 from batch.generations.publish import publish
-from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.pairs import Interactions
-from batch.recommendations.catalogue import Catalogue
+from batch.interactions.sources.layout import PRESETS, Layout
 from batch.recommendations.engines.blend import blended
 from batch.recommendations.engines.engine import Fitted
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.engines.make import shares
-from batch.recommendations.evaluate import PerUser, _hits, evaluate, ndcg
 from batch.recommendations.histories import histories
+from batch.recommendations.judge.catalogue import Catalogue
+from batch.recommendations.judge.evaluate import PerUser, _hits, evaluate, ndcg
+from batch.recommendations.judge.split import chronological
 from batch.recommendations.lists import encode_lists
 from batch.recommendations.live import Live
 from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.split import chronological
 from batch.recommendations.terms import BLEND, HISTORY, popular_entries, stored_of
 from batch.recommendations.topk import BLOCK, Lists, popular_list, popularity
 from tests.bench import data

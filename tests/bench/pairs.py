@@ -21,9 +21,9 @@ from random import Random
 from statistics import quantiles
 from urllib.parse import urlsplit
 
-from batch.command.table import table
+from batch.command.output.table import table
 from loadtest.api import Api as Asking
-from loadtest.decisions import BASE, chosen, put_settings, questions
+from loadtest.load.decisions import BASE, chosen, put_settings, questions
 from tests.bench.serving import FLASK, WORKERS, Case, shared
 from tests.servers import Api, Gunicorn, Server, environment, wait_until
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from batch.command.bars import Lines
-from batch.command.table import table
+from batch.command.output.bars import Lines
+from batch.command.output.table import table
 from batch.interactions.pairs import Interactions
 from batch.recommendations.choose import Auto, Choice
 from batch.recommendations.engines.engine import Engine
 from batch.recommendations.engines.make import candidates, make
-from batch.recommendations.evaluate import Metrics
+from batch.recommendations.judge.evaluate import Metrics
+from batch.recommendations.judge.split import Split
 from batch.recommendations.one_machine import LocalTrial
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.split import Split
 from batch.recommendations.terms import Holdout, Model
 from tests.bench import data
 

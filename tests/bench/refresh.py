@@ -23,8 +23,8 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import Namespace, encode_document
-from batch.command.bars import Lines
-from batch.command.table import table
+from batch.command.output.bars import Lines
+from batch.command.output.table import table
 from batch.generations.connect import Client, connect
 from batch.generations.publish import turn
 from batch.interactions.pairs import Interactions

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import redis
 
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.datasets.movielens import SMALL
 from tests.bench.clicker import bodies, publish_clicker
 from tests.bench.shop import RULES, SHARES, USERS, publish_shop

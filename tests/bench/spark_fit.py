@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.recommendations import Namespace
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.generations.registry import Generations
 from batch.recommendations.cluster.als import BlockedALS
 from batch.recommendations.cluster.blocks import View, cpus, factors

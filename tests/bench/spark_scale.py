@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from batch.command.table import table
+from batch.command.output.table import table
 from tests.bench import data
 from tests.servers import Server, environment
 from tests.spark.cluster import StandaloneCluster

@@ -22,8 +22,8 @@ import redis
 from vowpalwabbit import Workspace
 
 from app.contracts.decisions import Configuration, Decisions, Policy, Ranked, Rewarded, Slot
-from app.contracts.policies import ORIGINAL
-from batch.command.table import table
+from app.contracts.learning.policies import ORIGINAL
+from batch.command.output.table import table
 from batch.decisions.dsjson import line
 from batch.decisions.loop.log import Log
 from batch.decisions.loop.trainer import Trainer

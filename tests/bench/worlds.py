@@ -9,8 +9,8 @@ the processor for a decision among ten actions of 20 features, with 20 features 
 from collections.abc import Callable, Iterator
 from statistics import mean
 
-from app.contracts.policies import DEFAULT, ORIGINAL
-from batch.command.table import table
+from app.contracts.learning.policies import DEFAULT, ORIGINAL
+from batch.command.output.table import table
 from batch.datasets import coffee
 from tests.decisions.worlds import World, drifting, learn, nested, news, shop, stamped, tutorial
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 import websocket
 
-from batch.command.workbench import NOTEBOOKS
+from batch.command.stack.workbench import NOTEBOOKS
 from tests.batch.command.test_cli import write
 from tests.batch.pairs import checkerboard
 from tests.containers.engine import OPEN, Container, Engine

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.contracts.columns import Column
+from app.contracts.filtering.columns import Column
 from app.contracts.generations import SCHEMA, BrokenRecord, generation_name
 from app.contracts.recommendations import (
     BUCKET_SIZE,

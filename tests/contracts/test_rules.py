@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.contracts.columns import Type
-from app.contracts.filters import Clause
+from app.contracts.filtering.columns import Type
+from app.contracts.filtering.filters import Clause
 from app.contracts.generations import BrokenRecord
 from app.contracts.rules import (
     MAX_HIDDEN,

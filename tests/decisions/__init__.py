@@ -14,8 +14,8 @@ from typing import Any
 import vowpalwabbit
 from vowpalwabbit import Workspace
 
-from app.contracts import policies
 from app.contracts.decisions import MODEL, Decisions, Manifest
+from app.contracts.learning import policies
 from batch.generations.lock import hold
 from batch.generations.parts import Strings
 from batch.generations.publish import publish

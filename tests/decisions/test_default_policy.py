@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.contracts.policies import DEFAULT, ORIGINAL
+from app.contracts.learning.policies import DEFAULT, ORIGINAL
 from batch.datasets import coffee
 from tests.decisions.worlds import World, learn, news, tutorial
 

@@ -4,6 +4,7 @@ import fnmatch
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from app.contracts import variables
@@ -59,12 +60,21 @@ def test_every_folder_of_tests_is_a_package() -> None:
     assert all((folder / "__init__.py").exists() for folder in folders)
 
 
+def test_a_room_has_a_dozen_modules_at_most() -> None:
+    modules = (
+        path for each in ("app", "batch", "loadtest") for path in (HOUSE / each).rglob("[a-z]*.py")
+    )
+    rooms = Counter(str(path.parent.relative_to(HOUSE)) for path in modules)
+    assert rooms and not {room: count for room, count in rooms.items() if count > 12}
+
+
 def test_the_contract_imports_nothing_but_the_standard_library() -> None:
     """A Spark executor must be able to load it without Flask, redis or numpy."""
-    names = [path.stem for path in (HOUSE / "app" / "contracts").glob("[a-z]*.py")]
+    paths = (HOUSE / "app" / "contracts").rglob("[a-z]*.py")
+    names = [".".join(path.relative_to(HOUSE).with_suffix("").parts) for path in paths]
     program = (
         "import sys\n"
-        + "".join(f"import app.contracts.{name}\n" for name in names)
+        + "".join(f"import {name}\n" for name in names)
         + "ours = {'app'} | set(sys.stdlib_module_names) | {'__main__'}\n"
         + "print(sorted({name.split('.')[0] for name in sys.modules} - ours))"
     )

@@ -11,8 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from app.contracts.columns import column_part
 from app.contracts.events import Actor, Streams
+from app.contracts.filtering.columns import column_part
 from app.contracts.keys import keys_key
 from app.contracts.recommendations import MODEL, Namespace, factors_part
 from app.contracts.refreshes import refreshes_key

@@ -16,13 +16,13 @@ from typing import Any
 import psutil
 import pytest
 
-from loadtest import graphs
 from loadtest.__main__ import STOPS, main
 from loadtest.api import Api, CannotRun
-from loadtest.measured import Measured
-from loadtest.recording import Moment
+from loadtest.judge import graphs
+from loadtest.judge.measured import Measured
+from loadtest.judge.recording import Moment
+from loadtest.judge.verdict import Verdict
 from loadtest.slo import REFERENCE
-from loadtest.verdict import Verdict
 from tests.loadtest.likeness import Likeness
 from tests.servers import PATIENCE_SECONDS, free_port, wait_until
 

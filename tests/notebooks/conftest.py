@@ -14,7 +14,7 @@ import pytest
 import app
 import batch
 import loadtest
-from batch.command.workbench import NOTEBOOKS
+from batch.command.stack.workbench import NOTEBOOKS
 from batch.errors import BadSettings
 from batch.spark.java import require
 from tests.servers import Server

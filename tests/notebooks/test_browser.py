@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batch.command.workbench import FIRST
+from batch.command.stack.workbench import FIRST
 from tests.browser.conftest import chromium
 from tests.notebooks.test_workbench import Bench, started
 from tests.servers import PATIENCE_SECONDS

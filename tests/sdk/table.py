@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from batch.command.table import table
+from batch.command.output.table import table
 
 OK = "ok"
 PATIENCE_SECONDS = 120.0

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from app.contracts.recommendations import Manifest, Namespace, decode_sample
-from batch.command.bars import Lines
+from batch.command.output.bars import Lines
 from batch.errors import BadSettings
 from batch.generations.publish import turn
 from batch.interactions.filters import FilterColumn, Packed
@@ -23,7 +23,7 @@ from batch.recommendations.cluster.candidate import ClusterCandidate, ClusterTri
 from batch.recommendations.cluster.ids import hidden_of, index
 from batch.recommendations.cluster.split import hold_out
 from batch.recommendations.engines.implicit_als import ImplicitALS
-from batch.recommendations.evaluate import PER_USER
+from batch.recommendations.judge.evaluate import PER_USER
 from batch.recommendations.one_machine import LocalCandidate, LocalTrial
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.terms import Gate, Holdout, Terms

@@ -21,7 +21,7 @@ from app.contracts.recommendations import (
     decode_sample,
     unmark,
 )
-from batch.command.bars import Lines
+from batch.command.output.bars import Lines
 from batch.errors import CacheUnavailable, LostLock
 from batch.generations.connect import Client
 from batch.generations.registry import Generations

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from app.contracts.events import Event, Streams
 from app.contracts.recommendations import Namespace, encode_document
-from batch.command.bars import Lines
+from batch.command.output.bars import Lines
 from batch.errors import BadInteractions
 from batch.events.export import export
 from batch.events.inputs import Inputs, Weighed, Weighing
@@ -21,7 +21,7 @@ from batch.recommendations.cluster.candidate import ClusterCandidate
 from batch.recommendations.cluster.ids import hidden_of, index
 from batch.recommendations.cluster.learners import learner
 from batch.recommendations.pipeline import refresh
-from batch.recommendations.show import show
+from batch.recommendations.published.show import show
 from batch.recommendations.terms import Gate, Holdout, Model, Terms
 from batch.spark.read.events import read_all
 from tests.batch.events.streams import event, write

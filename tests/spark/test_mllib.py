@@ -10,16 +10,16 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch.datasets import movielens
 from batch.errors import BadInteractions, NotGoodEnough
-from batch.interactions.layout import PRESETS
 from batch.interactions.pairs import Interactions
-from batch.recommendations.catalogue import Catalogue
+from batch.interactions.sources.layout import PRESETS
 from batch.recommendations.cluster.mllib import DEFAULTS, MllibALS
 from batch.recommendations.engines.factors import Factors
-from batch.recommendations.evaluate import evaluate
+from batch.recommendations.judge.catalogue import Catalogue
+from batch.recommendations.judge.evaluate import evaluate
+from batch.recommendations.judge.ratings import RatingMetrics, Sums
+from batch.recommendations.judge.split import Split, stratified
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.ratings import RatingMetrics, Sums
 from batch.recommendations.recommend import Crowd, recommend
-from batch.recommendations.split import Split, stratified
 from batch.recommendations.topk import best_unseen, most_popular, popularity
 from tests.batch.pairs import checkerboard, interactions, missing
 from tests.bench.data import FETCHED, loaded

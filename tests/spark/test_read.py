@@ -16,10 +16,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.errors import BadInteractions, BadSettings
-from batch.interactions.files import PART_HEAD
-from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.load import load
 from batch.interactions.pairs import Interactions, Report
+from batch.interactions.sources.files import PART_HEAD
+from batch.interactions.sources.layout import PRESETS, Layout
 from batch.spark.failures import spark_errors
 from batch.spark.read.load import read
 from tests.batch.interactions.test_hostile import by_pyarrow

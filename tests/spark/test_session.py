@@ -486,11 +486,7 @@ def test_the_package_holds_code_alone_and_needs_no_flask(tmp_path: Path) -> None
     assert {name for name in names if name.startswith("app/")} == {
         "app/__init__.py",
         "app/py.typed",
-        *(
-            f"app/contracts/{path.name}"
-            for path in (HOUSE / "app" / "contracts").iterdir()
-            if path.suffix == ".py"
-        ),
+        *(str(path.relative_to(HOUSE)) for path in (HOUSE / "app/contracts").rglob("*.py")),
     }
     assert not [
         name for name in names if "datasets" in name or not name.endswith((".py", "py.typed"))

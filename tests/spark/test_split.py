@@ -8,8 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch.errors import BadSettings
 from batch.interactions.pairs import Interactions
-from batch.recommendations import split
 from batch.recommendations.cluster.split import check_both, hold_out
+from batch.recommendations.judge import split
 from batch.recommendations.terms import Holdout
 from tests.batch.pairs import interactions, pairs
 from tests.spark.frames import numbered_frame

@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from batch.command.up import StepFailed, get
+from batch.command.stack.up import StepFailed, get
 from batch.workbench import spark_cluster
 from tests.servers import environment
 

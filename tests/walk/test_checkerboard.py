@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.contracts.filters import Clause
+from app.contracts.filtering.filters import Clause
 from app.contracts.recommendations import Namespace
 from tests.app.served import watching
 from tests.servers import Api, Served, Server, run, run_here, wait_until

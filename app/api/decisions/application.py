@@ -5,19 +5,8 @@ from typing import Any
 from flask import Blueprint, Flask, g, request
 from werkzeug.routing import BaseConverter
 
-from app.api.decisions import (
-    PREVIEW,
-    VERSIONS,
-    Wire,
-    calls,
-    configuration,
-    envelope,
-    evaluations,
-    importances,
-    logs,
-    model,
-    policy,
-)
+from app.api.decisions import PREVIEW, VERSIONS, Wire, calls, envelope
+from app.api.decisions.operators import configuration, evaluations, importances, logs, model, policy
 from app.api.parameters import IdConverter
 from app.decisions.refusals import Refused
 from app.settings import Settings

@@ -32,7 +32,7 @@ from app.http.connections.clients import Clients, Limits
 from app.http.connections.connection import Connection
 from app.http.connections.incoming import Whole
 from app.http.connections.shares import Share
-from app.http.descriptors import connections
+from app.http.servers.descriptors import connections
 from app.settings import Settings
 
 STOP_SECONDS = 2.0

@@ -11,7 +11,7 @@ from app.recommendations.live import neighbours
 from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.lookup import stored
-from app.recommendations.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Entries, Remembered
 
 MOST_ITEMS = 20
 """So many of the latest items move a list; all of them leave it."""

@@ -19,7 +19,7 @@ from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup, by_bucket, records_of
-from app.recommendations.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Entries, Remembered
 from app.recommendations.watcher import Watcher
 
 log = logging.getLogger("larder.events")

@@ -6,7 +6,7 @@ the weights of the events, and 0 beside one that does not list it.
 
 from collections.abc import Collection, Mapping
 
-from app.recommendations.near_cache import Entries
+from app.recommendations.memory.near_cache import Entries
 
 MOST_ITEMS = 5
 """The similar items of so many of the latest items count."""

@@ -12,7 +12,7 @@ from app.cache.connect import Client
 from app.cache.link import Link
 from app.cache.rounds import Rounds
 from app.contracts.events import LASTING, Actor, Entry, Event, Streams
-from app.recommendations.near_cache import NearCache, Who
+from app.recommendations.memory.near_cache import NearCache, Who
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
-from app.contracts.columns import AVAILABLE_FROM, AVAILABLE_UNTIL, Type
-from app.contracts.filters import BadFilter, Clause
+from app.contracts.filtering.columns import AVAILABLE_FROM, AVAILABLE_UNTIL, Type
+from app.contracts.filtering.filters import BadFilter, Clause
 from app.contracts.rules import Boost, Cap, Rules, Version
-from app.recommendations.documents import Finding
+from app.recommendations.memory.documents import Finding
 from app.recommendations.rules.ranking import Lacking, Order, Values, Varying, both
 
 if TYPE_CHECKING:
-    from app.recommendations.columns import Columns
+    from app.recommendations.memory.columns import Columns
     from app.recommendations.model import Model
 
 _MOST_TOLD = 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from app.contracts.rules import Cap
-from app.recommendations.near_cache import Entries
+from app.recommendations.memory.near_cache import Entries
 
 Values = Callable[[Sequence[int]], list[tuple[str, ...]]]
 """Gives the values that each of these items has of a category."""

@@ -21,8 +21,8 @@ from batch.clicks.model import Model
 from batch.clicks.pipeline import Report
 from batch.errors import BadSettings
 from batch.interactions.columns import INTEGERS
-from batch.interactions.layout import Layout
-from batch.interactions.table import Table
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import Table
 from batch.spark.read.rows import Said
 from batch.spark.read.storage import Storage, readable
 

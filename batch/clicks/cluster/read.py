@@ -22,9 +22,9 @@ from batch.clicks.examples.infer import Schema, Seen
 from batch.clicks.examples.layout import SAID, Reading
 from batch.clicks.examples.read import check_labels, sampled
 from batch.clicks.pipeline import Report
-from batch.interactions.folder import private_folder
-from batch.interactions.layout import Layout
-from batch.interactions.table import Table
+from batch.interactions.sources.folder import private_folder
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import Table
 from batch.spark.read import rejects as folders
 from batch.spark.read.rows import ABOUT, Meaning, Said
 from batch.spark.read.source import open_source, sample

@@ -10,7 +10,7 @@ from batch.interactions.columns import (
     broken,
     number_of,
 )
-from batch.interactions.table import Table
+from batch.interactions.sources.table import Table
 
 _SAME = (
     "CASE WHEN ends_with({0}, '.0') "

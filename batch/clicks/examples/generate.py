@@ -17,7 +17,7 @@ from typing import Literal
 import duckdb
 
 from batch.clicks.examples.layout import CATEGORIES, NUMBERS
-from batch.interactions.table import literal, reading_errors
+from batch.interactions.sources.table import literal, reading_errors
 
 Format = Literal["csv", "parquet", "criteo"]
 

@@ -43,10 +43,17 @@ from batch.events.folder import copy, files_of, sync, write_text, writing
 from batch.events.inputs import is_of_events
 from batch.events.load import PER_MS, open_events
 from batch.interactions.columns import CELL_TYPES, Checks
-from batch.interactions.folder import private_folder
-from batch.interactions.layout import Layout
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, database, literal, literals, reading, reading_errors
+from batch.interactions.sources.folder import private_folder
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import (
+    Table,
+    database,
+    literal,
+    literals,
+    reading,
+    reading_errors,
+)
 
 log = logging.getLogger("larder.clicks")
 

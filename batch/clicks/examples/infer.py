@@ -19,8 +19,8 @@ from app.contracts.clicks import MAX_COLUMNS, Column, Kind
 from batch.clicks.examples.layout import CATEGORIES, LABEL, NUMBERS, Reading
 from batch.errors import BadInteractions
 from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, TIMES, number_of
-from batch.interactions.layout import Layout
-from batch.interactions.table import PASS_OVER, Table
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import PASS_OVER, Table
 
 log = logging.getLogger("larder.clicks")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from app.contracts.clicks import Column
 from batch.errors import BadInteractions, BadSettings
-from batch.interactions.layout import Layout
 from batch.interactions.reading import Reading as Texts
+from batch.interactions.sources.layout import Layout
 
 LABEL = "label"
 NUMBERS = tuple(f"i{number}" for number in range(1, 14))

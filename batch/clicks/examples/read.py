@@ -24,7 +24,7 @@ from batch.clicks.pipeline import Report
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.columns import Checks
 from batch.interactions.rejects import settle
-from batch.interactions.table import Table, database, literal, open_table, reading_errors
+from batch.interactions.sources.table import Table, database, literal, open_table, reading_errors
 
 log = logging.getLogger("larder.clicks")
 

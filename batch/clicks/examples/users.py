@@ -9,8 +9,8 @@ from app.contracts.recommendations import field
 from batch.clicks.terms import UsersFile
 from batch.errors import BadInteractions
 from batch.interactions.items import load_items
-from batch.interactions.layout import PRESETS
-from batch.interactions.table import Table, reading
+from batch.interactions.sources.layout import PRESETS
+from batch.interactions.sources.table import Table, reading
 
 
 def load(

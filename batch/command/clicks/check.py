@@ -12,8 +12,8 @@ from batch.clicks.examples.infer import Schema, Seen
 from batch.clicks.examples.layout import Reading
 from batch.clicks.examples.read import Rows, read
 from batch.clicks.pipeline import Report
-from batch.command.table import table
-from batch.interactions.files import keep
+from batch.command.output.table import table
+from batch.interactions.sources.files import keep
 
 _EXAMPLE = 24
 """How many characters of a cell are shown."""

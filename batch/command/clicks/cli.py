@@ -275,6 +275,6 @@ def serve(cache: CacheOptions, serving: Serving) -> None:
     It is larder serve with LARDER_CLICKS=only: ready without lists, though it also answers from
     those of the namespace, if there are any. It needs pip install '.[clicks]' in Larder's folder.
     """
-    from batch.command.serve import become
+    from batch.command.stack.serve import become
 
     become(cache, serving, LARDER_CLICKS="only")

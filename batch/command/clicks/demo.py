@@ -17,8 +17,8 @@ from typing import Any
 
 from batch.clicks.examples.generate import ITEM_COLUMNS, USER_COLUMNS, Truth
 from batch.command.clicks.generated import generated
-from batch.command.demo import begin, stack_of
-from batch.command.up import Stack, caching, get, larder, post, serving, stay, where
+from batch.command.stack.demo import begin, stack_of
+from batch.command.stack.up import Stack, caching, get, larder, post, serving, stay, where
 
 ROWS = 100_000
 CANDIDATES = 10

@@ -9,8 +9,8 @@ import click
 
 from batch.clicks.examples.impressions import STEPS, Made, make
 from batch.clicks.terms import Joining
-from batch.command.bars import for_this_terminal
-from batch.command.table import table
+from batch.command.output.bars import for_this_terminal
+from batch.command.output.table import table
 
 _SHOWN = 20
 """Positions in the table; the others are one line."""

@@ -13,7 +13,7 @@ from batch.clicks.terms import told_of
 from batch.command import published
 from batch.command.clicks.names import NAMES
 from batch.command.options import CacheOptions
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.generations.connect import connect
 
 NOUN = "click model"

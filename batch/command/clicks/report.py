@@ -7,7 +7,7 @@ from batch.clicks.judge import Quality, Rival
 from batch.clicks.measure import Metrics, Slice
 from batch.clicks.tune import Tuned
 from batch.command.clicks.names import NAMES
-from batch.command.table import table
+from batch.command.output.table import table
 
 _SHOWN = 8
 """How many slices, settings, and columns by importance a terminal shows."""

@@ -12,13 +12,13 @@ from batch.clicks.examples.layout import Reading
 from batch.clicks.examples.read import read_for
 from batch.clicks.model import Model
 from batch.clicks.terms import Cluster
-from batch.command.bars import for_this_terminal
 from batch.command.clicks.models import NOUN, space_of
 from batch.command.options import CacheOptions
+from batch.command.output.bars import for_this_terminal
 from batch.command.published import manifest_of
 from batch.errors import UnknownGeneration
 from batch.generations.connect import connect
-from batch.interactions.files import keep as keep_inputs
+from batch.interactions.sources.files import keep as keep_inputs
 from batch.spark import java
 
 

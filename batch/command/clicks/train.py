@@ -19,18 +19,18 @@ from batch.clicks.pipeline import Examples
 from batch.clicks.report.page import Found, render
 from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
 from batch.clicks.tune import tune
-from batch.command.bars import for_this_terminal
 from batch.command.clicks import report
 from batch.command.clicks.check import described, summary
 from batch.command.options import CacheOptions
+from batch.command.output.bars import for_this_terminal
+from batch.command.output.writable import expect_writable
 from batch.command.tracking import Run
-from batch.command.writable import expect_writable
 from batch.errors import BadSettings, NotGoodEnough
 from batch.generations.connect import connect
 from batch.generations.publish import turn
 from batch.generations.server import Replicas
-from batch.interactions.files import keep, write_whole
 from batch.interactions.reading import beside
+from batch.interactions.sources.files import keep, write_whole
 from batch.progress import Progress
 from batch.spark import java
 

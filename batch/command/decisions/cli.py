@@ -46,7 +46,7 @@ def serve(cache: CacheOptions, serving: Serving) -> None:
     have 10 MB, for models that are brought, unless LARDER_MAX_BODY_BYTES says otherwise. It needs
     pip install '.[decisions]' in Larder's folder.
     """
-    from batch.command.serve import become
+    from batch.command.stack.serve import become
 
     most = os.environ.get("LARDER_MAX_BODY_BYTES", "10485760")
     become(cache, serving, LARDER_DECISIONS="only", LARDER_MAX_BODY_BYTES=most)
@@ -83,7 +83,7 @@ def up(
     if problem := keys.problem_of(auth, bind):
         raise BadSettings(f"{problem}; Eula=accept Billing=any ApiKey=... is both in one")
     from batch.command.decisions import up as stack
-    from batch.command.up import Stack
+    from batch.command.stack.up import Stack
 
     given = {
         "LARDER_CACHE_URL": cache.url,

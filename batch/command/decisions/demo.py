@@ -15,9 +15,9 @@ from typing import Any
 from batch.command.decisions.container import Told
 from batch.command.decisions.tutorial import CONFIGURATION, apply, ask, evaluate, play
 from batch.command.decisions.up import running
-from batch.command.demo import begin, stack_of
-from batch.command.table import table
-from batch.command.up import Stack, stay
+from batch.command.output.table import table
+from batch.command.stack.demo import begin, stack_of
+from batch.command.stack.up import Stack, stay
 from batch.datasets import coffee
 
 EVENTS, MORE = 10_000, 2_000

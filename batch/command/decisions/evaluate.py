@@ -10,16 +10,16 @@ from pathlib import Path
 import click
 
 from app.contracts.decisions import Configuration, Decisions, Evaluation, Policy
-from batch.command.bars import for_this_terminal
 from batch.command.options import CacheOptions
-from batch.command.table import table
-from batch.command.writable import expect_writable
+from batch.command.output.bars import for_this_terminal
+from batch.command.output.table import table
+from batch.command.output.writable import expect_writable
 from batch.decisions.judge import jobs
 from batch.decisions.judge.evaluate import Found, count, evaluate
 from batch.decisions.judge.report.page import render
 from batch.errors import BadSettings
 from batch.generations.connect import connect
-from batch.interactions.files import write_whole
+from batch.interactions.sources.files import write_whole
 
 log = logging.getLogger("larder.decisions")
 

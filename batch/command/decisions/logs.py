@@ -7,7 +7,7 @@ import click
 
 from app.contracts import environment
 from batch.command.options import PATH, Finite, json_option, option
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.events.inputs import moment_of
 
 LOGS = click.argument("folder", type=PATH, metavar="LOGS")

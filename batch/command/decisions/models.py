@@ -10,7 +10,7 @@ from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.refreshes import DECISIONS_ROLLBACK
 from batch.command import published
 from batch.command.options import CacheOptions
-from batch.command.table import table
+from batch.command.output.table import table
 from batch.decisions.desk import Desk
 from batch.generations.connect import connect
 

@@ -18,9 +18,9 @@ from urllib.parse import quote
 import click
 
 from app.contracts.decisions import Decisions
-from app.contracts.policies import ORIGINAL
+from app.contracts.learning.policies import ORIGINAL
 from batch.command.options import CacheOptions, cache_options
-from batch.command.up import get
+from batch.command.stack.up import get
 from batch.datasets.coffee import Situation
 from batch.decisions.desk import Desk
 from batch.errors import Transient

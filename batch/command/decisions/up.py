@@ -16,9 +16,9 @@ from threading import Event, Lock, Thread
 
 import click
 
-from batch.command import up
 from batch.command.decisions.container import Told
 from batch.command.keys import supersede
+from batch.command.stack import up
 from batch.errors import Terminal
 
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0

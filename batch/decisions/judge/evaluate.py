@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
-from app.contracts import policies
 from app.contracts.decisions import Evaluation, Importance, Policy
-from app.contracts.estimates import Sums
+from app.contracts.learning import policies
+from app.contracts.learning.estimates import Sums
 from batch.decisions import logs
 from batch.decisions.judge.replay import (
     FIVE_MINUTES,

@@ -21,9 +21,9 @@ from math import hypot
 from pathlib import Path
 from typing import Any
 
-from app.contracts import policies
 from app.contracts.decisions import DAY_MS, Decisions, Manifest, Order, Policy
-from app.contracts.estimates import Sums, Z
+from app.contracts.learning import policies
+from app.contracts.learning.estimates import Sums, Z
 from batch.decisions import logs
 from batch.decisions.judge.evaluate import LEAST, ms_of
 from batch.decisions.terms import Joined

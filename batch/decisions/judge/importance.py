@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from app.contracts import policies
 from app.contracts.decisions import Importance
+from app.contracts.learning import policies
 from batch.decisions import dsjson, logs
 from batch.decisions.judge.evaluate import count, ms_of
 from batch.decisions.judge.replay import REWARDS, is_slotted

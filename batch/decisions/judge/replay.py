@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, Protocol
 
-from app.contracts import policies
 from app.contracts.decisions import Slot
-from app.contracts.estimates import Sums
+from app.contracts.learning import policies
+from app.contracts.learning.estimates import Sums
 from batch.decisions import dsjson
 from batch.decisions.learner import Learner, Unlearnable, problem_of
 from batch.decisions.terms import Joined

@@ -8,8 +8,8 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 
-from app.contracts import policies
-from app.contracts.estimates import Sums
+from app.contracts.learning import policies
+from app.contracts.learning.estimates import Sums
 from batch.decisions.judge.replay import Judged, Learning
 
 BY_SHARE = (

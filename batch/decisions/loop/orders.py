@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app.contracts import policies
 from app.contracts.decisions import DAY_MS, Order, Policy
 from app.contracts.events import ms_of, order
+from app.contracts.learning import policies
 from batch.decisions import imported, logs
 from batch.decisions.desk import Desk
 from batch.decisions.learner import BrokenModel, Learner, problem_of

@@ -20,11 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.contracts import policies
 from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.events import ms_of, order
 from app.contracts.generations import BrokenRecord
-from app.contracts.policies import BadPolicy
+from app.contracts.learning import policies
+from app.contracts.learning.policies import BadPolicy
 from batch.decisions import logs, merged
 from batch.decisions.contents import Contents, manifest_of, read_model
 from batch.decisions.desk import Desk

@@ -8,9 +8,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from app.contracts import policies
 from app.contracts.decisions import Policy
 from app.contracts.events import Entry, ms_of, order
+from app.contracts.learning import policies
 from batch.decisions import dsjson, logs
 from batch.decisions.learner import Learner, Unlearnable, problem_of
 from batch.decisions.loop.join import Joiner, Outcome, Rules, Unreadable

@@ -18,10 +18,10 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 from scipy.sparse import csr_matrix
 
-from batch.recommendations.catalogue import Catalogue, directions
 from batch.recommendations.descent import Falling
 from batch.recommendations.engines.engine import Scale, Scorer
 from batch.recommendations.engines.factors import FactorScorer
+from batch.recommendations.judge.catalogue import Catalogue, directions
 from batch.recommendations.similar import Company
 
 Matrix = NDArray[np.float32]

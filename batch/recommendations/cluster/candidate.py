@@ -20,7 +20,6 @@ from batch.events.inputs import Weighed
 from batch.interactions.filters import Packed
 from batch.interactions.pairs import Report
 from batch.progress import Advance, Progress
-from batch.recommendations.catalogue import Catalogue
 from batch.recommendations.choose import Tried
 from batch.recommendations.cluster.blocks import (
     Learned,
@@ -35,9 +34,10 @@ from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
 from batch.recommendations.engines.engine import Fitted, Scorer
-from batch.recommendations.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
+from batch.recommendations.judge.catalogue import Catalogue
+from batch.recommendations.judge.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
+from batch.recommendations.judge.ratings import Sums
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.ratings import Sums
 from batch.recommendations.recommend import Crowd, recommend
 from batch.recommendations.terms import REPEATS, Holdout
 from batch.recommendations.topk import BLOCK, Lists, most_popular

@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from batch.interactions.pairs import moment
-from batch.recommendations.split import check_share, check_sides, no_timestamps
+from batch.recommendations.judge.split import check_share, check_sides, no_timestamps
 from batch.recommendations.terms import Holdout
 
 

@@ -17,7 +17,7 @@ from app.contracts.recommendations import PLAIN_ID_BYTES, field, plain_id
 from batch.errors import BadSettings
 from batch.events.folder import copy, replace, writing
 from batch.interactions.reading import Reading
-from batch.interactions.table import database, literal, literals
+from batch.interactions.sources.table import database, literal, literals
 from batch.interactions.users import long_users
 from batch.progress import Advance
 from batch.recommendations.published.read import Block, Reader

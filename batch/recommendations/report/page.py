@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from app.contracts.recommendations import Manifest
-from batch.interactions.files import write_whole
+from batch.interactions.sources.files import write_whole
 from batch.pages import page
-from batch.recommendations.evaluate import PER_USER, Metrics
+from batch.recommendations.judge.evaluate import PER_USER, Metrics
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.report.sample import Sample
 

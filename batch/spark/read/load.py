@@ -15,10 +15,10 @@ from pyspark.sql import functions as F
 
 from batch.interactions.columns import Columns
 from batch.interactions.counting import ALL, Counting, reasons
-from batch.interactions.layout import OPTIONAL, Layout
 from batch.interactions.load import STEPS, none_left
 from batch.interactions.pairs import Report
-from batch.interactions.table import Table
+from batch.interactions.sources.layout import OPTIONAL, Layout
+from batch.interactions.sources.table import Table
 from batch.spark.read import rejects as folders
 from batch.spark.read.rows import ABOUT, Said
 from batch.spark.read.source import Source, open_source

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from batch.interactions.table import Table
+from batch.interactions.sources.table import Table
 from batch.interactions.texts import CONTENT, UNCLOSED, Reject
 
 

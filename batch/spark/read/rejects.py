@@ -8,9 +8,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from batch.errors import BadSettings
-from batch.interactions.files import PART_HEAD
-from batch.interactions.layout import Layout
 from batch.interactions.rejects import too_many
+from batch.interactions.sources.files import PART_HEAD
+from batch.interactions.sources.layout import Layout
 from batch.spark.read.storage import Storage, reason
 
 log = logging.getLogger("larder.interactions")

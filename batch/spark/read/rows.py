@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 from pyspark import TaskContext
 
 from batch.errors import BadInteractions
-from batch.interactions import files
 from batch.interactions.columns import Checks
-from batch.interactions.files import Header
-from batch.interactions.layout import Layout
 from batch.interactions.rejects import judge_rows
-from batch.interactions.table import Table, database, literal, reading_errors
+from batch.interactions.sources import files
+from batch.interactions.sources.files import Header
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import Table, database, literal, reading_errors
 from batch.interactions.texts import CONTENT, Reject
 from batch.spark.read.quotes import take_unclosed
 

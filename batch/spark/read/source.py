@@ -16,10 +16,10 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_type
 from pyspark.sql.types import BinaryType, DataType
 
 from batch.errors import BadInteractions
-from batch.interactions import files
-from batch.interactions.files import Header
-from batch.interactions.layout import Layout
-from batch.interactions.table import Table, are_parquet, of_same_columns
+from batch.interactions.sources import files
+from batch.interactions.sources.files import Header
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.table import Table, are_parquet, of_same_columns
 from batch.spark.read.rows import Input, Meaning, of_parquet, of_text, schema
 from batch.spark.read.storage import HEAD, File, Storage
 

@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from batch.errors import BadInteractions
-from batch.interactions import files
+from batch.interactions.sources import files
 
 HEAD = 1 << 16
 """Bytes of a file that are read for its header."""
@@ -65,7 +65,7 @@ class Storage:
         return sorted(status.getPath().getName() for status in self._system.listStatus(self._root))
 
     def find(self) -> list[File]:
-        """List what `batch.interactions.files.find` would, but rejects with the rest.
+        """List what `batch.interactions.sources.files.find` would, but rejects with the rest.
 
         Raises BadInteractions when nothing is there.
         """

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.contracts import policies
 from app.contracts.decisions import Rewarded
+from app.contracts.learning import policies
 from app.decisions.body import Place, rank, rank_slots, reward, reward_slots
 from app.decisions.chooser import Model, Stranded
 from app.decisions.refusals import Refused

@@ -7,8 +7,8 @@ from typing import Any
 import psutil
 import pytest
 
-from app.contracts import policies
 from app.contracts.generations import BrokenRecord
+from app.contracts.learning import policies
 from app.decisions.body import rank, rank_slots
 from app.decisions.chooser import Chance, Model, Stranded, drawn
 from app.decisions.refusals import Refused

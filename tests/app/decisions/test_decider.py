@@ -10,7 +10,6 @@ import pytest
 import redis
 
 from app.cache.link import Link
-from app.contracts import policies
 from app.contracts.decisions import (
     Activated,
     Configuration,
@@ -22,6 +21,7 @@ from app.contracts.decisions import (
     Slot,
     decode,
 )
+from app.contracts.learning import policies
 from app.contracts.recommendations import Namespace
 from app.decisions.decider import Decider
 from app.decisions.refusals import Refused

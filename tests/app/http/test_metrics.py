@@ -484,7 +484,7 @@ FULL = """
 import pathlib, resource, sys
 from app.api import routes
 from app.http import metrics, metrics_files
-from app.http.workers import Worker
+from app.http.servers.workers import Worker
 metrics_files.FILES = dict.fromkeys(metrics_files.FILES, 8192)
 counts = metrics.of_this_worker(Worker.claim(pathlib.Path(sys.argv[1])))
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
@@ -504,7 +504,7 @@ ALL = """
 import pathlib, sys
 from app.api import routes
 from app.http import metrics
-from app.http.workers import Worker
+from app.http.servers.workers import Worker
 folder = pathlib.Path(sys.argv[1])
 counts = metrics.of_this_worker(Worker(folder, 255, 0))
 counts.looked(True, None)

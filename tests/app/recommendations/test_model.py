@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from app.contracts.recommendations import rows_of_chunk
-from app.recommendations.factors import Factors, laid_out
+from app.recommendations.memory.factors import Factors, laid_out
 from app.recommendations.model import Model
 from tests.generations import MANIFEST
 

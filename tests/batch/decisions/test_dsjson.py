@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import vowpalwabbit
 
-from app.contracts.policies import DEFAULT
+from app.contracts.learning.policies import DEFAULT
 from batch.decisions.dsjson import BadLine, line, parse
 from batch.decisions.learner import Learner, problem_of
 from batch.decisions.terms import Joined

@@ -12,12 +12,12 @@ import pytest
 import vowpalwabbit
 
 from app.contracts.decisions import Slot
-from app.contracts.policies import DEFAULT, ORIGINAL
+from app.contracts.learning.policies import DEFAULT, ORIGINAL
 from batch.decisions.dsjson import line
 from batch.decisions.imported import check, read
 from batch.decisions.learner import Learner
 from batch.errors import BadModel
-from tests.app.api.decisions.test_model import damaged
+from tests.app.api.decisions.operators.test_model import damaged
 from tests.batch.decisions.rows import joined
 
 # What release 9.0.1 saved, begun as the service began it, when N had earned 1 fifty times.

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from app.contracts.decisions import Slot
-from app.contracts.policies import DEFAULT, ORIGINAL, BadPolicy
+from app.contracts.learning.policies import DEFAULT, ORIGINAL, BadPolicy
 from batch.decisions.dsjson import line
 from batch.decisions.learner import BrokenModel, Learner, Unlearnable, problem_of
 from batch.decisions.terms import Joined

@@ -3,7 +3,7 @@
 import pytest
 from estimators.bandits import ips, snips
 
-from app.contracts.estimates import Sums
+from app.contracts.learning.estimates import Sums
 from tests.batch.decisions.open_bandit import Campaign, expectations, load
 
 

@@ -11,9 +11,9 @@ from app.contracts.recommendations import Namespace
 from batch.errors import BadInteractions, BadSettings
 from batch.events.inputs import Inputs, Weighing
 from batch.events.load import load_all
-from batch.interactions.layout import Layout
 from batch.interactions.pairs import Capped, Interactions
 from batch.interactions.reading import Reading
+from batch.interactions.sources.layout import Layout
 from tests.batch.events.streams import event
 from tests.batch.events.test_load import exported, pairs, text
 from tests.batch.interactions.test_interactions import parquet

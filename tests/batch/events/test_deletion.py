@@ -18,7 +18,7 @@ from batch.events.deletion import done, wanted
 from batch.events.export import delete_user, export
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
-from batch.recommendations.deletion import forget
+from batch.recommendations.published.deletion import forget
 from tests import servers
 from tests.batch.events.streams import event, rows, write
 from tests.clicks import publish_by_hand as publish_click_model

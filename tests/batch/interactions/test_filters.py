@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.contracts.columns import COLUMN_PART_BYTES, MAX_VALUES, Type
+from app.contracts.filtering.columns import COLUMN_PART_BYTES, MAX_VALUES, Type
 from batch.errors import BadInteractions
 from batch.interactions.filters import FilterColumn, Packed
 from batch.interactions.items import load_items

@@ -17,13 +17,14 @@ import pyarrow.parquet
 import pytest
 
 from batch.errors import BadInteractions, DiskUnavailable
-from batch.interactions import files, texts
-from batch.interactions.folder import MARK, private_folder
+from batch.interactions import texts
 from batch.interactions.items import load_items
-from batch.interactions.layout import Layout
 from batch.interactions.load import load
-from batch.interactions.pieces import LONGEST, is_odd
-from batch.interactions.table import reading_errors
+from batch.interactions.sources import files
+from batch.interactions.sources.folder import MARK, private_folder
+from batch.interactions.sources.layout import Layout
+from batch.interactions.sources.pieces import LONGEST, is_odd
+from batch.interactions.sources.table import reading_errors
 from tests import servers
 from tests.batch.interactions.test_interactions import expected_rejects, nasty_text, rejected
 
@@ -213,7 +214,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     program = (
-        "from batch.interactions.folder import private_folder\n"
+        "from batch.interactions.sources.folder import private_folder\n"
         "with private_folder() as folder:\n"
         "    (folder / 'copy').write_text('large'); print(folder, flush=True); input()\n"
     )

@@ -17,12 +17,12 @@ import pytest
 from batch.errors import BadInteractions, Terminal
 from batch.events.inputs import Inputs
 from batch.events.load import load_both
-from batch.interactions.layout import PRESETS, Layout
 from batch.interactions.load import load
 from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading, beside
-from batch.interactions.table import reading_errors
-from batch.recommendations.split import after
+from batch.interactions.sources.layout import PRESETS, Layout
+from batch.interactions.sources.table import reading_errors
+from batch.recommendations.judge.split import after
 
 Pairs = dict[tuple[str, str], float]
 

@@ -9,7 +9,7 @@ import pytest
 
 from batch.errors import BadInteractions
 from batch.interactions.items import ITEM_PRESETS, Items, ItemsReport, load_items
-from batch.interactions.layout import Layout
+from batch.interactions.sources.layout import Layout
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:

@@ -8,7 +8,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from app.contracts.recommendations import Namespace
-from batch.command.bars import Lines
+from batch.command.output.bars import Lines
 from batch.errors import NotGoodEnough
 from batch.generations.publish import turn
 from batch.interactions.pairs import Interactions
@@ -21,9 +21,9 @@ from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.engines.knn import ItemKNN
+from batch.recommendations.judge.split import random
 from batch.recommendations.one_machine import LocalCandidate, LocalTrial
 from batch.recommendations.recommend import Crowd
-from batch.recommendations.split import random
 from batch.recommendations.terms import Gate, Holdout, Terms
 from batch.recommendations.topk import popularity
 from tests.batch.pairs import checkerboard, interactions

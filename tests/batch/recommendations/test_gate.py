@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from batch.recommendations.evaluate import Metrics
+from batch.recommendations.judge.evaluate import Metrics
 from batch.recommendations.pipeline import Quality, reasons_against
 from batch.recommendations.terms import Gate
 

@@ -25,8 +25,8 @@ from app.contracts.recommendations import (
     split_value,
     vector_bytes,
 )
-from app.recommendations.factors import section_bytes
-from app.recommendations.shelf import Shelf
+from app.recommendations.memory.factors import section_bytes
+from app.recommendations.memory.shelf import Shelf
 from batch.errors import BadSettings, UnknownGeneration
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
@@ -39,7 +39,7 @@ from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.engines.knn import ItemKNN
 from batch.recommendations.live import Live
-from batch.recommendations.show import show
+from batch.recommendations.published.show import show
 from batch.recommendations.terms import MAX_STORED, Gate, Holdout, Terms
 from tests.app.served import answering, following, watching
 from tests.batch.pairs import interactions

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.command.bars import Lines
+from batch.command.output.bars import Lines
 from batch.errors import BadSettings
 from batch.interactions.pairs import Interactions
 from batch.recommendations.engines.make import make

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.command.up import StepFailed
+from batch.command.stack.up import StepFailed
 from batch.errors import BadSettings
 from batch.workbench.commands import larder, loadtest
 from tests.batch.command.test_cli import write

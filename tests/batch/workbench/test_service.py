@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from app.contracts.recommendations import Namespace
-from batch.command.up import StepFailed
+from batch.command.stack.up import StepFailed
 from batch.workbench import serve, start
 from batch.workbench.commands import larder
 from tests.batch.command.test_cli import write

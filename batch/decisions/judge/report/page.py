@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.contracts.estimates import Sums
+from app.contracts.learning.estimates import Sums
 from batch.decisions.judge.evaluate import Found
 from batch.decisions.judge.replay import Judged
 from batch.pages import page

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.contracts.columns import AVAILABLE_FROM, AVAILABLE_UNTIL
-from app.contracts.filters import Clause, parse
+from app.contracts.filtering.columns import AVAILABLE_FROM, AVAILABLE_UNTIL
+from app.contracts.filtering.filters import Clause, parse
 from app.contracts.recommendations import encode_history, encode_record
 from app.contracts.rules import NONE, Rules
-from app.recommendations.columns import Columns
 from app.recommendations.generation import Generation
-from app.recommendations.near_cache import Entries, NearCache, Remembered
+from app.recommendations.memory.columns import Columns
+from app.recommendations.memory.near_cache import Entries, NearCache, Remembered
 from app.recommendations.ruled import ruled
 from app.recommendations.rules.in_force import InForce
 from batch.interactions.filters import FilterColumn, Packed

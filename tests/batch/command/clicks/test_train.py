@@ -21,7 +21,7 @@ from batch.clicks.measure import Metrics, Slice
 from batch.clicks.report.page import SIDE, Found, render
 from batch.command.clicks import report
 from batch.generations.registry import Generations
-from tests.batch.command.test_page import Page, full
+from tests.batch.command.output.test_page import Page, full
 from tests.clicks import publish_by_hand
 from tests.generations import keys_of
 from tests.servers import Server, environment, run_here, wait_until

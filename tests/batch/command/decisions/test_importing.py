@@ -8,7 +8,7 @@ import pytest
 import vowpalwabbit
 
 from app.contracts.decisions import MODEL, Decisions
-from app.contracts.policies import ORIGINAL
+from app.contracts.learning.policies import ORIGINAL
 from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
 from batch.decisions.dsjson import line

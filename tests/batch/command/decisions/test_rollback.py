@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.contracts.decisions import Decisions, Policy
-from app.contracts.policies import DEFAULT
+from app.contracts.learning.policies import DEFAULT
 from app.contracts.recommendations import Namespace
 from batch.command.cli import cli
 from batch.decisions.desk import Desk

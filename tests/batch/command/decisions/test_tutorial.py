@@ -8,7 +8,7 @@ from app.contracts.decisions import Decisions
 from app.contracts.recommendations import Namespace
 from batch.command.decisions import tutorial
 from batch.command.options import CacheOptions
-from batch.command.up import get
+from batch.command.stack.up import get
 from batch.errors import Transient
 from tests.decisions import publish_by_hand
 from tests.servers import Api, Server, wait_until

@@ -13,7 +13,7 @@ from redis import Redis
 
 from app.contracts.decisions import Decisions
 from loadtest.api import Api as Asking
-from loadtest.decisions import put_settings
+from loadtest.load.decisions import put_settings
 from tests import servers
 from tests.app.wire import Answer, get, send
 from tests.decisions import body

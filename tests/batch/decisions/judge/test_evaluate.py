@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.contracts import policies
 from app.contracts.decisions import Evaluation, Policy, Slot
-from app.contracts.estimates import Sums
+from app.contracts.learning import policies
+from app.contracts.learning.estimates import Sums
 from batch.datasets import coffee
 from batch.decisions import logs
 from batch.decisions.judge.evaluate import MOST_ROWS, Found, evaluate, is_better, told

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.contracts.decisions import Configuration, Decisions, Order, Policy, Slot
-from app.contracts.policies import with_exploration
+from app.contracts.learning.policies import with_exploration
 from app.contracts.recommendations import Namespace
 from batch.decisions import logs
 from batch.decisions.judge.guard import FEWEST, Guard, compared, replaced, resumed

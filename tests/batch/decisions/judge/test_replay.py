@@ -4,7 +4,7 @@ import pytest
 from vowpalwabbit import Workspace
 
 from app.contracts.decisions import Slot
-from app.contracts.estimates import Z
+from app.contracts.learning.estimates import Z
 from batch.decisions import dsjson
 from batch.decisions.judge.replay import (
     FIVE_MINUTES,

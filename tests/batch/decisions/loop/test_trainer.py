@@ -30,7 +30,7 @@ from app.contracts.decisions import (
     Slot,
 )
 from app.contracts.events import Entry
-from app.contracts.policies import DEFAULT
+from app.contracts.learning.policies import DEFAULT
 from app.contracts.recommendations import Namespace
 from batch.decisions import contents, logs, merged
 from batch.decisions.desk import Desk

@@ -11,7 +11,6 @@ from app.contracts.recommendations import Manifest, Namespace
 from batch.errors import GenerationGone, UnknownGeneration
 from batch.generations.connect import connect
 from batch.generations.registry import Generations
-from batch.recommendations.deletion import forget
 from batch.recommendations.published import read
 from batch.recommendations.published.compare import (
     Change,
@@ -21,6 +20,7 @@ from batch.recommendations.published.compare import (
     metrics,
     settings,
 )
+from batch.recommendations.published.deletion import forget
 from batch.recommendations.published.read import Reader, manifest_before, manifest_of
 from tests.batch.recommendations.published.by_hand import publish_lists
 from tests.generations import publish_by_hand

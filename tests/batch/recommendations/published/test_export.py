@@ -26,12 +26,12 @@ from batch.generations.connect import connect
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
-from batch.recommendations.deletion import forget
 from batch.recommendations.published import read
+from batch.recommendations.published.deletion import forget
 from batch.recommendations.published.export import Exported, export
 from batch.recommendations.published.read import Reader
+from batch.recommendations.published.show import show
 from batch.recommendations.published.wish import FORMATS, Wish
-from batch.recommendations.show import show
 from tests.batch.recommendations.published.by_hand import publish_lists
 from tests.generations import live_contents, publish_by_hand
 from tests.servers import Cluster, Server

@@ -1,0 +1,1 @@
+"""Lists, and what they are made of and ruled by: users, items, rules."""

@@ -1,0 +1,1 @@
+"""How likely clicks are: what is asked, and what is answered."""

@@ -1,0 +1,1 @@
+"""How decisions are learned: features, policies, and what a policy would have earned."""

@@ -1,0 +1,1 @@
+"""The processes and sockets of a server, whichever it is."""

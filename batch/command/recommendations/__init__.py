@@ -1,0 +1,1 @@
+"""The subcommands that make lists, rule them, and read them back."""

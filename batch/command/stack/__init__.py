@@ -1,0 +1,1 @@
+"""All of Larder on one machine, for as long as a command runs."""

@@ -1,0 +1,1 @@
+"""The files of one input: found, unzipped, cut into pieces, read as one table."""

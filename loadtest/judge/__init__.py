@@ -1,0 +1,1 @@
+"""What came back, what was measured of it, and the verdict."""
