@@ -225,11 +225,10 @@ def trial_of(known: Interactions, holdout: Holdout, repeat: bool, k: int) -> Tri
     It is half where most have so little that a quarter of it is no item, and the few others would
     decide. Raises BadSettings when there is too little.
     """
-    by_time = holdout.after is not None or holdout.split == "chronological"
-    rule = "chronological" if by_time else holdout.split
+    rule = "chronological" if holdout.by_time else holdout.split
 
     def of(share: float) -> Trial:
-        some, rest = hold_out(known, rule, share, holdout.seed + 1, None)
+        some, rest = hold_out(known, Holdout(rule, share, seed=holdout.seed + 1))
         seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
         return Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
 

@@ -22,7 +22,7 @@ from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.histories import histories
 from batch.recommendations.judge.catalogue import Catalogue
 from batch.recommendations.judge.evaluate import evaluate, nothing_to_judge, relevant
-from batch.recommendations.judge.split import Split, hold_out
+from batch.recommendations.judge.split import hold_out
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
@@ -100,12 +100,12 @@ class LocalCandidate:
     def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "LocalCandidate":
         if self.auto is None:
             return self
-        known = _split(self.loaded, holdout)[0] if holdout.judges else self.loaded
+        known = hold_out(self.loaded, holdout)[0] if holdout.judges else self.loaded
         choice = self.auto.choose(known, holdout, self.repeat, k, progress)
         return replace(self, model=choice.engine, tried=choice.tried, auto=None)
 
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
-        train, held_out = _split(self.loaded, holdout)
+        train, held_out = hold_out(self.loaded, holdout)
         return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
 
     def train(
@@ -206,10 +206,6 @@ class LocalTrial:
                 measured.append(evaluate(lists_of, wanted, catalogue, k, had))
         model, popular = measured
         return Quality(model, popular, tried=tried)
-
-
-def _split(interactions: Interactions, holdout: Holdout) -> Split:
-    return hold_out(interactions, holdout.split, holdout.share, holdout.seed, holdout.after)
 
 
 def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Fitted:

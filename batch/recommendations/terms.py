@@ -146,6 +146,11 @@ class Holdout:
         return self.share > 0 or self.after is not None
 
     @property
+    def by_time(self) -> bool:
+        """Whether what happened last is held out."""
+        return self.after is not None or self.split == "chronological"
+
+    @property
     def settings(self) -> dict[str, str | float | int]:
         """What was held out, as the manifest records it."""
         if self.after is not None:

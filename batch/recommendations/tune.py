@@ -125,7 +125,7 @@ class Search:
     @classmethod
     def of(cls, loaded: Interactions, holdout: Holdout, repeat: bool, k: int) -> "Search":
         """Split the interactions. Raises BadSettings when the split does not fit them."""
-        known, judged = hold_out(loaded, holdout.split, holdout.share, holdout.seed, holdout.after)
+        known, judged = hold_out(loaded, holdout)
         return cls(known, judged, trial_of(known, holdout, repeat, k), holdout, repeat)
 
     def study(self, path: Path | None) -> Study:
