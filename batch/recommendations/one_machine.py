@@ -1,10 +1,9 @@
 """One machine: arrays in memory, and an engine that fits them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
+from batch.recommendations.terms import Holdout, check_k, popular_entries
 from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 
 
@@ -81,18 +80,6 @@ class LocalCandidate:
     @property
     def interactions(self) -> int:
         return len(self.loaded)
-
-    @property
-    def engine(self) -> str:
-        return self.model.name
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {**self.model.settings, **REPEATS[self.repeat], **self.events.settings}
-
-    @property
-    def factors(self) -> int:
-        return self.model.factors
 
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()

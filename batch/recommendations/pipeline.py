@@ -22,9 +22,10 @@ from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.choose import Tried
+from batch.recommendations.engines.engine import Recipe
 from batch.recommendations.judge.evaluate import Metrics
 from batch.recommendations.judge.ratings import RatingMetrics
-from batch.recommendations.terms import Gate, Holdout, Terms
+from batch.recommendations.terms import REPEATS, Gate, Holdout, Terms
 
 log = logging.getLogger("larder.pipeline")
 
@@ -63,16 +64,12 @@ class Candidate(Protocol):
         """How many pairs of user and item."""
 
     @property
-    def engine(self) -> str:
-        """What ``--engine`` calls it."""
+    def model(self) -> Recipe:
+        """The engine."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The hyper-parameters, and how events were weighed, as the manifest records them."""
-
-    @property
-    def factors(self) -> int:
-        """How many factors the model has of users and items; 0 for none."""
+    def repeat(self) -> bool:
+        """Whether a list may hold what its user has already."""
 
     @property
     def events(self) -> Weighed:
@@ -171,7 +168,7 @@ def refresh(
     quality = _judged(candidate, terms, progress)
     if quality is not None:
         report(quality)
-    reasons = _reasons(quality, terms, live, _settings(candidate, terms))
+    reasons = _reasons(quality, terms, live, settings_of(candidate, terms.holdout))
     forced = is_forced(terms.gate.force, reasons) or quality is None or shrunk
     contents = candidate.train(
         Namespace(ours.space.name),
@@ -204,7 +201,7 @@ def _manifest(
     columns: Packed,
 ) -> Manifest:
     items = len(candidate.items)
-    factors = candidate.factors if terms.stored else 0
+    factors = candidate.model.factors if terms.stored else 0
     similar_buckets = bucket_count(items) if terms.similar else 0
     own = usual_history(terms.history, candidate.interactions, candidate.users)
     size = bucket_size(terms.stored, items, factors, own)
@@ -218,8 +215,8 @@ def _manifest(
         user_buckets=bucket_count(candidate.users, size),
         similar_buckets=similar_buckets,
         chunks=chunk_count(items),
-        engine=candidate.engine,
-        settings=_settings(candidate, terms),
+        engine=candidate.model.name,
+        settings=settings_of(candidate, terms.holdout),
         metrics=_metrics(quality, candidate.tried),
         fingerprint=candidate.fingerprint(),
         forced=forced,
@@ -241,8 +238,10 @@ def _metrics(quality: Quality | None, tried: Sequence[Tried]) -> dict[str, Any]:
     return {"tried": [asdict(each) for each in tried]} if tried else {}
 
 
-def _settings(candidate: Candidate, terms: Terms) -> dict[str, Any]:
-    return {**candidate.settings, **terms.holdout.settings}
+def settings_of(candidate: Candidate, holdout: Holdout) -> dict[str, Any]:
+    """How its lists are made and judged, as the manifest records it."""
+    made = {**candidate.model.settings, **REPEATS[candidate.repeat], **candidate.events.settings}
+    return made | holdout.settings
 
 
 def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> list[str]:

@@ -52,9 +52,8 @@ class BlockedALS:
     model: ImplicitALS = ImplicitALS()
     whole_bytes: int = 256 * 2**20
 
-    @property
-    def name(self) -> str:
-        return "spark"
+    name = "spark"
+    rates = False
 
     @property
     def iterations(self) -> int:
@@ -67,10 +66,6 @@ class BlockedALS:
     @property
     def factors(self) -> int:
         return self.model.factors
-
-    @property
-    def rates(self) -> bool:
-        return False
 
     def fit(self, view: View, advance: Advance, stack: ExitStack) -> Learned:
         """Learn from both sides of the pairs.

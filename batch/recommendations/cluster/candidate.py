@@ -1,7 +1,7 @@
 """What ``pipeline.refresh`` asks of a candidate, answered by Spark jobs."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,37 +33,21 @@ from batch.recommendations.cluster.blocks import (
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
-from batch.recommendations.engines.engine import Fitted, Scorer
+from batch.recommendations.engines.engine import Fitted, Recipe, Scorer
 from batch.recommendations.judge.catalogue import Catalogue
 from batch.recommendations.judge.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
 from batch.recommendations.judge.ratings import Sums
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend
-from batch.recommendations.terms import REPEATS, Holdout
+from batch.recommendations.terms import Holdout
 from batch.recommendations.topk import BLOCK, Lists, most_popular
 
 Hid = csr_matrix | None
 """What a block's users hid."""
 
 
-class Learner(Protocol):
+class Learner(Recipe, Protocol):
     """Whatever learns from pairs on a cluster."""
-
-    @property
-    def name(self) -> str:
-        """What ``--engine`` calls it."""
-
-    @property
-    def iterations(self) -> int:
-        """How many iterations a fit takes."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The hyper-parameters, as the manifest records them."""
-
-    @property
-    def factors(self) -> int:
-        """How many factors users and items have; 0 for none."""
 
     @property
     def rates(self) -> bool:
@@ -82,7 +66,7 @@ class ClusterCandidate:
 
     report: Report
     indexed: Indexed
-    learner: Learner
+    model: Learner
     cache_url: str = field(repr=False)
     stack: ExitStack
     """What stays on the cluster until it is closed."""
@@ -90,6 +74,7 @@ class ClusterCandidate:
     events: Weighed = Weighed()
     hidden: "RDD[csr_matrix] | None" = None
     """What users hid, in the blocks of their pairs."""
+    tried: Sequence[Tried] = ()
 
     @property
     def users(self) -> int:
@@ -102,22 +87,6 @@ class ClusterCandidate:
     @property
     def interactions(self) -> int:
         return int(self.indexed.counts.sum())
-
-    @property
-    def engine(self) -> str:
-        return self.learner.name
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {**self.learner.settings, **REPEATS[self.repeat], **self.events.settings}
-
-    @property
-    def factors(self) -> int:
-        return self.learner.factors
-
-    @property
-    def tried(self) -> Sequence[Tried]:
-        return ()
 
     def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "ClusterCandidate":
         return self
@@ -147,7 +116,7 @@ class ClusterCandidate:
                 advance(self.interactions)
             reports = (self.report,)
             return ClusterTrial(
-                reports, self.indexed, frame, self.learner, self.repeat, self.hidden
+                reports, self.indexed, frame, self.model, self.repeat, self.hidden
             ).judge(k, progress)
 
     def train(
@@ -161,7 +130,7 @@ class ClusterCandidate:
         history: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
-        model = _fit(self.learner, view, "train on all", progress, self.stack)
+        model = _fit(self.model, view, "train on all", progress, self.stack)
         return ClusterContents(
             namespace,
             self.indexed,

@@ -33,9 +33,7 @@ class Blend:
     parts: Sequence[Engine]
     weights: Sequence[float]
 
-    @property
-    def name(self) -> str:
-        return "blend"
+    name = "blend"
 
     @property
     def iterations(self) -> int:
