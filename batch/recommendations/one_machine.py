@@ -18,15 +18,14 @@ from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.choose import Auto, Tried
 from batch.recommendations.engines.engine import Engine, Fitted
-from batch.recommendations.histories import histories
 from batch.recommendations.judge.catalogue import Catalogue
 from batch.recommendations.judge.evaluate import evaluate, nothing_to_judge, relevant
 from batch.recommendations.judge.split import hold_out
 from batch.recommendations.lists import LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.terms import Holdout, check_k, popular_entries
+from batch.recommendations.recommend import Crowd, made, recommend
+from batch.recommendations.terms import Holdout, Terms, check_k, popular_entries
 from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 
 
@@ -99,35 +98,22 @@ class LocalCandidate:
         self,
         namespace: Namespace,
         documents: Iterable[bytes],
-        k: int,
+        terms: Terms,
         progress: Progress,
-        stored: int = 0,
         columns: Packed = Packed(),
-        history: int = 0,
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
         fitted = _fit(self.model, seen, "train on all", progress)
         crowd, nearest = Crowd(popularity(seen), self.repeat), cache(fitted.scorer.nearest)
-
-        def lists_of(users: NDArray[np.int64]) -> Lists:
-            lists = recommend(fitted, crowd, seen, users, stored or k, hidden=hidden)
-            if not stored:
-                return lists
-            lists = with_vectors(lists, fitted.users[users])
-            return replace(lists, histories=own_of(users)) if history else lists
-
-        def own_of(users: NDArray[np.int64]) -> list[bytes]:
-            return histories(seen[users], None if hidden is None else hidden[users], history)
-
         return LocalContents(
             namespace,
             users=self.loaded.users,
             items=self.loaded.items,
-            user_lists=lists_of,
-            similar_lists=lambda items: nearest()(items, k, 0),
-            popular=popular_list(crowd.share, popular_entries(k, stored)),
+            user_lists=lambda users: made(fitted, crowd, seen, users, terms, hidden=hidden),
+            similar_lists=lambda items: nearest()(items, terms.k, 0),
+            popular=popular_list(crowd.share, popular_entries(terms.k, terms.stored)),
             documents=documents,
-            live=Live.of(fitted) if stored else None,
+            live=Live.of(fitted) if terms.stored else None,
             columns=columns,
         )
 

@@ -98,16 +98,13 @@ class Candidate(Protocol):
         self,
         namespace: Namespace,
         documents: Iterable[bytes],
-        k: int,
+        terms: Terms,
         progress: Progress,
-        stored: int = 0,
         columns: Packed = Packed(),
-        history: int = 0,
     ) -> Contents[Manifest]:
         """Train on everything; what comes back makes the lists when it writes them.
 
-        documents: one JSON object per item, in order; stored, history: see ``Terms``; columns: what
-        requests may filter by.
+        documents: one JSON object per item, in order; columns: what requests may filter by.
         """
 
 
@@ -170,15 +167,8 @@ def refresh(
         report(quality)
     reasons = _reasons(quality, terms, live, settings_of(candidate, terms.holdout))
     forced = is_forced(terms.gate.force, reasons) or quality is None or shrunk
-    contents = candidate.train(
-        Namespace(ours.space.name),
-        documents,
-        terms.k,
-        progress,
-        terms.stored,
-        columns,
-        terms.history,
-    )
+    space = Namespace(ours.space.name)
+    contents = candidate.train(space, documents, terms, progress, columns)
     manifest = _manifest(ours, candidate, terms, quality, forced, columns)
     lists = manifest.users + (manifest.items if terms.similar else 0)
     with progress.step("publish", lists, "lists") as advance:

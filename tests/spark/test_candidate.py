@@ -265,8 +265,8 @@ def test_the_sample_is_of_a_thousand_users_of_all_blocks(
         indexed = index(spark.createDataFrame(pa.table(table)), stack)
         learner = KnownOnCluster(drawn(users, 2))
         candidate = ClusterCandidate(NOTHING_READ, indexed, learner, UNUSED, stack)
-        contents = candidate.train(Namespace("unused"), [], 1, Lines())
-        sample = decode_sample(contents._sample())
+        contents = candidate.train(Namespace("unused"), [], Terms(1), Lines())
+        sample = contents._sample()
         block_of: dict[str, int] = dict(indexed.users.select("user", "block").collect())
     assert indexed.blocks == blocks
     assert 990 <= len(set(sample)) == len(sample) <= 1000

@@ -39,7 +39,7 @@ from batch.recommendations.judge.evaluate import Tally, nothing_to_judge, releva
 from batch.recommendations.judge.ratings import Sums
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend
-from batch.recommendations.terms import Holdout
+from batch.recommendations.terms import Holdout, Terms
 from batch.recommendations.topk import BLOCK, Lists, most_popular
 
 Hid = csr_matrix | None
@@ -123,11 +123,9 @@ class ClusterCandidate:
         self,
         namespace: Namespace,
         documents: Iterable[bytes],
-        k: int,
+        terms: Terms,
         progress: Progress,
-        stored: int = 0,
         columns: Packed = Packed(),
-        history: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
         model = _fit(self.model, view, "train on all", progress, self.stack)
@@ -139,12 +137,10 @@ class ClusterCandidate:
             Crowd(view.popularity(), self.repeat),
             documents,
             self.cache_url,
-            k,
+            terms,
             self.stack,
-            stored,
             self.hidden,
             columns,
-            history,
         )
 
 
