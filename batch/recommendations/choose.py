@@ -158,13 +158,15 @@ class _Row:
         return bool((self.ndcg - other.ndcg).mean() > _TIE * self.ndcg.mean())
 
     def told(self, winner: "_Row") -> Tried:
-        mean, spread = self.ndcg.mean(), 1.96 * self.ndcg.std() / np.sqrt(len(self.ndcg))
-        interval = [float(mean - spread), float(mean + spread)]
-        settings, work = self.engine.settings, round(self.work, 3)
-        return Tried(
-            *(self.engine.name, settings, float(mean), interval, self.coverage, work),
-            chosen=self is winner,
-        )
+        engine, work = self.engine, round(self.work, 3)
+        measured = *mean_of(self.ndcg), self.coverage, work
+        return Tried(engine.name, engine.settings, *measured, chosen=self is winner)
+
+
+def mean_of(found: PerUser) -> tuple[float, list[float]]:
+    """The mean over users, and its 95 % interval."""
+    mean, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
+    return mean, [mean - spread, mean + spread]
 
 
 def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Progress) -> Choice:

@@ -21,7 +21,7 @@ from batch.interactions.pairs import Interactions
 from batch.progress import Progress
 from batch.recommendations.choose import Auto
 from batch.recommendations.choose import Trial as Compared
-from batch.recommendations.choose import Tried, choose, trial_of
+from batch.recommendations.choose import Tried, choose, mean_of, trial_of
 from batch.recommendations.engines.make import candidates, make
 from batch.recommendations.judge.split import hold_out
 from batch.recommendations.one_machine import LocalTrial
@@ -185,9 +185,7 @@ class Search:
         began, found = time.monotonic(), np.zeros(1)
         with suppress(NotGoodEnough):  # a fit that fails is worth nothing
             found = self.compared.judged(self.compared.lists(make(self._model(engine, options))))[0]
-        mean, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
-        seconds = time.monotonic() - began
-        return Trial(engine, options, mean, [mean - spread, mean + spread], seconds)
+        return Trial(engine, options, *mean_of(found), time.monotonic() - began)
 
 
 def _drawn(rng: np.random.Generator, among: tuple[Any, ...], near: Any) -> Any:
