@@ -1,6 +1,6 @@
 """One machine: arrays in memory, and an engine that fits them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,9 +19,9 @@ from batch.progress import Progress
 from batch.recommendations.choose import Auto, Tried
 from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.judge.catalogue import Catalogue
-from batch.recommendations.judge.evaluate import evaluate, nothing_to_judge, relevant
+from batch.recommendations.judge.evaluate import Metrics, evaluate, nothing_to_judge, relevant
 from batch.recommendations.judge.split import hold_out
-from batch.recommendations.lists import LocalContents
+from batch.recommendations.lists import ListsOf, LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, made, recommend
@@ -159,25 +159,25 @@ class LocalTrial:
         fitted = _fit(engine, seen, "train", progress)
         crowd = Crowd(popularity(seen), self.repeat)
         hidden = self.seen.hidden_matrix()
-        share, excluded = crowd.share, crowd.excluded(seen, hidden)
-        measured, catalogue = [], Catalogue.of(seen)
-        makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
-            (
-                "evaluate the model",
-                lambda users: recommend(fitted, crowd, seen, users, k, hidden=hidden),
-            ),
-            ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
-        ]
+        excluded, catalogue = crowd.excluded(seen, hidden), Catalogue.of(seen)
         judged, had = int(np.count_nonzero(np.diff(wanted.indptr))), np.diff(seen.indptr)
-        for name, make in makers:
+
+        def measured(name: str, make: ListsOf) -> Metrics:
             with progress.step(name, judged, "users") as advance:
 
                 def lists_of(users: NDArray[np.int64]) -> Lists:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, catalogue, k, had))
-        model, popular = measured
+                return evaluate(lists_of, wanted, catalogue, k, had)
+
+        model = measured(
+            "evaluate the model",
+            lambda users: recommend(fitted, crowd, seen, users, k, hidden=hidden),
+        )
+        popular = measured(
+            "evaluate most-popular", lambda users: most_popular(crowd.share, excluded[users], k)
+        )
         return Quality(model, popular, tried=tried)
 
 

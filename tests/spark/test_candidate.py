@@ -125,7 +125,7 @@ def test_a_fitted_model_is_judged_like_that_of_one_machine(spark: SparkSession) 
     with ExitStack() as stack:
         alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
         expected = replace(alone, model=model).judge(holdout, K, Lines())
-        found = replace(walk, learner=BlockedALS(model)).judge(holdout, K, Lines())
+        found = replace(walk, model=BlockedALS(model)).judge(holdout, K, Lines())
     for name in EXACT:  # a list may differ where two scores are as good as the same
         assert getattr(found.model, name) == pytest.approx(getattr(expected.model, name), rel=0.02)
 

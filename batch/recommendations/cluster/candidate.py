@@ -185,58 +185,50 @@ class ClusterTrial:
             if not judged:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
-            catalogue = view.catalogue()
-            crowd = Crowd(catalogue.share, self.repeat)
-            rates, hidden = self.learner.rates, self.hidden
-            return _measured(
-                view, pairs, hidden, model, crowd, catalogue, judged, rates, k, progress, stack
-            )
+            return self._measured(view, pairs, model, judged, k, progress, stack)
 
+    def _measured(
+        self,
+        view: View,
+        pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
+        model: Learned,
+        judged: int,
+        k: int,
+        progress: Progress,
+        stack: ExitStack,
+    ) -> Quality:
+        """pairs: of each block of users, what they have seen and what was held out."""
+        catalogue, context = view.catalogue(), view.users.rows.context
+        sent = context.broadcast((model.scorer, Crowd(catalogue.share, self.repeat)))
+        stack.callback(sent.destroy)
+        known = context.broadcast(catalogue)
+        stack.callback(known.destroy)
 
-def _measured(
-    view: View,
-    pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
-    hidden: "RDD[csr_matrix] | None",
-    model: Learned,
-    crowd: Crowd,
-    catalogue: Catalogue,
-    judged: int,
-    rates: bool,
-    k: int,
-    progress: Progress,
-    stack: ExitStack,
-) -> Quality:
-    """pairs: of each block of users, what they have seen and what was held out."""
-    sent = view.frame.sparkSession.sparkContext.broadcast((model.scorer, crowd))
-    stack.callback(sent.destroy)
-    known = view.frame.sparkSession.sparkContext.broadcast(catalogue)
-    stack.callback(known.destroy)
+        def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
+            scorer, crowd = sent.value
+            return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hid)
 
-    def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
-        scorer, crowd = sent.value
-        return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hid)
+        def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
+            _, crowd = sent.value
+            excluded = crowd.excluded(seen[rows], None if hid is None else hid[rows])
+            return most_popular(crowd.share, excluded, k, cpus())
 
-    def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
-        _, crowd = sent.value
-        excluded = crowd.excluded(seen[rows], None if hid is None else hid[rows])
-        return most_popular(crowd.share, excluded, k, cpus())
-
-    with_users = pairs.zip(model.users)
-    measured = []
-    for name, blocks, make in (
-        ("evaluate the model", with_users, personal),
-        ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
-    ):
-        tallied = _tallied(make, known, k, resamples(judged))
-        tallies = beside(blocks, hidden).mapPartitionsWithIndex(tallied)
-        with progress.step(name, judged, "users") as advance:
-            measured.append(tallies.treeReduce(add).metrics(catalogue, k))
-            advance(judged)
-    ours, popularity = measured
-    if not rates:
-        return Quality(ours, popularity)
-    errors = with_users.map(lambda found: _errors(*found, *sent.value))
-    return Quality(ours, popularity, errors.treeReduce(add).metrics())
+        with_users = pairs.zip(model.users)
+        measured = []
+        for name, blocks, make in (
+            ("evaluate the model", with_users, personal),
+            ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
+        ):
+            tallied = _tallied(make, known, k, resamples(judged))
+            tallies = beside(blocks, self.hidden).mapPartitionsWithIndex(tallied)
+            with progress.step(name, judged, "users") as advance:
+                measured.append(tallies.treeReduce(add).metrics(catalogue, k))
+                advance(judged)
+        ours, popularity = measured
+        if not self.learner.rates:
+            return Quality(ours, popularity)
+        errors = with_users.map(lambda found: _errors(*found, *sent.value))
+        return Quality(ours, popularity, errors.treeReduce(add).metrics())
 
 
 def _tallied(
