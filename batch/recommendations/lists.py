@@ -173,22 +173,15 @@ def write_buckets(
     keys: that of each bucket of the shelves. Writing the same once more leaves the same bytes.
     Raises CacheUnavailable.
     """
-    bounds = shelves.bounds
     for first in range(0, len(keys), _BUCKETS_AT_A_TIME):
-        last = min(first + _BUCKETS_AT_A_TIME, len(keys))
-        block = slice(bounds[first], bounds[last])
-        names = shelves.names[block].tolist()
-        records = encode_lists(lists_of(shelves.order[block]))
-        members = list(zip(names, records, strict=True))
-        starts = [bound - bounds[first] for bound in bounds[first : last + 1]]
-        buckets.write(
-            client,
-            (
-                (keys[first + n], dict(members[starts[n] : starts[n + 1]]) or EMPTY_BUCKET)
-                for n in range(last - first)
-            ),
-        )
-        advance(len(names))
+        some = keys[first : first + _BUCKETS_AT_A_TIME]
+        here = shelves.part(range(first, first + len(some)))
+        records = encode_lists(lists_of(here.order))
+        members = list(zip(here.names.tolist(), records, strict=True))
+        cuts = zip(some, here.bounds[:-1], here.bounds[1:], strict=True)
+        filled = ((key, dict(members[start:end]) or EMPTY_BUCKET) for key, start, end in cuts)
+        buckets.write(client, filled)
+        advance(len(members))
 
 
 def write_similar(
