@@ -92,7 +92,8 @@ class LocalCandidate:
 
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
         train, held_out = hold_out(self.loaded, holdout)
-        return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
+        judged = LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
+        return replace(judged, tried=list(self.tried))
 
     def train(
         self,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from app.contracts.recommendations import (
@@ -162,8 +162,9 @@ def refresh(
     live = ours.generations.live_manifest()
     shrunk = is_forced(terms.gate.force, reasons_of_size(candidate, terms.gate, live))
     candidate = candidate.chosen(terms.holdout, terms.k, progress)
-    quality = _judged(candidate, terms, progress)
-    if quality is not None:
+    quality = None
+    if terms.holdout.judges:
+        quality = candidate.judge(terms.holdout, terms.k, progress)
         report(quality)
     reasons = _reasons(quality, terms, live, settings_of(candidate, terms.holdout))
     forced = is_forced(terms.gate.force, reasons) or quality is None or shrunk
@@ -173,13 +174,6 @@ def refresh(
     lists = manifest.users + (manifest.items if terms.similar else 0)
     with progress.step("publish", lists, "lists") as advance:
         return ours.publish(manifest, contents, advance)
-
-
-def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
-    if not terms.holdout.judges:
-        return None
-    judged = candidate.judge(terms.holdout, terms.k, progress)
-    return replace(judged, tried=list(candidate.tried))
 
 
 def _manifest(

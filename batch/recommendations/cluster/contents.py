@@ -112,18 +112,15 @@ class ClusterWritten:
         self.shelves: list[Shelf] = []
 
     @property
-    def fullest(self) -> tuple[str, int] | None:
-        live = self._target.manifest.stored > 0  # whose users' values are the longest
-        shelves = [each for each in self.shelves if each.part is user_part or not live]
-        found = [shelf.fullest for shelf in shelves if shelf.fullest is not None]
-        return max(found, key=itemgetter(1), default=None)
-
-    @property
     def checksum(self) -> int:
         return self._common.checksum + sum(shelf.checksum for shelf in self.shelves)
 
     def completed(self, client: Client, manifest: Manifest) -> Manifest:
-        warn_of_loose_buckets(client, self.fullest, manifest.longest_value)
+        live = manifest.stored > 0  # whose users' values are the longest
+        shelves = [each for each in self.shelves if each.part is user_part or not live]
+        found = [shelf.fullest for shelf in shelves if shelf.fullest is not None]
+        fullest = max(found, key=itemgetter(1), default=None)
+        warn_of_loose_buckets(client, fullest, manifest.longest_value)
         return replace(manifest, document_bytes=sum(self._common.sizes))
 
     def verify(self, client: Client) -> None:
