@@ -160,16 +160,13 @@ class Search:
             model, trials, choice.tried, judge.judge(k, progress), usual.judge(k, progress)
         )
 
-    def _engines(self) -> list[str]:
-        items = len(self.known.items)
-        return [name for name in RANGES if name != "ease" or items <= EASE_ITEMS]
-
     def _model(self, engine: str, options: Mapping[str, Any]) -> Model:
         return Model(engine, seed=self.holdout.seed, repeat=self.repeat, **options)
 
     def _next(self, trials: list[Trial]) -> tuple[str, dict[str, Any]]:
         """The defaults of each engine, then by turns something near the best and anything."""
-        names = self._engines()
+        few = len(self.known.items) <= EASE_ITEMS
+        names = [name for name in RANGES if name != "ease" or few]
         if len(trials) < len(names):
             name = names[len(trials)]
             usual = make(self._model(name, {})).settings
