@@ -177,13 +177,10 @@ def check_json(loaded: Interactions, described: Items | None) -> dict[str, Any]:
 
 
 def _items_json(loaded: Items, known: Sequence[str]) -> dict[str, Any]:
-    counts, described = loaded.report, _described(loaded, known)
+    described = _described(loaded, known)
     return {
-        "files": counts.files,
-        "rows": counts.rows,
+        **asdict(loaded.report),
         "described": described,
         "untouched": len(loaded.texts) - described,
-        "replaced": counts.replaced,
-        "rejected": dict(counts.rejected),
         "columns": {each.name: each.type for each in loaded.columns},
     }

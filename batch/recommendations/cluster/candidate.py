@@ -219,7 +219,7 @@ class ClusterTrial:
             ("evaluate the model", with_users, personal),
             ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
         ):
-            tallied = _tallied(make, known, k, resamples(judged))
+            tallied = partial(_tallied, make, known, k, resamples(judged))
             tallies = beside(blocks, self.hidden).mapPartitionsWithIndex(tallied)
             with progress.step(name, judged, "users") as advance:
                 measured.append(tallies.treeReduce(add).metrics(catalogue, k))
@@ -236,17 +236,15 @@ def _tallied(
     catalogue: "Broadcast[Catalogue]",
     k: int,
     times: int,
-) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
+    block: int,
+    found: Iterable[Any],
+) -> Iterator[Tally]:
     """What a task does with each block of users, whose lists ``make`` makes."""
-
-    def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
-        for ((seen, wanted), users), hid in found:
-            rng = np.random.default_rng(block)
-            had = np.diff(seen.indptr)
-            lists_of = partial(make, seen, hid, users)
-            yield tally(lists_of, wanted, had, catalogue.value, k, times, rng)
-
-    return some
+    for ((seen, wanted), users), hid in found:
+        rng = np.random.default_rng(block)
+        had = np.diff(seen.indptr)
+        lists_of = partial(make, seen, hid, users)
+        yield tally(lists_of, wanted, had, catalogue.value, k, times, rng)
 
 
 def _errors(
