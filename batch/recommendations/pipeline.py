@@ -25,7 +25,7 @@ from batch.recommendations.choose import Tried
 from batch.recommendations.engines.engine import Recipe
 from batch.recommendations.judge.evaluate import Metrics
 from batch.recommendations.judge.ratings import RatingMetrics
-from batch.recommendations.terms import REPEATS, Gate, Holdout, Terms
+from batch.recommendations.terms import Gate, Holdout, Terms
 
 log = logging.getLogger("larder.pipeline")
 
@@ -162,11 +162,12 @@ def refresh(
     live = ours.generations.live_manifest()
     shrunk = is_forced(terms.gate.force, reasons_of_size(candidate, terms.gate, live))
     candidate = candidate.chosen(terms.holdout, terms.k, progress)
-    quality = None
+    quality, reasons = None, list[str]()
     if terms.holdout.judges:
         quality = candidate.judge(terms.holdout, terms.k, progress)
         report(quality)
-    reasons = _reasons(quality, terms, live, settings_of(candidate, terms.holdout))
+        before = _live_ndcg(live, settings_of(candidate, terms.holdout), quality.model.k)
+        reasons = reasons_against(quality, terms.gate, before)
     forced = is_forced(terms.gate.force, reasons) or quality is None or shrunk
     space = Namespace(ours.space.name)
     contents = candidate.train(space, documents, terms, progress, columns)
@@ -224,7 +225,8 @@ def _metrics(quality: Quality | None, tried: Sequence[Tried]) -> dict[str, Any]:
 
 def settings_of(candidate: Candidate, holdout: Holdout) -> dict[str, Any]:
     """How its lists are made and judged, as the manifest records it."""
-    made = {**candidate.model.settings, **REPEATS[candidate.repeat], **candidate.events.settings}
+    repeat = {"repeat": True} if candidate.repeat else {}
+    made = {**candidate.model.settings, **repeat, **candidate.events.settings}
     return made | holdout.settings
 
 
@@ -243,14 +245,6 @@ def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> 
         for what, (found, before) in sizes.items()
         if found < before * (1 - gate.max_shrink)
     ]
-
-
-def _reasons(
-    quality: Quality | None, terms: Terms, live: Manifest | None, settings: Mapping[str, Any]
-) -> list[str]:
-    if quality is None:
-        return []
-    return reasons_against(quality, terms.gate, _live_ndcg(live, settings, quality.model.k))
 
 
 def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> list[str]:

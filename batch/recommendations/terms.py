@@ -121,10 +121,6 @@ class Model:
         return {name: value for name, value in values.items() if value is not None}
 
 
-REPEATS: dict[bool, dict[str, bool]] = {False: {}, True: {"repeat": True}}
-"""What the manifest records of ``Model.repeat``."""
-
-
 @dataclass(frozen=True, slots=True)
 class Holdout:
     """How to judge: what share is held out by which rule (see ``split``); 0 judges nothing.
