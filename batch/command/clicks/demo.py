@@ -38,20 +38,20 @@ def walk(folder: Path, port: str, once: bool) -> None:
     stack = stack_of(folder, port, "make demo-clicks PORT=8001", {})
     seen, new = folder / "impressions.csv", folder / "candidates.csv"
     report = Path(os.environ.get("LARDER_REPORT") or folder / "report.html")
-    with caching(stack.folder, stack.cache):
+    with caching(stack.folder, stack.cache) as cache:
         truth = _generate(seen, ROWS, 42)
         _generate(new, 100, 7)
         options = ["--blend", "--slices", "c1", "--report", str(report)]
         larder(["clicks", "train", str(seen), *options], stack.environment)
         print(f"\n{verdict(_measured(stack), truth)}")
-        with serving(stack, "clicks", "serve"):
+        with serving(stack, cache, "clicks", "serve") as started:
             with new.open(encoding="utf-8", newline="") as rows:
                 _show(stack, list(islice(csv.DictReader(rows), CANDIDATES)))
             _tell_more(report, once)
             if not once:
                 print(f"The service answers on {stack.url} until you press Ctrl-C.")
                 print(f"Other commands of larder find the model with {where(stack.cache)}")
-                stay(stack)
+                stay(started)
 
 
 def _generate(path: Path, rows: int, seed: int) -> Truth:
@@ -61,7 +61,7 @@ def _generate(path: Path, rows: int, seed: int) -> Truth:
 
 def _measured(stack: Stack) -> Mapping[str, float]:
     """How good the live model was on rows that it had not seen."""
-    command = [sys.executable, "-m", "batch", "clicks", "show", "--json"]
+    command = [sys.executable, "-P", "-m", "batch", "clicks", "show", "--json"]
     shown = subprocess.run(command, env=stack.environment, stdout=subprocess.PIPE, check=True)
     found: Mapping[str, float] = json.loads(shown.stdout)["metrics"]["model"]
     return found

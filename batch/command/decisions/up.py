@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from threading import Event, Lock, Thread
 
 import click
@@ -36,9 +35,7 @@ def run(stack: up.Stack, told: Told) -> None:
 @contextmanager
 def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
     """Everything, which ends with the block; yields the stack as it was started."""
-    up.expect_unused(stack.folder)
-    port = up.check_port(stack.bind, "--bind")
-    stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
+    stack = up.expect_free(stack)
     if told.ignored:
         click.echo(f"nothing here needs these settings: {', '.join(told.ignored)}", err=True)
     with up.caching(stack.folder, stack.cache) as cache:
@@ -46,10 +43,8 @@ def running(stack: up.Stack, told: Told) -> Iterator[up.Stack]:
             others = supersede(told.api_key, "admin", "ApiKey", stack.cache)
             if others:
                 click.echo("the key of the last ApiKey lets nobody in any more", err=True)
-        with _training(stack), up.serving(stack, "decisions", "serve") as api:
-            said = {cache: f"the cache ended by itself: see {stack.folder / 'valkey.log'}"}
-            said[api] = "the API ended by itself; its messages are above"
-            yield replace(stack, started=said)
+        with _training(stack), up.serving(stack, cache, "decisions", "serve") as started:
+            yield started
 
 
 @contextmanager

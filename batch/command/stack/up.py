@@ -96,9 +96,7 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
     refresh: the arguments of ``larder refresh``; none serves what lies in the folder. All is ended
     when ``show`` returns. Raises BadSettings, StepFailed, CacheUnavailable.
     """
-    expect_unused(stack.folder)
-    port = check_port(stack.bind, "--bind")
-    stack = replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
+    stack = expect_free(stack)
     with caching(stack.folder, stack.cache) as cache:
         if refresh:
             _refresh(stack, refresh)
@@ -107,11 +105,15 @@ def run(stack: Stack, refresh: Sequence[str], show: Callable[[Stack], None]) -> 
                 f"nothing was published in {stack.folder} yet: name your interactions, as in "
                 f"larder up orders.csv"
             )
-        with serving(stack) as api:
-            hint = f": see {stack.folder / 'valkey.log'}" if stack.log_is_kept else ""
-            said = {cache: f"the cache ended by itself{hint}"}
-            said[api] = "the API ended by itself; its messages are above"
-            show(replace(stack, started=said))
+        with serving(stack, cache) as started:
+            show(started)
+
+
+def expect_free(stack: Stack) -> Stack:
+    """The stack with a port that is free in place of 0. Raises BadSettings for what is taken."""
+    expect_unused(stack.folder)
+    port = check_port(stack.bind, "--bind")
+    return replace(stack, bind=f"{stack.bind.rpartition(':')[0]}:{port}")
 
 
 def expect_unused(folder: Path) -> None:
@@ -279,25 +281,22 @@ def larder(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def serving(stack: Stack, *serve: str) -> Iterator[int]:
+def serving(stack: Stack, cache: int, *serve: str) -> Iterator[Stack]:
     """The API in a session of its own, so that Ctrl-C reaches only this process, which stops it.
 
-    serve: the words of the command, where it is another one. Yields its process id.
+    cache: its process id; serve: the words of the command, where it is another one. Yields the
+    stack as it was started.
     """
     words = [*(serve or ("serve",)), "--bind", stack.bind, "--workers", str(stack.workers)]
-    with beside(stack, words) as api:
-        wait_until_ready(api, stack.url)
-        yield api.pid
-
-
-@contextlib.contextmanager
-def beside(stack: Stack, words: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A command that runs until the block ends, out of Ctrl-C's reach."""
-    process = launch(stack, words)
+    api = launch(stack, words)
     try:
-        yield process
+        wait_until_ready(api, stack.url)
+        hint = f": see {stack.folder / 'valkey.log'}" if stack.log_is_kept else ""
+        said = {cache: f"the cache ended by itself{hint}"}
+        said[api.pid] = "the API ended by itself; its messages are above"
+        yield replace(stack, started=said)
     finally:
-        end(process)
+        end(api)
 
 
 def launch(stack: Stack, words: Sequence[str]) -> "subprocess.Popen[bytes]":

@@ -10,7 +10,8 @@ import pytest
 
 import batch
 
-NOTEBOOKS = sorted((Path(batch.__path__[0]) / "workbench" / "notebooks").iterdir())
+HOUSE = Path(batch.__path__[0]).parent
+NOTEBOOKS = sorted((HOUSE / "batch" / "workbench" / "notebooks").iterdir())
 NAME = re.compile(r"\d\d-[a-z]+-[a-z]+\.ipynb")
 LINES = 12
 LOGIC = (
@@ -87,6 +88,18 @@ def test_it_has_no_logic_of_its_own(path: Path) -> None:
 def test_it_imports_nothing_of_the_serving_wing_but_contracts(path: Path) -> None:
     named = re.findall(r"(?:from|import) (app[.\w]*)", "\n".join(map(text, cells(path, "code"))))
     assert not [name for name in named if not name.startswith("app.contracts")]
+
+
+@notebooks
+def test_where_it_leads_is_there(path: Path) -> None:
+    """Other notebooks, and sections, which are named as in *Rules* of `app/README.md`."""
+    for prose in map(text, cells(path, "markdown")):
+        assert all((path.parent / name).exists() for name in re.findall(r"]\(([^)]+)\)", prose))
+        documents = [HOUSE / name for name in re.findall(r"`([\w/]*README\.md)`", prose)]
+        lines = [line for each in documents for line in each.read_text().splitlines()]
+        sections = {line.lstrip("# ") for line in lines if line.startswith("#")}
+        named = set(re.findall(r"(?<!\*)\*([A-Z][^*\n]+)\*(?!\*)", prose))
+        assert named <= sections, named - sections
 
 
 @notebooks
