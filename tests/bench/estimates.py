@@ -20,6 +20,7 @@ from app.contracts.learning.estimates import Sums
 from app.contracts.learning.policies import DEFAULT, ORIGINAL
 from batch.command.output.table import table
 from batch.datasets import coffee
+from batch.decisions import dsjson
 from batch.decisions.judge.replay import (
     Baseline,
     Chances,
@@ -85,7 +86,7 @@ def logged(count: int, seed: int, arguments: str, worth: Callable[[float], float
         slot = Slot("", tuple(each + 1 for each in order), tuple(said[each] for each in order))
         reward = float(chance.random() < worths[chosen])
         joined = Joined(f"{number}-0", str(number), number * 1000, context, (slot,), (reward,))
-        model.learn(joined)
+        model.teach(dsjson.line(joined))
         found.append(Logged(joined, worths))
     return found
 
