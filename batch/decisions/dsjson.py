@@ -14,7 +14,7 @@ service did not log stands in ``Larder``, where it is not as usual; Vowpal Wabbi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
