@@ -123,8 +123,7 @@ def _actions(told: Any, shared: int) -> list[tuple[str, context.Features]]:
     for each in told:
         if type(each) is not dict:
             raise _refused(f"Actions contains null value. Each is such as {_ACTION}.", "actions")
-        features = each.get("features")
-        found, count = context.own(features) if features is not None else ([], 0)
+        found, count = context.own(each.get("features"))
         if not found:
             message = "Every action should have at least one non-null action feature."
             raise _refused(message, "actions")
@@ -188,8 +187,7 @@ def _slots(told: Any, ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Pl
         raise _no_baseline()
     slots = []
     for each, place in zip(told, places, strict=True):
-        features = each.get("features", each.get("positionFeatures"))
-        found, count = context.own(features) if features is not None else ([], 0)
+        found, count = context.own(each.get("features", each.get("positionFeatures")))
         slot: dict[str, Any] = {"_id": place.id, "_inc": place.offered}
         for one in found:
             slot |= one

@@ -7,7 +7,7 @@
      "_slots": [{"_id": id, "_inc": [0, 2], <features>...}...]}          only with several slots
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -20,33 +20,27 @@ Features = list[dict[str, Any]]
 
 def shared(told: Any) -> tuple[Features, int]:
     """The features of a context, and how many they are. Raises Refused."""
+    if type(told) is list and None in told:
+        raise Refused(400, RANK, "Context features contains null value.", "contextFeatures")
+    return own(told, "contextFeatures")
+
+
+def own(told: Any, member: str = "features") -> tuple[Features, int]:
+    """The features of an action or a slot without nulls, and how many. Raises Refused."""
     if told is None:
         return [], 0
     if type(told) is not list:
-        raise Refused(400, RANK, NO_PAIRS, "contextFeatures")
-    if None in told:
-        raise Refused(400, RANK, "Context features contains null value.", "contextFeatures")
-    return told, _count(told)
-
-
-def own(told: Any) -> tuple[Features, int]:
-    """The features of an action or a slot without nulls, and how many. Raises Refused."""
-    if type(told) is not list:
-        raise Refused(400, RANK, NO_PAIRS, "features")
+        raise Refused(400, RANK, NO_PAIRS, member)
     if None in told:
         told = [each for each in told if each is not None]
-    return told, _count(told)
-
-
-def _count(told: list[Any]) -> int:
     try:
-        return sum([clean(each) for each in told])
+        return told, sum([clean(each) for each in told])
     except BadFeatures as error:
         raise Refused(400, RANK, str(error)) from error
 
 
 def encode(
-    shared: Features,
+    shared: Sequence[Mapping[str, Any]],
     actions: Sequence[tuple[str, Features]],
     slots: Sequence[dict[str, Any]] = (),
 ) -> bytes:

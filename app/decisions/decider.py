@@ -7,21 +7,24 @@ an application goes on, and only what its users did then is not learned.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from app.cache.link import Link
+from app.cache.writer import Writer
 from app.contracts.decisions import Activated, Logged, Mode, Ranked, Slot
 from app.contracts.learning import policies
 from app.decisions import body as bodies
 from app.decisions.body import Asked
 from app.decisions.chooser import Chance, Model, Stranded
 from app.decisions.follower import Follower, Listener, State
-from app.decisions.log import Log
 from app.decisions.refusals import NOT_NOW, Refused
 from app.errors import CacheUnavailable, EventsUnavailable
 from app.settings import Settings
+
+_FULL = "see that the trainer runs, which clears what it has learned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class Decider:
     """What one namespace decides; requests may share it. All that it raises is Refused."""
 
     def __init__(self, settings: Settings, link: Link, listener: Listener | None = None) -> None:
-        self.follower = Follower(settings, link, listener)
-        self._log, self._listener = Log(settings), listener
+        self.follower, self._listener = Follower(settings, link, listener), listener
+        self._log = Writer(settings, self.follower.space.log, noun="decisions", full=_FULL)
 
     def start(self) -> None:
         """Look, then follow in a thread."""
@@ -73,7 +76,7 @@ class Decider:
             scores = chooser.explain(asked.context, slot.actions[0] - 1)
             features = [{"name": feature, "score": score} for feature, score in scores]
             told["inferenceExplanation"] = [{"id": name, "features": features}]
-        logged = self._logs(_ranked(asked, (slot,), chooser, mode, imitated))
+        logged = self._logs(asked, (slot,), chooser, mode, imitated)
         return Answer(orjson.dumps(told), logged)
 
     def rank_slots(self, body: bytes) -> Answer:
@@ -92,7 +95,7 @@ class Decider:
         names = [(slot.id, asked.actions[slot.actions[0] - 1]) for slot in slots]
         shown = [{"id": id, "rewardActionId": name} for id, name in names]
         told = {"slots": shown, "eventId": asked.id}
-        logged = self._logs(_ranked(asked, slots, chooser, mode, imitated))
+        logged = self._logs(asked, slots, chooser, mode, imitated)
         return Answer(orjson.dumps(told), logged)
 
     def reward(self, event_id: str, body: bytes) -> None:
@@ -109,7 +112,8 @@ class Decider:
 
     def backlog(self) -> tuple[int, int]:
         """How many entries the log holds, and how many at most. Raises EventsUnavailable."""
-        return self._log.backlog()
+        self._log.ask([])
+        return self._log.length, self._log.most
 
     def _state(self) -> State:
         try:
@@ -117,9 +121,12 @@ class Decider:
         except CacheUnavailable as error:
             raise Refused(503, NOT_NOW, str(error)) from error
 
-    def _logs(self, entry: Ranked) -> bool:
+    def _logs(
+        self, asked: Asked, slots: Sequence[Slot], chooser: Model | Chance, mode: Mode, same: bool
+    ) -> bool:
+        of = tuple(slots), chooser.generation
         try:
-            self._log.write([entry])
+            self._write([Ranked(asked.id, asked.context, *of, mode, asked.deferred, same)])
             logged = True
         except EventsUnavailable:  # whose writer has told it
             logged = False
@@ -134,9 +141,15 @@ class Decider:
 
     def _log_all(self, entries: Sequence[Logged]) -> None:
         try:
-            self._log.write(entries)
+            self._write(entries)
         except EventsUnavailable as error:
             raise Refused(503, NOT_NOW, str(error)) from error
+
+    def _write(self, entries: Sequence[Logged]) -> None:
+        """Wait until entries stand in the log, in their order. Raises EventsUnavailable."""
+        self._log.expect_room(len(entries))
+        key = self.follower.space.log
+        self._log.ask([("XADD", key, "*", *chain(*e.encode().items())) for e in entries])
 
 
 def _chooser(state: State) -> Model | Chance:
@@ -145,13 +158,6 @@ def _chooser(state: State) -> Model | Chance:
     if found and found.is_for_slots == policies.is_for_slots(arguments):
         return found
     return Chance(arguments)
-
-
-def _ranked(
-    asked: Asked, slots: Sequence[Slot], chooser: Model | Chance, mode: Mode, imitated: bool
-) -> Ranked:
-    generation = chooser.generation
-    return Ranked(asked.id, asked.context, tuple(slots), generation, mode, asked.deferred, imitated)
 
 
 def _baseline(count: int) -> Slot:

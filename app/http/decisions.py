@@ -77,10 +77,10 @@ def alone(
     if known and not is_started:
         known.poll(link)
     listener = Listener(metrics, worker, known, link)
-    decider = deciding(settings, link, listener, is_started=is_started)
+    have_loaded = partial(all_have_loaded, worker, known)
+    wire = wired(settings, link, listener, have_loaded, is_started=is_started)
     if worker:
         worker.serves()
-    wire = wired(settings, decider, link, partial(all_have_loaded, worker, known))
     app = create(settings, wire, container.bp)
     app.add_url_rule("/metrics", "metrics", build_only=metrics is None)
     guarded = _guarded(app, wire, settings, known, Limits.of(settings))
@@ -112,17 +112,17 @@ class Beside:
         return self._application(environ, start_response)
 
 
-def deciding(settings: Settings, link: Link, listener: Listener, *, is_started: bool) -> Decider:
-    """Whoever looks by hand also follows models by hand, after the first."""
+def wired(
+    settings: Settings,
+    link: Link,
+    listener: Listener,
+    all_have_loaded: Callable[[], bool],
+    *,
+    is_started: bool,
+) -> Wire:
+    """What the blueprints answer from; whoever looks by hand also follows models by hand."""
     decider = Decider(settings, link, listener)
     (decider.start if is_started else decider.poll)()
-    return decider
-
-
-def wired(
-    settings: Settings, decider: Decider, link: Link, all_have_loaded: Callable[[], bool]
-) -> Wire:
-    """What the blueprints answer from."""
     return Wire(decider, Desk(link, Decisions(settings.namespace)), all_have_loaded)
 
 

@@ -197,11 +197,9 @@ def _wire(
 ) -> "Wire | None":
     if settings.decisions == "off":
         return None
-    from app.http.decisions import Listener, deciding, wired
+    from app.http.decisions import Listener, wired
 
-    listener = Listener(metrics)
-    decider = deciding(settings, watcher, listener, is_started=is_started)
-    return wired(settings, decider, watcher, all_have_loaded)
+    return wired(settings, watcher, Listener(metrics), all_have_loaded, is_started=is_started)
 
 
 def _sources(

@@ -22,9 +22,13 @@ class Desk:
         text = self._read("configuration")
         return Configuration.from_json(text) if text else Configuration()
 
+    def policy_text(self) -> bytes:
+        """What it says of the policy; empty for the default."""
+        return self._read("policy")
+
     def policy(self) -> Policy:
         """The policy that is wanted, with the exploration that is."""
-        text = self._read("policy")
+        text = self.policy_text()
         policy = Policy.from_json(text) if text else policies.DEFAULT
         exploration = self.configuration().exploration
         return replace(policy, arguments=policies.with_exploration(policy.arguments, exploration))

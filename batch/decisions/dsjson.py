@@ -14,16 +14,18 @@ service did not log stands in ``Larder``, where it is not as usual; Vowpal Wabbi
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
-from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
-from app.contracts.decisions import MAX_ACTIONS, MODES, Slot
+from orjson import Fragment, dumps
+
+from app.contracts.decisions import MODES, Slot
 from app.contracts.learning.features import BadFeatures, clean
-from batch.decisions.terms import Joined
+from batch.decisions.learner import problem_of
+from batch.decisions.terms import Joined, utc
 
 _NO_MODEL = "N/A"
 _OURS = frozenset({"_multi", "_slots", "_tag", "_id", "_inc"})
@@ -50,40 +52,32 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
 
 def line(joined: Joined) -> str:
     """One decision as a line, without its newline."""
-    parts = _outcomes(joined) if joined.slots[0].id else _outcome(joined)
-    return "{" + ",".join(parts) + "}"
-
-
-def _outcome(joined: Joined) -> Iterator[str]:
-    """What is learned of the only slot stands around the context."""
-    slot, cost = joined.slots[0], 0.0 - joined.rewards[0]
-    action = slot.actions[0]
-    yield f'"_label_cost":{cost},"_label_probability":{slot.probabilities[0]}'
-    yield f'"_label_Action":{action},"_labelIndex":{action - 1}'
-    yield f'"o":{_observed(joined, "")}'
-    yield _head(joined)
-    yield f'"a":[{_list(slot.actions)}],"c":{joined.context.decode()}'
-    yield f'"p":[{_list(slot.probabilities)}]'
-    yield from _tail(joined)
-    yield f'"_original_label_cost":{cost}'
-
-
-def _outcomes(joined: Joined) -> Iterator[str]:
-    yield _head(joined)
-    yield f'"c":{joined.context.decode()}'
-    told = (
-        f'{{"_label_cost":{0.0 - reward},"_id":{_text(slot.id)},'
-        f'"_a":[{_list([action - 1 for action in slot.actions])}],'
-        f'"_p":[{_list(slot.probabilities)}],"_o":{_observed(joined, slot.id)}}}'
-        for slot, reward in zip(joined.slots, joined.rewards, strict=True)
-    )
-    yield f'"_outcomes":[{",".join(told)}]'
-    yield from _tail(joined)
-
-
-def _head(joined: Joined) -> str:
-    written = f'"Timestamp":"{_second(joined.time // 1000)}.{joined.time % 1000:03}0000Z"'
-    return f'{written},"Version":"1","EventId":{_text(joined.id)}'
+    several, context = bool(joined.slots[0].id), Fragment(joined.context)
+    seconds, ms = divmod(joined.time, 1000)
+    head = {"Timestamp": f"{_second(seconds)}.{ms:03}0000Z", "Version": "1", "EventId": joined.id}
+    told: dict[str, Any] = {"VWState": {"m": joined.generation or _NO_MODEL}}
+    told |= {} if joined.counts else {"_skipLearn": True}
+    told |= {"Larder": ours} if (ours := _ours(joined)) else {}
+    pairs = zip(joined.slots, joined.rewards, strict=True)
+    if several:
+        outcomes = [_outcome(joined, slot, reward) for slot, reward in pairs]
+        return dumps({**head, "c": context, "_outcomes": outcomes, **told}).decode()
+    ((slot, reward),) = pairs
+    action, cost = slot.actions[0], 0.0 - reward
+    whole = {
+        "_label_cost": cost,
+        "_label_probability": slot.probabilities[0],
+        "_label_Action": action,
+        "_labelIndex": action - 1,
+        "o": _observed(joined, ""),
+        **head,
+        "a": slot.actions,
+        "c": context,
+        "p": slot.probabilities,
+        **told,
+        "_original_label_cost": cost,
+    }
+    return dumps(whole).decode()
 
 
 @lru_cache(maxsize=4)
@@ -91,30 +85,31 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _tail(joined: Joined) -> Iterator[str]:
-    yield f'"VWState":{{"m":{_text(joined.generation or _NO_MODEL)}}}'
-    if not joined.counts:
-        yield '"_skipLearn":true'
+def _outcome(joined: Joined, slot: Slot, reward: float) -> dict[str, Any]:
+    return {
+        "_label_cost": 0.0 - reward,
+        "_id": slot.id,
+        "_a": [action - 1 for action in slot.actions],
+        "_p": slot.probabilities,
+        "_o": _observed(joined, slot.id),
+    }
+
+
+def _observed(joined: Joined, slot: str) -> list[dict[str, Any]]:
+    name = joined.id
+    return [
+        {"v": value, "EventId": name, "ActionTaken": False}
+        for of, value in joined.observed
+        if of == slot
+    ]
+
+
+def _ours(joined: Joined) -> dict[str, Any]:
+    """What the service did not log, and is not as usual."""
     baselines = [slot.baseline for slot in joined.slots]
     ours: dict[str, Any] = {"mode": joined.mode} if joined.mode != "Online" else {}
     ours |= {"imitated": True} if joined.imitated else {}
-    ours |= {"baselines": baselines} if any(each != 1 for each in baselines) else {}
-    if ours:
-        yield f'"Larder":{_compact(ours)}'
-
-
-def _observed(joined: Joined, slot: str) -> str:
-    name = _text(joined.id)
-    told = (
-        f'{{"v":{value},"EventId":{name},"ActionTaken":false}}'
-        for of, value in joined.observed
-        if of == slot
-    )
-    return f"[{','.join(told)}]"
-
-
-def _list(numbers: Sequence[float]) -> str:
-    return ",".join(map(repr, numbers))
+    return ours | ({"baselines": baselines} if any(each != 1 for each in baselines) else {})
 
 
 def parse(text: str) -> Joined:
@@ -127,7 +122,7 @@ def parse(text: str) -> Joined:
         found = _DECODER.decode(text)
         if "c" not in found:
             raise BadLine("no decision: it has no context")
-        return _joined(found, _safe(found["c"]))
+        joined = _joined(found, _safe(found["c"]))
     except BadLine:
         raise
     except BadFeatures as error:
@@ -138,6 +133,9 @@ def parse(text: str) -> Joined:
         raise BadLine(f"no JSON: {error}") from error
     except (ValueError, OverflowError) as error:
         raise BadLine(f"no right value: {error}") from error
+    if problem := problem_of(joined):
+        raise BadLine(f"cannot be learned: {problem}")
+    return joined
 
 
 def _safe(told: dict[str, Any]) -> bytes:
@@ -170,24 +168,21 @@ def _joined(found: Mapping[str, Any], context: bytes) -> Joined:
     several = "_outcomes" in found
     outcomes = found["_outcomes"] if several else [found]
     ours = found.get("Larder", {})
-    actions = len(found["c"]["_multi"])
     baselines = ours.get("baselines", [1] * len(outcomes))
     read = _slot_of_several if several else _only_slot
     pairs = [
         (read(outcome, number, int(baseline)), outcome)
         for number, (outcome, baseline) in enumerate(zip(outcomes, baselines, strict=True))
     ]
-    slots = tuple(slot for slot, _ in pairs)
-    _check(slots, actions)
-    mode, model = ours.get("mode", "Online"), str(found.get("VWState", {}).get("m", _NO_MODEL))
+    mode, model = ours.get("mode", "Online"), _text(found.get("VWState", {}).get("m", _NO_MODEL))
     if mode not in MODES:
         raise BadLine(f"there is no mode {mode!r:.40}")
     return Joined(
         "",
-        str(found.get("EventId", "")),
+        _text(found.get("EventId", "")),
         _moment(found["Timestamp"]),
         context,
-        slots,
+        tuple(slot for slot, _ in pairs),
         tuple(_finite(0.0 - float(outcome["_label_cost"])) for _, outcome in pairs),
         tuple(
             (slot.id, _finite(float(each["v"])))
@@ -210,30 +205,20 @@ def _only_slot(outcome: Mapping[str, Any], number: int, baseline: int) -> Slot:
 
 
 def _slot_of_several(outcome: Mapping[str, Any], number: int, baseline: int) -> Slot:
-    name = str(outcome.get("_id", "")) or str(number + 1)
+    name = _text(outcome.get("_id", "")) or str(number + 1)
     actions = tuple(int(action) + 1 for action in outcome["_a"])
     return Slot(name, actions, tuple(map(float, outcome["_p"])), baseline)
 
 
-def _check(slots: Sequence[Slot], actions: int) -> None:
-    """Refuse what would make Vowpal Wabbit, or an estimate, go wrong."""
-    if not 1 <= actions <= MAX_ACTIONS:
-        raise BadLine(f"expected 1 to {MAX_ACTIONS} actions, found {actions}")
-    if not slots:
-        raise BadLine("no outcome")
-    for slot in slots:
-        if not slot.actions or len(slot.actions) != len(slot.probabilities):
-            raise BadLine("expected a probability for each action")
-        if not all(1 <= action <= actions for action in (*slot.actions, slot.baseline)):
-            raise BadLine(f"an action is none of the {actions} of the context")
-        if not (all(0 <= each <= 1 for each in slot.probabilities) and slot.probabilities[0] > 0):
-            raise BadLine("a probability is not between 0 and 1")
+def _text(value: object) -> str:
+    text = str(value)
+    text.encode()  # raises ValueError for what no file can hold
+    return text
 
 
 def _moment(written: str) -> int:
     """A time in ms since 1970, in UTC where it names no zone."""
-    moment = datetime.fromisoformat(written)
-    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    seconds = utc(written).timestamp()
     if seconds < 0:
         raise BadLine(f"a time before 1970: {written}")
     return round(seconds * 1000)

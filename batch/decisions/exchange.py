@@ -11,7 +11,6 @@ from typing import IO, cast
 
 from batch.decisions import logs
 from batch.decisions.dsjson import BadLine, line, parse
-from batch.decisions.learner import problem_of
 from batch.decisions.terms import Joined
 from batch.errors import BadInteractions
 from batch.events.folder import replace, writing
@@ -92,12 +91,9 @@ def _parsed(text: bytes) -> Joined:
     if len(text) > MAX_LINE_BYTES:
         raise BadLine(f"longer than {MAX_LINE_BYTES:,} bytes")
     try:
-        joined = parse(text.decode("utf-8-sig"))
+        return parse(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise BadLine("no UTF-8") from error
-    if problem := problem_of(joined):
-        raise BadLine(f"cannot be learned: {problem}")
-    return joined
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -44,7 +44,10 @@ _LOADED = _ITS_OWN | {
     **{"--initial_regressor": "model.vw", "--json": "", "--quiet": "", "--testonly": ""},
     **{"--no_stdin": "", "--no_predict": ""},
 }
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, RuntimeError, ValueError),
+)
 _CHOICE = '{"_multi":[{"a":1},{"b":1}]%s}'
 _CHECK = """
 import json, resource, sys

@@ -17,7 +17,6 @@ from vowpalwabbit import Workspace
 
 from app.contracts.decisions import MAX_ACTIONS, Slot
 from app.contracts.learning.policies import BadPolicy, exploration
-from batch.decisions import dsjson
 from batch.decisions.terms import Joined
 
 _OURS = {"_multi", "_slots"}, {"_tag"}, {"_id", "_inc"}
@@ -66,14 +65,6 @@ class Learner:
                 return cls(" ".join(["-i", file.name, *epsilon]))
             except RuntimeError as error:
                 raise BrokenModel(f"Vowpal Wabbit cannot read this model: {error}") from error
-
-    def learn(self, joined: Joined) -> None:
-        """Learn one decision, whatever it counts. Raises Unlearnable."""
-        if problem := problem_of(joined):
-            raise Unlearnable(problem)
-        if not self.fits(joined):
-            raise Unlearnable("the policy is for one slot and the decision of several, or reverse")
-        self.teach(dsjson.line(joined))
 
     def fits(self, joined: Joined) -> bool:
         """Whether its policy decides what was decided: several slots, or one."""
@@ -128,8 +119,10 @@ def problem_of(joined: Joined) -> str:
             return problem
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         return f"its context cannot be read: {error!r:.100}"
-    if not 1 <= len(actions) <= MAX_ACTIONS or several != ("_slots" in context):
-        return f"its context has {len(actions)} actions, or no slots"
+    if not 1 <= len(actions) <= MAX_ACTIONS:
+        return f"expected 1 to {MAX_ACTIONS} actions, found {len(actions)}"
+    if several != ("_slots" in context):
+        return "either its context or what was decided has slots, not both"
     if not len(joined.slots) == len(joined.rewards) == len(places) <= len(actions):
         return (
             f"{len(joined.slots)} slots were decided, of {len(places)}, by {len(actions)} actions"
@@ -169,11 +162,15 @@ def _bad_name(value: Any) -> str:
 
 
 def _problem_of_slot(slot: Slot, actions: int) -> str:
-    chosen = slot.actions
-    if not chosen or len({*chosen}) < len(chosen) or min(chosen) < 1 or max(chosen) > actions:
-        return f"actions {chosen} were decided, of {actions}"
-    if len(slot.probabilities) != len(chosen) or not 0 < slot.probabilities[0] <= 1:
-        return f"its probabilities are {slot.probabilities}"
+    chosen, chances = slot.actions, slot.probabilities
+    if not chosen or len(chances) != len(chosen):
+        return "expected a probability for each action"
+    if min(*chosen, slot.baseline) < 1 or max(*chosen, slot.baseline) > actions:
+        return f"an action is none of the {actions} of the context"
+    if len({*chosen}) < len(chosen):
+        return f"actions {chosen} were decided: one comes twice"
+    if not (all(0 <= each <= 1 for each in chances) and chances[0] > 0):
+        return f"a probability is not between 0 and 1: {chances}"
     if not slot.id and len(chosen) != actions:
         return f"{len(chosen)} actions were ranked, of {actions}"
     return ""

@@ -44,15 +44,9 @@ PIECE, PIECE_BYTES = 100_000, 1 << 26
 """Contexts are long, and who reads a file holds a group of its rows."""
 _FEW = 512
 _TIME = "make_timestamp(time * 1000)::TIMESTAMPTZ AS time"
-_OF_DECISIONS = (
-    f"SELECT position, id, {_TIME}, context, slots, rewards::JSON::DOUBLE[] AS rewards, observed, "
-    "counts, generation, mode, imitated FROM"
-)
-_OF_LATE = f"SELECT position, id, {_TIME}, value, slot FROM"
-_JOINED = (
-    "position, id, epoch_ms(time) AS ms, context, slots, rewards, observed, counts, generation, "
-    "mode, imitated"
-)
+_OF_DECISIONS = f"SELECT * REPLACE ({_TIME}, rewards::JSON::DOUBLE[] AS rewards) FROM"
+_OF_LATE = f"SELECT * REPLACE ({_TIME}) FROM"
+_JOINED = ", ".join("epoch_ms(time) AS ms" if each == "time" else each for each in Joined._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +121,16 @@ def append(folder: Path, joined: Sequence[Joined], late: Sequence[Late]) -> None
         for _, orphans in groupby(late, _day):
             rows = [*orphans]
             target = _target(folder, LATE, rows[0].time, rows[0].position, rows[-1].position)
-            _write(connection, target, _columns_of_late(rows), _OF_LATE)
+            _write(connection, target, _columns(rows), _OF_LATE)
 
 
-def add(folder: Path, joined: Iterable[Joined], source: str) -> int:
-    """Add imported decisions, in any order; return how many they are.
+def add(folder: Path, joined: Iterable[Joined], source: str) -> None:
+    """Add imported decisions, in any order.
 
     source: what tells their files from others, in hexadecimal digits: the same once more replaces
     what it gave before. An error that ends it takes its files away. Raises as ``append``.
     """
-    count, done = 0, list[Path]()
+    done = list[Path]()
     try:
         with writing(folder, "nothing was imported"), opened() as connection:
             for number, piece in enumerate(_pieces(joined)):
@@ -144,12 +138,10 @@ def add(folder: Path, joined: Iterable[Joined], source: str) -> int:
                 own = f"{last}-0_{source}{number:04x}"
                 done.append(_target(folder, DECISIONS, first, f"{first}-0", own))
                 _write(connection, done[-1], _columns(piece), _OF_DECISIONS)
-                count += len(piece)
     except BaseException:
         for path in done:
             path.unlink(missing_ok=True)
         raise
-    return count
 
 
 def read(folder: Path, start: int = 0, end: int = EVER) -> Iterator[Joined]:
@@ -308,38 +300,22 @@ def _target(folder: Path, kind: str, ms: int, first: str, last: str) -> Path:
     return folder / kind / f"day={_day_of(ms)}" / f"{first}_{last}.parquet"
 
 
-def _texts(values: Iterable[str]) -> Any:
-    return np.array([*values], np.object_)
+def _columns(rows: Sequence[Joined] | Sequence[Late]) -> dict[str, Any]:
+    """By name, as arrays that DuckDB reads: what is neither text nor number is JSON."""
+    return {name: _array(column) for name, *column in zip(rows[0]._fields, *rows)}
 
 
-def _columns(rows: Sequence[Joined]) -> dict[str, Any]:
-    return {
-        "position": _texts(row.position for row in rows),
-        "id": _texts(row.id for row in rows),
-        "time": np.array([row.time for row in rows], np.int64),
-        "context": _texts(row.context.decode(errors="replace") for row in rows),
-        "slots": _texts(_json(row.slots) for row in rows),
-        "rewards": _texts(_json(row.rewards) for row in rows),
-        "observed": _texts(_json(row.observed) for row in rows),
-        "counts": np.array([row.counts for row in rows], bool),
-        "generation": _texts(row.generation for row in rows),
-        "mode": _texts(row.mode for row in rows),
-        "imitated": np.array([row.imitated for row in rows], bool),
-    }
-
-
-def _columns_of_late(rows: Sequence[Late]) -> dict[str, Any]:
-    return {
-        "position": _texts(row.position for row in rows),
-        "id": _texts(row.id for row in rows),
-        "time": np.array([row.time for row in rows], np.int64),
-        "value": np.array([row.value for row in rows], np.float64),
-        "slot": _texts(row.slot for row in rows),
-    }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+def _array(column: Sequence[Any]) -> Any:
+    match column[0]:
+        case bool() | int() | float():
+            return np.array(column)
+        case bytes():
+            column = [each.decode(errors="replace") for each in column]
+        case tuple():
+            column = [
+                json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in column
+            ]
+    return np.array(column, np.object_)
 
 
 def _write(
@@ -397,17 +373,7 @@ def _rows(cursor: duckdb.DuckDBPyConnection, file: File, start: int, end: int) -
 
 
 def _joined(row: Sequence[Any]) -> Joined:
-    position, id, ms, context, slots, rewards, observed, counts, generation, mode, imitated = row
-    return Joined(
-        position,
-        id,
-        ms,
-        context.encode(),
-        slots_of(slots),
-        tuple(rewards),
-        tuple((slot, value) for slot, value in json.loads(observed)),
-        counts,
-        generation,
-        mode,
-        imitated,
-    )
+    position, id, ms, context, slots, rewards, observed, *others = row
+    named = tuple((slot, value) for slot, value in json.loads(observed))
+    known = context.encode(), slots_of(slots), tuple(rewards), named
+    return Joined(position, id, ms, *known, *others)

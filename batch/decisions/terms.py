@@ -1,5 +1,6 @@
 """The words of the room: a decision with what came of it, and where it stands in the logs."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from app.contracts.decisions import Mode, Slot
@@ -39,3 +40,14 @@ class Late(NamedTuple):
     time: int
     value: float
     slot: str = ""
+
+
+def utc(moment: str) -> datetime:
+    """A time of ISO 8601, in UTC where it names no zone. Raises ValueError."""
+    read = datetime.fromisoformat(moment)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def iso(ms: int) -> str:
+    """A time in ms since 1970 as ISO 8601."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

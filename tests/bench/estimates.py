@@ -9,7 +9,6 @@ on average of each decision, and of the fixed ones what they earn of all that ma
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from random import Random as Chance
@@ -18,8 +17,10 @@ from typing import NamedTuple
 from app.contracts.decisions import Slot
 from app.contracts.learning.estimates import Sums
 from app.contracts.learning.policies import DEFAULT, ORIGINAL
+from app.decisions.context import encode
 from batch.command.output.table import table
 from batch.datasets import coffee
+from batch.decisions import dsjson
 from batch.decisions.judge.replay import (
     Baseline,
     Chances,
@@ -72,11 +73,7 @@ def logged(count: int, seed: int, arguments: str, worth: Callable[[float], float
     chance, model, found = Chance(seed), Learner.fresh(arguments), []
     for number in range(count):
         met = coffee.meet(chance)
-        actions = [
-            {"_tag": each["id"], "i": {"constant": 1, "id": each["id"]}, "j": each["features"]}
-            for each in met.actions
-        ]
-        context = json.dumps({"FromUrl": met.context, "_multi": actions}).encode()
+        context = encode(met.context, [(each["id"], each["features"]) for each in met.actions])
         told = f'{{"a":[1,2,3,4],"c":{context.decode()},"p":[0.25,0.25,0.25,0.25]}}'
         said = model.teach(told)[0]  # without a label nothing is learned
         chosen = chance.choices(range(4), said)[0]
@@ -85,7 +82,7 @@ def logged(count: int, seed: int, arguments: str, worth: Callable[[float], float
         slot = Slot("", tuple(each + 1 for each in order), tuple(said[each] for each in order))
         reward = float(chance.random() < worths[chosen])
         joined = Joined(f"{number}-0", str(number), number * 1000, context, (slot,), (reward,))
-        model.learn(joined)
+        model.teach(dsjson.line(joined))
         found.append(Logged(joined, worths))
     return found
 

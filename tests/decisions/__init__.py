@@ -4,7 +4,6 @@ In the morning it is ``tea``, in the evening ``beer``; ``soup`` never.
 """
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 import vowpalwabbit
 from vowpalwabbit import Workspace
 
-from app.contracts.decisions import MODEL, Decisions, Manifest
+from app.contracts.decisions import Decisions, Manifest
 from app.contracts.learning import policies
+from batch.decisions.contents import Contents
 from batch.generations.lock import hold
-from batch.generations.parts import Strings
 from batch.generations.publish import publish
-from batch.progress import Advance
 
 ONE, TWO = "20260101T000000.000Z-0001", "20260101T000000.000Z-0002"
 ACTIONS = ("soup", "tea", "beer")
@@ -97,32 +95,6 @@ def manifest_of(model: bytes, **told: Any) -> Manifest:
     return Manifest(**known | told)
 
 
-@dataclass(slots=True)
-class _Written:
-    model: Strings
-
-    @property
-    def checksum(self) -> int:
-        return self.model.checksum
-
-    def verify(self, client: Any) -> None:
-        self.model.verify(client)
-
-    def completed(self, client: Any, manifest: Manifest) -> Manifest:
-        return manifest
-
-
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    space: Decisions
-    model: bytes
-
-    def write(self, client: Any, manifest: Manifest, advance: Advance) -> _Written:
-        written = _Written(Strings())
-        written.model.write(client, [(self.space.part(manifest.generation, MODEL), self.model)])
-        return written
-
-
 def publish_by_hand(
     client: Any, space: Decisions, generation: str = ONE, model: bytes = b"", **told: Any
 ) -> Manifest:
@@ -130,4 +102,4 @@ def publish_by_hand(
     made = model or trained(told.get("arguments", policies.DEFAULT.arguments))
     manifest = manifest_of(made, generation=generation, **told)
     with hold(client, space) as lease:
-        return publish(client, space, manifest, _Contents(space, made), lease)
+        return publish(client, space, manifest, Contents(space, made), lease)

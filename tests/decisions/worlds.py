@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from vowpalwabbit import Workspace
 
+from app.decisions.context import encode
 from batch.datasets.coffee import Situation
 
 World = Callable[[Random], Situation]
@@ -141,11 +142,8 @@ def learn(arguments: str, world: World, events: int, seed: int, export: int = 15
 
 
 def _context(situation: Situation) -> str:
-    actions = [
-        {"_tag": each["id"], "i": {"constant": 1, "id": each["id"]}, "j": each["features"]}
-        for each in situation.actions
-    ]
-    return json.dumps({"FromUrl": situation.context, "_multi": actions})
+    actions = [(each["id"], each["features"]) for each in situation.actions]
+    return encode(situation.context, actions).decode()
 
 
 def _numbers(situation: Situation) -> list[int]:

@@ -174,7 +174,8 @@ def evaluate(
     if id or importance:
         work.queued(logs, id, importance, cache)
     else:
-        work.by_hand(logs, work.Question(policies, search, start or "", end or ""), report, json)
+        asked = work.question(policies, search, start or "1970-01-01", end or "9999-01-01")
+        work.by_hand(logs, asked, report, json)
 
 
 MODEL = click.argument("model", required=False)
@@ -241,6 +242,6 @@ def import_model(file: Path, cache: CacheOptions) -> None:
     \b
     larder decisions import Personalizer_Model.zip
     """
-    from batch.command.decisions import importing
+    from batch.command.decisions import models
 
-    importing.bring(file, cache)
+    models.bring(file, cache)

@@ -38,8 +38,12 @@ def walk(folder: Path, port: str, once: bool) -> None:
     with running(stack, Told()) as stack:
         ask(stack.url, "PUT", "/configurations/service", CONFIGURATION)
         _play(stack, EVENTS, 1, "By the policy that Larder begins with")
-        best = _evaluate(stack)
-        _apply(stack, best)
+        print("\nWhat would other policies have earned of these? An offline evaluation says:")
+        evaluated = evaluate(stack.url)
+        best = evaluated.best
+        print(estimated(evaluated.policies))
+        print(f"\nThe policy {best} is applied, and learns all that was logged:")
+        print(f"  {apply(stack.url, best, stack.cache)}")
         _play(stack, MORE, 2, f"By the policy {best}")
         print("\nFrom your own application: app/decisions/README.md")
         if not once:
@@ -61,14 +65,6 @@ def curve(rewards: Iterable[float]) -> Iterator[str]:
         yield f"  {seen:6,}  {mean(part):.3f}  {'#' * round(mean(part) * WIDTH)}"
 
 
-def _evaluate(stack: Stack) -> str:
-    """The name of the best policy, by what was logged."""
-    print("\nWhat would other policies have earned of these customers? An offline evaluation says:")
-    evaluated = evaluate(stack.url)
-    print(estimated(evaluated.policies))
-    return evaluated.best
-
-
 def estimated(policies: Sequence[Mapping[str, Any]]) -> str:
     """A table of the best policies, and of those that were not searched for."""
     rows = [
@@ -77,11 +73,6 @@ def estimated(policies: Sequence[Mapping[str, Any]]) -> str:
         if place < SHOWN or row["source"] != "OfflineExperimentation"
     ]
     return table(["  policy", "reward", "95 % sure"], rows)
-
-
-def _apply(stack: Stack, policy: str) -> None:
-    print(f"\nThe policy {policy} is applied, and learns all that was logged:")
-    print(f"  {apply(stack.url, policy, stack.cache)}")
 
 
 if __name__ == "__main__":

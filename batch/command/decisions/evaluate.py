@@ -1,10 +1,7 @@
 """``larder decisions evaluate``: what policies would have earned, as a table and a page."""
 
 import json as jsons
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -21,36 +18,13 @@ from batch.errors import BadSettings
 from batch.generations.connect import connect
 from batch.interactions.sources.files import write_whole
 
-log = logging.getLogger("larder.decisions")
-
 HEAD = ["policy", "reward", "95 % interval", "effective", "matched", "decisions", "IPS", "DR"]
+FIGURES = "interval", "effective", "ips", "doubly_robust", "events", "matched"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """policies: NAME=ARGUMENTS each; start, end: ISO 8601, "" for all that there is."""
-
-    policies: Sequence[str]
-    search: bool
-    start: str
-    end: str
-
-    def asked(self) -> Evaluation:
-        """As an evaluation that nobody has queued. Raises BadSettings."""
-        named = [each.partition("=")[::2] for each in self.policies]
-        if not all(name.strip() and arguments.strip() for name, arguments in named):
-            raise BadSettings('--policy must be NAME="ARGUMENTS", such as fast="--cb_explore_adf"')
-        if len({name for name, _ in named}) < len(named):
-            raise BadSettings("--policy: two have the same name")
-        start, end = self.start or "1970-01-01", self.end or "9999-01-01"
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return Evaluation("", "by hand", start, end, now, named, self.search)
-
-
-def by_hand(folder: Path, question: Question, page: Path | None, json: bool) -> None:
+def by_hand(folder: Path, asked: Evaluation, page: Path | None, json: bool) -> None:
     """Judge policies, and tell of it."""
     expect_writable(page)
-    asked = question.asked()
     with for_this_terminal().step("judge", count(folder, asked), "decisions") as advance:
         found = evaluate(folder, asked, Policy("", ""), Configuration().exploration, advance)
     click.echo(jsons.dumps(_figures(found)) if json else _text(found))
@@ -58,13 +32,23 @@ def by_hand(folder: Path, question: Question, page: Path | None, json: bool) -> 
         write_whole(page, render(found, f"{folder}, {asked.start} to {asked.end}"))
 
 
+def question(policies: Sequence[str], search: bool, start: str, end: str) -> Evaluation:
+    """What is asked by hand: NAME=ARGUMENTS of each policy, ISO 8601. Raises BadSettings."""
+    named = [each.partition("=")[::2] for each in policies]
+    if not all(name.strip() and arguments.strip() for name, arguments in named):
+        raise BadSettings('--policy must be NAME="ARGUMENTS", such as fast="--cb_explore_adf"')
+    if len({name for name, _ in named}) < len(named):
+        raise BadSettings("--policy: two have the same name")
+    return Evaluation("", "by hand", start, end, "", named, search)
+
+
 def queued(
     folder: Path, evaluation: str | None, importance: str | None, cache: CacheOptions
 ) -> None:
     """Answer what stands in the cache: that evaluation, or that question for importances."""
-    client, space = connect(cache.url), Decisions(cache.namespace.name)
+    space = Decisions(cache.namespace.name)
     key = space.importances if importance else space.evaluations
-    jobs.answer(client, space, folder, key, importance or evaluation or "")
+    jobs.answer(connect(cache.url), space, folder, key, importance or evaluation or "")
 
 
 def _text(found: Found) -> str:
@@ -92,11 +76,7 @@ def _figures(found: Found) -> dict[str, object]:
             "arguments": each.arguments,
             "source": each.source,
             "reward": each.total().snips,
-            "interval": each.total().interval,
-            "effective": each.total().effective,
-            "ips": each.total().ips,
-            "doubly_robust": each.total().doubly_robust,
-            **{name: asdict(each.total())[name] for name in ("events", "matched")},
+            **{name: getattr(each.total(), name) for name in FIGURES},
         }
         for each in found.judged
     }

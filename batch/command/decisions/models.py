@@ -1,4 +1,4 @@
-"""The subcommands about models of decisions that are published: they learn nothing."""
+"""The subcommands about models of decisions, published or brought: they learn nothing."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +11,8 @@ from app.contracts.refreshes import DECISIONS_ROLLBACK
 from batch.command import published
 from batch.command.options import CacheOptions
 from batch.command.output.table import table
+from batch.decisions import imported
+from batch.decisions.contents import read_model
 from batch.decisions.desk import Desk
 from batch.generations.connect import connect
 
@@ -84,10 +86,21 @@ def described(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
+def bring(file: Path, cache: CacheOptions) -> None:
+    """Check a model that was made elsewhere, and order the trainer to publish it."""
+    found = imported.read(file)
+    desk = Desk(connect(cache.url), space_of(cache))
+    desk.bring(found.model, f"larder decisions import {file.name}")
+    click.echo(
+        f"the trainer publishes the model of {file} next ({len(found.model):,} bytes, Vowpal "
+        f"Wabbit {found.vowpal}, {found.arguments})"
+    )
+    if found.signed:
+        click.echo("its signature was not looked at: nobody can say any more whose it is")
+
+
 def export(file: Path, name: str | None, cache: CacheOptions) -> None:
     """Write a model into a file, as it is."""
-    from batch.decisions.contents import read_model
-
     client, space = connect(cache.url), space_of(cache)
     manifest = published.manifest_of(client, space, NOUN, name)
     file.write_bytes(read_model(client, space, manifest))

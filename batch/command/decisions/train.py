@@ -11,7 +11,7 @@ from batch.decisions.judge.guard import Guard
 from batch.decisions.judge.jobs import Jobs
 from batch.decisions.loop import trainer
 from batch.decisions.loop.log import Log
-from batch.generations.connect import Client, connect
+from batch.generations.connect import connect
 from batch.generations.server import warn_of_eviction
 
 _EVICTION = "the events' server may throw away decisions and rewards"
@@ -31,25 +31,15 @@ def train(
     warn_of_eviction(server, _EVICTION)
     given = client, Log(server, space), space, folder, keep
     if follows:
-        _follow(given, cache, guards)
+        jobs = Jobs(client, space, cache.url, folder) if folder else None
+        guard = Guard(client, space, folder) if folder and guards else None
+        try:
+            return trainer.follow(*given, jobs, guard)
+        finally:
+            if jobs:
+                jobs.close()
     done = trainer.once(*given)
     click.echo(
         f"learned until {done.position or 'nothing'}; {done.events:,} decisions in all, "
         f"{len(done.joiner):,} entries wait for their windows to close"
     )
-
-
-def _follow(
-    given: tuple[Client, Log, Decisions, Path | None, int], cache: CacheOptions, guards: bool
-) -> None:
-    """With what needs logs beside it, where there are any."""
-    client, log_of, space, folder, keep = given
-    if folder is None:
-        trainer.follow(client, log_of, space, None, keep)
-        return
-    jobs = Jobs(client, space, cache.url, folder)
-    guard = Guard(client, space, folder) if guards else None
-    try:
-        trainer.follow(client, log_of, space, folder, keep, jobs, guard)
-    finally:
-        jobs.close()

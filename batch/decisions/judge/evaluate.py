@@ -7,7 +7,6 @@ and chance.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from batch.decisions.judge.search import (
     work,
 )
 from batch.decisions.learner import problem_of
+from batch.decisions.terms import utc
 from batch.errors import BadInteractions, BadSettings
 from batch.progress import Advance
 
@@ -154,8 +154,7 @@ def is_better(policy: Sums, online: Sums) -> bool:
 def ms_of(moment: str) -> int:
     """A time in ms since 1970; UTC where it names no zone. Raises BadSettings."""
     try:
-        read = datetime.fromisoformat(moment)
-        return math.floor((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() * 1000)
+        return math.floor(utc(moment).timestamp() * 1000)
     except (ValueError, OverflowError) as error:
         raise BadSettings(f"expected a time in ISO 8601, not {moment!r}") from error
 

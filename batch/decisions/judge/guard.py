@@ -16,7 +16,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from math import hypot
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from app.contracts.learning import policies
 from app.contracts.learning.estimates import Sums, Z
 from batch.decisions import logs
 from batch.decisions.judge.evaluate import LEAST, ms_of
-from batch.decisions.terms import Joined
+from batch.decisions.terms import Joined, iso
 from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, errors_of_keys
 from batch.generations.registry import Generations
@@ -131,7 +130,7 @@ class Guard:
     def _say(self, found: "Told", live: Manifest, why: str) -> bool:
         """Tell the desk that the policy before is used; False where there is a newer one."""
         previous = found.previous
-        at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        at = iso(int(self._clock() * 1000))
         left = [*found.said.get("left", ()), _but_for_epsilon(live.arguments)][-_LEFT:]
         told = {"at": at, "why": why, "generation": previous["generation"], "left": left}
         wanted = Policy(**previous["policy"]).to_json()

@@ -162,7 +162,8 @@ def answer(client: Client, space: Decisions, folder: Path, key: str, id: str) ->
 
 
 def _evaluate(client: Client, space: Decisions, folder: Path, asked: Evaluation) -> None:
-    desk, before = Desk(client, space), optimise.policy_text(client, space)
+    desk = Desk(client, space)
+    before = desk.policy_text()
     online, exploration = desk.policy(), desk.configuration().exploration
     found = told(asked, evaluate(folder, asked, online, exploration, lambda done: None))
     with errors_of_keys("the cache", space.results):
@@ -172,7 +173,8 @@ def _evaluate(client: Client, space: Decisions, folder: Path, asked: Evaluation)
     else:
         write(client, space.evaluations, replace(found, results=()))
     if read(client, space.evaluations, found.id) is None:  # it was deleted meanwhile
-        client.hdel(space.results, found.id)
+        with errors_of_keys("the cache", space.results):
+            client.hdel(space.results, found.id)
 
 
 def read(client: Client, key: str, id: str) -> Question | None:
@@ -183,10 +185,10 @@ def read(client: Client, key: str, id: str) -> Question | None:
     return None if text is None else kind.from_json(text)
 
 
-def write(client: Client, key: str, question: Question) -> bool:
+def write(client: Client, key: str, question: Question) -> None:
     """Write it back, unless it was deleted."""
     with errors_of_keys("the cache", key):
-        return bool(client.eval(_WRITE, 1, key, question.id, question.to_json()))
+        client.eval(_WRITE, 1, key, question.id, question.to_json())
 
 
 def _find(client: Client, space: Decisions, status: str) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from app.contracts.decisions import Decisions, Evaluation, Order, Policy
 from batch.decisions.desk import Desk
 from batch.decisions.judge.evaluate import ONLINE
+from batch.decisions.terms import utc
 from batch.generations.connect import Client, errors_of_keys
 
 BEGUN = "optimised"
@@ -50,8 +51,8 @@ def begin(client: Client, space: Decisions, now: datetime) -> None:
         desk.tell({BEGUN: now.isoformat(timespec="seconds")})
         return
     every = timedelta(days=wanted.optimise_days)
-    last = _utc(json.loads(text)) if text else datetime.min.replace(tzinfo=UTC)
-    first = _utc(wanted.optimise_from) if wanted.optimise_from else last + every
+    last = utc(json.loads(text)) if text else datetime.min.replace(tzinfo=UTC)
+    first = utc(wanted.optimise_from) if wanted.optimise_from else last + every
     if now < (first if last < first else last + every):
         return
     moment = now.isoformat(timespec="seconds")
@@ -64,24 +65,18 @@ def begin(client: Client, space: Decisions, now: datetime) -> None:
     log.info("looking for a better policy: evaluation %s", asked.id)
 
 
-def policy_text(client: Client, space: Decisions) -> bytes:
-    """What the desk says of the policy now; empty for the default."""
-    with errors_of_keys("the cache", space.desk):
-        return client.hget(space.desk, "policy") or b""
-
-
 def settle(client: Client, space: Decisions, found: Evaluation, before: bytes) -> bool:
     """Write what an automatic evaluation found, and use its best policy if that is better.
 
-    before: what the desk said of the policy when it began: one that an operator has set meanwhile
-    stays. Returns whether it was applied.
+    before: ``Desk.policy_text`` when it began: a policy that an operator has set meanwhile stays.
+    Returns whether it was applied.
     """
     best = [each for each in found.results if each["name"] == found.optimal != ONLINE]
     policy = order = ""
     if best:
         named = f"{found.optimal} of {found.name}"
         policy = Policy(named, best[0]["arguments"]).to_json()
-        days = max(1, (_utc(found.end) - _utc(found.start)).days)
+        days = max(1, (utc(found.end) - utc(found.start)).days)
         order = Order("retrain", f"{named}, by automatic optimisation", days).to_json()
     short = replace(found, results=())
     applied, retained = (replace(short, status=each) for each in ("applied", "retained"))
@@ -91,8 +86,3 @@ def settle(client: Client, space: Decisions, found: Evaluation, before: bytes) -
         changed = bool(client.eval(_SETTLE, 3, *keys, *values))
     log.info("%s: %s", found.name, f"uses {found.optimal} now" if changed else "nothing changes")
     return changed
-
-
-def _utc(moment: str) -> datetime:
-    read = datetime.fromisoformat(moment)
-    return read if read.tzinfo else read.replace(tzinfo=UTC)

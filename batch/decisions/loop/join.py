@@ -56,11 +56,8 @@ class Rules:
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Rules":
-        return cls(
-            configuration.wait_ms,
-            configuration.default_reward,
-            configuration.aggregation,
-        )
+        told = configuration
+        return cls(told.wait_ms, told.default_reward, told.aggregation)
 
     @property
     def reach_ms(self) -> int:
@@ -74,11 +71,9 @@ class Rules:
         return tuple(self._reward([v for of, v in observed if of == slot.id]) for slot in slots)
 
     def _reward(self, values: Sequence[float]) -> float:
-        return (
-            _cut(_AGGREGATES[self.aggregation](list(map(_cut, values))))
-            if values
-            else self.default_reward
-        )
+        if not values:
+            return self.default_reward
+        return _cut(_AGGREGATES[self.aggregation](list(map(_cut, values))))
 
 
 def _cut(value: float) -> float:
@@ -104,10 +99,14 @@ Outcome = Joined | Late | Unreadable | Passed
 
 @dataclass(slots=True)
 class _Open:
-    """A decision in its window. entry: as it came, for contexts are long."""
+    """A decision in its window.
+
+    entry: as it came, for contexts are long; None where its id had been decided less than a window
+    before.
+    """
 
     id: str
-    entry: Mapping[bytes, bytes]
+    entry: Mapping[bytes, bytes] | None
     observed: list[tuple[str, float]] = field(default_factory=list)
     activated: bool = False
 
@@ -116,13 +115,6 @@ class _Open:
             self.observed.append((said.slot, said.value))
         else:
             self.activated = True
-
-
-@dataclass(slots=True)
-class _Repeated:
-    """A decision of an id that had been decided less than a window before."""
-
-    id: str
 
 
 @dataclass(slots=True)
@@ -139,10 +131,8 @@ class Joiner:
     """Takes entries, gives outcomes: one of each, in the order of entries."""
 
     rules: Rules
-    _waiting: deque[tuple[int, str, _Open | _Repeated | _Early | Outcome]] = field(
-        default_factory=deque
-    )
-    _decisions: dict[str, deque[_Open | _Repeated]] = field(default_factory=dict)
+    _waiting: deque[tuple[int, str, _Open | _Early | Outcome]] = field(default_factory=deque)
+    _decisions: dict[str, deque[_Open]] = field(default_factory=dict)
     _early: dict[str, deque[_Early]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -165,9 +155,7 @@ class Joiner:
             _, position, kept = self._waiting.popleft()
             yield self._closed(position, kept)
 
-    def _kept(
-        self, position: str, entry: Mapping[bytes, bytes]
-    ) -> _Open | _Repeated | _Early | Outcome:
+    def _kept(self, position: str, entry: Mapping[bytes, bytes]) -> _Open | _Early | Outcome:
         try:
             if b"id" in entry and not entry.keys() & {b"value", b"activated"}:
                 return self._decision(position, entry[b"id"].decode(), entry)
@@ -177,18 +165,14 @@ class Joiner:
         assert not isinstance(said, Ranked)
         return self._said(position, said)
 
-    def _decision(
-        self, position: str, name: str, entry: Mapping[bytes, bytes]
-    ) -> _Open | _Repeated:
+    def _decision(self, position: str, name: str, entry: Mapping[bytes, bytes]) -> _Open:
         """Open it, unless one of that id stands less than a window before."""
         known = self._decisions.setdefault(name, deque())
-        made = _Repeated(name) if known else _Open(name, entry)
-        known.append(made)
-        if isinstance(made, _Open):
-            for each in self._early.get(name, ()):
-                if ms_of(position) - each.ms < EARLY_MS:
-                    each.counted = True
-                    made.add(each.said)
+        known.append(made := _Open(name, None if known else entry))
+        for each in self._early.get(name, ()) if made.entry else ():
+            if ms_of(position) - each.ms < EARLY_MS:
+                each.counted = True
+                made.add(each.said)
         return made
 
     def _said(self, position: str, said: Rewarded | Activated) -> _Early | Outcome:
@@ -197,28 +181,27 @@ class Joiner:
             early = _Early(ms_of(position), said)
             self._early.setdefault(said.id, deque()).append(early)
             return early
-        if isinstance(known[0], _Repeated):  # the decision itself has closed
+        if known[0].entry is None:  # the decision itself has closed
             return _late(position, said)
         known[0].add(said)
         return Passed(position)
 
-    def _closed(self, position: str, kept: _Open | _Repeated | _Early | Outcome) -> Outcome:
+    def _closed(self, position: str, kept: _Open | _Early | Outcome) -> Outcome:
         if isinstance(kept, _Open):
             _drop_first(self._decisions, kept.id)
-            return self._joined(position, kept)
-        if isinstance(kept, _Repeated):
-            _drop_first(self._decisions, kept.id)
-            return Passed(position)
+            return self._joined(position, kept, kept.entry) if kept.entry else Passed(position)
         if isinstance(kept, _Early):
             _drop_first(self._early, kept.said.id)
             return Passed(position) if kept.counted else _late(position, kept.said)
         return kept
 
-    def _joined(self, position: str, kept: _Open) -> Joined | Unreadable:
+    def _joined(
+        self, position: str, kept: _Open, entry: Mapping[bytes, bytes]
+    ) -> Joined | Unreadable:
         try:
-            made = decode(kept.entry)
+            made = decode(entry)
         except BrokenRecord as error:
-            return Unreadable(position, str(error), kept.entry)
+            return Unreadable(position, str(error), entry)
         assert isinstance(made, Ranked)
         return Joined(
             position,

@@ -9,6 +9,7 @@ from app.contracts.events import ms_of, order
 from app.contracts.learning import policies
 from batch.decisions import imported, logs
 from batch.decisions.desk import Desk
+from batch.decisions.judge.guard import same
 from batch.decisions.learner import BrokenModel, Learner, problem_of
 from batch.decisions.loop.join import Rules
 from batch.decisions.loop.training import Training
@@ -87,7 +88,7 @@ def _put_below(made: Training, desk: Desk) -> None:
     """Let the model begin as the one that was brought, if that is of its policy."""
     try:
         found = imported.check(desk.imported(), "the model that was brought")
-        if _same(found.arguments, made.policy.arguments):
+        if same(found.arguments, made.policy.arguments):
             learner = Learner.load(found.model, made.policy.arguments)
             made.learner.close()
             made.learner = learner
@@ -95,13 +96,9 @@ def _put_below(made: Training, desk: Desk) -> None:
         log.warning("learned anew without the model that was brought: %s", error)
 
 
-def _same(one: str, other: str) -> bool:
-    return policies.with_exploration(one, 0.0) == policies.with_exploration(other, 0.0)
-
-
 def unless_empty(made: Training, ours: Training) -> Training:
     """What was made; ours by its rules, where it has learned nothing, and by the same policy."""
-    if made is ours or made.events or not _same(made.policy.arguments, ours.policy.arguments):
+    if made is ours or made.events or not same(made.policy.arguments, ours.policy.arguments):
         return made
     made.learner.close()
     learner = Learner.load(ours.learner.save(), ours.policy.arguments)

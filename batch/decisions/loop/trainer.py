@@ -17,8 +17,11 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import vowpalwabbit
 
 from app.contracts.decisions import Decisions, Manifest, Policy
 from app.contracts.events import ms_of, order
@@ -26,7 +29,7 @@ from app.contracts.generations import BrokenRecord
 from app.contracts.learning import policies
 from app.contracts.learning.policies import BadPolicy
 from batch.decisions import logs, merged
-from batch.decisions.contents import Contents, manifest_of, read_model
+from batch.decisions.contents import Contents, read_model
 from batch.decisions.desk import Desk
 from batch.decisions.judge.guard import Guard, replaced, resumed, same
 from batch.decisions.judge.jobs import Jobs
@@ -35,6 +38,7 @@ from batch.decisions.loop import mark, orders
 from batch.decisions.loop.join import Rules
 from batch.decisions.loop.log import AT_A_TIME, Log
 from batch.decisions.loop.training import Training, discard_rejects
+from batch.decisions.terms import iso
 from batch.errors import (
     BadModel,
     CacheFull,
@@ -46,7 +50,7 @@ from batch.errors import (
 )
 from batch.generations.connect import Client
 from batch.generations.lock import Lease, Unbroken, hold
-from batch.generations.publish import publish
+from batch.generations.publish import code_version, publish
 from batch.generations.registry import Generations
 
 log = logging.getLogger("larder.decisions")
@@ -201,22 +205,33 @@ class Trainer:
         self._write()
         problem = self._unspoiled()
         model, metrics = ours.learner.save(), ours.measured(started.isoformat(timespec="seconds"))
-        manifest = manifest_of(
-            self.generations.next_name(started),
-            started,
-            ours.policy,
-            model,
-            ours.position,
-            ours.events,
-            {**ours.settings, **asdict(ours.rules)},
-            metrics,
-        )
+        manifest = self._manifest(started, model, metrics)
         self._point_at(manifest, model)
         self.lease.settled = False  # there is more to come
         self.live, self._published_at = manifest.generation, time.monotonic()
         ours.commit(metrics)
         self.problem = problem
         self._clean_up(manifest)
+
+    def _manifest(self, started: datetime, model: bytes, metrics: dict[str, Any]) -> Manifest:
+        ours, digest = self.ours, sha256(model).hexdigest()
+        return Manifest(
+            generation=self.generations.next_name(started),
+            state="writing",
+            policy=ours.policy.name,
+            arguments=ours.policy.arguments,
+            position=ours.position,
+            events=ours.events,
+            bytes=len(model),
+            hash=digest,
+            vowpal=vowpalwabbit.__version__,
+            settings={**ours.settings, **asdict(ours.rules)},
+            metrics=metrics,
+            fingerprint=digest[:16],
+            forced=False,
+            code_version=code_version(),
+            started_at=started.isoformat(timespec="seconds"),
+        )
 
     def _unspoiled(self) -> str:
         """Go back to the live model where what was learned since has spoiled it; says so then."""
@@ -269,7 +284,7 @@ class Trainer:
             days = self.desk.configuration().retention_days
             logs.retain(self.folder, days, self.log.now()[0])
             span = logs.span(self.folder)
-            told["logs"] = dict(zip(("from", "to"), map(_iso, span))) if span else None
+            told["logs"] = dict(zip(("from", "to"), map(iso, span))) if span else None
         self.desk.tell(told)
         self._told_at = 0.0
         self._tell()
@@ -368,10 +383,6 @@ def _of_a_day(published: Sequence[Manifest]) -> Iterator[str]:
     hours = {name[: len("20261122T14")]: name for name in names}
     yield from [*hours.values()][-24:]
     yield from [each.generation for each in published if each.state == "withdrawn"][-24:]
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _held(client: Client, space: Decisions) -> AbstractContextManager[Lease]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from app.contracts.learning import policies
 from batch.decisions import dsjson, logs
 from batch.decisions.learner import Learner, Unlearnable, problem_of
 from batch.decisions.loop.join import Joiner, Outcome, Rules, Unreadable
-from batch.decisions.terms import Joined, Late
+from batch.decisions.terms import Joined, Late, iso
 from batch.events.folder import replace, text, write_text, writing
 
 REJECTS = "_rejects"
@@ -156,11 +155,11 @@ class Training:
             "rewards": sum(reward for _, reward, _ in self._apprentice),
             "imitated_rewards": sum(r for _, r, imitated in self._apprentice if imitated),
         }
-        before = known or {"start": _iso(self._apprentice[0][0])}
+        before = known or {"start": iso(self._apprentice[0][0])}
         total = {name: before.get(name, 0) + value for name, value in batch.items()}
         ends = {
             "start": before["start"],
-            "last": _iso(self._apprentice[-1][0]),
+            "last": iso(self._apprentice[-1][0]),
             "batch": batch,
         }
         return {"apprentice": total | ends}
@@ -169,10 +168,6 @@ class Training:
         """All until now is in a generation of these metrics."""
         self.metrics, self.committed = metrics, self.position
         self._rewards, self._learned, self._apprentice = 0.0, 0, []
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def discard_rejects(folder: Path, position: str, comes_again: Callable[[str], bool]) -> None:

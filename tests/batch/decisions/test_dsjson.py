@@ -38,7 +38,7 @@ def learned(arguments: str, rows: Sequence[Joined], folder: Path) -> str:
     """What the trainer learns of its decisions."""
     learner = Learner.fresh(arguments)
     for each in rows:
-        learner.learn(each)
+        learner.teach(line(each))
     (folder / "learned.vw").write_bytes(learner.save())
     learner.close()
     return readable(folder)
@@ -133,6 +133,8 @@ def test_members_may_come_in_any_order_and_some_may_be_missing() -> None:
         (THEIRS.replace('"user":"Tom"', '"user":"Tom","user":1'), "name comes twice"),
         (THEIRS.replace('"user":"Tom"', '"user":1e300'), "32-bit float"),
         (line(joined(1, mode="Apprentice")).replace("Apprentice", "Odd"), "no mode"),
+        (THEIRS.replace('"EventId":"0000000","a"', '"EventId":"\\ud800","a"'), "surrogate"),
+        (line(several(1)).replace('"_id":"side","_a"', '"_id":"\\ud800","_a"'), "surrogate"),
     ],
 )
 def test_a_line_that_is_no_decision_says_why(text: str, why: str) -> None:

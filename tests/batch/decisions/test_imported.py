@@ -185,6 +185,7 @@ def test_garbage_is_refused_without_harm(tmp_path: Path) -> None:
         (zipped(model_vw=b"x" * 40), "no model of Vowpal Wabbit"),
         (zipped(model_vw=b"x")[:-8], "cannot be read"),
         (b"PK\x03\x04" + b"\0" * 100, "cannot be read"),
+        (b"PK\x03\x04" + zipped(model_vw=b"x")[14:], "cannot be read"),
         (damaged(zipfile.ZIP_BZIP2), "cannot be read"),
         (damaged(zipfile.ZIP_LZMA), "cannot be read"),
     ],

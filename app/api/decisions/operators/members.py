@@ -84,9 +84,8 @@ class Members:
     def number(self, name: str, low: float, high: float) -> float:
         """A number between two, which it may be."""
         value = self._given[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.refuse(name, f"a number from {low:g} to {high:g}")
-        if not low <= value <= high:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
             self.refuse(name, f"a number from {low:g} to {high:g}")
         return float(value)
 

@@ -1,7 +1,5 @@
 """``/configurations/policy``: how the model chooses and learns; the service's learning settings."""
 
-from typing import Any
-
 from flask import Blueprint, Response
 
 from app.api.decisions import wire
@@ -68,5 +66,5 @@ def checked(name: str, arguments: str) -> Policy:
 
 
 def _told(look: Look) -> Response:
-    told: dict[str, Any] = {"name": (look.policy or policies.DEFAULT).name}
-    return answer({**told, "arguments": look.arguments})
+    name = (look.policy or policies.DEFAULT).name
+    return answer({"name": name, "arguments": look.arguments})

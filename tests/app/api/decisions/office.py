@@ -8,13 +8,12 @@ from typing import Any
 
 from flask import Flask
 
-from app.api.decisions import PREVIEW
+from app.api.decisions import PREVIEW, Wire
 from app.api.decisions.application import create
 from app.cache.link import Link
 from app.contracts.decisions import Decisions, Order
 from app.decisions.decider import Decider
 from app.decisions.desk import Desk
-from app.http.decisions import wired
 from app.settings import Settings
 from tests.servers import Cluster, Server
 
@@ -70,6 +69,6 @@ def linked(server: Server | Cluster) -> Iterator[Link]:
 
 def at_desk(link: Link, namespace: str, cache: Any = None) -> Office:
     """Whoever asks at the desk of a namespace."""
-    settings = Settings(namespace=namespace, decisions="only")
-    wire = wired(settings, Decider(settings, link), link, lambda: True)
-    return Office(create(settings, wire), wire.desk, Decisions(namespace), cache)
+    settings, space = Settings(namespace=namespace, decisions="only"), Decisions(namespace)
+    wire = Wire(Decider(settings, link), Desk(link, space), lambda: True)
+    return Office(create(settings, wire), wire.desk, space, cache)

@@ -10,6 +10,7 @@ import pytest
 from app.contracts.decisions import Evaluation, Policy, Slot
 from app.contracts.learning import policies
 from app.contracts.learning.estimates import Sums
+from app.decisions.context import encode
 from batch.datasets import coffee
 from batch.decisions import logs
 from batch.decisions.judge.evaluate import MOST_ROWS, Found, evaluate, is_better, told
@@ -32,11 +33,7 @@ def served(count: int, seed: int = 1) -> list[Joined]:
     random, found = Random(seed), []
     for number in range(count):
         met = coffee.meet(random)
-        actions = [
-            {"_tag": each["id"], "i": {"constant": 1, "id": each["id"]}, "j": each["features"]}
-            for each in met.actions
-        ]
-        context = json.dumps({"FromUrl": met.context, "_multi": actions}).encode()
+        context = encode(met.context, [(each["id"], each["features"]) for each in met.actions])
         chosen = random.randrange(4)
         order = (chosen + 1, *(each + 1 for each in range(4) if each != chosen))
         reward = met.rewards[met.actions[chosen]["id"]]

@@ -34,6 +34,7 @@ from app.contracts.learning.policies import DEFAULT
 from app.contracts.recommendations import Namespace
 from batch.decisions import contents, logs, merged
 from batch.decisions.desk import Desk
+from batch.decisions.dsjson import line
 from batch.decisions.learner import Learner
 from batch.decisions.loop import log, mark, trainer, training
 from batch.decisions.loop.log import Log
@@ -127,7 +128,7 @@ def test_all_that_has_closed_is_learned_once(client: Any, space: Decisions, tmp_
     learner = Learner.fresh(DEFAULT.arguments)
     for row in rows:
         if row.counts:
-            learner.learn(row)
+            learner.teach(line(row))
     assert learner.save() == model(client, space)
 
 
@@ -239,15 +240,14 @@ def test_a_second_trainer_waits_and_takes_over(
     configure(client, space, wait_ms=1)
     known = Generations(client, space)
     work = partial(follow, server.url, space, tmp_path)
-    with a_process(work) as first:
-        wait_until(lambda: client.exists(space.lock) == 1)
-        with a_process(work):
-            client.xadd(space.log, ranked("x").encode())
-            wait_until(lambda: known.live() is not None and live(client, space).events == 1)
-            assert json.loads(client.get(space.lock))["pid"] == first.pid
-            first.kill()
-            client.xadd(space.log, ranked("y").encode())
-            wait_until(lambda: live(client, space).events == 2)
+    with a_process(work) as one, a_process(work) as other:
+        client.xadd(space.log, ranked("x").encode())
+        wait_until(lambda: known.live() is not None and live(client, space).events == 1)
+        wait_until(lambda: client.exists(space.lock) == 1)  # a slow machine may lose a lease
+        holder = json.loads(client.get(space.lock))["pid"]
+        next(each for each in (one, other) if each.pid == holder).kill()
+        client.xadd(space.log, ranked("y").encode())
+        wait_until(lambda: live(client, space).events == 2)
     assert [row.id for row in logs.read(tmp_path)] == ["x", "y"]
 
 
@@ -434,7 +434,7 @@ def test_another_policy_and_other_rules_learn_the_logs_anew(
     expected = Learner.fresh(second.arguments)
     rows = [row for row in logs.read(tmp_path) if row.counts]
     for row in rows:
-        expected.learn(row if row.observed else row._replace(rewards=(-1.0,)))
+        expected.teach(line(row if row.observed else row._replace(rewards=(-1.0,))))
     assert any(not row.observed for row in rows)
     assert expected.save() == model(client, space)
     previous = json.loads(client.hget(space.desk, "previous"))
@@ -447,7 +447,7 @@ def test_what_was_brought_stays_when_the_logs_are_learned_anew(
 ) -> None:
     made = Learner.fresh("--cb_explore_adf --epsilon 0.2 -q ::")
     for number in range(50):
-        made.learn(joined(number))
+        made.teach(line(joined(number)))
     client.set(space.imported, made.save())
     want(client, space, Order("import"))
     brought, learned = once(client, space, tmp_path), model(client, space)
@@ -461,7 +461,7 @@ def test_what_was_brought_stays_when_the_logs_are_learned_anew(
     want(client, space, Order("retrain"))
     assert once(client, space, tmp_path).events == 1
     (row,) = logs.read(tmp_path)
-    made.learn(row)
+    made.teach(line(row))
     assert model(client, space) == made.save()
     client.hdel(space.desk, "policy")
     want(client, space, Order("retrain"))
@@ -531,7 +531,7 @@ def test_what_cannot_be_learned_is_kept_aside(
     write(client, space, found)
     assert once(client, space, tmp_path).events == 1
     (file,) = (tmp_path / REJECTS).iterdir()
-    told = [json.loads(line) for line in file.read_text().splitlines()]
+    told = [json.loads(each) for each in file.read_text().splitlines()]
     assert [each["position"] for each in told] == [f"{START}-0", f"{START}-1"]
     assert "no finite number" in told[0]["why"] and "the name 'é'" in told[1]["why"]
     assert [row.id for row in logs.read(tmp_path)] == ["z"]
