@@ -113,15 +113,11 @@ def test_what_a_round_trip_leaves_behind_is_no_answer_to_the_next(own_server: Se
 
 
 class TestNear:
-    def test_a_known_user_is_asked_for_once(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_by_hand(client, namespace)
-        with watching(server, namespace) as watcher:
-            lookup = Lookup(watcher)
-            assert _reads(client, lambda: lookup.users(watcher.live(), ["u1"])) == 1
-            assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u1"])) == 0
-            assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u2"])) == 1
+    def test_a_known_user_is_asked_for_once(self, watcher: Watcher, client: Any) -> None:
+        lookup = Lookup(watcher)
+        assert _reads(client, lambda: lookup.users(watcher.live(), ["u1"])) == 1
+        assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u1"])) == 0
+        assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u2"])) == 1
 
     def test_a_hundred_users_are_one_pipeline(
         self, server: Server, client: Any, namespace: Namespace
@@ -145,28 +141,24 @@ class TestNear:
             assert generation.near.get("stranger-1") is None
 
     def test_a_new_generation_begins_with_an_empty_one(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            lookup = Lookup(watcher)
-            lookup.users(watcher.live(), ["u1"])
-            publish_by_hand(client, namespace, SECOND)
-            watcher.poll()
-            assert watcher.live().near.get("u1") is None
+        lookup = Lookup(watcher)
+        lookup.users(watcher.live(), ["u1"])
+        publish_by_hand(client, namespace, SECOND)
+        watcher.poll()
+        assert watcher.live().near.get("u1") is None
 
     def test_a_late_answer_of_an_old_generation_stays_with_it(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            lookup = Lookup(watcher)
-            old = watcher.live()
-            publish_by_hand(client, namespace, SECOND)
-            watcher.poll()
-            lookup.users(old, ["u1"])
-            assert old.near.get("u1") is not None
-            assert watcher.live().near.get("u1") is None
+        lookup = Lookup(watcher)
+        old = watcher.live()
+        publish_by_hand(client, namespace, SECOND)
+        watcher.poll()
+        lookup.users(old, ["u1"])
+        assert old.near.get("u1") is not None
+        assert watcher.live().near.get("u1") is None
 
 
 def _reads(client: Any, action: Any) -> int:
