@@ -11,7 +11,7 @@ from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from batch.generations.registry import Generations
-from tests.app.served import watching
+from tests.app.served import count_reads, watching
 from tests.generations import publish_by_hand
 from tests.servers import Cluster, Server
 
@@ -115,9 +115,9 @@ def test_what_a_round_trip_leaves_behind_is_no_answer_to_the_next(own_server: Se
 class TestNear:
     def test_a_known_user_is_asked_for_once(self, watcher: Watcher, client: Any) -> None:
         lookup = Lookup(watcher)
-        assert _reads(client, lambda: lookup.users(watcher.live(), ["u1"])) == 1
-        assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u1"])) == 0
-        assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u2"])) == 1
+        assert count_reads(client, lambda: lookup.users(watcher.live(), ["u1"])) == 1
+        assert count_reads(client, lambda: lookup.users(watcher.live(), ["u1", "u1"])) == 0
+        assert count_reads(client, lambda: lookup.users(watcher.live(), ["u1", "u2"])) == 1
 
     def test_a_hundred_users_are_one_pipeline(
         self, server: Server, client: Any, namespace: Namespace
@@ -128,7 +128,7 @@ class TestNear:
             lookup = Lookup(watcher)
             lookup.users(watcher.live(), ["u1"])
             # redis-py sends a pipeline 6,000 bytes at a time, without waiting in between
-            assert 1 <= _reads(client, lambda: lookup.users(watcher.live(), users)) <= 3
+            assert 1 <= count_reads(client, lambda: lookup.users(watcher.live(), users)) <= 3
 
     def test_strangers_never_enter(self, server: Server, client: Any, namespace: Namespace) -> None:
         publish_by_hand(client, namespace)
@@ -159,11 +159,3 @@ class TestNear:
         lookup.users(old, ["u1"])
         assert old.near.get("u1") is not None
         assert watcher.live().near.get("u1") is None
-
-
-def _reads(client: Any, action: Any) -> int:
-    """How many packets of requests the server has read because of the action."""
-    before = client.info("stats")["total_reads_processed"]
-    action()
-    count: int = client.info("stats")["total_reads_processed"] - before - 1
-    return count

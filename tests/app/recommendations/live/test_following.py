@@ -19,7 +19,7 @@ from app.recommendations.live import neighbours, tail
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
-from tests.app.served import Worker, following
+from tests.app.served import Worker, count_reads, following
 from tests.generations import live_contents, publish_by_hand
 from tests.servers import Cluster, Server, wait_until
 
@@ -117,7 +117,7 @@ def test_a_batch_takes_everybodys_recents_into_account_in_one_round_trip(
     worker.did("purchase", "i2", "u1")
     worker.did("purchase", "i0", "somebody")
     _batch(worker, ["u9"])  # connects
-    reads = _reads(client, lambda: _batch(worker, ["u1", "u2", "somebody", "nobody"]))
+    reads = count_reads(client, lambda: _batch(worker, ["u1", "u2", "somebody", "nobody"]))
     assert reads == 1
     lists = [
         [each["item"] for each in answer["recommendations"]]
@@ -134,8 +134,8 @@ def test_a_cold_request_is_one_round_trip_and_a_warm_one_none(
         with following(server, namespace, **more) as worker:
             worker.did("purchase", "i2", "u1")
             worker.get("/recommendations/u9")
-            assert _reads(client, lambda: worker.get(U1)) == 1
-            assert _reads(client, lambda: worker.get(U1)) == 0
+            assert count_reads(client, lambda: worker.get(U1)) == 1
+            assert count_reads(client, lambda: worker.get(U1)) == 0
             assert worker.items(U1) == ["i1", "i3"]
 
 
@@ -369,11 +369,11 @@ class TestNeighbours:
         worker.did("page_view", "i2", "u2")
         worker.get("/recommendations/u9")
         for user, reads in (("u1", 2), ("newcomer", 2), ("u2", 1), ("u3", 1), ("nobody", 1)):
-            assert _reads(client, lambda: worker.get(f"/recommendations/{user}")) == reads
-        assert _reads(client, lambda: worker.get(U1)) == 0
+            assert count_reads(client, lambda: worker.get(f"/recommendations/{user}")) == reads
+        assert count_reads(client, lambda: worker.get(U1)) == 0
         worker.did("click", "i3", "u1")
         worker.did("click", "i3", "u4")
-        assert _reads(client, lambda: _batch(worker, ["u1", "u4", "u5"])) == 2
+        assert count_reads(client, lambda: _batch(worker, ["u1", "u4", "u5"])) == 2
 
     @pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "broken"])
     def test_without_the_neighbours_items_still_leave_and_the_answer_is_degraded(
@@ -619,11 +619,3 @@ def _scored(answer: Any) -> dict[str, float]:
 def _did_many(worker: Worker, type: str, count: int) -> None:
     events = [{"type": type, "user": "u1", "item": f"{type}{n}"} for n in range(count)]
     assert worker.app.test_client().post("/events", json=events).status_code == 202
-
-
-def _reads(client: Any, action: Any) -> int:
-    """How many packets of requests the server has read because of the action."""
-    before = client.info("stats")["total_reads_processed"]
-    action()
-    count: int = client.info("stats")["total_reads_processed"] - before - 1
-    return count
