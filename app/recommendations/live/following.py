@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 
 from app.contracts.events import ms_of
-from app.contracts.recommendations import NEIGHBOURS, decode_history, decode_record
+from app.contracts.recommendations import NEIGHBOURS, decode_record
 from app.recommendations.generation import Generation
 from app.recommendations.live import neighbours
 from app.recommendations.live.neighbours import Lists
@@ -88,11 +88,10 @@ def _known(
         own = generation.model.again(stays.vector, own, wanted)
     elif similar:
         own = neighbours.again(own, neighbours.nearness(similar, wanted))
-    k = generation.manifest.k
-    if generation.model and stays.history and len(own) < k:
-        had = {*gone, *(item for item, _ in decode_history(stays.history))}
-        own = generation.model.over(stays.vector, wanted, None, had, generation.manifest.stored)
+    k, most = generation.manifest.k, generation.manifest.stored
     moved = Remembered(b"", version=recents.version, history=stays.history, gone=_packed(gone))
+    if generation.model and stays.history and len(own) < k:
+        own = generation.model.over(stays.vector, wanted, None, moved.had(), most)
     if own:
         moved.source = "personal" if own[:k] == entries[:k] else "personal+recent"
         moved.vector, moved.wanted = stays.vector, wanted

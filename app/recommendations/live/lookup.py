@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import partial
 
 from app.cache.buckets import Answers, Asked, Found, ask_both, questions, read
-from app.cache.connect import CACHE_ERRORS, Client, is_away
+from app.cache.connect import CACHE_ERRORS, Client
 from app.cache.link import Link
 from app.contracts.events import Actor, Streams
 from app.contracts.generations import BrokenRecord
@@ -70,9 +70,9 @@ class LiveLookup(Lookup):
         """What is near, or else asked; and of whom nobody can tell better now."""
         found = {who: generation.near.get(who) for who in whom}
         missing = [who for who, remembered in found.items() if remembered is None]
-        return found, self._look_up(generation, missing, found) if missing else set()
+        return found, self._asked(generation, missing, found) if missing else set()
 
-    def _look_up(
+    def _asked(
         self,
         generation: Generation,
         whom: Sequence[Who],
@@ -81,9 +81,7 @@ class LiveLookup(Lookup):
         """Keeps near only what could not be told better. Lists are stored of users alone."""
         ticket = generation.near.ticket()
         place_of = partial(generation.manifest.user_place, self._namespace)
-        places: dict[Who, Place] = {
-            who: place_of(who) for who in whom if isinstance(who, str)
-        }
+        places: dict[Who, Place] = {who: place_of(who) for who in whom if isinstance(who, str)}
         actors = [Actor.user(who) if isinstance(who, str) else who for who in whom]
         asked = by_bucket(places.values())
         buckets, answers = self._ask_both(asked, actors)
@@ -155,12 +153,12 @@ class LiveLookup(Lookup):
                 raise answers
             return read(cache, asked, answers)
         except CACHE_ERRORS as error:
-            _lost(self._watcher, cache, error)
+            self._watcher.lost(cache, error)
             return {}
 
     def _recents(self, events: Client | None, answers: Answers | Exception) -> Answers | None:
         if isinstance(answers, Exception) and events is not None:
-            _lost(self._tail.server, events, answers)
+            self._tail.server.lost(events, answers)
         return None if events is None or isinstance(answers, Exception) else answers
 
 
@@ -182,8 +180,3 @@ def _client_of(server: Link) -> Client | None:
         return server.client()
     except CacheUnavailable:
         return None
-
-
-def _lost(server: Link, client: Client, error: Exception) -> None:
-    if is_away(client, error):
-        server.lost(error)
