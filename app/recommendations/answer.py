@@ -81,7 +81,9 @@ class Answers:
     def ranked(self, generation: Generation, user: str, wish: Wish, rank: Ranking) -> bytes:
         """As ``one``, but all that is stored of the list is put in order anew, before the rules."""
         found, degraded = self._found(generation, user)
-        chosen = _chosen(generation, _user(user), found, degraded, wish)
+        chosen = _choose(generation, found, wish.fallback)
+        if chosen[0] == "none":
+            raise _nobody(_user(user), degraded)
         if (listed := chosen[1]) and (ranking := rank([item for item, _ in listed.entries()])):
             entries, lost = ranking
             degraded = degraded or lost
@@ -106,7 +108,8 @@ class Answers:
                 chosen, is_any_degraded = _choose(generation, None, wish.fallback), True
                 answer = _answer(generation, _user(user), chosen, wish, order, True)
             answers.append(answer)
-        self._tell(is_any_degraded)
+        if is_any_degraded:
+            self._tell()
         return answers
 
     def lists(self, generation: Generation, users: Sequence[str]) -> list[list[int]]:
@@ -118,12 +121,13 @@ class Answers:
     def _found(self, generation: Generation, user: str) -> tuple[Remembered | None, bool]:
         """A user's list, and whether it is degraded."""
         (found,), lost = self._lookup.users(generation, [user])
-        self._tell(bool(lost))
+        if lost:
+            self._tell()
         return found, bool(lost)
 
-    def _tell(self, degraded: bool) -> None:
-        """One more answer, or batch of answers, was perhaps made without the cache."""
-        if degraded and self._listener:
+    def _tell(self) -> None:
+        """One more answer, or batch of answers, was made without the cache."""
+        if self._listener:
             self._listener.degraded()
 
     def _answered(
@@ -135,7 +139,9 @@ class Answers:
         wish: Wish,
         etag: str,
     ) -> tuple[bytes, str | None]:
-        chosen = _chosen(generation, asker, found, degraded, wish)
+        chosen = _choose(generation, found, wish.fallback)
+        if chosen[0] == "none":
+            raise _nobody(asker, degraded)
         order = generation.order(self.now, wish.filter)
         body = _answer(generation, asker, chosen, wish, order, degraded)
         return body, None if degraded else tagged(etag, order)
@@ -158,7 +164,8 @@ class LiveAnswers(Answers):
     def session(self, generation: Generation, session: str, wish: Wish) -> tuple[bytes, str | None]:
         """As ``one``, for a visitor of whom only the session is known."""
         found, degraded = self._live.session(generation, session)
-        self._tell(degraded)
+        if degraded:
+            self._tell()
         asker = "session", session, b'"session":' + quoted(session)
         etag = self._live.etag(generation, found)
         return self._answered(generation, asker, found, degraded, wish, etag)
@@ -168,7 +175,8 @@ class LiveAnswers(Answers):
     ) -> tuple[bytes, str | None]:
         """As ``one``, for somebody of whom only these items are known."""
         found, degraded = self._live.items(generation, items)
-        self._tell(degraded)
+        if degraded:
+            self._tell()
         asker = "items", ",".join(items)[:200], b'"items":[%s]' % b",".join(map(quoted, items))
         etag = f"{generation.etag}-{generation.follows}"
         return self._answered(generation, asker, found, degraded, wish, etag)
@@ -183,17 +191,11 @@ def _user(user: str) -> Asker:
     return "user", user, b'"user":' + quoted(user)
 
 
-def _chosen(
-    generation: Generation, asker: Asker, found: Remembered | None, degraded: bool, wish: Wish
-) -> Chosen:
-    """As ``_choose``. Raises UnknownUser, or CacheUnavailable, for nothing."""
-    chosen = _choose(generation, found, wish.fallback)
-    if chosen[0] != "none":
-        return chosen
+def _nobody(asker: Asker, degraded: bool) -> UnknownUser | CacheUnavailable:
     who = f"{asker[0]} {asker[1]!r}"
     if degraded:
-        raise CacheUnavailable(f"nobody can tell now whether there is a list for {who}")
-    raise UnknownUser(f"the live generation has no list for {who}")
+        return CacheUnavailable(f"nobody can tell now whether there is a list for {who}")
+    return UnknownUser(f"the live generation has no list for {who}")
 
 
 def _choose(generation: Generation, found: Remembered | None, fallback: str) -> Chosen:
