@@ -17,11 +17,10 @@ from loadtest import generator, stack
 from loadtest.api import Api, CannotRun
 from loadtest.dawdlers import Dawdlers
 from loadtest.judge import graphs
-from loadtest.judge.inside import Dawdled, Published, Usage, complete
+from loadtest.judge.inside import Inside, complete
 from loadtest.judge.measured import FILE, read
 from loadtest.judge.report import Result
 from loadtest.load import candidates, decisions, population, scenarios
-from loadtest.load.decisions import Ledger, Settled
 from loadtest.load.scenarios import Asked
 from loadtest.stack import CLICKS, DECISIONS, LIVE, PLAIN, Kind
 
@@ -122,12 +121,7 @@ def _exponent(text: str) -> float:
 def _elsewhere(asked: Asked, api: Api) -> int:
     known = _look(api, asked)  # before the folder is made: nothing to report yet
     with _folder(asked) as folder:
-        dawdlers, ledger = _dawdlers(asked, api.url), _ledger(asked, api)
-        with dawdlers or contextlib.nullcontext():
-            generator.run(asked, api.url, folder, _announced_seconds(asked, api.url))
-        dawdled = dawdlers.seen() if dawdlers else None
-        settled = ledger.settle(generator.left(folder).counts) if ledger else None
-        return _tell(asked, api.url, known, folder, dawdled=dawdled, settled=settled)
+        return _run(asked, api, folder, known)
 
 
 def _here(asked: Asked) -> int:
@@ -135,28 +129,32 @@ def _here(asked: Asked) -> int:
         print("starting cache, demo data and API on loopback ...", flush=True)
         with stack.local(folder, KINDS.get(asked.command, PLAIN)) as local:
             asked = replace(asked, population=asked.population or local.population)
-            known = _look(Api(local.url), asked)
-            seconds = _announced_seconds(asked, local.url)
-            publisher = (
-                stack.Publisher(local, PUBLISH_EVERY_SECONDS)
-                if asked.command in ("refresh", "clicks")
-                else None
-            )
-            dawdlers, ledger = _dawdlers(asked, local.url), _ledger(asked, Api(local.url))
-            with publisher or dawdlers or contextlib.nullcontext():
-                usage = generator.run(asked, local.url, folder, seconds, local.usage)
-            published = publisher.published() if publisher else None
-            dawdled = dawdlers.seen() if dawdlers else None
-            settled = ledger.settle(generator.left(folder).counts) if ledger else None
-            return _tell(asked, local.url, known, folder, usage, published, dawdled, settled)
+            api = Api(local.url)
+            return _run(asked, api, folder, _look(api, asked), local)
 
 
-def _dawdlers(asked: Asked, url: str) -> Dawdlers | None:
-    return Dawdlers(url) if asked.command == "slow" else None
-
-
-def _ledger(asked: Asked, api: Api) -> Ledger | None:
-    return Ledger(api) if asked.command == "decisions" else None
+def _run(asked: Asked, api: Api, folder: Path, known: str, local: stack.Stack | None = None) -> int:
+    """Load the API, tell what came of it, and return the exit code."""
+    seconds, publisher = _announced_seconds(asked, api.url), None
+    if local and asked.command in ("refresh", "clicks"):
+        publisher = stack.Publisher(local, PUBLISH_EVERY_SECONDS)
+    dawdlers = Dawdlers(api.url) if asked.command == "slow" else None
+    ledger = decisions.Ledger(api) if asked.command == "decisions" else None
+    with publisher or dawdlers or contextlib.nullcontext():
+        usage = generator.run(asked, api.url, folder, seconds, local.usage if local else None)
+    left = generator.left(folder)
+    inside = Inside(
+        usage=usage if local else None,
+        published=publisher.published() if publisher else None,
+        dawdled=dawdlers.seen() if dawdlers else None,
+        settled=ledger.settle(left.counts) if ledger else None,
+    )
+    measured = complete(left, inside)
+    result = Result(measured, api.url, known, asked.strict, asked.processes, inside)
+    result.write(folder)
+    graphs.draw(result, folder)
+    print(f"\n{result.text(folder)}")
+    return 0 if measured.verdict.passed else 1
 
 
 def _look(api: Api, asked: Asked) -> str:
@@ -204,25 +202,6 @@ def _announced_seconds(asked: Asked, url: str) -> int:
     said = f"running {asked.command} against {url}, at most {seconds:,} seconds ..."
     print(said, flush=True)
     return seconds
-
-
-def _tell(
-    asked: Asked,
-    url: str,
-    known: str,
-    folder: Path,
-    usage: Sequence[Usage] | None = None,
-    published: Published | None = None,
-    dawdled: Dawdled | None = None,
-    settled: Settled | None = None,
-) -> int:
-    measured = complete(generator.left(folder), usage, published, dawdled, settled)
-    strict, processes = asked.strict, asked.processes
-    result = Result(measured, url, known, strict, processes, usage, published)
-    result.write(folder)
-    graphs.draw(result, folder)
-    print(f"\n{result.text(folder)}")
-    return 0 if measured.verdict.passed else 1
 
 
 def _compare(reports: Sequence[Path], out: Path) -> int:

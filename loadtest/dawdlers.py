@@ -9,7 +9,7 @@ import selectors
 import socket
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import cycle, islice
 from threading import Event, Thread
 from urllib.parse import urlsplit
@@ -34,30 +34,21 @@ KINDS = (
 """What they send: nothing, half a head, half a body, half a chunk, one byte a second."""
 
 
-@dataclass(slots=True)
-class _Count:
-    opened: int = 0
-    refused: int = 0
-    ended: int = 0
-    told: int = 0
-
-
 class Dawdlers:
     """So many slow clients of a URL for as long as the block lasts."""
 
     def __init__(self, url: str, count: int = COUNT) -> None:
         self._url = urlsplit(url)
-        self._count = count
         self._selector = selectors.DefaultSelector()
         self._dribbling: set[socket.socket] = set()
-        self._seen = _Count()
+        self._seen = Dawdled(count)
         self._stop = Event()
         self._thread = Thread(target=self._work, name="dawdlers")
 
     def __enter__(self) -> "Dawdlers":
-        _allow_files(self._count + OTHER_FILES)
+        _allow_files(self._seen.count + OTHER_FILES)
         try:
-            for kind in islice(cycle(KINDS), self._count):
+            for kind in islice(cycle(KINDS), self._seen.count):
                 self._open(kind)
         except BaseException:
             self._close()
@@ -72,8 +63,7 @@ class Dawdlers:
 
     def seen(self) -> Dawdled:
         """What became of them until now."""
-        seen = self._seen
-        return Dawdled(self._count, seen.opened, seen.refused, seen.ended, seen.told)
+        return replace(self._seen)
 
     def _work(self) -> None:
         due = time.monotonic()

@@ -75,9 +75,9 @@ def draw(result: Result, folder: Path) -> None:
             _chart(panels, {"": _over_load(run)})
             _promise(panels, run.objective, run.scenario)
             _mark_load(panels, run)
-    if result.usage:
+    if usage := result.inside.usage:
         with _panels(folder / "memory-over-time.png", 1, result) as panels:
-            _memory(panels[0], result.usage, _start(run))
+            _memory(panels[0], usage, _start(run))
             _mark_times(panels, result)
 
 
@@ -146,7 +146,7 @@ def _memory(axes: Axes, usage: Sequence[Usage], start: float) -> None:
 
 def _mark_times(panels: Sequence[Axes], result: Result) -> None:
     """Shade what is not measured (users start and settle); mark the changes of generation."""
-    run, published = result.measured, result.published
+    run, published = result.measured, result.inside.published
     if not run.steps:
         return
     start, end = _start(run), run.steps[-1].window[1]

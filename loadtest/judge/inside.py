@@ -43,46 +43,47 @@ class Published:
     """Why publishing ended early, if it did."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dawdled:
-    """What became of slow clients while the load lasted."""
+    """What became of slow clients; it is counted up while the load lasts."""
 
     count: int
     """How many there were at a time."""
-    opened: int
-    refused: int
+    opened: int = 0
+    refused: int = 0
     """They could not connect."""
-    ended: int
+    ended: int = 0
     """The API ended them."""
-    told: int
+    told: int = 0
     """The API answered them 408."""
 
 
-def complete(
-    measured: Measured,
-    usage: Sequence[Usage] | None,
-    published: Published | None,
-    dawdled: Dawdled | None = None,
-    settled: Settled | None = None,
-) -> Measured:
-    """What was measured, its verdict being the one on the inside too.
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What callers do not show of a run; None is what the run did not have."""
 
-    ``usage`` is None when the API runs elsewhere, ``published`` when nothing was to be published,
-    ``dawdled`` when no client was to be slow, ``settled`` when nothing was to be decided.
-    """
+    usage: Sequence[Usage] | None = None
+    """None also when the API runs elsewhere."""
+    published: Published | None = None
+    dawdled: Dawdled | None = None
+    settled: Settled | None = None
+
+
+def complete(measured: Measured, inside: Inside) -> Measured:
+    """What was measured, its verdict being the one on the inside too."""
     outside = measured.verdict
     broke: list[str] = []
     remarks: list[str] = []
     if measured.scenario == "soak":
-        broke, remarks = _soaked(measured, usage)
+        broke, remarks = _soaked(measured, inside.usage)
     elif measured.scenario in ("refresh", "clicks"):
-        broke, remarks = _refreshed(measured, published)
+        broke, remarks = _refreshed(measured, inside.published)
     elif measured.scenario == "live":
         broke, remarks = _followed(measured)
-    elif settled:
-        broke, remarks = _settled(measured, settled)
-    elif dawdled:
-        broke, remarks = _dawdled(measured, dawdled)
+    elif inside.settled:
+        broke, remarks = _settled(measured, inside.settled)
+    elif inside.dawdled:
+        broke, remarks = _dawdled(measured, inside.dawdled)
     if not broke:
         verdict = Verdict(outside.passed, [*outside.sentences, *remarks])
     else:

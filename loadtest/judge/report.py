@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadtest.judge.inside import Published, Usage
+from loadtest.judge.inside import Inside
 from loadtest.judge.measured import FILE, Measured, MeasuredStep
 from loadtest.slo import digits
 
@@ -14,15 +14,14 @@ Line = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that there is to tell of a run; ``usage`` is None when the API runs elsewhere."""
+    """All that there is to tell of a run."""
 
     measured: Measured
     url: str
     population: str
     strict: bool
     processes: int
-    usage: Sequence[Usage] | None
-    published: Published | None
+    inside: Inside
 
     def write(self, folder: Path) -> None:
         """Write the figures as JSON. Raises OSError."""
@@ -31,9 +30,9 @@ class Result:
             "population": self.population,
             "strict": self.strict,
             "processes": self.processes,
-            "memory": [asdict(each) for each in self.usage or ()],
+            "memory": [asdict(each) for each in self.inside.usage or ()],
         }
-        if live := self.published:
+        if live := self.inside.published:
             said["published"], said["rolled_back"] = live.published, live.rolled_back
             said["went_live"] = live.went_live
         (folder / FILE).write_text(json.dumps(said, indent=1), encoding="utf-8")

@@ -90,10 +90,12 @@ def make(asked: Asked) -> Scenario:
         objective = replace(objective, error_share=0.0)
     step = Step(asked.users, asked.duration or DURATION_SECONDS[asked.command], objective)
     arrivals, rate = paced(asked.users, objective.rate_of_a_user), objective.requests_per_second
-    made = Scenario(asked.command, arrivals, (step,), objective, rate)
-    events_share = EVENTS_SHARE * (asked.command == "live")
-    ranks, decides = asked.command == "clicks", asked.command == "decisions"
-    return replace(made, events_share=events_share, ranks=ranks, decides=decides)
+    return Scenario(
+        *(asked.command, arrivals, (step,), objective, rate),
+        events_share=EVENTS_SHARE * (asked.command == "live"),
+        ranks=asked.command == "clicks",
+        decides=asked.command == "decisions",
+    )
 
 
 def _capacity(asked: Asked) -> Scenario:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.judge.inside import MIB, Dawdled, Published, Usage, complete, leaks
+from loadtest.judge.inside import MIB, Dawdled, Inside, Published, Usage, complete, leaks
 from loadtest.judge.measured import Measured, MeasuredStep
 from loadtest.judge.verdict import Verdict
 from loadtest.load.decisions import HUNDREDTHS, Settled
@@ -77,37 +77,37 @@ def test_too_few_usage_say_nothing_and_so_are_not_green() -> None:
 
 
 def test_flat_memory_is_remarked() -> None:
-    verdict = complete(MEASURED, _usage([40] * 200), None).verdict
+    verdict = complete(MEASURED, Inside(_usage([40] * 200))).verdict
     assert verdict == Verdict(True, ["kept", "memory and connections stayed flat after warm-up"])
 
 
 def test_a_short_soak_says_that_it_says_little() -> None:
     short = replace(MEASURED, steps=[replace(STEP, window=(0, 100))])
-    verdict = complete(short, _usage([40] * 100), None).verdict
+    verdict = complete(short, Inside(_usage([40] * 100))).verdict
     assert verdict.passed
     assert verdict.sentences[1].startswith("too short to say whether memory is flat")
 
 
 def test_a_leak_turns_a_green_verdict_red_and_adds_to_a_red_one() -> None:
     rising = _usage([40 + second / 4 for second in range(200)])
-    green = complete(MEASURED, rising, None).verdict
+    green = complete(MEASURED, Inside(rising)).verdict
     assert not green.passed and "kept" not in green.sentences
-    red = complete(replace(MEASURED, verdict=Verdict(False, ["slow"])), rising, None).verdict
+    red = complete(replace(MEASURED, verdict=Verdict(False, ["slow"])), Inside(rising)).verdict
     assert red.sentences[0] == "slow" and red.sentences[1:] == green.sentences
 
 
 def test_a_soak_that_measured_nothing_keeps_its_verdict() -> None:
-    assert complete(replace(MEASURED, steps=[]), [], None).verdict == GREEN
+    assert complete(replace(MEASURED, steps=[]), Inside([])).verdict == GREEN
 
 
 @pytest.mark.parametrize("measured", [MEASURED, REFRESHED])
 def test_what_runs_elsewhere_is_not_looked_into(measured: Measured) -> None:
-    verdict = complete(measured, None, None).verdict
+    verdict = complete(measured, Inside()).verdict
     assert verdict.passed and verdict.sentences[1].endswith("the API runs elsewhere")
 
 
 def test_what_was_published_meanwhile_is_told() -> None:
-    assert complete(REFRESHED, [], PUBLISHED).verdict.sentences[1] == (
+    assert complete(REFRESHED, Inside([], PUBLISHED)).verdict.sentences[1] == (
         "3 generations were published and 1 rolled back meanwhile; answers came from 2"
     )
 
@@ -131,27 +131,27 @@ def test_what_was_published_meanwhile_is_told() -> None:
 def test_a_refresh_that_shows_is_red(
     measured: Measured, published: Published, sentence: str
 ) -> None:
-    assert complete(measured, [], published).verdict == Verdict(False, [sentence])
+    assert complete(measured, Inside([], published)).verdict == Verdict(False, [sentence])
 
 
 def test_what_became_of_slow_clients_is_told() -> None:
-    assert complete(SLOW, [], None, DAWDLED).verdict.sentences[1] == (
+    assert complete(SLOW, Inside([], None, DAWDLED)).verdict.sentences[1] == (
         "1,000 slow clients were connected meanwhile: the API ended 4,000, of which it told 3,000 "
         "why (408)"
     )
 
 
 def test_slow_clients_that_cost_an_answer_or_were_not_there_are_red() -> None:
-    lost = complete(replace(SLOW, errors={"no answer": 1}), [], None, DAWDLED).verdict
+    lost = complete(replace(SLOW, errors={"no answer": 1}), Inside([], None, DAWDLED)).verdict
     assert lost == Verdict(
         False, ["requests failed, before or after the measured time if not in it"]
     )
-    missing = complete(SLOW, [], None, replace(DAWDLED, refused=2)).verdict
+    missing = complete(SLOW, Inside([], None, replace(DAWDLED, refused=2))).verdict
     assert missing == Verdict(False, ["2 slow clients could not connect"])
 
 
 def test_what_followed_from_events_is_told() -> None:
-    verdict = complete(LIVE, None, None).verdict
+    verdict = complete(LIVE, Inside()).verdict
     assert verdict.passed
     assert verdict.sentences[1:] == [
         "1,200 events were taken; nothing came back in the 3,400 lists that their users asked for "
@@ -162,12 +162,12 @@ def test_what_followed_from_events_is_told() -> None:
 def test_lists_that_prove_nothing_and_what_came_back_are_red() -> None:
     unproved = replace(LIVE, counts={"events": 3})
     broke = replace(LIVE, errors={"an item came back after its click": 1})
-    sentences = {complete(each, None, None).verdict.sentences[0] for each in (unproved, broke)}
+    sentences = {complete(each, Inside()).verdict.sentences[0] for each in (unproved, broke)}
     assert sentences == {
         "not one list was asked for after an event: nothing is proved",
         "requests failed, before or after the measured time if not in it",
     }
-    assert not any(complete(each, None, None).verdict.passed for each in (unproved, broke))
+    assert not any(complete(each, Inside()).verdict.passed for each in (unproved, broke))
 
 
 DECIDED = replace(
@@ -177,7 +177,7 @@ DECIDED = replace(
 
 @pytest.mark.parametrize("learned", [300, None])
 def test_decisions_that_are_all_in_the_logs_once_are_green(learned: int | None) -> None:
-    verdict = complete(DECIDED, None, None, settled=Settled(300, 123.5, learned)).verdict
+    verdict = complete(DECIDED, Inside(settled=Settled(300, 123.5, learned))).verdict
     assert verdict.passed
     assert verdict.sentences[-1].startswith("lost events: 0. 300 decisions with 240 rewards, 123.5")
 
@@ -192,10 +192,10 @@ def test_decisions_that_are_all_in_the_logs_once_are_green(learned: int | None) 
     ],
 )
 def test_a_decision_that_is_lost_or_counts_twice_is_red(settled: Settled, said: str) -> None:
-    verdict = complete(DECIDED, None, None, settled=settled).verdict
+    verdict = complete(DECIDED, Inside(settled=settled)).verdict
     assert not verdict.passed and said in verdict.sentences
 
 
 def test_a_run_without_decisions_proves_nothing() -> None:
     none = replace(DECIDED, counts={})
-    assert not complete(none, None, None, settled=Settled(0, 0.0, 0)).verdict.passed
+    assert not complete(none, Inside(settled=Settled(0, 0.0, 0))).verdict.passed
