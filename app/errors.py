@@ -1,33 +1,4 @@
-"""What can go wrong in a request, and the status that says so::
-
-    ServingError
-    |-- BadSettings            (no request: the process does not start)
-    |-- BadParameter       400
-    |-- KeyNeeded          401
-    |-- ScopeMissing       403
-    |-- UnknownUser        404
-    |-- UnknownItem        404
-    |-- UnknownGeneration  404
-    |-- NoSimilarItems     404
-    |-- SampleForbidden    404
-    |-- EventsOff          404
-    |-- ClicksOff          404
-    |-- DecisionsOff       404
-    |-- DocsOff            404
-    |-- ForeignPage        403
-    |-- Overtaken          409
-    |-- TooLarge           413
-    |-- TooManyRequests    429
-    |-- DeletionForbidden  403
-    |-- RulesForbidden     403
-    |-- UnknownVersion     404
-    |-- RulesTaken         409
-    |-- RulesChanged       412
-    |-- NothingPublished   503
-    |-- CacheUnavailable   503
-    |-- EventsUnavailable  503
-    |-- KeysUnknown        503
-    `-- NotReady           503
+"""What can go wrong in a request, and the status that says so.
 
 Every answer that is an error is ``application/problem+json`` (RFC 9457): see ``app.http.problems``,
 which also makes a path of each title here, where the first line of the docstring is the answer.

@@ -17,9 +17,14 @@ from app.errors import BadSettings
 
 
 def _setting(
-    default: Any, sentence: str, low: int | None = None, high: int | None = None, repr: bool = True
+    default: Any,
+    sentence: str,
+    low: int | None = None,
+    high: int | None = None,
+    choices: tuple[str, ...] = (),
+    repr: bool = True,
 ) -> Any:
-    metadata = {"sentence": sentence, "low": low, "high": high}
+    metadata = {"sentence": sentence, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=metadata, repr=repr)
 
 
@@ -62,6 +67,7 @@ class Settings:
         keys.OFF,
         "on: callers need a key (larder key add). proxy: a proxy in front lets them in. off: "
         "nobody needs a key, on loopback and unix sockets only.",
+        choices=keys.MODES,
     )
     rate: int = _setting(
         0,
@@ -107,16 +113,19 @@ class Settings:
         "off",
         "on: POST /rank/click ranks items by the click model, beside the lists. only: this server "
         "is ready without lists. off: it ranks nothing.",
+        choices=("off", "on", "only"),
     )
     clicks_unknown: str = _setting(
         "refuse",
         "What becomes of a column in a request that the click model does not have. refuse: the "
         "request is answered with 400. ignore: the column is passed over, and counted.",
+        choices=("refuse", "ignore"),
     )
     decisions: str = _setting(
         "off",
         "on: POST /personalizer/... takes rank and reward, beside the lists. only: this server has "
         "nothing else, and is ready without lists. off: it decides nothing.",
+        choices=("off", "on", "only"),
     )
     cors_origins: str = _setting(
         "",
@@ -138,13 +147,17 @@ class Settings:
     metrics: bool = _setting(
         False, "Whether requests are counted and GET /metrics tells Prometheus (true, false)."
     )
-    server: str = _setting("gunicorn", "Which server answers: gunicorn or granian.")
+    server: str = _setting(
+        "gunicorn", "Which server answers: gunicorn or granian.", choices=("gunicorn", "granian")
+    )
     bind: str = _setting("127.0.0.1:8000", "The address and port that the API listens on.")
     workers: int = _setting(2, "How many processes answer requests.", 1, 256)
     threads: int = _setting(
         4, "How many requests one process answers at a time; granian has 16 threads more.", 1, 256
     )
-    log_level: str = _setting("info", "debug, info, warning or error.")
+    log_level: str = _setting(
+        "info", "debug, info, warning or error.", choices=("debug", "info", "warning", "error")
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -153,32 +166,12 @@ class Settings:
             Namespace(self.namespace)
         except ValueError as error:
             raise BadSettings(f"LARDER_NAMESPACE: {error}") from error
-        try:
-            CacheURL.parse(self.cache_url)
-        except ValueError as error:
-            raise BadSettings(f"LARDER_CACHE_URL {error}") from error
-        try:
-            CacheURL.parse(self.url_of_events)
-        except ValueError as error:
-            raise BadSettings(f"LARDER_EVENTS_URL {error}") from error
+        _check_url("LARDER_CACHE_URL", self.cache_url)
+        _check_url("LARDER_EVENTS_URL", self.url_of_events)
         for type in sorted(self.excluding):
-            if type == IMPRESSION:
-                raise BadSettings(
-                    "LARDER_EVENTS_EXCLUDE names impression, but what was only shown never leaves "
-                    "a list: take it out"
-                )
-            if not is_type(type):
-                raise BadSettings(
-                    f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
-                )
+            _check_excluded(type)
         for origin in self.origins:
             _check_origin(origin)
-        if self.log_level not in ("debug", "info", "warning", "error"):
-            raise BadSettings(
-                f"LARDER_LOG_LEVEL must be debug, info, warning or error, not {self.log_level!r}"
-            )
-        if self.server not in ("gunicorn", "granian"):
-            raise BadSettings(f"LARDER_SERVER must be gunicorn or granian, not {self.server!r}")
         if self.explorer_cards.count(",") != 2:
             raise BadSettings(
                 "LARDER_EXPLORER_CARDS must be three names with two commas between them, any of "
@@ -186,12 +179,12 @@ class Settings:
             )
         _check_bind(self.bind)
         _check_auth(self)
-        _check_clicks(self.clicks)
-        _check_decisions(self.decisions)
-        if self.clicks_unknown not in ("refuse", "ignore"):
-            raise BadSettings(
-                f"LARDER_CLICKS_UNKNOWN must be refuse or ignore, not {self.clicks_unknown!r}"
-            )
+        if self.clicks != "off":
+            _check_installed(f"LARDER_CLICKS={self.clicks}", "lightgbm", "LightGBM", "clicks")
+            _check_libgomp(self.clicks)
+        if self.decisions != "off":
+            needs = "vowpalwabbit", "Vowpal Wabbit", "decisions"
+            _check_installed(f"LARDER_DECISIONS={self.decisions}", *needs)
 
     @property
     def url_of_events(self) -> str:
@@ -244,9 +237,31 @@ def _parse(setting: "Field[Any]", text: str) -> int | str:
 
 
 def _check(setting: "Field[Any]", value: Any) -> None:
-    low, high = setting.metadata["low"], setting.metadata["high"]
+    low, high, choices = (setting.metadata[each] for each in ("low", "high", "choices"))
+    if choices and value not in choices:
+        such = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise BadSettings(f"{variable(setting)} must be {such}, not {value!r}")
     if low is not None and not low <= value <= high:
         raise BadSettings(f"{variable(setting)} must be {low} to {high}, not {value!r}")
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        CacheURL.parse(url)
+    except ValueError as error:
+        raise BadSettings(f"{name} {error}") from error
+
+
+def _check_excluded(type: str) -> None:
+    if type == IMPRESSION:
+        raise BadSettings(
+            "LARDER_EVENTS_EXCLUDE names impression, but what was only shown never leaves a list: "
+            "take it out"
+        )
+    if not is_type(type):
+        raise BadSettings(
+            f"LARDER_EVENTS_EXCLUDE must be types such as click,hide, not {type[:40]!r}"
+        )
 
 
 def _check_bind(bind: str) -> None:
@@ -267,29 +282,17 @@ def _check_origin(origin: str) -> None:
         )
 
 
-def _check_clicks(clicks: str) -> None:
-    if clicks not in ("off", "on", "only"):
-        raise BadSettings(f"LARDER_CLICKS must be off, on or only, not {clicks!r}")
-    if clicks != "off" and find_spec("lightgbm") is None:
+def _check_installed(setting: str, module: str, name: str, extra: str) -> None:
+    if find_spec(module) is None:
         raise BadSettings(
-            f"LARDER_CLICKS={clicks} needs LightGBM: run pip install '.[clicks]' in Larder's folder"
-        )
-    if clicks != "off" and sys.platform == "linux":
-        _check_libgomp(clicks)
-
-
-def _check_decisions(decisions: str) -> None:
-    if decisions not in ("off", "on", "only"):
-        raise BadSettings(f"LARDER_DECISIONS must be off, on or only, not {decisions!r}")
-    if decisions != "off" and find_spec("vowpalwabbit") is None:
-        raise BadSettings(
-            f"LARDER_DECISIONS={decisions} needs Vowpal Wabbit: run pip install '.[decisions]' in "
-            f"Larder's folder"
+            f"{setting} needs {name}: run pip install '.[{extra}]' in Larder's folder"
         )
 
 
 def _check_libgomp(clicks: str) -> None:
     """Here and not in a worker, which would be started again for ever."""
+    if sys.platform != "linux":
+        return
     try:
         CDLL("libgomp.so.1")
     except OSError as error:
@@ -300,8 +303,6 @@ def _check_libgomp(clicks: str) -> None:
 
 
 def _check_auth(settings: Settings) -> None:
-    if settings.auth not in keys.MODES:
-        raise BadSettings(f"LARDER_AUTH must be off, on or proxy, not {settings.auth!r}")
     if problem := keys.problem_of(settings.auth, settings.bind):
         raise BadSettings(problem)
     if (settings.rate or settings.burst) and settings.auth != keys.ON:

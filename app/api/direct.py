@@ -6,13 +6,12 @@ way round a warm request costs 0.57 of the processor time (``make bench-serving`
 Hooks of Flask do not see it: what counts requests belongs around this middleware.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from app.api import FAILED, Sources, events, freshness
 from app.api.parameters import identifier
 from app.api.scoring import candidates, clicks
-from app.events.stream import Stream
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,9 +37,9 @@ class Direct:
         if _is_plain(environ):
             return self._list(environ, start_response)
         if self._stream and _brings(EVENTS, environ, self._max_body_bytes):
-            return self._take(environ, start_response, self._stream)
+            return self._told(environ, start_response, self._take)
         if self._sources.ranker and _brings(RANK, environ, self._max_body_bytes):
-            return self._rank(environ, start_response)
+            return self._told(environ, start_response, self._rank)
         return self._flask(environ, start_response)
 
     def _list(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -54,29 +53,29 @@ class Direct:
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
-    def _take(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse", stream: Stream
+    def _told(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        tell: Callable[[bytes], tuple[str, list[tuple[str, str]], bytes]],
     ) -> Iterable[bytes]:
         try:
             body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-            told = events.as_json(events.write(stream, body))
+            status, headers, told = tell(body)
         except Exception as error:  # Flask makes a problem of it, and must not write again
             environ[FAILED] = error
             return self._flask(environ, start_response)
-        headers = freshness.headers(None, 0)
-        start_response("202 ACCEPTED", [*headers, ("Content-Length", str(len(told)))])
+        start_response(status, [*headers, ("Content-Length", str(len(told)))])
         return [told]
 
-    def _rank(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        try:
-            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-            told, version = clicks.ranked(self._sources, candidates.read(body))
-        except Exception as error:  # Flask makes a problem of it
-            environ[FAILED] = error
-            return self._flask(environ, start_response)
-        headers = clicks.headers(version)
-        start_response("200 OK", [*headers, ("Content-Length", str(len(told)))])
-        return [told]
+    def _take(self, body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
+        assert self._stream
+        told = events.as_json(events.write(self._stream, body))
+        return "202 ACCEPTED", freshness.headers(None, 0), told
+
+    def _rank(self, body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
+        told, version = clicks.ranked(self._sources, candidates.read(body))
+        return "200 OK", clicks.headers(version), told
 
 
 def _is_plain(environ: "WSGIEnvironment") -> bool:

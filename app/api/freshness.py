@@ -5,7 +5,9 @@ users do changes it, that is part of the ETag too. A degraded answer may be bett
 it has no ETag and nobody may keep it.
 """
 
+import json
 from hashlib import sha256
+from typing import Any
 
 from flask import Response, current_app, request
 
@@ -26,6 +28,11 @@ def answer(body: bytes, etag: str | None) -> Response:
     if etag is not None and "HTTP_IF_NONE_MATCH" in request.environ and _is_held(etag):
         return not_modified(etag)
     return Response(body, headers=headers(etag, _max_age_seconds()))
+
+
+def told(what: Any) -> Response:
+    """What nobody may keep, as JSON."""
+    return answer(json.dumps(what).encode(), None)
 
 
 def not_modified(etag: str) -> Response:

@@ -1,7 +1,7 @@
 """What callers pass in, checked: an error names the parameter, its range and what was found."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import request
@@ -10,13 +10,17 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.routing import BaseConverter
 
 from app.contracts.filtering.filters import BadFilter, parse
-from app.contracts.recommendations import MAX_ID_BYTES
+from app.contracts.recommendations import MAX_ID_BYTES, MAX_K
 from app.errors import BadParameter
+from app.recommendations.answer import FALLBACKS, Wish
 from app.recommendations.generation import Generation
 from app.recommendations.rules.in_force import Clauses
 
 FILTER = "filter"
 """The one parameter that may come several times."""
+
+WISHES = ("n", "fallback", FILTER)
+"""What ``wish`` reads."""
 
 
 class IdConverter(BaseConverter):
@@ -50,6 +54,14 @@ def number(name: str, value: object, default: int, low: int, high: int) -> int:
 def length(value: object, k: int) -> int:
     """How many items to answer: 1 to the k of the generation, which is also the default."""
     return number("n", value, k, 1, k)
+
+
+def wish(generation: Generation, asked: Mapping[str, Any], most: int = MAX_K) -> Wish:
+    """What is wanted of a list, by parameters or by the members of a body."""
+    n = length(asked.get("n"), min(generation.manifest.k, most))
+    fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
+    filters = asked.getlist(FILTER) if isinstance(asked, MultiDict) else asked.get(FILTER)
+    return Wish(n, fallback, clauses(generation, filters))
 
 
 def choice(name: str, value: object, choices: tuple[str, ...]) -> str:

@@ -2,36 +2,20 @@
 
 import re
 
-ROUTES = {
-    "/": "index",
-    "/recommendations": "recommendations_batch",
-    "/events": "events",
-    "/v1/track": "events",
-    "/v1/batch": "events",
-    "/v1/identify": "events",
-    "/v1/page": "events",
-    "/v1/screen": "events",
-    "/v1/group": "events",
-    "/v1/alias": "events",
-    "/larder.js": "tracker",
-    "/users/sample": "sample",
-    "/generation": "generation",
-    "/rules": "rules",
-    "/rules/history": "rules",
-    "/rules/check": "rules",
-    "/rules/rollback": "rules",
-    "/rank/click": "rank",
-    "/invocations": "invocations",
-    "/version": "version",
-    "/ping": "health",
-    "/health/live": "health",
-    "/health/ready": "health",
-    "/openapi.yaml": "index",
-    "/docs": "index",
-    "/ready": "health",
-    "/status": "health",
-    "/swagger": "index",
+_PATHS = {
+    "index": "/ /openapi.yaml /docs /swagger",
+    "recommendations_batch": "/recommendations",
+    "events": "/events /v1/track /v1/batch /v1/identify /v1/page /v1/screen /v1/group /v1/alias",
+    "tracker": "/larder.js",
+    "sample": "/users/sample",
+    "generation": "/generation",
+    "rules": "/rules /rules/history /rules/check /rules/rollback",
+    "rank": "/rank/click",
+    "invocations": "/invocations",
+    "version": "/version",
+    "health": "/ping /health/live /health/ready /ready /status",
 }
+ROUTES = {path: route for route, paths in _PATHS.items() for path in paths.split()}
 _DECISION = re.compile(
     r"/personalizer(?:/v1\.(?:0|1-preview\.[123]))?/(?:multislot/)?"
     r"(?:(rank)|events/(?s:.+)/(reward|activate))"

@@ -65,14 +65,14 @@ class Link:
         try:
             yield client
         except CACHE_ERRORS as error:
-            if is_away(client, error):
-                self.lost(error)
+            self.lost(client, error)
             raise CacheUnavailable(no_answer(error, self._name)) from error
 
-    def lost(self, error: Exception) -> None:
-        """Take it from a request that nobody answers: no other asks until the watcher does."""
-        self.failed(error)
-        self._ask_to_look()
+    def lost(self, client: Client, error: Exception) -> None:
+        """Take it from a request, if nobody answers, that no other asks until the watcher does."""
+        if is_away(client, error):
+            self.failed(error)
+            self._ask_to_look()
 
     def open(self, timeout_ms: int) -> Client:
         """Another client, with a time-out of its own."""

@@ -24,12 +24,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import combinations
 from typing import Any, Self
 
 from app.contracts.filtering.columns import Column, Type
-from app.contracts.filtering.filters import BadFilter, Clause, parse
+from app.contracts.filtering.filters import BadFilter, Clause, parse, seconds_of
 from app.contracts.generations import SCHEMA, BrokenRecord
 from app.contracts.recommendations import MAX_ID_BYTES, MAX_K
 
@@ -250,10 +250,6 @@ def _whole(what: str, raw: Any, low: int, high: int) -> int:
     return raw
 
 
-def _hide(raw: Any) -> frozenset[str]:
-    return frozenset(map(_id, _list(raw, MAX_HIDDEN)))
-
-
 def _pins(raw: Any) -> tuple[Pin, ...]:
     pins = tuple(map(_pin, _list(raw, MAX_PINS)))
     if len({each.item for each in pins}) < len(pins):
@@ -280,8 +276,7 @@ def _moment(raw: Any, default: float) -> float:
     if raw is None:
         return default
     try:
-        moment = datetime.fromisoformat(raw)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return seconds_of(raw)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadRules(
             f"expected a time such as 2026-12-24T18:00:00Z, found {raw!r:.80}"
@@ -311,10 +306,6 @@ def _cap(raw: Any) -> Cap:
     return Cap(cap["column"], _whole("most", cap.get("most"), 1, MAX_K))
 
 
-def _diversity(raw: Any) -> float:
-    return _between("it", raw, 0, 1)
-
-
 def _filters(raw: Any) -> dict[str, tuple[Clause, ...]]:
     if not isinstance(raw, dict) or len(raw) > MAX_FILTERS:
         raise BadRules(f"expected an object of at most {MAX_FILTERS} filters by name")
@@ -326,16 +317,12 @@ def _filters(raw: Any) -> dict[str, tuple[Clause, ...]]:
     return {name: parse(each) for name, each in raw.items()}
 
 
-def _defaults(raw: Any) -> dict[str, Any]:
-    return _object("it", raw, ("filter",))
-
-
 _MEMBERS: dict[str, Callable[[Any], Any]] = {
-    "hide": _hide,
+    "hide": lambda raw: frozenset(map(_id, _list(raw, MAX_HIDDEN))),
     "pin": _pins,
     "boost": _boosts,
     "cap": _cap,
-    "diversity": _diversity,
+    "diversity": lambda raw: _between("it", raw, 0, 1),
     "filters": _filters,
-    "defaults": _defaults,
+    "defaults": lambda raw: _object("it", raw, ("filter",)),
 }

@@ -1,40 +1,8 @@
-"""What the API counts for Prometheus: ``GET /metrics``, where ``LARDER_METRICS`` is true::
+"""What the API counts for Prometheus: ``GET /metrics``, where ``LARDER_METRICS`` is true.
 
-    larder_requests_total{route,method,status}
-    larder_request_duration_seconds{route}           a histogram
-    larder_degraded_answers_total
-    larder_cache_reachable                           1, or 0 when one worker does not reach it
-    larder_generation_created_timestamp_seconds      the oldest that a worker serves, 0 for none
-    larder_build_info{version}
-
-where it decides::
-
-    larder_decisions_total{logged}                   that were answered; logged: true or false
-    larder_rewards_total                             that were taken
-    larder_decisions_model_created_timestamp_seconds the oldest that a worker has, 0 for none
-    larder_decisions_log_entries                     of the log, if its server answers
-    larder_decisions_log_max                         LARDER_EVENTS_MAX, the most of these
-    larder_decisions_trainer_timestamp_seconds       when a trainer last said that it runs, 0: never
-    larder_decisions_learned                         by its model
-    larder_decisions_pending                         entries that wait for their time
-
-where it has a click model::
-
-    larder_click_rows_total                          that were scored
-    larder_click_unknown_values_total                of these, in no table of the model
-    larder_click_unknown_columns_total               of requests, that the model does not have
-    larder_click_model_created_timestamp_seconds     the oldest that a worker has, 0 for none
-    larder_click_model_info{version}                 that of the worker that is asked
-
-and, where the API takes events and their server answers::
-
-    larder_events_stored                             entries of the stream
-    larder_events_max                                LARDER_EVENTS_MAX, the most of these
-    larder_events_waiting_since_timestamp_seconds    of the oldest that is in no file, if any
-
-gunicorn's workers share nothing, so each counts in files of its own and the one that is asked adds
-up those of all. ``app.http.metrics_files`` keeps them. Of the stream the server is asked for each
-page.
+``app/README.md`` says what each metric tells. gunicorn's workers share nothing, so each counts in
+files of its own and the one that is asked adds up those of all. ``app.http.metrics_files`` keeps
+them. Of the stream the server is asked for each page.
 
 No label comes from a client. Nothing imports this module, or the library, while metrics are off.
 """
@@ -88,8 +56,45 @@ def of_this_worker(worker: Worker | None) -> "Metrics | None":
     return Metrics(worker)
 
 
+def _least(name: str, text: str) -> "cached_property[Gauge]":
+    """A gauge that shows the least of what the living workers say.
+
+    It is made when there is something to tell: it begins with 0, which would be an alarm.
+    """
+    return cached_property(lambda _: Gauge(name, text, registry=None, multiprocess_mode="livemin"))
+
+
+def _count(name: str, text: str, *labels: str) -> "cached_property[Counter]":
+    """A counter that is made when there is something to count."""
+    return cached_property(lambda _: Counter(name, text, labels, registry=None))
+
+
 class Metrics:
     """What this worker counts, and the page that tells of all workers."""
+
+    _reachable = _least("larder_cache_reachable", "Whether every worker reaches the cache.")
+    _created = _least(
+        "larder_generation_created_timestamp_seconds",
+        "When the oldest generation that a worker serves was published; 0 without one.",
+    )
+    _model_created = _least(
+        "larder_click_model_created_timestamp_seconds",
+        "When the oldest click model that a worker answers from was published; 0 without one.",
+    )
+    _decides_by = _least(
+        "larder_decisions_model_created_timestamp_seconds",
+        "When the oldest model of decisions that a worker has was published.",
+    )
+    _scored = _count("larder_click_rows", "Rows that were scored.")
+    _unknown = _count(
+        "larder_click_unknown_values", "Values of rows that are in no table of the model."
+    )
+    _unknown_columns = _count(
+        "larder_click_unknown_columns",
+        "Columns of requests that the model does not have, and that were passed over.",
+    )
+    _decisions = _count("larder_decisions", "Decisions answered.", "logged")
+    _rewards = _count("larder_rewards", "Rewards taken.")
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -181,60 +186,6 @@ class Metrics:
     def followed(self, published_at: str | None) -> None:
         """Note which click model is answered from."""
         self._model_created.set(_seconds(published_at) if published_at is not None else 0)
-
-    # Made when there is something to tell: a gauge begins with 0, which would be an alarm.
-    @cached_property
-    def _reachable(self) -> Gauge:
-        return _least("larder_cache_reachable", "Whether every worker reaches the cache.")
-
-    @cached_property
-    def _created(self) -> Gauge:
-        return _least(
-            "larder_generation_created_timestamp_seconds",
-            "When the oldest generation that a worker serves was published; 0 without one.",
-        )
-
-    @cached_property
-    def _model_created(self) -> Gauge:
-        return _least(
-            "larder_click_model_created_timestamp_seconds",
-            "When the oldest click model that a worker answers from was published; 0 without one.",
-        )
-
-    @cached_property
-    def _scored(self) -> Counter:
-        return Counter("larder_click_rows", "Rows that were scored.", registry=None)
-
-    @cached_property
-    def _unknown(self) -> Counter:
-        return Counter(
-            "larder_click_unknown_values",
-            "Values of rows that are in no table of the model.",
-            registry=None,
-        )
-
-    @cached_property
-    def _unknown_columns(self) -> Counter:
-        return Counter(
-            "larder_click_unknown_columns",
-            "Columns of requests that the model does not have, and that were passed over.",
-            registry=None,
-        )
-
-    @cached_property
-    def _decisions(self) -> Counter:
-        return Counter("larder_decisions", "Decisions answered.", ("logged",), registry=None)
-
-    @cached_property
-    def _decides_by(self) -> Gauge:
-        return _least(
-            "larder_decisions_model_created_timestamp_seconds",
-            "When the oldest model of decisions that a worker has was published.",
-        )
-
-    @cached_property
-    def _rewards(self) -> Counter:
-        return Counter("larder_rewards", "Rewards taken.", registry=None)
 
     def _meet(self, labels: tuple[str, str, str]) -> tuple[Counter, Histogram]:
         """The library finds a label's numbers slowly, so those that were met are at hand."""
@@ -345,11 +296,6 @@ def _version() -> str:
         return version("larder")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _least(name: str, text: str) -> Gauge:
-    """A gauge that shows the least of what the living workers say."""
-    return Gauge(name, text, registry=None, multiprocess_mode="livemin")
 
 
 def _seconds(moment: str) -> float:

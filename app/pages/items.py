@@ -8,8 +8,7 @@ from flask import Response, request
 from app.api import sources
 from app.api.lists import rules
 from app.contracts.recommendations import decode_record
-from app.errors import UnknownItem
-from app.pages.shell import asked, asking, bp, document_at, page, words
+from app.pages.shell import asked, asking, bp, page, words
 from app.recommendations import published
 from app.recommendations.generation import Generation
 
@@ -32,11 +31,11 @@ def _search(generation: Generation, part: str) -> list[dict[str, Any]]:
     """Up to SHOWN, the item of that id first; upper and lower case are one."""
     wanted = json.dumps(part.lower(), ensure_ascii=False)[1:-1].encode()
     exact = generation.find(part) if part else None
-    found = [] if exact is None else [document_at(generation, exact)]
+    found = [] if exact is None else [generation.document(exact)]
     for index in range(min(generation.manifest.items, _SCANNED)):
         if index == exact or wanted not in generation.opening(index).decode().lower().encode():
             continue
-        document = document_at(generation, index)
+        document = generation.document(index)
         if any(part.lower() in text.lower() for text in words(document)):
             found.append(document)
         if len(found) == SHOWN:
@@ -48,12 +47,10 @@ def _search(generation: Generation, part: str) -> list[dict[str, Any]]:
 def item() -> Response:
     """An item, what is similar to it, and how many of the sample get it."""
     name, generation = asked("id"), sources().watcher.live()
-    index = generation.find(name)
-    if index is None:
-        raise UnknownItem(f"the live generation does not hold item {name!r}")
+    index = generation.index_of(name)
     told = {
         "item": name,
-        "document": document_at(generation, index),
+        "document": generation.document(index),
         "generation": generation.manifest.generation,
         "similar": _similar(generation, name),
         "reach": _reach(generation, index),
@@ -67,7 +64,7 @@ def _similar(generation: Generation, name: str) -> list[dict[str, Any]]:
         return []
     found = sources().lookup.similar(generation, name)
     entries = decode_record(found.record) if found else []
-    return [{**document_at(generation, each), "score": score} for each, score in entries]
+    return [{**generation.document(each), "score": score} for each, score in entries]
 
 
 def _reach(generation: Generation, index: int) -> dict[str, Any]:

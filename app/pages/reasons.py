@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from app.api import sources
 from app.api.lists.rules import difference
 from app.contracts.recommendations import decode_history
-from app.errors import UnknownItem
-from app.pages.shell import document_at
 from app.recommendations.generation import Generation
 from app.recommendations.memory.near_cache import Remembered
 from app.recommendations.why import why as reasons
@@ -32,9 +30,9 @@ def remembered(generation: Generation, user: str) -> Remembered | None:
 
 def history(generation: Generation, found: Remembered | None) -> list[dict[str, Any]]:
     """The user's own items, the ones that weigh most first, as training and events have them."""
-    weights = _weights(found)
+    weights = found.weights() if found else {}
     first = sorted(weights, key=lambda item: -weights[item])[:SHOWN]
-    return [{**document_at(generation, item), "weight": weights[item]} for item in first]
+    return [{**generation.document(item), "weight": weights[item]} for item in first]
 
 
 def what_if(
@@ -47,18 +45,19 @@ def what_if(
     found = remembered(generation, user)
     if generation.model is None:
         return None
-    dropped, added = (_indices(generation, each) for each in (drop, add))
-    before = _weights(found)
+    dropped, added = (set(map(generation.index_of, each)) for each in (drop, add))
+    before = found.weights() if found else {}
     after = {item: weight for item, weight in before.items() if item not in dropped}
     after |= dict.fromkeys(added, max(before.values(), default=1.0))
-    shut, mask = _had(found) - before.keys(), _mask(generation, found, dropped)
+    shut = found.had() - before.keys() if found else set()
+    mask = _mask(generation, found, dropped)
     lists = [_list(generation, generation.model, each, shut, mask) for each in (before, after)]
     told = difference(generation, user, *lists)
     return {
         **told,
-        "list": [document_at(generation, item) for item in lists[1]],
-        "entered": [document_at(generation, item) for item in lists[1] if item not in lists[0]],
-        "left": [document_at(generation, item) for item in lists[0] if item not in lists[1]],
+        "list": [generation.document(item) for item in lists[1]],
+        "entered": [generation.document(item) for item in lists[1] if item not in lists[0]],
+        "left": [generation.document(item) for item in lists[0] if item not in lists[1]],
     }
 
 
@@ -70,7 +69,7 @@ def why(generation: Generation, user: str, item: str) -> dict[str, Any]:
     found = reasons(generation, remembered(generation, user), item)
     because = [
         {
-            **document_at(generation, each),
+            **generation.document(each),
             "contribution": added,
             "share": added / found.score if found.score else 0.0,
         }
@@ -78,7 +77,7 @@ def why(generation: Generation, user: str, item: str) -> dict[str, Any]:
     ]
     return {
         "user": user,
-        **document_at(generation, found.item),
+        **generation.document(found.item),
         "score": found.score,
         "covered": found.covered,
         "because": because,
@@ -111,28 +110,3 @@ def _mask(
     stored = {item for item, _ in found.entries()} | {*dropped}
     items = range(generation.manifest.items)
     return bytes(item in stored and (mask is None or mask[item] > 0) for item in items)
-
-
-def _indices(generation: Generation, items: Collection[str]) -> set[int]:
-    found = {item: generation.find(item) for item in items}
-    for item, index in found.items():
-        if index is None:
-            raise UnknownItem(f"the live generation does not hold item {item!r:.80}")
-    return {index for index in found.values() if index is not None}
-
-
-def _weights(found: Remembered | None) -> dict[int, float]:
-    """Without what was hidden, which weighs nothing."""
-    if found is None:
-        return {}
-    weights = {item: weight for item, weight in decode_history(found.history) if weight > 0}
-    for item, weight in found.wanted.items():
-        weights[item] = weights.get(item, 0.0) + weight
-    return weights
-
-
-def _had(found: Remembered | None) -> set[int]:
-    """What must not come back, hidden items among it."""
-    if found is None:
-        return set()
-    return {*found.gone, *(item for item, _ in decode_history(found.history))}

@@ -112,12 +112,7 @@ def events_now() -> dict[str, Any] | None:
 def document_of(generation: Generation, item: str) -> dict[str, Any]:
     """What is known of an item; its id alone where the generation does not hold it."""
     index = generation.find(item)
-    return {"item": item} if index is None else document_at(generation, index)
-
-
-def document_at(generation: Generation, index: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(generation.opening(index) + b"}")
-    return found
+    return {"item": item} if index is None else generation.document(index)
 
 
 @bp.app_template_global()

@@ -14,7 +14,7 @@ from app.contracts.events import Actor, Streams
 from app.contracts.rules import NONE
 from app.errors import CacheUnavailable, DeletionForbidden
 from app.pages import reasons
-from app.pages.shell import asked, bp, changed, document_at, document_of, page
+from app.pages.shell import asked, bp, changed, document_of, page
 from app.recommendations.generation import Generation
 from app.recommendations.live import recent
 from app.recommendations.live.tail import Tail
@@ -88,12 +88,12 @@ def _acted(generation: Generation, who: str) -> dict[str, Any] | None:
     return {
         "version": in_force.version.number,
         "entered": [
-            {**document_at(generation, item), "why": "pinned" if item in pinned else "moved up"}
+            {**generation.document(item), "why": "pinned" if item in pinned else "moved up"}
             for item in after
             if item not in before
         ],
         "left": [
-            {**document_at(generation, item), "why": _why_gone(order, in_force, generation, item)}
+            {**generation.document(item), "why": _why_gone(order, in_force, generation, item)}
             for item in before
             if item not in after
         ],

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from app.contracts.generations import BrokenRecord
 from app.errors import CacheUnavailable, UnknownUser
@@ -21,7 +22,28 @@ FALLBACKS = ("popular", "none")
 Ranking = Callable[[Sequence[int]], tuple[Entries, bool] | None]
 """Puts items in order, with scores; says whether that is degraded. None where nobody can."""
 
+Chosen = tuple[str, Remembered | None]
+"""The source of what somebody gets, and what that is; None for an empty list."""
+
+Asker = tuple[str, str, bytes]
+"""Whom a list is for: a user, session or items; the name for messages, and the member of JSON."""
+
 log = logging.getLogger("larder.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants of a list.
+
+    n: so many items, 0 for the whole list; filter: has been checked against the generation.
+    """
+
+    n: int = 0
+    fallback: str = FALLBACKS[0]
+    filter: Clauses = ()
+
+
+WHOLE = Wish()
 
 
 class Answers:
@@ -45,78 +67,48 @@ class Answers:
         """Seconds since 1970."""
 
     def one(
-        self,
-        generation: Generation,
-        user: str,
-        n: int | None = None,
-        fallback: str = FALLBACKS[0],
-        asked: Clauses = (),
+        self, generation: Generation, user: str, wish: Wish = WHOLE
     ) -> tuple[bytes, str | None]:
-        """The answer of n items, or of the whole list, and its ETag; None when it is degraded.
-
-        asked: a filter that has been checked against the generation.
+        """The answer and its ETag; None when it is degraded.
 
         Raises UnknownUser for a stranger without fallback, CacheUnavailable when nobody can tell,
         BrokenRecord.
         """
         found, degraded = self._found(generation, user)
-        source, remembered = _of(user, degraded, _choose(generation, found, fallback))
-        order = generation.order(self.now, asked)
-        n = n or generation.manifest.k
-        body = _answer(generation, _user(user), source, remembered, n, degraded, order, fallback)
-        return body, None if degraded else tagged(self._lookup.etag(generation, found), order)
+        etag = self._lookup.etag(generation, found)
+        return self._answered(generation, _user(user), found, degraded, wish, etag)
 
-    def ranked(
-        self,
-        generation: Generation,
-        user: str,
-        n: int,
-        fallback: str,
-        asked: Clauses,
-        rank: Ranking,
-    ) -> bytes:
+    def ranked(self, generation: Generation, user: str, wish: Wish, rank: Ranking) -> bytes:
         """As ``one``, but all that is stored of the list is put in order anew, before the rules."""
         found, degraded = self._found(generation, user)
-        source, remembered = _of(user, degraded, _choose(generation, found, fallback))
-        ranking = rank([item for item, _ in remembered.entries()]) if remembered else None
-        if remembered and ranking:
+        chosen = _choose(generation, found, wish.fallback)
+        if chosen[0] == "none":
+            raise _nobody(_user(user), degraded)
+        if (listed := chosen[1]) and (ranking := rank([item for item, _ in listed.entries()])):
             entries, lost = ranking
-            source, degraded = "click", degraded or lost
-            remembered = Remembered(
-                b"", own=entries, gone=remembered.gone, history=remembered.history
-            )
-        order = generation.order(self.now, asked)
-        return _answer(generation, _user(user), source, remembered, n, degraded, order, fallback)
+            degraded = degraded or lost
+            chosen = "click", Remembered(b"", own=entries, gone=listed.gone, history=listed.history)
+        order = generation.order(self.now, wish.filter)
+        return _answer(generation, _user(user), chosen, wish, order, degraded)
 
-    def many(
-        self,
-        generation: Generation,
-        users: Sequence[str],
-        n: int,
-        fallback: str,
-        asked: Clauses = (),
-    ) -> list[bytes]:
+    def many(self, generation: Generation, users: Sequence[str], wish: Wish) -> list[bytes]:
         """Each user's answer; that of a stranger without fallback has an empty list.
 
         A record that is broken spoils the answer of no other user.
         """
-        lists, degraded = self._lookup.users(generation, users)
-        order = generation.order(self.now, asked)
-        broken: dict[str, str] = {}
-        answers = []
+        lists, lost = self._lookup.users(generation, users)
+        order = generation.order(self.now, wish.filter)
+        is_any_degraded, answers = bool(lost), []
         for user, found in zip(users, lists, strict=True):
-            who, asked_for = _user(user), (order, fallback)
-            chosen = _choose(generation, found, fallback)
+            chosen, degraded = _choose(generation, found, wish.fallback), user in lost
             try:
-                answer = _answer(generation, who, *chosen, n, user in degraded, *asked_for)
+                answer = _answer(generation, _user(user), chosen, wish, order, degraded)
             except BrokenRecord as error:
-                broken[user] = str(error)
-                chosen = _choose(generation, None, fallback)
-                answer = _answer(generation, who, *chosen, n, True, *asked_for)
+                log.error("broken record of user %r: %s", user, error)
+                chosen, is_any_degraded = _choose(generation, None, wish.fallback), True
+                answer = _answer(generation, _user(user), chosen, wish, order, True)
             answers.append(answer)
-        for user, problem in broken.items():
-            log.error("broken record of user %r: %s", user, problem)
-        if broken or degraded:
+        if is_any_degraded:
             self._tell()
         return answers
 
@@ -138,6 +130,22 @@ class Answers:
         if self._listener:
             self._listener.degraded()
 
+    def _answered(
+        self,
+        generation: Generation,
+        asker: Asker,
+        found: Remembered | None,
+        degraded: bool,
+        wish: Wish,
+        etag: str,
+    ) -> tuple[bytes, str | None]:
+        chosen = _choose(generation, found, wish.fallback)
+        if chosen[0] == "none":
+            raise _nobody(asker, degraded)
+        order = generation.order(self.now, wish.filter)
+        body = _answer(generation, asker, chosen, wish, order, degraded)
+        return body, None if degraded else tagged(etag, order)
+
 
 class LiveAnswers(Answers):
     """The same where what users do changes their lists."""
@@ -153,41 +161,25 @@ class LiveAnswers(Answers):
         super().__init__(lookup, listener, now)
         self._live = lookup
 
-    def session(
-        self, generation: Generation, session: str, n: int, fallback: str, asked: Clauses = ()
-    ) -> tuple[bytes, str | None]:
+    def session(self, generation: Generation, session: str, wish: Wish) -> tuple[bytes, str | None]:
         """As ``one``, for a visitor of whom only the session is known."""
         found, degraded = self._live.session(generation, session)
         if degraded:
             self._tell()
-        source, remembered = _choose(generation, found, fallback)
-        if source == "none":
-            raise _nobody("session", session, degraded)
-        who = b'"session":' + quoted(session)
-        order = generation.order(self.now, asked)
-        body = _answer(generation, who, source, remembered, n, degraded, order, fallback)
-        return body, None if degraded else tagged(self._live.etag(generation, found), order)
+        asker = "session", session, b'"session":' + quoted(session)
+        etag = self._live.etag(generation, found)
+        return self._answered(generation, asker, found, degraded, wish, etag)
 
     def items(
-        self,
-        generation: Generation,
-        items: Sequence[str],
-        n: int,
-        fallback: str,
-        asked: Clauses = (),
+        self, generation: Generation, items: Sequence[str], wish: Wish
     ) -> tuple[bytes, str | None]:
         """As ``one``, for somebody of whom only these items are known."""
         found, degraded = self._live.items(generation, items)
         if degraded:
             self._tell()
-        source, remembered = _choose(generation, found, fallback)
-        if source == "none":
-            raise _nobody("items", ",".join(items)[:200], degraded)
-        who = b'"items":[%s]' % b",".join(map(quoted, items))
-        order = generation.order(self.now, asked)
-        body = _answer(generation, who, source, remembered, n, degraded, order, fallback)
+        asker = "items", ",".join(items)[:200], b'"items":[%s]' % b",".join(map(quoted, items))
         etag = f"{generation.etag}-{generation.follows}"
-        return body, None if degraded else tagged(etag, order)
+        return self._answered(generation, asker, found, degraded, wish, etag)
 
 
 def tagged(etag: str, order: Order | None) -> str:
@@ -195,27 +187,21 @@ def tagged(etag: str, order: Order | None) -> str:
     return etag if order is None else f"{etag}-{order.tag}"
 
 
-def _of(
-    user: str, degraded: bool, chosen: tuple[str, Remembered | None]
-) -> tuple[str, Remembered | None]:
-    """What was chosen for a user. Raises UnknownUser, or CacheUnavailable, for nothing."""
-    if chosen[0] == "none":
-        raise _nobody("user", user, degraded)
-    return chosen
+def _user(user: str) -> Asker:
+    return "user", user, b'"user":' + quoted(user)
 
 
-def _nobody(kind: str, user: str, degraded: bool) -> UnknownUser | CacheUnavailable:
+def _nobody(asker: Asker, degraded: bool) -> UnknownUser | CacheUnavailable:
+    who = f"{asker[0]} {asker[1]!r}"
     if degraded:
-        return CacheUnavailable(f"nobody can tell now whether there is a list for {kind} {user!r}")
-    return UnknownUser(f"the live generation has no list for {kind} {user!r}")
+        return CacheUnavailable(f"nobody can tell now whether there is a list for {who}")
+    return UnknownUser(f"the live generation has no list for {who}")
 
 
-def _choose(
-    generation: Generation, found: Remembered | None, fallback: str
-) -> tuple[str, Remembered | None]:
-    """The source of what a user gets, and what that is; None for an empty list.
+def _choose(generation: Generation, found: Remembered | None, fallback: str) -> Chosen:
+    """What somebody gets.
 
-    Two are empty, without fallback: nobody knows the user, or the user has had every item.
+    Two lists are empty, without fallback: nobody knows the user, or the user has had every item.
     """
     if found is not None:
         if found.own is not None:
@@ -227,15 +213,11 @@ def _choose(
     return ("none" if found is None or found.record else "exhausted"), None
 
 
-def _choose_own(found: Remembered, fallback: str) -> tuple[str, Remembered | None]:
+def _choose_own(found: Remembered, fallback: str) -> Chosen:
     """The same for a list that follows from what somebody did lately."""
     if found.source != "popular" or fallback == "popular":
         return found.source, found
     return ("none" if found.popular else "exhausted"), None
-
-
-def _user(user: str) -> bytes:
-    return b'"user":' + quoted(user)
 
 
 def _items(
@@ -251,22 +233,21 @@ def _items(
 
 def _answer(
     generation: Generation,
-    who: bytes,
-    source: str,
-    remembered: Remembered | None,
-    n: int,
-    degraded: bool,
+    asker: Asker,
+    chosen: Chosen,
+    wish: Wish,
     order: Order | None,
-    fallback: str,
+    degraded: bool,
 ) -> bytes:
-    end = b',"degraded":true' if degraded else b""
+    source, remembered = chosen
+    n, end = wish.n or generation.manifest.k, b',"degraded":true' if degraded else b""
     if order is not None and remembered is not None:
-        remembered = ruled(generation, order, remembered, source, fallback)
+        remembered = ruled(generation, order, remembered, source, wish.fallback)
         source = remembered.source
         if len(remembered.own or ()) < n:
             end = b',"complete":false' + end
     return b'{%s,"generation":"%s","source":"%s","recommendations":%s%s}' % (
-        who,
+        asker[2],
         generation.manifest.generation.encode(),
         source.encode(),
         b"[]" if remembered is None else generation.render(remembered, n),

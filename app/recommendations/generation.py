@@ -8,11 +8,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json import JSONEncoder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.contracts.events import WEIGHTS
 from app.contracts.recommendations import Manifest, decode_record, follows
 from app.contracts.rules import Version
+from app.errors import UnknownItem
 from app.recommendations.memory.documents import Finding, Opening
 from app.recommendations.memory.near_cache import NearCache, Remembered
 from app.recommendations.rules.in_force import Clauses, InForce
@@ -71,9 +72,21 @@ class Generation:
         """What is in force now (seconds since 1970) for who asks for such a filter."""
         return self.rules.at(now(), asked) if asked or self.rules.acts else None
 
+    def document(self, item: int) -> dict[str, Any]:
+        """What is known of the item of an index. Raises BrokenRecord."""
+        found: dict[str, Any] = json.loads(self.opening(item) + b"}")
+        return found
+
     def id_of(self, item: int) -> str:
         """The id of the item of an index. Raises BrokenRecord."""
-        return str(json.loads(self.opening(item) + b"}")["item"])
+        return str(self.document(item)["item"])
+
+    def index_of(self, item: str) -> int:
+        """The index of the item of an id. Raises UnknownItem."""
+        found = self.find(item)
+        if found is None:
+            raise UnknownItem(f"the live generation does not hold item {item!r}")
+        return found
 
     @property
     def etag(self) -> str:

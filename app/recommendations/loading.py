@@ -21,7 +21,7 @@ from app.contracts.recommendations import (
     factor_chunks,
     factors_part,
 )
-from app.contracts.rules import NONE, Version
+from app.contracts.rules import NONE
 from app.recommendations.generation import Generation
 from app.recommendations.memory.documents import Documents, write
 from app.recommendations.memory.factors import Factors, can_lay_out, laid_out
@@ -54,7 +54,7 @@ class Loader:
         self._namespace = Namespace(settings.namespace)
         self._near_cache_users = settings.near_cache_users
         self._open, self._meanwhile = open, meanwhile
-        self._shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
+        self.shelf = Shelf(settings.documents_folder, settings.cache_url, settings.namespace)
 
     def load(self, client: Client, name: str) -> Generation:
         """The generation of that name, from the file of this machine if another worker made it.
@@ -74,7 +74,7 @@ class Loader:
 
         try:
             kind = str(with_factors)
-            return self._generation(self._shelf.documents(manifest, fill, kind))
+            return self._generation(self.shelf.documents(manifest, fill, kind))
         except OSError as error:
             log.warning("no file of documents (%s): this worker has them in its memory", error)
         memory = BytesIO()
@@ -83,16 +83,8 @@ class Loader:
 
     def left(self) -> Generation | None:
         """What was served last from the file of this machine, for when the cache is away."""
-        documents = self._shelf.latest()
+        documents = self.shelf.latest()
         return self._generation(documents) if documents else None
-
-    def keep(self, version: Version) -> None:
-        """Leave the rules in force beside that file."""
-        self._shelf.keep(version)
-
-    def left_rules(self) -> Version:
-        """Those that were left; none where nobody can tell."""
-        return self._shelf.rules()
 
     def _generation(self, documents: Documents) -> Generation:
         manifest, find = documents.manifest, documents.find

@@ -10,7 +10,7 @@ from app.cache.buckets import Asked, Found, fetch
 from app.contracts.recommendations import Manifest, Place, decode_sample, split_value, unmark
 from app.errors import CacheUnavailable
 from app.recommendations.generation import Generation
-from app.recommendations.memory.near_cache import Remembered
+from app.recommendations.memory.near_cache import Remembered, Who
 from app.recommendations.watcher import Watcher
 
 
@@ -23,7 +23,7 @@ class Lookup:
 
     def users(
         self, generation: Generation, users: Sequence[str]
-    ) -> tuple[list[Remembered | None], Set[str]]:
+    ) -> tuple[list[Remembered | None], Set[Who]]:
         """The users' lists, and whose of them are degraded, in one round trip at most.
 
         A list is None for a stranger and, when degraded, for whoever is not near: the cache is
@@ -31,7 +31,7 @@ class Lookup:
         """
         found = {user: generation.near.get(user) for user in users}
         missing = [user for user, remembered in found.items() if remembered is None]
-        degraded: Set[str] = frozenset()
+        degraded: Set[Who] = frozenset()
         if not self._watcher.reachable:
             degraded = set(users)
         elif missing:

@@ -5,7 +5,7 @@ Whoever calls these takes the client's errors on itself.
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -140,13 +140,9 @@ def _whole(client: Any, namespace: Namespace, found: Manifest | None, name: str)
         raise UnknownGeneration(f"there is no generation {name[:70]!r} to roll back to")
     keys = iter(found.keys(namespace))
     while some := list(islice(keys, _AT_A_TIME)):
-        if _there(client, some) < len(some):
+        pipeline = client.pipeline(transaction=False)
+        for key in some:
+            pipeline.exists(key)
+        if sum(pipeline.execute()) < len(some):
             raise UnknownGeneration(f"{name} is not whole any more: the cache has lost keys of it")
     return found
-
-
-def _there(client: Any, keys: Sequence[str]) -> int:
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        pipeline.exists(key)
-    return sum(pipeline.execute())

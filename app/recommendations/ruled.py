@@ -7,7 +7,7 @@ likes.
 
 from collections.abc import Iterable, Iterator
 
-from app.contracts.recommendations import MAX_K, decode_history, decode_record
+from app.contracts.recommendations import MAX_K, decode_record
 from app.recommendations.generation import Generation
 from app.recommendations.memory.near_cache import Entries, Remembered
 from app.recommendations.rules.ranking import Order, below_cap, ranked
@@ -54,7 +54,7 @@ def _ruled(
 def _filled(
     generation: Generation, order: Order, found: Remembered, own: Entries
 ) -> Iterator[Entries]:
-    had = _had(found)
+    had = found.had()
     popular = [each for each in decode_record(generation.popular.record) if each[0] not in had]
     yield own
     yield popular
@@ -76,14 +76,10 @@ def _live(
         n = max(manifest.stored, _DEEP * n)
     if order.cap:
         n = MAX_K
-    parts, mask, had = [*before], order.mask, _had(found)
+    parts, mask, had = [*before], order.mask, found.had()
     while True:
         parts.append(generation.model.over(found.vector, found.wanted, mask, had, n))
         yield parts[-1]
         if not order.cap or len(parts[-1]) < n:
             return
         mask = below_cap(order, parts, manifest.k)
-
-
-def _had(found: Remembered) -> set[int]:
-    return {*found.gone, *(item for item, _ in decode_history(found.history))}

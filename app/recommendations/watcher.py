@@ -197,7 +197,7 @@ class Watcher(Link):
             if sentence not in self._left_out:
                 log.warning("left out of the rules: %s", sentence)
         self._left_out = rules.ignored
-        self._loader.keep(rules.version)
+        self._loader.shelf.keep(rules.version)
 
     def _forget(self, deletion: str) -> None:
         """Begin with an empty near cache, and another ETag, when a user was deleted meanwhile."""
@@ -224,7 +224,7 @@ class Watcher(Link):
     def _serve_what_is_left(self) -> None:
         """Answer from the file that other workers made, if this one has no generation yet."""
         if self._live is None and (left := self._loader.left()):
-            self._rules.version = self._loader.left_rules()
+            self._rules.version = self._loader.shelf.rules()
             self._serve(left)
             log.info("serving generation %s, which was left here", self._name_of_live())
 

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.contracts.recommendations import decode_history
-from app.errors import NoReasons, UnknownItem
+from app.errors import NoReasons
 from app.recommendations.generation import Generation
 from app.recommendations.memory.near_cache import Entries, Remembered
 
@@ -29,15 +28,9 @@ def why(generation: Generation, found: Remembered | None, item: str) -> Why:
     """
     if generation.model is None:
         raise NoReasons("the live generation has no factors: refresh with --live and --engine als")
-    index = generation.find(item)
-    if index is None:
-        raise UnknownItem(f"the live generation does not hold item {item!r}")
-    vector, wanted = (found.vector, found.wanted) if found else (b"", {})
-    weights = dict(decode_history(found.history)) if found else {}
-    for each, weight in wanted.items():
-        weights[each] = weights.get(each, 0) + weight
-    liked = {each: weight for each, weight in weights.items() if weight}
-    score = generation.model.score(vector, wanted, index)
-    because = generation.model.why(liked, index)
+    index = generation.index_of(item)
+    found = found or Remembered(b"")
+    score = generation.model.score(found.vector, found.wanted, index)
+    because = generation.model.why(found.weights(), index)
     covered = sum(added for _, added in because) / score if score else 0.0
     return Why(index, score, because, covered)

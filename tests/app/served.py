@@ -1,6 +1,6 @@
 """The API in this process, over a real server; its threads look when a test says so."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -138,3 +138,11 @@ def following(server: Address, namespace: Namespace, **settings: Any) -> Iterato
     finally:
         tail.stop()
         watcher.stop()
+
+
+def count_reads(client: Any, action: Callable[[], Any]) -> int:
+    """How many packets of requests the server has read because of the action."""
+    before = client.info("stats")["total_reads_processed"]
+    action()
+    count: int = client.info("stats")["total_reads_processed"] - before - 1
+    return count

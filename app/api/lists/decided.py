@@ -8,11 +8,10 @@ from uuid import uuid4
 from flask import Blueprint, Response, request
 
 from app.api import freshness, sources
-from app.api.parameters import choice, clauses, json_object, number, only, path_identifier
+from app.api.parameters import WISHES, json_object, only, path_identifier, wish
 from app.contracts.decisions import MAX_ACTIONS, OF_LISTS
 from app.decisions.refusals import Refused
 from app.errors import BadParameter, CacheUnavailable, DecisionsOff
-from app.recommendations.answer import FALLBACKS
 
 if TYPE_CHECKING:
     from app.decisions.decider import Decider
@@ -33,16 +32,12 @@ def decide(user: str) -> Response:
     path_identifier("user", user)
     only(request.args, ())
     asked = json_object(EXAMPLE)
-    only(asked, ("context", "n", "fallback", "filter"), "member")
+    only(asked, ("context", *WISHES), "member")
     context = asked.get("context", {})
     if not isinstance(context, dict):
         raise BadParameter(f"context must be an object of features, as in {EXAMPLE}")
     generation = sources().watcher.live()
-    most = min(generation.manifest.k, MAX_ACTIONS)
-    n = number("n", asked.get("n"), most, 1, most)
-    fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
-    wanted = clauses(generation, asked.get("filter"))
-    body, _ = sources().answers.one(generation, user, n, fallback, wanted)
+    body, _ = sources().answers.one(generation, user, wish(generation, asked, MAX_ACTIONS))
     told = json.dumps(_decided(decider, json.loads(body), context), ensure_ascii=False)
     return freshness.answer(told.encode(), None)
 

@@ -6,19 +6,18 @@ from flask import Blueprint, Response, request
 
 from app.api import freshness, sources
 from app.api.parameters import (
-    FILTER,
+    WISHES,
     choice,
-    clauses,
     identifier,
     json_object,
-    length,
     number,
     only,
     path_identifier,
+    wish,
 )
 from app.api.scoring import clicks
 from app.errors import BadParameter, CacheUnavailable, EventsOff
-from app.recommendations.answer import FALLBACKS, LiveAnswers, tagged
+from app.recommendations.answer import LiveAnswers, tagged
 from app.recommendations.generation import quoted
 from app.recommendations.why import why
 
@@ -32,8 +31,6 @@ MAX_ITEMS = 20
 REASONS, MAX_REASONS = 10, 100
 """How many of a user's items are named for one in the list."""
 
-PARAMETERS = ("n", "fallback", FILTER)
-
 bp = Blueprint("recommendations", __name__)
 
 
@@ -43,22 +40,20 @@ def one(user: str) -> Response:
     generation = sources().watcher.live()
     path_identifier("user", user)
     asked = request.args if request.query_string else {}  # most requests have none to parse
-    only(asked, (*PARAMETERS, "rank"))
-    n = length(asked.get("n"), generation.manifest.k)
-    fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
-    wanted = clauses(generation, request.args.getlist(FILTER)) if asked else ()
+    only(asked, (*WISHES, "rank"))
+    wanted = wish(generation, asked)
     answers = sources().answers
     if choice("rank", asked.get("rank"), ("list", "click")) == "click":
         if (ranker := sources().ranker) is None:
             raise BadParameter("rank=click needs a click model: this deployment has none")
         rank = partial(clicks.in_order, ranker, generation, user)
-        body = answers.ranked(generation, user, n, fallback, wanted, rank)
+        body = answers.ranked(generation, user, wanted, rank)
         return freshness.answer(body, None)
-    if fallback == "popular" and answers.are_constant:
-        etag = tagged(generation.etag, generation.order(answers.now, wanted))
+    if wanted.fallback == "popular" and answers.are_constant:
+        etag = tagged(generation.etag, generation.order(answers.now, wanted.filter))
         if freshness.matches(etag):
             return freshness.not_modified(etag)
-    return freshness.answer(*answers.one(generation, user, n, fallback, wanted))
+    return freshness.answer(*answers.one(generation, user, wanted))
 
 
 @bp.get("/recommendations/<id:user>/why")
@@ -97,27 +92,24 @@ def because(user: str) -> Response:
 def visitor() -> Response:
     """The list of a session, or of somebody of whom only a few items are known."""
     generation = sources().watcher.live()
-    only(request.args, ("session", "items", *PARAMETERS))
-    n = length(request.args.get("n"), generation.manifest.k)
-    fallback = choice("fallback", request.args.get("fallback"), FALLBACKS)
+    only(request.args, ("session", "items", *WISHES))
+    wanted = wish(generation, request.args)
     answers = sources().answers
     if not isinstance(answers, LiveAnswers):
         raise EventsOff(
             "name a user, as in GET /recommendations/<user>: lists of sessions and items need "
             "LARDER_EVENTS=true"
         )
-    wanted = clauses(generation, request.args.getlist(FILTER))
     session, items = request.args.get("session"), request.args.get("items")
     if (session is None) == (items is None):
         raise BadParameter("give either session or items, or a user in the path")
     if items is None:
-        return freshness.answer(
-            *answers.session(generation, identifier("session", session), n, fallback, wanted)
-        )
+        session = identifier("session", session)
+        return freshness.answer(*answers.session(generation, session, wanted))
     named = [identifier("items", item) for item in items.split(",")]
     if len(named) > MAX_ITEMS:
         raise BadParameter(f"items must be 1 to {MAX_ITEMS} ids, not {len(named)}")
-    return freshness.answer(*answers.items(generation, named, n, fallback, wanted))
+    return freshness.answer(*answers.items(generation, named, wanted))
 
 
 @bp.post("/recommendations")
@@ -126,20 +118,18 @@ def many() -> Response:
     generation = sources().watcher.live()
     only(request.args, ())
     asked = json_object('{"users":["1","2"],"n":5}')
-    only(asked, ("users", *PARAMETERS), "member")
-    n = length(asked.get("n"), generation.manifest.k)
-    fallback = choice("fallback", asked.get("fallback"), FALLBACKS)
-    wanted = clauses(generation, asked.get(FILTER))
+    only(asked, ("users", *WISHES), "member")
+    wanted = wish(generation, asked)
     users = asked.get("users")
     if not isinstance(users, list) or not 1 <= len(users) <= MAX_USERS:
         raise BadParameter(f"users must be a list of 1 to {MAX_USERS} user ids")
     users = [identifier("users", user) for user in users]
-    if len(users) * n > MAX_ENTRIES:
+    if len(users) * wanted.n > MAX_ENTRIES:
         raise BadParameter(
-            f"users x n must be at most {MAX_ENTRIES}, not {len(users)} x {n}: ask for fewer users "
-            f"or a smaller n"
+            f"users x n must be at most {MAX_ENTRIES}, not {len(users)} x {wanted.n}: ask for "
+            f"fewer users or a smaller n"
         )
-    answers = sources().answers.many(generation, users, n, fallback, wanted)
+    answers = sources().answers.many(generation, users, wanted)
     body = b'{"generation":"%s","answers":[%s]}' % (
         generation.manifest.generation.encode(),
         b",".join(answers),

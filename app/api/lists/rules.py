@@ -1,6 +1,5 @@
 """``/rules``: what the owner of the namespace orders of its lists."""
 
-import json
 from collections.abc import Container
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from app.api import foreign, sources
+from app.api import foreign, freshness, sources
 from app.api.parameters import body, json_object, number, only
 from app.contracts import keys
 from app.contracts.generations import BrokenRecord
@@ -39,7 +38,7 @@ def in_force() -> Response:
 def history() -> Response:
     """The versions that are kept, the newest first."""
     only(request.args, ())
-    return _answer({"versions": [version.head for version in kept()]})
+    return freshness.told({"versions": [version.head for version in kept()]})
 
 
 @bp.put("/rules")
@@ -56,7 +55,7 @@ def check() -> Response:
     """Whose lists of the sample would change under these rules, and how; nothing is kept."""
     generation = sources().watcher.live()
     only(request.args, ())
-    return _answer(tried(generation, checked(generation, body())))
+    return freshness.told(tried(generation, checked(generation, body())))
 
 
 @bp.post("/rules/rollback")
@@ -164,7 +163,7 @@ def version_of(asked: object) -> Version:
 
 
 def _told(generation: Generation, version: Version) -> Response:
-    response = _answer(told(generation, version))
+    response = freshness.told(told(generation, version))
     response.set_etag(str(version.number))
     return response
 
@@ -196,9 +195,3 @@ def difference(
 
 def _key() -> str:
     return rules_key(sources().watcher.namespace.name)
-
-
-def _answer(told: dict[str, Any]) -> Response:
-    response = Response(json.dumps(told), content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response

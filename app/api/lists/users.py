@@ -1,6 +1,5 @@
 """``/users``: whom a load test may ask for, and who is to be forgotten; both are off by default."""
 
-import json
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
@@ -35,8 +34,7 @@ def sample() -> Response:
     known = sources().lookup.sample(generation)
     n = min(n, len(known))
     users = [known[place * len(known) // n] for place in range(n)]
-    body = json.dumps({"generation": generation.manifest.generation, "users": users})
-    return freshness.answer(body.encode(), None)
+    return freshness.told({"generation": generation.manifest.generation, "users": users})
 
 
 @bp.delete("/users/<id:user>")
@@ -45,7 +43,7 @@ def remove(user: str) -> Response:
     tail = _deleting()
     only(request.args, ())
     path_identifier("user", user)
-    return freshness.answer(json.dumps(deleted(tail, user)).encode(), None)
+    return freshness.told(deleted(tail, user))
 
 
 def deleted(tail: Tail, user: str) -> dict[str, object]:

@@ -75,7 +75,9 @@ class Clause:
 
     def bounds(self, kind: Type) -> list[Bounds]:
         """The ranges of a clause on numbers or dates (seconds since 1970). Raises BadFilter."""
-        read, such = (_date, "2026-01-01..2026-12-31") if kind == "date" else (_number, "10..50")
+        read, such = (
+            (seconds_of, "2026-01-01..2026-12-31") if kind == "date" else (_number, "10..50")
+        )
         return [_range(self.column, value, read, such) for value in self.values]
 
 
@@ -143,7 +145,7 @@ def _number(text: str) -> float:
     return number
 
 
-def _date(text: str) -> float:
-    """Seconds since 1970; what says no zone is UTC."""
+def seconds_of(text: str) -> float:
+    """ISO 8601 as seconds since 1970; what says no zone is UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

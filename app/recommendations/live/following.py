@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 
 from app.contracts.events import ms_of
-from app.contracts.recommendations import NEIGHBOURS, decode_history, decode_record
+from app.contracts.recommendations import NEIGHBOURS, decode_record
 from app.recommendations.generation import Generation
 from app.recommendations.live import neighbours
 from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.lookup import stored
-from app.recommendations.memory.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Remembered
 
 MOST_ITEMS = 20
 """So many of the latest items move a list; all of them leave it."""
@@ -28,8 +28,7 @@ def near_to(generation: Generation, value: bytes | None, recents: Recents) -> di
     if generation.follows != NEIGHBOURS or not recents.told:
         return {}
     is_new = value is None or stored(generation.manifest, value).popular
-    since = 0 if is_new else ms_of(generation.manifest.events_until)
-    wanted = recents.weights(generation.weights, since, MOST_ITEMS)
+    wanted = recents.weights(generation.weights, _since(generation, is_new), MOST_ITEMS)
     return _latest(_indices(generation, wanted))
 
 
@@ -50,14 +49,16 @@ def remember(
     excluding: types of events whose items the list must not show. similar: see ``near_to``.
     Raises BrokenRecord.
     """
-    if value is None:
-        return _newcomer(generation, NOBODY, recents, excluding, similar) if recents.told else None
-    stays = stored(generation.manifest, value)
+    stays = NOBODY if value is None else stored(generation.manifest, value)
     if not recents.told:
-        return stays
-    if stays.popular:
-        return _newcomer(generation, stays, recents, excluding, similar)
-    return _known(generation, stays, recents, excluding, similar)
+        return None if value is None else stays
+    is_new = value is None or stays.popular
+    found = _indices(generation, recents.items())
+    weights = recents.weights(generation.weights, _since(generation, is_new), MOST_ITEMS)
+    wanted = {found[item]: weight for item, weight in weights.items() if item in found}
+    gone = {found[item] for item in recents.items(excluding) if item in found}
+    make = _first if is_new else _known
+    return make(generation, stays, recents, wanted, gone, similar)
 
 
 def from_items(generation: Generation, items: Collection[str], similar: Lists = NONE) -> Remembered:
@@ -67,48 +68,39 @@ def from_items(generation: Generation, items: Collection[str], similar: Lists = 
     return _first(generation, NOBODY, NOTHING, wanted, found.values(), similar)
 
 
+def _since(generation: Generation, is_new: bool) -> int:
+    """Of whom training knew nothing all counts that they did, however long ago."""
+    return 0 if is_new else ms_of(generation.manifest.events_until)
+
+
 def _known(
     generation: Generation,
     stays: Remembered,
     recents: Recents,
-    excluding: Collection[str],
+    wanted: Mapping[int, float],
+    gone: Collection[int],
     similar: Lists,
 ) -> Remembered:
     """Whose list loses what it must not show, and is put in order anew by what they wanted."""
-    found = _indices(generation, recents.items())
-    gone = _gone(recents, excluding, found)
     entries = decode_record(stays.record)
     own = [entry for entry in entries if entry[0] not in gone]
-    wanted = _wanted(generation, recents, found, ms_of(generation.manifest.events_until))
     if generation.model and wanted and own:
         own = generation.model.again(stays.vector, own, wanted)
     elif similar:
         own = neighbours.again(own, neighbours.nearness(similar, wanted))
-    k = generation.manifest.k
-    if generation.model and stays.history and len(own) < k:
-        had = {*gone, *(item for item, _ in decode_history(stays.history))}
-        own = generation.model.over(stays.vector, wanted, None, had, generation.manifest.stored)
+    k, most = generation.manifest.k, generation.manifest.stored
     moved = Remembered(b"", version=recents.version, history=stays.history, gone=_packed(gone))
+    if generation.model and stays.history and len(own) < k:
+        own = generation.model.over(stays.vector, wanted, None, moved.had(), most)
     if own:
         moved.source = "personal" if own[:k] == entries[:k] else "personal+recent"
         moved.vector, moved.wanted = stays.vector, wanted
         moved.follow(own, k)
     else:
-        moved.own, moved.source = _without(generation.popular.record, gone, k), "popular"
+        popular = decode_record(generation.popular.record)
+        moved.own = [entry for entry in popular if entry[0] not in gone][:k]
+        moved.source = "popular"
     return moved
-
-
-def _newcomer(
-    generation: Generation,
-    stays: Remembered,
-    recents: Recents,
-    excluding: Collection[str],
-    similar: Lists,
-) -> Remembered:
-    """Of whom training knew nothing: so all counts that they did, however long ago."""
-    found = _indices(generation, recents.items())
-    wanted = _wanted(generation, recents, found, 0)
-    return _first(generation, stays, recents, wanted, _gone(recents, excluding, found), similar)
 
 
 def _first(
@@ -147,18 +139,3 @@ def _indices(generation: Generation, items: Collection[str]) -> dict[str, int]:
 
 def _latest(found: Mapping[str, int]) -> dict[str, int]:
     return dict(islice(found.items(), neighbours.MOST_ITEMS))
-
-
-def _gone(recents: Recents, excluding: Collection[str], found: Mapping[str, int]) -> set[int]:
-    return {found[item] for item in recents.items(excluding) if item in found}
-
-
-def _wanted(
-    generation: Generation, recents: Recents, found: Mapping[str, int], since: int
-) -> dict[int, float]:
-    wanted = recents.weights(generation.weights, since, MOST_ITEMS)
-    return {found[item]: weight for item, weight in wanted.items() if item in found}
-
-
-def _without(record: bytes, gone: Collection[int], k: int) -> Entries:
-    return [entry for entry in decode_record(record) if entry[0] not in gone][:k]

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import partial
 
 from app.cache.buckets import Answers, Asked, Found, ask_both, questions, read
-from app.cache.connect import CACHE_ERRORS, Client, is_away
+from app.cache.connect import CACHE_ERRORS, Client
 from app.cache.link import Link
 from app.contracts.events import Actor, Streams
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import decode_record
+from app.contracts.recommendations import Place, decode_record
 from app.errors import CacheUnavailable
 from app.recommendations.generation import Generation
 from app.recommendations.live import recent
@@ -19,7 +19,7 @@ from app.recommendations.live.neighbours import Lists
 from app.recommendations.live.recent import NOTHING, Recents
 from app.recommendations.live.tail import Tail
 from app.recommendations.lookup import Lookup, by_bucket, records_of
-from app.recommendations.memory.near_cache import Entries, Remembered
+from app.recommendations.memory.near_cache import Entries, Remembered, Who
 from app.recommendations.watcher import Watcher
 
 log = logging.getLogger("larder.events")
@@ -46,30 +46,17 @@ class LiveLookup(Lookup):
 
     def users(
         self, generation: Generation, users: Sequence[str]
-    ) -> tuple[list[Remembered | None], Set[str]]:
-        found = {user: generation.near.get(user) for user in users}
-        missing = [user for user, remembered in found.items() if remembered is None]
-        degraded = self._look_up(generation, missing, found) if missing else set()
+    ) -> tuple[list[Remembered | None], Set[Who]]:
+        found, degraded = self._known(generation, users)
         if not (self._watcher.reachable and self._tail.reachable):
             degraded = set(users)
         return [found[user] for user in users], degraded
 
     def session(self, generation: Generation, session: str) -> tuple[Remembered | None, bool]:
         """What its list is made from, None where nobody knows it, and whether that is degraded."""
-        who, ticket = Actor.session(session), generation.near.ticket()
-        if (near := generation.near.get(who)) is not None:
-            return near, not self._tail.reachable
-        _, answers = self._ask_both({}, [who])
-        (recents,) = _decoded([who], answers)
-        is_degraded = recents is None or not self._tail.reachable
-        recents = recents or NOTHING
-        items = near_to(generation, None, recents)
-        similar = self._similar(generation, items)
-        found = remember(generation, None, recents, self._excluding, similar)
-        is_degraded |= len(similar) < len(items)
-        if found is not None and not is_degraded:
-            generation.near.put(who, found, ticket)
-        return found, is_degraded
+        who = Actor.session(session)
+        found, degraded = self._known(generation, [who])
+        return found[who], bool(degraded) or not self._tail.reachable
 
     def items(self, generation: Generation, items: Sequence[str]) -> tuple[Remembered, bool]:
         """What the list of somebody with these items is made from, and whether it is degraded."""
@@ -77,32 +64,45 @@ class LiveLookup(Lookup):
         similar = self._similar(generation, known)
         return from_items(generation, items, similar), len(similar) < len(known)
 
-    def _look_up(
-        self, generation: Generation, users: Sequence[str], found: dict[str, Remembered | None]
-    ) -> set[str]:
-        """Keeps near only what could not be told better."""
+    def _known(
+        self, generation: Generation, whom: Sequence[Who]
+    ) -> tuple[dict[Who, Remembered | None], set[Who]]:
+        """What is near, or else asked; and of whom nobody can tell better now."""
+        found = {who: generation.near.get(who) for who in whom}
+        missing = [who for who, remembered in found.items() if remembered is None]
+        return found, self._asked(generation, missing, found) if missing else set()
+
+    def _asked(
+        self,
+        generation: Generation,
+        whom: Sequence[Who],
+        found: dict[Who, Remembered | None],
+    ) -> set[Who]:
+        """Keeps near only what could not be told better. Lists are stored of users alone."""
         ticket = generation.near.ticket()
-        places = {user: generation.manifest.user_place(self._namespace, user) for user in users}
-        actors = [Actor.user(user) for user in users]
+        place_of = partial(generation.manifest.user_place, self._namespace)
+        places: dict[Who, Place] = {who: place_of(who) for who in whom if isinstance(who, str)}
+        actors = [Actor.user(who) if isinstance(who, str) else who for who in whom]
         asked = by_bucket(places.values())
         buckets, answers = self._ask_both(asked, actors)
         records, degraded = records_of(asked, buckets), set()
-        told = dict(zip(users, _decoded(actors, answers), strict=True))
+        values = {who: records.get(place) for who, place in places.items()}
+        told = dict(zip(whom, _decoded(actors, answers), strict=True))
         near = {
-            user: near_to(generation, records.get(places[user]), recents or NOTHING)
-            for user, recents in told.items()
+            who: near_to(generation, values.get(who), recents or NOTHING)
+            for who, recents in told.items()
         }
         wanted = {item: index for items in near.values() for item, index in items.items()}
         similar = self._similar(generation, wanted)
-        for user, recents in told.items():
-            place, items = places[user], near[user].values()
-            lists = {item: similar[item] for item in items if item in similar}
-            remembered = self._remember(generation, records.get(place), recents or NOTHING, lists)
-            found[user] = remembered
-            if recents is None or buckets.get(place[0]) is None or len(lists) < len(items):
-                degraded.add(user)
+        for who, recents in told.items():
+            lists = {item: similar[item] for item in near[who].values() if item in similar}
+            remembered = self._remember(generation, values.get(who), recents or NOTHING, lists)
+            found[who] = remembered
+            is_lost = who in places and buckets.get(places[who][0]) is None
+            if recents is None or is_lost or len(lists) < len(near[who]):
+                degraded.add(who)
             elif remembered is not None:
-                generation.near.put(user, remembered, ticket)
+                generation.near.put(who, remembered, ticket)
         return degraded
 
     def _similar(self, generation: Generation, items: Mapping[str, int]) -> dict[int, Entries]:
@@ -153,12 +153,12 @@ class LiveLookup(Lookup):
                 raise answers
             return read(cache, asked, answers)
         except CACHE_ERRORS as error:
-            _lost(self._watcher, cache, error)
+            self._watcher.lost(cache, error)
             return {}
 
     def _recents(self, events: Client | None, answers: Answers | Exception) -> Answers | None:
         if isinstance(answers, Exception) and events is not None:
-            _lost(self._tail.server, events, answers)
+            self._tail.server.lost(events, answers)
         return None if events is None or isinstance(answers, Exception) else answers
 
 
@@ -180,8 +180,3 @@ def _client_of(server: Link) -> Client | None:
         return server.client()
     except CacheUnavailable:
         return None
-
-
-def _lost(server: Link, client: Client, error: Exception) -> None:
-    if is_away(client, error):
-        server.lost(error)

@@ -11,7 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence, Set
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +35,6 @@ _LAST_DATE = 2**63 - 1
 _FEW = 8
 
 
-class _Values(Protocol):
-    """The values of one column."""
-
-    def mask(self, clause: Clause, items: Items | None) -> Mask:
-        """Where the clause holds, were it not negated. Raises BadFilter."""
-
-
 class Columns:
     """The columns of a generation, made once for all requests.
 
@@ -51,7 +44,7 @@ class Columns:
     def __init__(self, columns: Sequence[Column], items: int, data: memoryview | bytes) -> None:
         view, at = memoryview(data), 0
         self._types: dict[str, Type] = {each.name: each.type for each in columns}
-        self._values: dict[str, _Values] = {}
+        self._values: dict[str, _Column] = {}
         for column in columns:
             part, at = view[at : at + column.size], at + column.size
             try:
@@ -201,7 +194,10 @@ class _Category:
         return [self._codes[start:end].tolist() for start, end in zip(starts, ends, strict=True)]
 
 
-_READERS: Mapping[Type, type[_Numbers | _Dates | _Flags | _Category]] = {
+_Column = _Numbers | _Dates | _Flags | _Category
+"""``mask`` says where a clause holds, were it not negated. It raises BadFilter."""
+
+_READERS: Mapping[Type, type[_Column]] = {
     "number": _Numbers,
     "flag": _Flags,
     "date": _Dates,

@@ -23,12 +23,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
-from json import JSONDecoder, JSONEncoder
+from json import JSONEncoder
 from mmap import mmap
 from typing import BinaryIO
 
 from app.contracts.generations import BrokenRecord
-from app.contracts.recommendations import INDEX_BYTES, Manifest, decode_chunk
+from app.contracts.recommendations import INDEX_BYTES, Manifest, decode_chunk, item_of
 from app.recommendations.memory.factors import ALIGNMENT, Factors, section_bytes
 
 _NAME = b"larder machine 3"
@@ -36,7 +36,6 @@ _HEAD = struct.Struct("=16sI4x6Q")
 _UNCHECKED = 20
 """The bytes at the front that the checksum is not of."""
 _BLOCK = 1 << 20
-_ID_AT = len(b'{"item":')
 
 Opening = Callable[[int], bytes]
 """Gives the document of an item without its closing brace, so that a score can follow.
@@ -47,7 +46,7 @@ It raises BrokenRecord for an item that the generation does not hold.
 Finding = Callable[[str], int | None]
 """Gives the index of the item of an id; None when the generation does not hold it."""
 
-_ENCODER, _DECODER = JSONEncoder(ensure_ascii=False), JSONDecoder()
+_ENCODER = JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,8 @@ def _findings(index: memoryview, items: int, opening: Opening) -> Finding:
     hashes, numbers = index[: 8 * items].cast("Q"), index[8 * items :].cast("I")
 
     def find(item: str) -> int | None:
-        plain = item.encode(errors="surrogatepass")
         start = b'{"item":%b' % _ENCODER.encode(item).encode(errors="surrogatepass")
-        wanted = _hash(plain)
+        wanted = _hash(item)
         place = bisect_left(hashes, wanted)
         while place < items and hashes[place] == wanted:
             found = opening(number := numbers[place])
@@ -113,8 +111,9 @@ def _findings(index: memoryview, items: int, opening: Opening) -> Finding:
     return find
 
 
-def _hash(item: bytes) -> int:
-    return int.from_bytes(blake2b(item, digest_size=8).digest(), "big")
+def _hash(item: str) -> int:
+    plain = item.encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "big")
 
 
 class _Output:
@@ -152,7 +151,7 @@ def write(
         documents, start = decode_chunk(chunk), offsets[-1]
         offsets.extend(start + end for end in accumulate(map(len, documents)))
         output.write(b"".join(documents))
-        hashes.extend(map(_hash_of, documents))
+        hashes.extend(_hash(item_of(each)) for each in documents)
     if len(offsets) != manifest.items + 1:
         raise BrokenRecord(f"{len(offsets) - 1} documents were found of {manifest.items} items")
     places = [output.align(8)]
@@ -167,15 +166,6 @@ def write(
     output.write(popular)
     file.seek(0)
     file.write(_signed(_HEAD.pack(_NAME, 0, *places), output.checksum))
-
-
-def _hash_of(document: bytes) -> int:
-    """The hash of the id that a document begins with. Raises BrokenRecord."""
-    try:
-        item, _ = _DECODER.raw_decode(document[_ID_AT:].decode())
-        return _hash(item.encode())
-    except (AttributeError, ValueError, RecursionError) as error:
-        raise BrokenRecord(f"expected the id of an item, found {document[:60]!r}") from error
 
 
 def _write_index(output: _Output, hashes: "array[int]") -> None:

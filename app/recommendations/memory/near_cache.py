@@ -9,7 +9,7 @@ from threading import Lock
 from cachetools import LRUCache
 
 from app.contracts.events import Actor
-from app.contracts.recommendations import decode_record
+from app.contracts.recommendations import decode_history, decode_record
 
 Entries = list[tuple[int, float]]
 Who = str | Actor
@@ -56,6 +56,17 @@ class Remembered:
         if self.own is None:
             return decode_record(self.record)
         return [*self.own, *_PAIR.iter_unpack(self.rest)]
+
+    def weights(self) -> dict[int, float]:
+        """How much the user wanted items, before training and since; hidden ones weigh nothing."""
+        weights = {item: weight for item, weight in decode_history(self.history) if weight > 0}
+        for item, weight in self.wanted.items():
+            weights[item] = weights.get(item, 0.0) + weight
+        return weights
+
+    def had(self) -> set[int]:
+        """What must not come back, hidden items among it. Raises BrokenRecord."""
+        return {*self.gone, *(item for item, _ in decode_history(self.history))}
 
 
 class NearCache:

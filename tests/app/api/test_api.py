@@ -68,18 +68,6 @@ ODD_IDS = [
 
 
 @pytest.fixture
-def app(server: Server, client: Any, namespace: Namespace) -> Iterator[Flask]:
-    publish_by_hand(client, namespace)
-    with answering(server, namespace) as made:
-        yield made
-
-
-@pytest.fixture
-def api(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
 def odd(server: Server, client: Any, namespace: Namespace) -> Iterator[FlaskClient]:
     """An API whose users and items have odd ids."""
     publish_by_hand(client, namespace, users=ODD_IDS, items=ODD_IDS)

@@ -11,7 +11,7 @@ from app.recommendations.lookup import Lookup
 from app.recommendations.watcher import Watcher
 from app.settings import Settings
 from batch.generations.registry import Generations
-from tests.app.served import watching
+from tests.app.served import count_reads, watching
 from tests.generations import publish_by_hand
 from tests.servers import Cluster, Server
 
@@ -113,15 +113,11 @@ def test_what_a_round_trip_leaves_behind_is_no_answer_to_the_next(own_server: Se
 
 
 class TestNear:
-    def test_a_known_user_is_asked_for_once(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_by_hand(client, namespace)
-        with watching(server, namespace) as watcher:
-            lookup = Lookup(watcher)
-            assert _reads(client, lambda: lookup.users(watcher.live(), ["u1"])) == 1
-            assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u1"])) == 0
-            assert _reads(client, lambda: lookup.users(watcher.live(), ["u1", "u2"])) == 1
+    def test_a_known_user_is_asked_for_once(self, watcher: Watcher, client: Any) -> None:
+        lookup = Lookup(watcher)
+        assert count_reads(client, lambda: lookup.users(watcher.live(), ["u1"])) == 1
+        assert count_reads(client, lambda: lookup.users(watcher.live(), ["u1", "u1"])) == 0
+        assert count_reads(client, lambda: lookup.users(watcher.live(), ["u1", "u2"])) == 1
 
     def test_a_hundred_users_are_one_pipeline(
         self, server: Server, client: Any, namespace: Namespace
@@ -132,7 +128,7 @@ class TestNear:
             lookup = Lookup(watcher)
             lookup.users(watcher.live(), ["u1"])
             # redis-py sends a pipeline 6,000 bytes at a time, without waiting in between
-            assert 1 <= _reads(client, lambda: lookup.users(watcher.live(), users)) <= 3
+            assert 1 <= count_reads(client, lambda: lookup.users(watcher.live(), users)) <= 3
 
     def test_strangers_never_enter(self, server: Server, client: Any, namespace: Namespace) -> None:
         publish_by_hand(client, namespace)
@@ -145,33 +141,21 @@ class TestNear:
             assert generation.near.get("stranger-1") is None
 
     def test_a_new_generation_begins_with_an_empty_one(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            lookup = Lookup(watcher)
-            lookup.users(watcher.live(), ["u1"])
-            publish_by_hand(client, namespace, SECOND)
-            watcher.poll()
-            assert watcher.live().near.get("u1") is None
+        lookup = Lookup(watcher)
+        lookup.users(watcher.live(), ["u1"])
+        publish_by_hand(client, namespace, SECOND)
+        watcher.poll()
+        assert watcher.live().near.get("u1") is None
 
     def test_a_late_answer_of_an_old_generation_stays_with_it(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            lookup = Lookup(watcher)
-            old = watcher.live()
-            publish_by_hand(client, namespace, SECOND)
-            watcher.poll()
-            lookup.users(old, ["u1"])
-            assert old.near.get("u1") is not None
-            assert watcher.live().near.get("u1") is None
-
-
-def _reads(client: Any, action: Any) -> int:
-    """How many packets of requests the server has read because of the action."""
-    before = client.info("stats")["total_reads_processed"]
-    action()
-    count: int = client.info("stats")["total_reads_processed"] - before - 1
-    return count
+        lookup = Lookup(watcher)
+        old = watcher.live()
+        publish_by_hand(client, namespace, SECOND)
+        watcher.poll()
+        lookup.users(old, ["u1"])
+        assert old.near.get("u1") is not None
+        assert watcher.live().near.get("u1") is None

@@ -183,44 +183,36 @@ class TestFollowing:
                 watcher.live()
 
     def test_the_pointer_is_followed_forward_and_back(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            publish_by_hand(client, namespace, SECOND)
-            assert watcher.live().manifest.generation == FIRST
-            watcher.poll()
-            assert watcher.live().manifest.generation == SECOND
-            client.set(namespace.live, FIRST)
-            watcher.poll()
-            assert watcher.live().manifest.generation == FIRST
+        publish_by_hand(client, namespace, SECOND)
+        assert watcher.live().manifest.generation == FIRST
+        watcher.poll()
+        assert watcher.live().manifest.generation == SECOND
+        client.set(namespace.live, FIRST)
+        watcher.poll()
+        assert watcher.live().manifest.generation == FIRST
 
-    def test_an_unchanged_pointer_loads_nothing_again(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_by_hand(client, namespace)
-        with watching(server, namespace) as watcher:
-            before = watcher.live()
-            watcher.poll()
-            assert watcher.live() is before
+    def test_an_unchanged_pointer_loads_nothing_again(self, watcher: Watcher) -> None:
+        before = watcher.live()
+        watcher.poll()
+        assert watcher.live() is before
 
     def test_a_pointer_that_vanished_leaves_what_is_in_memory(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace)
-        with watching(server, namespace) as watcher:
-            (known,), _ = Lookup(watcher).users(watcher.live(), ["u1"])
-            client.delete(namespace.live)
-            watcher.poll()
-            assert not watcher.reachable
-            assert Lookup(watcher).users(watcher.live(), ["u1", "u2"]) == (
-                [known, None],
-                {"u1", "u2"},
-            )
-            client.set(namespace.live, FIRST)
-            watcher.poll()
-            (_, found), degraded = Lookup(watcher).users(watcher.live(), ["u1", "u2"])
-            assert found is not None and not degraded
+        (known,), _ = Lookup(watcher).users(watcher.live(), ["u1"])
+        client.delete(namespace.live)
+        watcher.poll()
+        assert not watcher.reachable
+        assert Lookup(watcher).users(watcher.live(), ["u1", "u2"]) == (
+            [known, None],
+            {"u1", "u2"},
+        )
+        client.set(namespace.live, FIRST)
+        watcher.poll()
+        (_, found), degraded = Lookup(watcher).users(watcher.live(), ["u1", "u2"])
+        assert found is not None and not degraded
 
     @pytest.mark.parametrize(
         "broken",
@@ -248,33 +240,27 @@ class TestFollowing:
 
     @pytest.mark.parametrize("lost", ["items:0", "popular"])
     def test_a_generation_that_lost_a_part_is_not_served(
-        self, server: Server, client: Any, namespace: Namespace, lost: str
+        self, watcher: Watcher, client: Any, namespace: Namespace, lost: str
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            publish_by_hand(client, namespace, SECOND)
-            client.delete(f"larder:1:{namespace.name}:{SECOND}:{lost}")
-            _still_serves_the_first(watcher)
+        publish_by_hand(client, namespace, SECOND)
+        client.delete(f"larder:1:{namespace.name}:{SECOND}:{lost}")
+        _still_serves_the_first(watcher)
 
     @pytest.mark.parametrize("name", [b"", b"no-such-generation", b"\xff\xfe", b"*"])
     def test_a_pointer_to_nothing_leaves_the_generation_before_in_use(
-        self, server: Server, client: Any, namespace: Namespace, name: bytes
+        self, watcher: Watcher, client: Any, namespace: Namespace, name: bytes
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            client.set(namespace.live, name)
-            _still_serves_the_first(watcher)
+        client.set(namespace.live, name)
+        _still_serves_the_first(watcher)
 
     def test_a_hiccup_while_a_broken_generation_is_live_does_not_degrade_for_good(
-        self, server: Server, client: Any, namespace: Namespace
+        self, watcher: Watcher, client: Any, namespace: Namespace
     ) -> None:
-        publish_by_hand(client, namespace, FIRST)
-        with watching(server, namespace) as watcher:
-            client.set(namespace.live, "broken")
-            watcher.poll()
-            watcher.is_of_no_use("a hiccup")
-            assert not watcher.reachable
-            _still_serves_the_first(watcher)
+        client.set(namespace.live, "broken")
+        watcher.poll()
+        watcher.is_of_no_use("a hiccup")
+        assert not watcher.reachable
+        _still_serves_the_first(watcher)
 
     def test_a_key_of_another_kind_is_an_outage_and_no_crash(
         self, server: Server, client: Any, namespace: Namespace

@@ -2,12 +2,14 @@
 
 import gc
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
+from flask import Flask
 from flask.testing import FlaskClient
 
 from app.contracts.keys import id_of
@@ -88,55 +90,51 @@ def test_a_worker_follows_by_itself(server: Server, client: Any, namespace: Name
 
 
 def test_versions_are_told_kept_and_rolled_back(
-    server: Server, client: Any, namespace: Namespace
+    worker: Worker, client: Any, namespace: Namespace
 ) -> None:
-    publish_by_hand(client, namespace)
-    with following(server, namespace) as worker:
-        api = worker.app.test_client()
-        nothing = {"version": 0, "at": "", "by": "", "note": "", "rules": {}, "ignored": []}
-        assert worker.get("/rules") == nothing
-        one = api.put("/rules?note=recalled", json={"hide": ["i2", "gone"]})
-        assert one.headers["ETag"] == '"1"'
-        told = one.get_json()
-        assert (told["version"], told["by"], told["note"]) == (1, "the API", "recalled")
-        assert told["ignored"] == ["hide: the generation does not hold item 'gone'"]
-        assert worker.get("/rules") == told
-        put(worker, {"pin": [{"item": "i9", "position": 1}]})
-        assert items(worker, U1) == ["i9", "i1", "i2"]
-        back = api.post("/rules/rollback", json={"version": 1})
-        worker.watcher.poll()
-        assert (back.get_json()["version"], items(worker, U1)[0]) == (3, "i1")
-        assert back.get_json()["note"] == "rolled back to version 1"
-        versions = worker.get("/rules/history")["versions"]
-        assert [each["version"] for each in versions] == [3, 2, 1]
-        assert worker.get("/rules?version=2")["rules"]["pin"]
-        assert api.post("/rules/rollback", json={"version": 0}).get_json()["rules"] == {}
-        for path in ("/rules?version=9", "/rules?version=5"):
-            assert "not kept" in problem(api.get(path), 404)
-        assert "not kept" in problem(api.post("/rules/rollback", json={"version": 9}), 404)
-        for number in range(5, KEPT_VERSIONS + 3):
-            version = Version(number, "", "", "", {})
-            assert store.write(client, rules_key(namespace.name), version)
-        assert client.hget(rules_key(namespace.name), "2") == b""
-        assert "not kept" in problem(api.get("/rules?version=2"), 404)
-        assert len(worker.get("/rules/history")["versions"]) == KEPT_VERSIONS
+    api = worker.app.test_client()
+    nothing = {"version": 0, "at": "", "by": "", "note": "", "rules": {}, "ignored": []}
+    assert worker.get("/rules") == nothing
+    one = api.put("/rules?note=recalled", json={"hide": ["i2", "gone"]})
+    assert one.headers["ETag"] == '"1"'
+    told = one.get_json()
+    assert (told["version"], told["by"], told["note"]) == (1, "the API", "recalled")
+    assert told["ignored"] == ["hide: the generation does not hold item 'gone'"]
+    assert worker.get("/rules") == told
+    put(worker, {"pin": [{"item": "i9", "position": 1}]})
+    assert items(worker, U1) == ["i9", "i1", "i2"]
+    back = api.post("/rules/rollback", json={"version": 1})
+    worker.watcher.poll()
+    assert (back.get_json()["version"], items(worker, U1)[0]) == (3, "i1")
+    assert back.get_json()["note"] == "rolled back to version 1"
+    versions = worker.get("/rules/history")["versions"]
+    assert [each["version"] for each in versions] == [3, 2, 1]
+    assert worker.get("/rules?version=2")["rules"]["pin"]
+    assert api.post("/rules/rollback", json={"version": 0}).get_json()["rules"] == {}
+    for path in ("/rules?version=9", "/rules?version=5"):
+        assert "not kept" in problem(api.get(path), 404)
+    assert "not kept" in problem(api.post("/rules/rollback", json={"version": 9}), 404)
+    for number in range(5, KEPT_VERSIONS + 3):
+        version = Version(number, "", "", "", {})
+        assert store.write(client, rules_key(namespace.name), version)
+    assert client.hget(rules_key(namespace.name), "2") == b""
+    assert "not kept" in problem(api.get("/rules?version=2"), 404)
+    assert len(worker.get("/rules/history")["versions"]) == KEPT_VERSIONS
 
 
-def test_of_two_writers_one_is_told(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_by_hand(client, namespace)
-    with following(server, namespace) as worker:
-        assert put(worker, {"hide": ["i1"]}, **{"If-Match": '"0"'}).status_code == 200
-        late = put(worker, {"hide": ["i2"]}, **{"If-Match": '"0"'})
-        assert "version 1 is in force" in problem(late, 412)
-        assert put(worker, {"hide": ["i2"]}, **{"If-Match": "*"}).status_code == 200
+def test_of_two_writers_one_is_told(worker: Worker, client: Any, namespace: Namespace) -> None:
+    assert put(worker, {"hide": ["i1"]}, **{"If-Match": '"0"'}).status_code == 200
+    late = put(worker, {"hide": ["i2"]}, **{"If-Match": '"0"'})
+    assert "version 1 is in force" in problem(late, 412)
+    assert put(worker, {"hide": ["i2"]}, **{"If-Match": "*"}).status_code == 200
 
-        def write(number: int) -> int:
-            return int(put(worker, {"hide": [f"i{number}"]}).status_code)
+    def write(number: int) -> int:
+        return int(put(worker, {"hide": [f"i{number}"]}).status_code)
 
-        with ThreadPoolExecutor(4) as pool:
-            codes = list(pool.map(write, range(12)))
-        assert set(codes) <= {200, 409}
-        assert client.hlen(rules_key(namespace.name)) == 2 + codes.count(200)
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(write, range(12)))
+    assert set(codes) <= {200, 409}
+    assert client.hlen(rules_key(namespace.name)) == 2 + codes.count(200)
 
 
 NESTED = b'{"hide":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
@@ -170,18 +168,14 @@ def test_rules_that_nobody_can_mean_are_refused(
         assert not client.exists(rules_key(namespace.name))
 
 
-def test_what_is_no_rules_at_all_is_refused(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
-    publish_by_hand(client, namespace)
-    with answering(server, namespace) as app:
-        huge = app.test_client().put("/rules", data=b" " * 600_000, headers=JSON)
-        assert huge.status_code == 413
-        assert app.test_client().put("/rules", data=b"{}").status_code == 415
-        for asked in (b"[]", b"{}", b'{"version":true}', b'{"version":-1}', b"{", b'{"v":1}'):
-            answer = app.test_client().post("/rules/rollback", data=asked, headers=JSON)
-            assert answer.status_code == 400
-        assert not client.exists(rules_key(namespace.name))
+def test_what_is_no_rules_at_all_is_refused(app: Flask, client: Any, namespace: Namespace) -> None:
+    huge = app.test_client().put("/rules", data=b" " * 600_000, headers=JSON)
+    assert huge.status_code == 413
+    assert app.test_client().put("/rules", data=b"{}").status_code == 415
+    for asked in (b"[]", b"{}", b'{"version":true}', b'{"version":-1}', b"{", b'{"v":1}'):
+        answer = app.test_client().post("/rules/rollback", data=asked, headers=JSON)
+        assert answer.status_code == 400
+    assert not client.exists(rules_key(namespace.name))
 
 
 def test_while_the_cache_is_away_the_last_rules_hold_and_none_can_be_set(
@@ -208,15 +202,13 @@ def test_while_the_cache_is_away_the_last_rules_hold_and_none_can_be_set(
 
 
 def test_a_version_that_nobody_can_read_leaves_the_last_one_in_force(
-    server: Server, client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
+    worker: Worker, client: Any, namespace: Namespace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publish_by_hand(client, namespace)
-    with following(server, namespace) as worker:
-        put(worker, {"hide": ["i2"]})
-        client.hset(rules_key(namespace.name), "2", "{")
-        worker.watcher.poll()
-        assert items(worker, U1) == ["i1", "i3", "i0"]
-        assert "the rules that were known last hold" in caplog.text
+    put(worker, {"hide": ["i2"]})
+    client.hset(rules_key(namespace.name), "2", "{")
+    worker.watcher.poll()
+    assert items(worker, U1) == ["i1", "i3", "i0"]
+    assert "the rules that were known last hold" in caplog.text
 
 
 def test_a_dry_run_tells_whose_lists_change_and_keeps_nothing(
@@ -307,34 +299,34 @@ def test_an_etag_changes_with_the_rules_and_the_filter(
 class TestFilters:
     """Of a live generation with columns."""
 
+    @pytest.fixture
+    def worker(self, server: Server, client: Any, namespace: Namespace) -> Iterator[Worker]:
+        published(client, namespace)
+        with following(server, namespace) as found:
+            yield found
+
     def ask(self, api: FlaskClient, path: str) -> list[str]:
         told = api.get(path).get_json()
         return [each["item"] for each in told.get("similar", told.get("recommendations"))]
 
-    def test_every_way_of_asking_takes_a_filter(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        published(client, namespace)
-        with following(server, namespace) as worker:
-            api = worker.app.test_client()
-            odd = {f"i{n}" for n in range(1, 10, 2)}
-            paths = [U1, "/recommendations/nobody", "/items/i0/similar"]
-            paths += ["/recommendations?session=s", "/recommendations?items=i1,i2"]
-            for path in paths:
-                mark = "&" if "?" in path else "?"
-                found = self.ask(api, f"{path}{mark}filter=genre:a&filter=-price:3..5")
-                assert set(found) <= odd - {"i3", "i5"} and found
-                assert len(found) == (3 if "u1" in path or "nobody" in path else len(found))
-            asked = [{"genre": "a", "-price": "3..5"}, ["genre:a", "-price:3..5"]]
-            for each in asked:
-                body = {"users": ["u1", "nobody"], "filter": each}
-                answers = api.post("/recommendations", json=body).get_json()["answers"]
-                assert [one["recommendations"] for one in answers] == [
-                    api.get(f"{path}?filter=genre:a&filter=-price:3..5").get_json()[
-                        "recommendations"
-                    ]
-                    for path in paths[:2]
-                ]
+    def test_every_way_of_asking_takes_a_filter(self, worker: Worker) -> None:
+        api = worker.app.test_client()
+        odd = {f"i{n}" for n in range(1, 10, 2)}
+        paths = [U1, "/recommendations/nobody", "/items/i0/similar"]
+        paths += ["/recommendations?session=s", "/recommendations?items=i1,i2"]
+        for path in paths:
+            mark = "&" if "?" in path else "?"
+            found = self.ask(api, f"{path}{mark}filter=genre:a&filter=-price:3..5")
+            assert set(found) <= odd - {"i3", "i5"} and found
+            assert len(found) == (3 if "u1" in path or "nobody" in path else len(found))
+        asked = [{"genre": "a", "-price": "3..5"}, ["genre:a", "-price:3..5"]]
+        for each in asked:
+            body = {"users": ["u1", "nobody"], "filter": each}
+            answers = api.post("/recommendations", json=body).get_json()["answers"]
+            assert [one["recommendations"] for one in answers] == [
+                api.get(f"{path}?filter=genre:a&filter=-price:3..5").get_json()["recommendations"]
+                for path in paths[:2]
+            ]
 
     def test_the_texts_of_filters_are_not_kept(
         self, server: Server, client: Any, namespace: Namespace
@@ -359,27 +351,21 @@ class TestFilters:
                 tracemalloc.stop()
             assert kept < 500_000  # of the 2 MB that came
 
-    def test_too_little_is_said(self, server: Server, client: Any, namespace: Namespace) -> None:
-        published(client, namespace)
-        with following(server, namespace) as worker:
-            told = worker.get(f"{U1}?filter=price:8..9")
-            assert (len(told["recommendations"]), told["complete"]) == (2, False)
-            assert "complete" not in worker.get(f"{U1}?filter=price:8..9&n=2")
-            told = worker.get(f"{U1}?filter=price:100")
-            assert (told["recommendations"], told["complete"]) == ([], False)
-            worker.did("click", "i9", "u1")
-            told = worker.get(f"{U1}?filter=price:8..9")
-            assert [each["item"] for each in told["recommendations"]] == ["i8"]
+    def test_too_little_is_said(self, worker: Worker) -> None:
+        told = worker.get(f"{U1}?filter=price:8..9")
+        assert (len(told["recommendations"]), told["complete"]) == (2, False)
+        assert "complete" not in worker.get(f"{U1}?filter=price:8..9&n=2")
+        told = worker.get(f"{U1}?filter=price:100")
+        assert (told["recommendations"], told["complete"]) == ([], False)
+        worker.did("click", "i9", "u1")
+        told = worker.get(f"{U1}?filter=price:8..9")
+        assert [each["item"] for each in told["recommendations"]] == ["i8"]
 
-    def test_names_of_the_rules_are_filters(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        published(client, namespace)
-        with following(server, namespace) as worker:
-            put(worker, {"filters": {"odd": "genre:a"}, "defaults": {"filter": "price:..7"}})
-            named, plain = (worker.get(f"{U1}?filter={each}") for each in ("odd", "genre:a"))
-            assert named == plain
-            assert {each["item"] for each in named["recommendations"]} <= {"i1", "i3", "i5", "i7"}
+    def test_names_of_the_rules_are_filters(self, worker: Worker) -> None:
+        put(worker, {"filters": {"odd": "genre:a"}, "defaults": {"filter": "price:..7"}})
+        named, plain = (worker.get(f"{U1}?filter={each}") for each in ("odd", "genre:a"))
+        assert named == plain
+        assert {each["item"] for each in named["recommendations"]} <= {"i1", "i3", "i5", "i7"}
 
     @pytest.mark.parametrize(
         ("asked", "told"),
@@ -482,17 +468,10 @@ def test_behind_a_proxy_nobody_changes_rules(
     ],
 )
 def test_no_page_of_another_site_changes_rules(
-    server: Server,
-    client: Any,
-    namespace: Namespace,
-    host: str,
-    headers: dict[str, str],
-    status: int,
+    app: Flask, client: Any, namespace: Namespace, host: str, headers: dict[str, str], status: int
 ) -> None:
-    publish_by_hand(client, namespace)
-    with answering(server, namespace) as app:
-        api, sent = app.test_client(), {"Host": host, **headers}
-        assert api.put("/rules", json={}, headers=sent).status_code == status
-        back = api.post("/rules/rollback", json={"version": 0}, headers=sent)
-        assert back.status_code == status
-        assert client.hlen(rules_key(namespace.name)) == (2 if status == 200 else 0)
+    api, sent = app.test_client(), {"Host": host, **headers}
+    assert api.put("/rules", json={}, headers=sent).status_code == status
+    back = api.post("/rules/rollback", json={"version": 0}, headers=sent)
+    assert back.status_code == status
+    assert client.hlen(rules_key(namespace.name)) == (2 if status == 200 else 0)

@@ -3,6 +3,7 @@
 import pickle
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from app.recommendations.live import neighbours, tail
 from batch.generations.lock import hold
 from batch.generations.publish import publish
 from batch.generations.registry import Generations
-from tests.app.served import Worker, following
+from tests.app.served import Worker, count_reads, following
 from tests.generations import live_contents, publish_by_hand
 from tests.servers import Cluster, Server, wait_until
 
@@ -28,6 +29,13 @@ U1 = "/recommendations/u1"
 
 publish_plain = partial(publish_by_hand, similar_buckets=0)
 """Of a generation that only takes items away."""
+
+
+@pytest.fixture
+def worker(server: Server, client: Any, namespace: Namespace) -> Iterator[Worker]:
+    publish_plain(client, namespace)
+    with following(server, namespace) as found:
+        yield found
 
 
 def test_it_is_gone_at_once_here_and_at_the_next_look_there(
@@ -57,40 +65,30 @@ def test_only_the_types_that_are_named_take_an_item_away(
         assert worker.items(U1) == ["i3"]
 
 
-def test_no_number_of_other_events_brings_a_purchase_back(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        worker.did("purchase", "i1", "u1")
-        worker.did("click", "i2", "u1")
-        for type in ("page_view", "impression"):  # neither takes items away, nor weighs anything
-            _did_many(worker, type, MAX_RECENT)
-        assert worker.items(U1) == ["i3"]
-        _did_many(worker, "click", MAX_RECENT)
-        assert worker.items(U1) == ["i2", "i3"]
-        ordered = [{"product_id": f"p{n}"} for n in range(153)] + [{"product_id": "i3"}]
-        order = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m"}
-        api = worker.app.test_client()
-        api.post("/v1/track", json={**order, "properties": {"products": ordered[::-1]}})
-        assert worker.items(U1) == ["i2"]
+def test_no_number_of_other_events_brings_a_purchase_back(worker: Worker) -> None:
+    worker.did("purchase", "i1", "u1")
+    worker.did("click", "i2", "u1")
+    for type in ("page_view", "impression"):  # neither takes items away, nor weighs anything
+        _did_many(worker, type, MAX_RECENT)
+    assert worker.items(U1) == ["i3"]
+    _did_many(worker, "click", MAX_RECENT)
+    assert worker.items(U1) == ["i2", "i3"]
+    ordered = [{"product_id": f"p{n}"} for n in range(153)] + [{"product_id": "i3"}]
+    order = {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m"}
+    api = worker.app.test_client()
+    api.post("/v1/track", json={**order, "properties": {"products": ordered[::-1]}})
+    assert worker.items(U1) == ["i2"]
 
 
-def test_a_return_brings_its_item_back(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        worker.did("purchase", "i1", "u1")
-        worker.did("purchase", "i1", "u1", value=-1)
-        assert worker.items(U1) == ["i1", "i2", "i3"]
+def test_a_return_brings_its_item_back(worker: Worker) -> None:
+    worker.did("purchase", "i1", "u1")
+    worker.did("purchase", "i1", "u1", value=-1)
+    assert worker.items(U1) == ["i1", "i2", "i3"]
 
 
-def test_an_event_that_changes_nothing_leaves_the_source_as_it_was(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        worker.did("click", "i9", "u1")
-        assert worker.get(U1)["source"] == "personal"
+def test_an_event_that_changes_nothing_leaves_the_source_as_it_was(worker: Worker) -> None:
+    worker.did("click", "i9", "u1")
+    assert worker.get(U1)["source"] == "personal"
 
 
 def test_who_had_it_all_is_told_so(server: Server, client: Any, namespace: Namespace) -> None:
@@ -105,33 +103,27 @@ def test_who_had_it_all_is_told_so(server: Server, client: Any, namespace: Names
         assert (answer["source"], answer["recommendations"]) == ("exhausted", [])
 
 
-def test_a_stranger_gets_what_is_popular_but_for_what_they_had(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        worker.did("click", "i0", "somebody")
-        assert worker.items("/recommendations/somebody") == ["i1", "i2"]
-        assert worker.get("/recommendations/somebody")["source"] == "popular"
-        answer = worker.app.test_client().get("/recommendations/somebody?fallback=none")
-        assert answer.status_code == 404
+def test_a_stranger_gets_what_is_popular_but_for_what_they_had(worker: Worker) -> None:
+    worker.did("click", "i0", "somebody")
+    assert worker.items("/recommendations/somebody") == ["i1", "i2"]
+    assert worker.get("/recommendations/somebody")["source"] == "popular"
+    answer = worker.app.test_client().get("/recommendations/somebody?fallback=none")
+    assert answer.status_code == 404
 
 
 def test_a_batch_takes_everybodys_recents_into_account_in_one_round_trip(
-    server: Server, client: Any, namespace: Namespace
+    worker: Worker, client: Any
 ) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        worker.did("purchase", "i2", "u1")
-        worker.did("purchase", "i0", "somebody")
-        _batch(worker, ["u9"])  # connects
-        reads = _reads(client, lambda: _batch(worker, ["u1", "u2", "somebody", "nobody"]))
-        assert reads == 1
-        lists = [
-            [each["item"] for each in answer["recommendations"]]
-            for answer in _batch(worker, ["u1", "u2", "somebody", "nobody"])["answers"]
-        ]
-        assert lists == [["i1", "i3"], ["i2", "i3", "i4"], ["i1", "i2"], ["i0", "i1", "i2"]]
+    worker.did("purchase", "i2", "u1")
+    worker.did("purchase", "i0", "somebody")
+    _batch(worker, ["u9"])  # connects
+    reads = count_reads(client, lambda: _batch(worker, ["u1", "u2", "somebody", "nobody"]))
+    assert reads == 1
+    lists = [
+        [each["item"] for each in answer["recommendations"]]
+        for answer in _batch(worker, ["u1", "u2", "somebody", "nobody"])["answers"]
+    ]
+    assert lists == [["i1", "i3"], ["i2", "i3", "i4"], ["i1", "i2"], ["i0", "i1", "i2"]]
 
 
 def test_a_cold_request_is_one_round_trip_and_a_warm_one_none(
@@ -142,8 +134,8 @@ def test_a_cold_request_is_one_round_trip_and_a_warm_one_none(
         with following(server, namespace, **more) as worker:
             worker.did("purchase", "i2", "u1")
             worker.get("/recommendations/u9")
-            assert _reads(client, lambda: worker.get(U1)) == 1
-            assert _reads(client, lambda: worker.get(U1)) == 0
+            assert count_reads(client, lambda: worker.get(U1)) == 1
+            assert count_reads(client, lambda: worker.get(U1)) == 0
             assert worker.items(U1) == ["i1", "i3"]
 
 
@@ -165,22 +157,18 @@ def test_a_switch_brings_nothing_back_and_loses_nothing(
         assert worker.items(U1) == ["i1", "i3"]
 
 
-def test_an_etag_lasts_until_the_user_does_something(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        api = worker.app.test_client()
-        before = api.get(U1).headers["ETag"]
-        assert api.get(U1, headers={"If-None-Match": before}).status_code == 304
-        assert api.get(U1, headers={"If-None-Match": f'"{FIRST}-1"'}).status_code == 200
-        worker.did("click", "i7", "u2")
-        assert api.get(U1, headers={"If-None-Match": before}).status_code == 304
-        worker.did("click", "i2", "u1")
-        changed = api.get(U1, headers={"If-None-Match": before})
-        assert changed.status_code == 200
-        again = api.get(U1, headers={"If-None-Match": changed.headers["ETag"]})
-        assert again.status_code == 304
+def test_an_etag_lasts_until_the_user_does_something(worker: Worker) -> None:
+    api = worker.app.test_client()
+    before = api.get(U1).headers["ETag"]
+    assert api.get(U1, headers={"If-None-Match": before}).status_code == 304
+    assert api.get(U1, headers={"If-None-Match": f'"{FIRST}-1"'}).status_code == 200
+    worker.did("click", "i7", "u2")
+    assert api.get(U1, headers={"If-None-Match": before}).status_code == 304
+    worker.did("click", "i2", "u1")
+    changed = api.get(U1, headers={"If-None-Match": before})
+    assert changed.status_code == 200
+    again = api.get(U1, headers={"If-None-Match": changed.headers["ETag"]})
+    assert again.status_code == 304
 
 
 def test_an_etag_does_not_outlive_its_user_nor_the_settings(
@@ -199,19 +187,15 @@ def test_an_etag_does_not_outlive_its_user_nor_the_settings(
         assert api.get("/recommendations/u2", headers={"If-None-Match": other}).status_code == 200
 
 
-def test_what_is_near_does_not_grow_with_what_a_user_did(
-    server: Server, client: Any, namespace: Namespace
-) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        sizes = []
-        for count in (1, MAX_RECENT):
-            _did_many(worker, "click", count)
-            worker.get(U1)
-            near = worker.watcher.near()
-            assert near is not None
-            sizes.append(len(pickle.dumps(near.get("u1"))))
-        assert sizes[1] < sizes[0] + 100
+def test_what_is_near_does_not_grow_with_what_a_user_did(worker: Worker) -> None:
+    sizes = []
+    for count in (1, MAX_RECENT):
+        _did_many(worker, "click", count)
+        worker.get(U1)
+        near = worker.watcher.near()
+        assert near is not None
+        sizes.append(len(pickle.dumps(near.get("u1"))))
+    assert sizes[1] < sizes[0] + 100
 
 
 def test_a_session_has_a_list_of_its_own(server: Server, client: Any, namespace: Namespace) -> None:
@@ -232,72 +216,62 @@ def test_a_session_has_a_list_of_its_own(server: Server, client: Any, namespace:
 class TestLive:
     """Of a live generation, whose lists are twice as long as what is served."""
 
-    def test_a_list_stays_full(self, server: Server, client: Any, namespace: Namespace) -> None:
+    @pytest.fixture
+    def worker(self, server: Server, client: Any, namespace: Namespace) -> Iterator[Worker]:
         publish_live(client, namespace)
-        with following(server, namespace) as worker:
-            for number, item in enumerate(["i1", "i2", "i3"], 4):
-                assert len(worker.items(U1)) == 3
-                worker.did("purchase", item, "u1")
-                listed = worker.items(U1)
-                assert set(listed) <= {f"i{n}" for n in range(number - 2, 7)}
-                assert len(listed) == 3
+        with following(server, namespace) as found:
+            yield found
 
-    def test_a_list_lasts_as_long_as_what_is_stored(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_live(client, namespace)
-        with following(server, namespace) as worker:
-            lengths = [len(worker.items(U1))]
-            for number in range(1, 7):
-                worker.did("purchase", f"i{number}", "u1")
-                lengths.append(len(worker.items(f"{U1}?fallback=none")))
-            assert lengths == [3, 3, 3, 3, 2, 1, 0]
-            assert worker.get(f"{U1}?fallback=none")["source"] == "exhausted"
-            assert worker.get(U1)["source"] == "popular"
+    def test_a_list_stays_full(self, worker: Worker) -> None:
+        for number, item in enumerate(["i1", "i2", "i3"], 4):
+            assert len(worker.items(U1)) == 3
+            worker.did("purchase", item, "u1")
+            listed = worker.items(U1)
+            assert set(listed) <= {f"i{n}" for n in range(number - 2, 7)}
+            assert len(listed) == 3
+
+    def test_a_list_lasts_as_long_as_what_is_stored(self, worker: Worker) -> None:
+        lengths = [len(worker.items(U1))]
+        for number in range(1, 7):
+            worker.did("purchase", f"i{number}", "u1")
+            lengths.append(len(worker.items(f"{U1}?fallback=none")))
+        assert lengths == [3, 3, 3, 3, 2, 1, 0]
+        assert worker.get(f"{U1}?fallback=none")["source"] == "exhausted"
+        assert worker.get(U1)["source"] == "popular"
 
     def test_a_list_is_put_in_order_anew_by_what_came_after_training(
-        self, server: Server, client: Any, namespace: Namespace
+        self, worker: Worker, client: Any, namespace: Namespace
     ) -> None:
-        publish_live(client, namespace)
-        with following(server, namespace) as worker:
-            before = worker.get(U1)
-            worker.did("purchase", "i9", "u1")
-            after = worker.get(U1)
-            assert after["source"] == "personal+recent"
-            assert after["recommendations"] != before["recommendations"]
-            publish_live(client, namespace, SECOND, events_until="99999999999999-0")
-            worker.watcher.poll()
-            trained = worker.get(U1)
-            assert (trained["generation"], trained["source"]) == (SECOND, "personal")
-            assert trained["recommendations"] == before["recommendations"]
+        before = worker.get(U1)
+        worker.did("purchase", "i9", "u1")
+        after = worker.get(U1)
+        assert after["source"] == "personal+recent"
+        assert after["recommendations"] != before["recommendations"]
+        publish_live(client, namespace, SECOND, events_until="99999999999999-0")
+        worker.watcher.poll()
+        trained = worker.get(U1)
+        assert (trained["generation"], trained["source"]) == (SECOND, "personal")
+        assert trained["recommendations"] == before["recommendations"]
 
-    def test_what_is_hidden_is_gone_and_draws_nothing_near(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_live(client, namespace)
-        with following(server, namespace) as worker:
-            worker.did("click", "i1", "u1")
-            worker.did("hide", "i1", "u1")
-            assert worker.items(U1) == ["i2", "i3", "i4"]  # as they were
+    def test_what_is_hidden_is_gone_and_draws_nothing_near(self, worker: Worker) -> None:
+        worker.did("click", "i1", "u1")
+        worker.did("hide", "i1", "u1")
+        assert worker.items(U1) == ["i2", "i3", "i4"]  # as they were
 
-    def test_a_newcomer_has_a_list_after_one_event(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_live(client, namespace)
-        with following(server, namespace) as worker:
-            assert worker.get("/generation")["following"] == "re-ranking"
-            worker.did("click", "i5", "newcomer")
-            worker.did("click", "i5", session="s1")
-            mine = worker.get("/recommendations/newcomer?fallback=none")
-            assert mine["source"] == "recent"
-            for path in ("/recommendations?session=s1", "/recommendations?items=i5"):
-                other = worker.get(path)
-                assert other["source"] == "recent"
-                assert other["recommendations"] == mine["recommendations"]
-            assert len(mine["recommendations"]) == 3
-            assert "i5" not in [each["item"] for each in mine["recommendations"]]
-            worker.did("click", "i4", "newcomer")
-            assert worker.get("/recommendations/newcomer") != mine
+    def test_a_newcomer_has_a_list_after_one_event(self, worker: Worker) -> None:
+        assert worker.get("/generation")["following"] == "re-ranking"
+        worker.did("click", "i5", "newcomer")
+        worker.did("click", "i5", session="s1")
+        mine = worker.get("/recommendations/newcomer?fallback=none")
+        assert mine["source"] == "recent"
+        for path in ("/recommendations?session=s1", "/recommendations?items=i5"):
+            other = worker.get(path)
+            assert other["source"] == "recent"
+            assert other["recommendations"] == mine["recommendations"]
+        assert len(mine["recommendations"]) == 3
+        assert "i5" not in [each["item"] for each in mine["recommendations"]]
+        worker.did("click", "i4", "newcomer")
+        assert worker.get("/recommendations/newcomer") != mine
 
     def test_weights_of_training_are_those_of_the_answer(
         self, server: Server, client: Any, namespace: Namespace
@@ -323,14 +297,10 @@ class TestLive:
             for path, tag in tags.items():
                 assert api.get(path, headers={"If-None-Match": tag}).status_code == 200
 
-    def test_items_that_nobody_knows_are_no_reason_for_a_list(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
-        publish_live(client, namespace)
-        with following(server, namespace) as worker:
-            assert worker.get("/recommendations?items=unheard,of")["source"] == "popular"
-            answer = worker.app.test_client().get("/recommendations?items=unheard&fallback=none")
-            assert answer.status_code == 404
+    def test_items_that_nobody_knows_are_no_reason_for_a_list(self, worker: Worker) -> None:
+        assert worker.get("/recommendations?items=unheard,of")["source"] == "popular"
+        answer = worker.app.test_client().get("/recommendations?items=unheard&fallback=none")
+        assert answer.status_code == 404
 
     def test_without_numpy_items_still_leave_and_lists_stay_full(
         self, server: Server, client: Any, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
@@ -348,33 +318,33 @@ class TestLive:
 class TestNeighbours:
     """Of a generation without factors. The neighbours of i1 are i2, i3, i4: 1, .875, .75 near."""
 
-    def test_a_known_users_list_is_put_in_order_anew_and_nothing_comes_in(
-        self, server: Server, client: Any, namespace: Namespace
-    ) -> None:
+    @pytest.fixture
+    def worker(self, server: Server, client: Any, namespace: Namespace) -> Iterator[Worker]:
         publish_by_hand(client, namespace)
-        with following(server, namespace) as worker:
-            assert worker.get("/generation")["following"] == "neighbours"
-            worker.did("page_view", "i0", "u1")  # it weighs nothing
-            assert worker.get(U1)["source"] == "personal"
-            worker.did("click", "i2", "u1")
-            answer = worker.get(U1)
-            assert (answer["source"], _scored(answer)) == ("personal+recent", {"i3": 1.25, "i1": 1})
-            worker.did("purchase", "i8", "u1")  # i1 is beside it, in the third place
-            assert _scored(worker.get(U1)) == {"i1": 1.375, "i3": 0.85}
+        with following(server, namespace) as found:
+            yield found
 
-    def test_a_newcomer_gets_what_is_near_beside_what_is_popular(
-        self, server: Server, client: Any, namespace: Namespace
+    def test_a_known_users_list_is_put_in_order_anew_and_nothing_comes_in(
+        self, worker: Worker
     ) -> None:
-        publish_by_hand(client, namespace)
-        with following(server, namespace) as worker:
-            worker.did("click", "i1", "newcomer")
-            worker.did("click", "i1", session="s1")
-            paths = ("/recommendations/newcomer?", "/recommendations?session=s1&")
-            for path in (*paths, "/recommendations?items=i1&"):
-                answer = worker.get(f"{path}fallback=none")
-                scored = {"i0": 1, "i2": 1, "i3": 0.2188}
-                assert (answer["source"], _scored(answer)) == ("recent", scored)
-            assert worker.get("/recommendations?items=i99")["source"] == "popular"
+        assert worker.get("/generation")["following"] == "neighbours"
+        worker.did("page_view", "i0", "u1")  # it weighs nothing
+        assert worker.get(U1)["source"] == "personal"
+        worker.did("click", "i2", "u1")
+        answer = worker.get(U1)
+        assert (answer["source"], _scored(answer)) == ("personal+recent", {"i3": 1.25, "i1": 1})
+        worker.did("purchase", "i8", "u1")  # i1 is beside it, in the third place
+        assert _scored(worker.get(U1)) == {"i1": 1.375, "i3": 0.85}
+
+    def test_a_newcomer_gets_what_is_near_beside_what_is_popular(self, worker: Worker) -> None:
+        worker.did("click", "i1", "newcomer")
+        worker.did("click", "i1", session="s1")
+        paths = ("/recommendations/newcomer?", "/recommendations?session=s1&")
+        for path in (*paths, "/recommendations?items=i1&"):
+            answer = worker.get(f"{path}fallback=none")
+            scored = {"i0": 1, "i2": 1, "i3": 0.2188}
+            assert (answer["source"], _scored(answer)) == ("recent", scored)
+        assert worker.get("/recommendations?items=i99")["source"] == "popular"
 
     def test_only_the_latest_items_count_and_not_what_training_knew(
         self, server: Server, client: Any, namespace: Namespace
@@ -392,20 +362,18 @@ class TestNeighbours:
             assert worker.get(U1)["source"] == "personal"
 
     def test_only_those_who_did_something_new_cost_a_second_round_trip(
-        self, server: Server, client: Any, namespace: Namespace
+        self, worker: Worker, client: Any
     ) -> None:
-        publish_by_hand(client, namespace)
-        with following(server, namespace) as worker:
-            worker.did("click", "i2", "u1")
-            worker.did("click", "i2", "newcomer")
-            worker.did("page_view", "i2", "u2")
-            worker.get("/recommendations/u9")
-            for user, reads in (("u1", 2), ("newcomer", 2), ("u2", 1), ("u3", 1), ("nobody", 1)):
-                assert _reads(client, lambda: worker.get(f"/recommendations/{user}")) == reads
-            assert _reads(client, lambda: worker.get(U1)) == 0
-            worker.did("click", "i3", "u1")
-            worker.did("click", "i3", "u4")
-            assert _reads(client, lambda: _batch(worker, ["u1", "u4", "u5"])) == 2
+        worker.did("click", "i2", "u1")
+        worker.did("click", "i2", "newcomer")
+        worker.did("page_view", "i2", "u2")
+        worker.get("/recommendations/u9")
+        for user, reads in (("u1", 2), ("newcomer", 2), ("u2", 1), ("u3", 1), ("nobody", 1)):
+            assert count_reads(client, lambda: worker.get(f"/recommendations/{user}")) == reads
+        assert count_reads(client, lambda: worker.get(U1)) == 0
+        worker.did("click", "i3", "u1")
+        worker.did("click", "i3", "u4")
+        assert count_reads(client, lambda: _batch(worker, ["u1", "u4", "u5"])) == 2
 
     @pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "broken"])
     def test_without_the_neighbours_items_still_leave_and_the_answer_is_degraded(
@@ -507,30 +475,26 @@ class TestTail:
 
 
 def test_ten_thousand_events_of_one_user_are_as_quick_as_a_hundred(
-    server: Server, client: Any, namespace: Namespace
+    worker: Worker, client: Any, namespace: Namespace
 ) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        api = worker.app.test_client()
-        for start in range(0, 10_000, 500):
-            events = [
-                {"type": "click", "user": "u1", "item": f"i{n % 5000}"}
-                for n in range(start, start + 500)
-            ]
-            assert api.post("/events", json=events).status_code == 202
-        worker.did("click", "i2", "u1")
-        key = Streams(namespace.name).recent(Actor.user("u1"))
-        assert client.zcard(key) == MAX_RECENT
-        assert worker.items(U1) == ["i1", "i3"]
+    api = worker.app.test_client()
+    for start in range(0, 10_000, 500):
+        events = [
+            {"type": "click", "user": "u1", "item": f"i{n % 5000}"}
+            for n in range(start, start + 500)
+        ]
+        assert api.post("/events", json=events).status_code == 202
+    worker.did("click", "i2", "u1")
+    key = Streams(namespace.name).recent(Actor.user("u1"))
+    assert client.zcard(key) == MAX_RECENT
+    assert worker.items(U1) == ["i1", "i3"]
 
 
-def test_a_clients_clock_does_not_matter(server: Server, client: Any, namespace: Namespace) -> None:
-    publish_plain(client, namespace)
-    with following(server, namespace) as worker:
-        for item, time in [("i1", 0), ("i2", "2126-01-01T00:00:00Z"), ("i3", "1999-01-01")]:
-            worker.did("purchase", item, "u1", time=time)
-        assert worker.get(U1)["source"] == "popular"
-        assert worker.items(U1) == ["i0"]
+def test_a_clients_clock_does_not_matter(worker: Worker) -> None:
+    for item, time in [("i1", 0), ("i2", "2126-01-01T00:00:00Z"), ("i3", "1999-01-01")]:
+        worker.did("purchase", item, "u1", time=time)
+    assert worker.get(U1)["source"] == "popular"
+    assert worker.items(U1) == ["i0"]
 
 
 class TestOutages:
@@ -655,11 +619,3 @@ def _scored(answer: Any) -> dict[str, float]:
 def _did_many(worker: Worker, type: str, count: int) -> None:
     events = [{"type": type, "user": "u1", "item": f"{type}{n}"} for n in range(count)]
     assert worker.app.test_client().post("/events", json=events).status_code == 202
-
-
-def _reads(client: Any, action: Any) -> int:
-    """How many packets of requests the server has read because of the action."""
-    before = client.info("stats")["total_reads_processed"]
-    action()
-    count: int = client.info("stats")["total_reads_processed"] - before - 1
-    return count
