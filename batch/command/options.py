@@ -296,7 +296,6 @@ class InputPath(click.ParamType[str]):
     """A file or folder; in a variable each has a line of its own, for names may hold anything."""
 
     name = "input"
-    envvar_list_splitter = "\n"
 
     def split_envvar_value(self, rv: str) -> list[str]:
         return [line.strip() for line in rv.splitlines() if line.strip()]

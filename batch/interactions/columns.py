@@ -45,7 +45,7 @@ class Checks:
         self.reasons.append(f"{reason}: {shown}" if column else reason)
 
     def refuse(self, is_wrong: str, reason: str, column: str) -> None:
-        """Reject rows whose cell of the column is wrong; for its quotes, where a line breaks in it."""
+        """Reject rows whose cell is wrong; for broken quotes, where a line breaks in it."""
         if self.table.is_text:
             self.add(f"{is_wrong} AND {broken(self.table.identifier(column))}", "broken quotes")
         self.add(is_wrong, reason, column)
