@@ -61,7 +61,6 @@ _BOUNDS = {
 _TYPE = re.compile(r"[a-z0-9_.-]{1,64}")
 _NUMBERS = {"time": int, "value": float, "position": int}
 
-
 CLEAR = b"clear"
 """The field of an entry that tells workers of the API something; it is no event."""
 SESSION = "session:"
@@ -268,15 +267,8 @@ def problem_of(event: Event) -> str:
 
 
 def _size_problem(name: str, text: str, most: int) -> str:
-    size = _size(text)
-    return "" if size <= most else f"{name} must be at most {most} bytes of UTF-8, not {size}"
-
-
-def _size(text: str) -> int:
-    """Its bytes of UTF-8; too many for a text that holds a lone surrogate, which is none."""
-    if text.isascii():
-        return len(text)
     try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        return 1 << 30
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:  # a lone surrogate: it is no text
+        size = 1 << 30
+    return "" if size <= most else f"{name} must be at most {most} bytes of UTF-8, not {size}"

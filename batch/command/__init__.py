@@ -1,14 +1,12 @@
-"""The ``larder`` command: the only room that prints:
+"""The ``larder`` command: the only room that prints.
 
-cli        the subcommands, logging, exit codes
-options    groups of options, each becomes one typed object
-lists      refresh, check, evaluate: what loads data and trains
-published  generations, rollback, prune: what needs the cache alone
-whole      export, compare: what reads whole generations
-report     what a run tells people
-bars       how far it is
-table      columns of text
-size       what a deployment will need
-up         a cache, one refresh and the API for as long as the command runs
-demo       the same on real films; films: where they lie
+::
+
+    cli        the subcommands, logging, exit codes; endings: what a run says at its end
+    options    groups of options, each becomes one typed object
+    published  generations, rollback, prune: what needs the cache alone
+    events, keys, size, tracking   what their subcommands, and --mlflow, do
+    recommendations, clicks, decisions   the subcommands of each product
+    stack      what starts others: serve, up, demo, workbench
+    output     what a run tells people: tables, reports, bars
 """

@@ -54,6 +54,7 @@ from batch.command.options import (
     tuning_options,
     users_options,
     wish_options,
+    workers_option,
 )
 from batch.command.size import Deployment
 from batch.errors import BadSettings, LarderError
@@ -249,7 +250,7 @@ def serve(cache: CacheOptions, serving: Serving) -> None:
 @cache_options
 @option("--folder", type=PATH, default="larder-data", help="Where the cache keeps its data.")
 @option("--bind", default="127.0.0.1:8000", help="The address and port of the API.")
-@option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer.")
+@workers_option
 @auth_option
 def up(
     refresh: tuple[str, ...], cache: CacheOptions, folder: Path, bind: str, workers: int, auth: str

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,19 +159,18 @@ def group(
 
 
 def _reading(
-    preset: str, delimiter: str | None, rejects: str | None, max_rejects: float, **columns: Any
+    preset: str,
+    delimiter: str | None,
+    max_rejects: float,
+    rejects: str | None = None,
+    **columns: Any,
 ) -> Reading:
     layout = PRESETS[preset].choose(delimiter=cut(delimiter), **columns)
-    if layout.user_column == layout.item_column:
+    if "item_column" in columns and layout.user_column == layout.item_column:
         raise BadSettings(
             f"--user-column and --item-column are both {layout.user_column!r}: name two columns"
         )
     return Reading(preset, layout, rejects, max_rejects)
-
-
-def _users(preset: str, delimiter: str | None, max_rejects: float, **given: Any) -> Reading:
-    layout = PRESETS[preset].choose(delimiter=cut(delimiter), **given)
-    return Reading(preset, layout, max_rejects=max_rejects)
 
 
 def _items(
@@ -243,25 +242,15 @@ def _weighing(
     return Weighing.of(said, half_life, **others)
 
 
-def _terms(
-    k: int,
-    split: str,
-    holdout: float,
-    after: str | None,
-    min_ndcg: float,
-    min_coverage: float,
-    max_drop: float,
-    max_shrink: float,
-    force: bool,
-    keep: int,
-    wait_replicas: int | None,
-    similar: bool,
-    live: bool,
-    stored: int | None,
-    history: int | None,
-) -> Terms:
-    held_out = Holdout(split, holdout, moment_of(after, "--after"))
-    gate = Gate(min_ndcg, max_drop, force, max_shrink, min_coverage)
+def _holdout(values: dict[str, Any]) -> Holdout:
+    """What `split_options` say, taken out of the values of all options."""
+    after = moment_of(values.pop("after"), "--after")
+    return Holdout(values.pop("split"), values.pop("holdout"), after)
+
+
+def _terms(k: int, live: bool, stored: int | None, history: int | None, **others: Any) -> Terms:
+    held_out = _holdout(others)
+    gate = Gate(**{each.name: others.pop(each.name) for each in fields(Gate)})
     if stored is not None and not live:
         raise BadSettings(
             "--stored needs --live: a plain generation stores the --k items it serves"
@@ -270,29 +259,18 @@ def _terms(
         raise BadSettings("--history needs --live: a plain generation stores lists alone")
     kept = (stored or stored_of(k)) if live else 0
     own = (HISTORY if history is None else history) if live else 0
-    return Terms(k, held_out, gate, keep, wait_replicas, similar, kept, own)
+    return Terms(k, held_out, gate, stored=kept, history=own, **others)
 
 
-def _tuning(
-    budget: str,
-    trials: int | None,
-    study: Path | None,
-    json: Path | None,
-    k: int,
-    split: str,
-    holdout: float,
-    after: str | None,
-    seed: int,
-    repeat: bool,
-) -> Tuning:
+def _tuning(budget: str, trials: int | None, seed: int, **others: Any) -> Tuning:
     given = re.fullmatch(r"([0-9]*\.?[0-9]+)([smh])", budget)
     if given is None:
         raise BadSettings(
             f"--budget must be seconds, minutes or hours, such as 90s, 10m or 2h, not {budget!r}"
         )
     seconds = float(given[1]) * {"s": 1, "m": 60, "h": 3600}[given[2]]
-    held_out = Holdout(split, holdout, moment_of(after, "--after"), seed)
-    return Tuning(seconds, trials or sys.maxsize, study, json, k, held_out, repeat)
+    held_out = replace(_holdout(others), seed=seed)
+    return Tuning(seconds, trials or sys.maxsize, holdout=held_out, **others)
 
 
 def _spark(conf: tuple[str, ...], spark_log: str | None) -> SparkOptions | None:
@@ -307,40 +285,17 @@ def _cache(cache_url: str, namespace: str) -> CacheOptions:
         raise BadSettings(str(error)) from error
 
 
-def _plan(
-    id_bytes: float,
-    document_bytes: float,
-    rps: float,
-    keep: int,
-    replicas: int,
-    similar: bool,
-    live: bool,
-    stored: int | None,
-    factors: int,
-    history: int,
-    k: int,
-    **counts: int,
-) -> Deployment:
-    return Deployment(
-        **counts,
-        k=k,
-        similar=similar,
-        stored=(stored or stored_of(k)) if live else 0,
-        factors=factors if live else 0,
-        history=history if live else 0,
-        requests_per_second=rps,
-        id_bytes=id_bytes,
-        document_bytes=document_bytes,
-        generations=keep + 1,
-        copies=replicas + 1,
-    )
+def _plan(keep: int, replicas: int, live: bool, **said: Any) -> Deployment:
+    said["stored"] = said["stored"] or stored_of(said["k"])
+    if not live:
+        said |= dict.fromkeys(("stored", "factors", "history"), 0)
+    return Deployment(**said, generations=keep + 1, copies=replicas + 1)
 
 
 class InputPath(click.ParamType[str]):
     """A file or folder; in a variable each has a line of its own, for names may hold anything."""
 
     name = "input"
-    envvar_list_splitter = "\n"
 
     def split_envvar_value(self, rv: str) -> list[str]:
         return [line.strip() for line in rv.splitlines() if line.strip()]
@@ -365,19 +320,26 @@ def _default(name: str) -> str:
     return f"[default: {getattr(DEFAULTS, name):g}; MLlib has its own]"
 
 
+preset_option = option(
+    "--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."
+)
+text_options = (
+    option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
+    option("--encoding", help="Of the text.  [default: utf-8]"),
+    option("--header/--no-header", default=None, help="Whether the first line names the columns."),
+)
+
 reading_options = group(
     "reading",
     "How the interactions are written",
     _reading,
-    option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
+    preset_option,
     option("--user-column", help="The column of user ids.  [default: user]"),
     option("--item-column", help="The column of item ids.  [default: item]"),
     option("--rating-column", help="Ratings; of several for a pair the latest counts."),
     option("--weight-column", help="Weights; several for a pair add up."),
     option("--timestamp-column", help="When: epoch seconds or ISO 8601."),
-    option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
-    option("--encoding", help="Of the text.  [default: utf-8]"),
-    option("--header/--no-header", default=None, help="Whether the first line names the columns."),
+    *text_options,
     option(
         "--rejects",
         help="Where rejected rows are listed: a file, with --engine spark a folder.  "
@@ -601,13 +563,18 @@ auth_option = option(
 )
 
 
+workers_option = option(
+    "--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer."
+)
+
+
 def _serving(bind: str) -> Callable[[Command], Command]:
     return group(
         "serving",
         "Who answers",
         Serving,
         option("--bind", default=bind, help="The address and port to listen on."),
-        option("--workers", type=click.IntRange(1, 256), default=2, help="Processes that answer."),
+        workers_option,
         option(
             "--server",
             type=click.Choice(["gunicorn", "granian"]),
@@ -707,12 +674,10 @@ terms_options = group(
 users_options = group(
     "reading",
     "How the files of --users are written",
-    _users,
-    option("--preset", type=click.Choice(list(PRESETS)), default="larder", help="A known layout."),
+    _reading,
+    preset_option,
     option("--user-column", help="The column of user ids; no other counts.  [default: user]"),
-    option("--delimiter", help="Between columns, such as ';' '\\t' '::'.  [default: comma]"),
-    option("--encoding", help="Of the text.  [default: utf-8]"),
-    option("--header/--no-header", default=None, help="Whether the first line names the columns."),
+    *text_options,
     option(
         "--max-rejects",
         type=Finite(0, 1),
@@ -765,11 +730,11 @@ tuning_options = group(
 )
 
 
-def size_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
+def size_option(name: str, *others: str, **attributes: Any) -> Callable[[Command], Command]:
     """An option of ``size``, whose variable says so: refresh has an ``--items`` of its own."""
     first = name.partition("/")[0].lstrip("-")
     variable = f"{environment.PREFIX}SIZE_{first.replace('-', '_').upper()}"
-    return option(name, envvar=variable, **attributes)
+    return option(name, *others, envvar=variable, **attributes)
 
 
 size_json_option = size_option("--json", is_flag=True, help=JSON_HELP)
@@ -785,6 +750,7 @@ size_options = group(
     ),
     size_option(
         "--rps",
+        "requests_per_second",
         type=Finite(0),
         default=DEPLOYMENT.requests_per_second,
         help="Requests a second at peak.",

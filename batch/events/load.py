@@ -58,8 +58,8 @@ def load_all(inputs: Inputs, reading: Reading, rejects: Path | None) -> Interact
         load(path, reading.layout, rejects=own, max_rejects=limit, counting=counting)
         for path, own in zip(others, listed, strict=True)
     ]
-    if events:
-        parts.append(load_events([Path(path) for path in events], counting))
+    if files := [file.path for path in events for file in files_of(Path(path))]:
+        parts.append(_load_events(", ".join(events), files, counting))
     found = parts[0] if len(parts) == 1 and not events else together(inputs.shown, parts)
     if not len(found):
         raise none_left(inputs.shown, found.report.rows, found.report.zero, found.report.left_out)
@@ -101,16 +101,12 @@ def exported_until(inputs: Inputs) -> str:
     return until([*found])
 
 
-def load_events(paths: Sequence[Path], counting: Counting) -> Interactions:
-    """Load folders of events, see above.
+def _load_events(name: str, files: Sequence[Path], counting: Counting) -> Interactions:
+    """Load files of events, see above.
 
     The weight of a pair may be below 0 here, and users and items are also those that were hidden.
     """
-    name = ", ".join(map(str, paths))
-    files = [file.path for path in paths for file in files_of(path)]
     with reading_errors(name), database() as (connection, _):
-        if not files:
-            return _nothing(counting)
         open_events(connection, files, _COLUMNS, "user != ''")
         counting.lay(connection)
         left_out = _weigh(connection, counting)
@@ -198,11 +194,7 @@ def _fetch(
     rows, of_users = connection.execute(
         "SELECT count(*), (SELECT count(*) FROM events) FROM rows"
     ).fetchall()[0]
-    log.info(
-        "events of users: %s, %s of them sent again",
-        f"{rows:,}",
-        f"{rows - of_users:,}",
-    )
+    log.info("events of users: %s, %s of them sent again", f"{rows:,}", f"{rows - of_users:,}")
     n, out = int(pairs["n"].sum()), sum(left_out.values())
     return Interactions(
         users,
@@ -216,19 +208,14 @@ def _fetch(
     )
 
 
-def _nothing(counting: Counting) -> Interactions:
-    none = np.zeros(0, np.int32)
-    empty = Report(0, 0, {}, 0, 0, USED, unknown=counting.unknown(()))
-    times = np.zeros(0, np.float64)
-    return Interactions([], [], none, none, np.zeros(0, np.float32), times, empty, (none, none))
-
-
 def together(name: str, parts: Sequence[Interactions]) -> Interactions:
     """Add up what several inputs say of each pair, see above; leave out what its user hid.
 
     There are timestamps when every input that has pairs has them. Raises BadInteractions when no
     pair is left.
     """
+    if not parts:
+        raise none_left(name, 0, 0)
     users, items = _ids(parts)
     moved = [part.among(users, items) for part in parts]
     rated = [part for part in moved if "rating" in part.report.used]

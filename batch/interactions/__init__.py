@@ -2,13 +2,13 @@
 
 From a file to arrays, one module a step::
 
-    layout   how a file is laid out: names of columns, delimiter, encoding; the public presets
     reading  what a command says of its inputs: layout, rejects
-    files    which files to read, and one plain UTF-8 text of each
-    table    the files as one table in DuckDB
+    sources  how files are laid out, which to read, and all of them as one table in DuckDB
     columns  what a row says and what it is rejected for, in SQL
-    rejects  the rejected rows: their line numbers, the rejects file, when there are too many
+    counting how much a row counts, and which rows make no pair though they are right
+    rejects  the rejected rows: their file, when there are too many; texts: their line numbers
     load     rows -> checked -> merged into one weight per pair of user and item
-    pairs    the result: ids and index arrays
-    items    the documents of items
+    pairs    the result: ids and index arrays; cap: so many of a user at most
+    items    the documents of items; filters: what requests may filter by
+    users    the ids of users alone
 """

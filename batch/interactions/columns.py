@@ -44,6 +44,12 @@ class Checks:
         self._cases.append(f"WHEN {sql} THEN {len(self.reasons)}")
         self.reasons.append(f"{reason}: {shown}" if column else reason)
 
+    def refuse(self, is_wrong: str, reason: str, column: str) -> None:
+        """Reject rows whose cell is wrong; for broken quotes, where a line breaks in it."""
+        if self.table.is_text:
+            self.add(f"{is_wrong} AND {broken(self.table.identifier(column))}", "broken quotes")
+        self.add(is_wrong, reason, column)
+
     @property
     def reason(self) -> str:
         """SQL for the position in `reasons` of what a row is rejected for, 0 when it is right."""
@@ -124,10 +130,7 @@ class Checks:
         self.kind(column, "VARCHAR")
         sql = self.table.identifier(column)
         is_right = CELL_TYPES[kind].format(sql)
-        is_wrong = f"{sql} != '' AND NOT {is_right}"
-        if self.table.is_text:
-            self.add(f"{is_wrong} AND {broken(sql)}", "broken quotes")
-        self.add(is_wrong, f"not a {kind}", column)
+        self.refuse(f"{sql} != '' AND NOT {is_right}", f"not a {kind}", column)
         return f"CASE WHEN {is_right} THEN lower({sql})::JSON END"
 
     def seconds(self, column: str) -> str:
@@ -148,10 +151,7 @@ class Checks:
     def time(self, column: str, reason: str) -> str:
         """Return SQL for a column of times as seconds; what is none is rejected for the reason."""
         seconds = self.seconds(column)
-        is_bad = f"NOT coalesce(abs({seconds}) < 1e11, false)"
-        if self.table.is_text:
-            self.add(f"{is_bad} AND {broken(self.table.identifier(column))}", "broken quotes")
-        self.add(is_bad, reason, column)
+        self.refuse(f"NOT coalesce(abs({seconds}) < 1e11, false)", reason, column)
         return seconds
 
 
@@ -222,15 +222,9 @@ class Columns:
         sql, checks = self.checks.table.identifier(column), self.checks
         kind = checks.kind(column, "VARCHAR", "BOOLEAN", *INTEGERS, *FRACTIONS)
         number = number_of(sql) if kind == "VARCHAR" else f"{sql}::DOUBLE"
-        if checks.table.is_text:
-            checks.add(f"{number} IS NULL AND {broken(sql)}", "broken quotes")
         if kind == "VARCHAR":
-            checks.add(
-                f"{number} IS NULL AND regexp_full_match({sql}, '[-+]?[0-9]+,[0-9]+')",
-                "comma in number",
-                column,
-            )
-        checks.add(f"{number} IS NULL", "not a number", column)
+            checks.add(f"regexp_full_match({sql}, '[-+]?[0-9]+,[0-9]+')", "comma in number", column)
+        checks.refuse(f"{number} IS NULL", "not a number", column)
         if kind in ("VARCHAR", "FLOAT", "DOUBLE"):
             checks.add(f"isnan({number})", "NaN", column)
             checks.add(f"isinf({number})", "infinite", column)

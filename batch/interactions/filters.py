@@ -32,7 +32,6 @@ from batch.interactions.columns import (
     TEXTS,
     TIMES,
     Checks,
-    broken,
     number_of,
 )
 
@@ -138,9 +137,12 @@ class FilterCells:
 
     def load(self, connection: duckdb.DuckDBPyConnection, table: str) -> tuple[FilterColumn, ...]:
         """The columns of the rows that were not rejected; of several of one id the last counts."""
+        found = {
+            name: kind or self._guess(connection, table, name) for name, kind in self._types.items()
+        }
         return tuple(
             FilterColumn(name, kind, self._values(connection, table, name, kind))
-            for name, kind in self._found(connection, table).items()
+            for name, kind in found.items()
         )
 
     def _native(self, name: str) -> Type | None:
@@ -157,9 +159,7 @@ class FilterCells:
     def _check(self, name: str, kind: Type) -> None:
         sql = self._checks.table.identifier(name)
         is_wrong = f"{sql}::VARCHAR NOT IN ('', 'nan') AND ({self._value(name, kind)}) IS NULL"
-        if self._checks.table.is_text:
-            self._checks.add(f"{is_wrong} AND {broken(sql)}", "broken quotes")
-        self._checks.add(is_wrong, f"not a {kind}", name)
+        self._checks.refuse(is_wrong, f"not a {kind}", name)
 
     def _value(self, name: str, kind: Type) -> str:
         """SQL for a cell as a value of a type, null where it is none."""
@@ -186,14 +186,8 @@ class FilterCells:
             cells = f"list_transform(string_split({sql}::VARCHAR, '|'), lambda x: trim(x))"
         return f"list_sort(list_distinct(list_filter({cells}, lambda x: x != '')))"
 
-    def _found(self, connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Type]:
-        """The types, where nobody said them by what all cells of a column of texts can be."""
-        found: dict[str, Type] = {}
-        for name, kind in self._types.items():
-            found[name] = kind or self._guess(connection, table, name)
-        return found
-
     def _guess(self, connection: duckdb.DuckDBPyConnection, table: str, name: str) -> Type:
+        """The type that all cells of a column of texts can be of."""
         sql = self._checks.table.identifier(name)
         kinds: tuple[Type, ...] = ("flag", "number", "date")
         if not self._checks.table.type_of(name).startswith("VARCHAR"):

@@ -17,8 +17,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import Any, TextIO
 
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.sources.layout import Layout
@@ -157,15 +158,10 @@ def delimiter(path: Path, layout: Layout) -> str:
 @contextmanager
 def opened(path: Path, encoding: str, newline: str | None = "") -> Iterator[TextIO]:
     """Open a text, zipped or not; bytes that are not the encoding come as lone surrogates."""
-    encoding = without_mark(encoding)
-    zipped = path.name.lower().endswith(".gz")
-    stream: IO[str] = (
-        gzip.open(path, "rt", encoding=encoding, errors="surrogateescape", newline=newline)
-        if zipped
-        else open(path, encoding=encoding, errors="surrogateescape", newline=newline)
-    )
-    with stream:
-        yield cast(TextIO, stream)
+    unzipped: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    how = {"encoding": without_mark(encoding), "errors": "surrogateescape", "newline": newline}
+    with unzipped(path, "rt", **how) as stream:
+        yield stream
 
 
 def without_mark(encoding: str) -> str:
@@ -181,7 +177,7 @@ def header(path: Path, layout: Layout) -> Header | None:
 
 def header_of(stream: TextIO, path: str | Path, layout: Layout) -> Header | None:
     """Read the first row of an open text, whose path is for its kind and for messages."""
-    lines = _lines(stream)
+    lines = iter(lambda: stream.readline(BLOCK_BYTES), "")
     for blanks, line in enumerate(lines):
         if line.strip("\r\n"):
             break
@@ -201,11 +197,6 @@ def header_of(stream: TextIO, path: str | Path, layout: Layout) -> Header | None
     return Header(columns, blanks, blanks + 1 + more)
 
 
-def _lines(stream: TextIO) -> Iterator[str]:
-    while line := stream.readline(BLOCK_BYTES):
-        yield line
-
-
 def _cells(
     line: str, following: Iterator[str], cut: str, quote: str
 ) -> tuple[tuple[str, ...], int]:
@@ -213,13 +204,8 @@ def _cells(
     if len(cut) > 1 or not quote:
         cells = line.strip("\r\n").split(cut)
         return tuple(cell.strip(quote) if quote else cell for cell in cells), 0
-    reader = csv.reader(_chain(line, following), delimiter=cut, quotechar=quote)
+    reader = csv.reader(chain([line], following), delimiter=cut, quotechar=quote)
     return tuple(next(reader)), reader.line_num - 1
-
-
-def _chain(line: str, following: Iterator[str]) -> Iterator[str]:
-    yield line
-    yield from following
 
 
 def make_plain(path: Path, target: Path, layout: Layout, one_newline: bool) -> None:

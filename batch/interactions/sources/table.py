@@ -26,7 +26,7 @@ from batch.interactions.sources.layout import Layout
 T = TypeVar("T")
 N = TypeVar("N", str, Path)
 PASS_OVER = ", ignore_errors = true"
-READING_ERRORS = (duckdb.Error, OSError, EOFError, zlib.error, UnicodeError, csv.Error)
+ERRORS = (duckdb.Error, OSError, EOFError, zlib.error, UnicodeError, csv.Error, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         yield
     except duckdb.InterruptException as error:
         raise KeyboardInterrupt from error
-    except READING_ERRORS + (MemoryError,) as error:
+    except ERRORS as error:
         raise _ours(path, error) from error
 
 

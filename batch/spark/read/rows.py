@@ -217,7 +217,7 @@ def _judged(connection: duckdb.DuckDBPyConnection, said: Said, lines: int) -> li
     if good + len(rejects) + len(unclosed) != lines:
         raise BadInteractions(
             f"{said.checks.path}: its quotes run over lines in a way that cannot be told: "
-            "correct them, or read quotes as they are with --quote ''"
+            "correct them, or read the text on one machine"
         )
     return rejects + unclosed
 

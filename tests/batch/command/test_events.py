@@ -51,14 +51,7 @@ def test_a_refresh_exports_first_and_notes_how_far_it_learned(
     write(client, where, [*board(), event(10**6, "u1", "hide", "i0")])
     last = client.xrevrange(where.events, count=1)[0][0].decode()
     inputs = [tmp_path / "orders.csv", tmp_path / "events"]
-    weights: list[str | Path] = [
-        "--event-weights",
-        "click=2",
-        "--half-life",
-        "52w",
-        "--rejects",
-        tmp_path / "r.csv",
-    ]
+    weights = ["--event-weights", "click=2", "--half-life", "52w", "--rejects", f"{tmp_path}/r.csv"]
 
     shown = larder(capsys, "refresh", *inputs, *weights, *QUICKLY, "--k", "20")
 
@@ -95,18 +88,10 @@ def test_a_model_is_evaluated_on_events(
     (tmp_path / "train.csv").write_text("\n".join(["user,item", *lines]) + "\n")
     write(client, where, [event(1, "u0", item="i0"), event(2, "u3", item="i2")])
     larder(capsys, "events", "export", tmp_path / "events")
-    trial: list[str | Path] = [
-        "--train",
-        tmp_path / "train.csv",
-        "--test",
-        tmp_path / "events",
-        "--k",
-        "3",
-    ]
-    rejects: list[str | Path] = ["--rejects", tmp_path / "r.csv"]
-    shown = larder(
-        capsys, "evaluate", *trial, *rejects, "--factors", "4", "--iterations", "2", "--json"
-    )
+    inputs = ["--train", f"{tmp_path}/train.csv", "--test", f"{tmp_path}/events"]
+    quick = ["--k", "3", "--factors", "4", "--iterations", "2"]
+    rejects = ["--rejects", f"{tmp_path}/r.csv"]
+    shown = larder(capsys, "evaluate", *inputs, *quick, *rejects, "--json")
     assert json.loads(shown)["model"]["users"] == 2
 
 

@@ -1,6 +1,5 @@
 """What an items file says of the columns that requests may filter by."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from app.contracts.filtering.columns import COLUMN_PART_BYTES, MAX_VALUES, Type
 from batch.errors import BadInteractions
 from batch.interactions.filters import FilterColumn, Packed
 from batch.interactions.items import load_items
-from tests.batch.interactions.test_items import parquet, write
+from tests.batch.interactions.test_interactions import parquet, rejected, write
 
 Filters = dict[str, Type | None]
 NEW_YEAR = 1_767_225_600
@@ -52,12 +51,10 @@ def test_a_type_that_is_named_is_kept_to_and_a_wrong_cell_rejects_its_row(tmp_pa
         "price": ("number", {}),
         "day": ("date", {}),
     }
-    with rejects.open(newline="", encoding="utf-8") as stream:
-        told = [(row["line"], row["reason"]) for row in csv.DictReader(stream)]
-    assert told == [
-        ("2", "not a date: day"),
-        ("3", "not a flag: sold"),
-        ("4", "not a number: price"),
+    assert rejected(rejects) == [
+        (2, "not a date: day"),
+        (3, "not a flag: sold"),
+        (4, "not a number: price"),
     ]
     with pytest.raises(BadInteractions, match="75.00%.*1 x not a date: day.*The first: .*line 2"):
         found(file, filters)

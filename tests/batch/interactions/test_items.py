@@ -1,31 +1,19 @@
 """What an items file becomes: one document for each id."""
 
-import csv
 import json
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from batch.errors import BadInteractions
 from batch.interactions.items import ITEM_PRESETS, Items, ItemsReport, load_items
 from batch.interactions.sources.layout import Layout
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.write_bytes(text.encode(encoding))
-    return path
+from tests.batch.interactions.test_interactions import parquet, rejected, write
 
 
 def document(items: Items, item: str) -> object:
     (text,) = items.json_objects([item])
     return json.loads(text)
-
-
-def parquet(path: Path, select: str) -> Path:
-    with duckdb.connect() as connection:
-        connection.sql(select).write_parquet(str(path))
-    return path
 
 
 def strict(text: str) -> object:
@@ -110,12 +98,11 @@ def test_a_cell_that_is_not_of_its_type_is_rejected_with_its_line(
     rejects = tmp_path / "rejects.csv"
     items = load_items(write(tmp_path / "a.csv", text), types=TYPES, rejects=rejects, max_rejects=1)
     assert list(items.json_objects("abcd")) == ['{"price":5,"sold":true}', "{}", "{}", "{}"]
-    with rejects.open(newline="", encoding="utf-8") as stream:
-        assert [(row["line"], row["reason"]) for row in csv.DictReader(stream)] == [
-            ("3", "not a number: price"),
-            ("4", "broken quotes"),
-            ("6", "not a boolean: sold"),
-        ]
+    assert rejected(rejects) == [
+        (3, "not a number: price"),
+        (4, "broken quotes"),
+        (6, "not a boolean: sold"),
+    ]
 
 
 def test_texts_of_parquet_may_be_typed_too(tmp_path: Path) -> None:
@@ -189,12 +176,7 @@ def test_rejects_are_listed_and_limited(tmp_path: Path) -> None:
         "too many columns": 1,
         "too few columns": 1,
     }
-    with rejects.open(newline="", encoding="utf-8") as stream:
-        assert [(row["line"], row["content"]) for row in csv.DictReader(stream)] == [
-            ("4", ",x"),
-            ("5", "2,x,y"),
-            ("6", "3"),
-        ]
+    assert rejected(rejects, "content") == [(4, ",x"), (5, "2,x,y"), (6, "3")]
     with pytest.raises(BadInteractions, match="3 of 5 rows are rejected"):
         load_items(file)
 
