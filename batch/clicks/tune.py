@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from batch.clicks.pipeline import Examples
+from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.errors import NotGoodEnough
 from batch.progress import Advance, Progress
@@ -40,13 +40,6 @@ FEWEST = 1_000
 """On fewer rows, settings are not told apart."""
 
 
-class Thinned(Examples, Protocol):
-    """Examples of which fewer can be trained on."""
-
-    def thin(self, share: float, seed: int) -> None:
-        """Leave all but a share of the rows to train on away, until the next time or ``split``."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
     """Settings on a share of the rows: how many trees they took, the log loss, how long it took."""
@@ -66,7 +59,7 @@ class Tuned:
     trials: list[Trial]
 
 
-def tune(examples: Thinned, fit: Fit, split: Split, count: int, progress: Progress) -> Tuned:
+def tune(examples: LocalExamples, fit: Fit, split: Split, count: int, progress: Progress) -> Tuned:
     """Try so many settings beside those of ``fit``. The same seed tries the same ones.
 
     Raises BadSettings when the examples cannot be split, NotGoodEnough when no fit succeeds.
@@ -110,7 +103,7 @@ def _drawn(rng: np.random.Generator, fit: Fit) -> Fit:
     return replace(fit, **drawn)
 
 
-def _try(examples: Examples, fit: Fit, share: float) -> Trial:
+def _try(examples: LocalExamples, fit: Fit, share: float) -> Trial:
     began, loss, trees = time.monotonic(), math.inf, 0
     with suppress(NotGoodEnough):  # settings that make no model are worth nothing
         model = examples.fit(("train",), "validation", replace(fit, blend=False), _Silent())

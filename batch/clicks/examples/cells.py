@@ -1,7 +1,7 @@
 """The columns of ``rows`` as SQL over the cells of a table, and what rows are rejected for."""
 
 from app.contracts.clicks import MAX_NUMBER, Column
-from batch.clicks.examples.infer import Schema
+from batch.clicks.rows import Schema
 from batch.interactions.columns import (
     FRACTIONS,
     INTEGERS,

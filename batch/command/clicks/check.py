@@ -4,14 +4,13 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
-from batch.clicks.examples.infer import Schema, Seen
 from batch.clicks.examples.layout import Reading
-from batch.clicks.examples.read import Rows, read
-from batch.clicks.pipeline import Report
+from batch.clicks.examples.read import read
+from batch.clicks.rows import Examples, Seen
 from batch.command.output.table import table
 from batch.interactions.sources.files import keep
 
@@ -32,25 +31,9 @@ def check(inputs: Sequence[str], reading: Reading, as_json: bool) -> None:
             click.echo(json.dumps(_json(rows), ensure_ascii=False))
 
 
-class Told(Protocol):
-    """What was read: on this machine, or in Spark."""
-
-    @property
-    def report(self) -> Report: ...
-    @property
-    def schema(self) -> Schema: ...
-    @property
-    def seen(self) -> Sequence[Seen]: ...
-    @property
-    def clicks(self) -> int: ...
-    @property
-    def negatives_kept(self) -> float: ...
-
-
-def summary(rows: Told) -> str:
+def summary(rows: Examples) -> str:
     """How many rows there are, how many of them clicks, and what was rejected."""
-    report = rows.report
-    good = report.rows - sum(report.rejected.values())
+    report, good = rows.report, rows.rows
     lines = [
         f"read {report.rows:,} rows from {report.files} file(s): {good:,} examples, "
         f"{rows.clicks:,} of them clicks ({rows.clicks / good:.2%} by {rows.schema.label!r})"
@@ -61,7 +44,7 @@ def summary(rows: Told) -> str:
     return "\n".join(lines)
 
 
-def described(rows: Told) -> str:
+def described(rows: Examples) -> str:
     """A table of all columns, and what a model does not see."""
     lines = [
         table(["column", "kind", "values, about", "missing", "example"], map(_line, _told(rows)))
@@ -75,7 +58,7 @@ def described(rows: Told) -> str:
     return "\n".join(lines)
 
 
-def _told(rows: Told) -> list[tuple[str, str, Seen]]:
+def _told(rows: Examples) -> list[tuple[str, str, Seen]]:
     """The name, the role and the cells of each column."""
     kinds: dict[str | None, str] = {each.name: each.kind for each in rows.schema.columns}
     roles: dict[str | None, str] = {rows.schema.label: "label", rows.schema.time: "time", **kinds}
@@ -90,13 +73,13 @@ def _line(told: tuple[str, str, Seen]) -> list[str]:
     return [" ".join(name.split()), kind, f"{seen.values:,}", f"{seen.missing:.1%}", repr(example)]
 
 
-def _json(rows: Rows) -> dict[str, Any]:
+def _json(rows: Examples) -> dict[str, Any]:
     return {
         "files": rows.report.files,
         "rows": rows.report.rows,
         "rejected": rows.report.rejected,
         "clicks": rows.clicks,
-        "label": rows.label,
+        "label": rows.schema.label,
         "time_column": rows.schema.time,
         "negatives_kept": rows.negatives_kept,
         "columns": [

@@ -1,8 +1,8 @@
 """``larder clicks train``: read examples, judge a model, publish it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from batch.clicks.examples.layout import Reading
 from batch.clicks.examples.read import read
 from batch.clicks.judge import Quality
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.pipeline import Examples
 from batch.clicks.report.page import Found, render
+from batch.clicks.rows import Examples
 from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
 from batch.clicks.tune import tune
 from batch.command.clicks import report
@@ -66,12 +66,10 @@ def train(
         ours = stack.enter_context(turn(client, space, terms.keep, replicas))
         if live := ours.generations.live_manifest():
             reading = replace(reading, live=live.typed_columns)
-        opened = (
-            _lent(inputs, reading, cluster, page.say)
-            if cluster
-            else _opened(paths, reading, rejects, page.say)
-        )
+        opened = _lent(inputs, reading, cluster) if cluster else read(paths, reading, rejects)
         examples = stack.enter_context(opened)
+        page.say(summary(examples))
+        page.say(described(examples))
         known = _users(users_file, examples, reading, rejects)
         if tries:
             terms = replace(terms, fit=_tuned(examples, terms, tries, progress))
@@ -86,30 +84,13 @@ def train(
     return manifest.generation
 
 
-@contextmanager
-def _opened(
-    paths: Sequence[Path], reading: Reading, rejects: Path | None, say: Callable[[str], None]
-) -> Iterator[LocalExamples]:
-    """Examples on this machine; says what was read."""
-    with read(paths, reading, rejects) as rows:
-        say(summary(rows))
-        say(described(rows))
-        told = rows.report, rows.columns, rows.label, rows.negatives_kept, rows.has_time
-        yield LocalExamples(rows.connection, *told)
-
-
-@contextmanager
 def _lent(
-    inputs: Sequence[str], reading: Reading, cluster: Cluster, say: Callable[[str], None]
-) -> Iterator[Examples]:
-    """Examples on a cluster; says what was read."""
+    inputs: Sequence[str], reading: Reading, cluster: Cluster
+) -> AbstractContextManager[Examples]:
     java.require()
     from batch.clicks.cluster import platform
 
-    with platform.examples(inputs, reading, cluster) as found:
-        say(summary(found))
-        say(described(found))
-        yield found
+    return platform.examples(inputs, reading, cluster)
 
 
 def _tuned(examples: Examples, terms: Terms, tries: int, progress: Progress) -> Fit:

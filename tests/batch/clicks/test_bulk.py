@@ -96,7 +96,7 @@ def test_rows_far_from_the_first_take_no_more_memory() -> None:
     columns = Column("age", "number"), Column("brand", "category")
     tracemalloc.start()
     try:
-        encoder = Encoder(connection, columns, ("n0", "c0"), 0.5)
+        encoder = Encoder(connection, columns, columns, 0.5)
         found = encoder.encode("row > 400_000_000", None, coded=False)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:

@@ -24,7 +24,7 @@ from batch.command.clicks import report
 from batch.errors import CacheUnavailable, NotGoodEnough
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
-from tests.batch.clicks.rows import Silent, examples
+from tests.batch.clicks.rows import Silent, examples, seeing
 from tests.clicks import COLUMNS, model, publish_by_hand, trees
 from tests.servers import Server
 
@@ -200,7 +200,7 @@ def test_a_live_model_that_cannot_be_compared_still_has_what_it_was_judged_by(
     first = run(client, space, some)
     assert first.measured("ne") is not None
     lost = examples(3_000)
-    lost = replace(lost, columns=(Column("years", "number"), *lost.columns[1:]))
+    lost = seeing(lost, (Column("years", "number"), *lost.columns[1:]))
     lost.connection.execute("UPDATE rows SET n0 = NULL")
     told: list[Quality] = []
     with pytest.raises(NotGoodEnough, match="is worse than the live model's: .* had not seen"):

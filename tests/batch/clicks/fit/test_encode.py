@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from app.contracts.clicks import value_key
 from batch.clicks.fit import division
 from batch.clicks.fit.encode import Folds, hashed_sql
-from batch.clicks.fit.matrix import Encoded, Encoder, sources
+from batch.clicks.fit.matrix import Encoded, Encoder
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from tests.batch.clicks.rows import COLUMNS, examples
@@ -22,7 +22,7 @@ NOISE, BRAND = 2, 4
 def encoded(some: LocalExamples) -> tuple[Folds, Encoder, Encoded]:
     """Rows to train on."""
     folds = division.folds(query(some), FIT, ["train"], some.has_time)
-    encoder = Encoder(some.connection, COLUMNS, sources(COLUMNS, COLUMNS), folds.prior)
+    encoder = Encoder(some.connection, COLUMNS, COLUMNS, folds.prior)
     encoder.learn(folds, FIT, "part IN ('train')")
     return folds, encoder, encoder.encode(f"part IN ('train') AND {folds.trains}", folds, True)
 
