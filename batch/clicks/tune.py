@@ -9,8 +9,8 @@ is chosen is no worse than they are.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.errors import NotGoodEnough
-from batch.progress import Advance, Progress
+from batch.progress import Progress, Silent
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "leaves": (4, 128),
@@ -106,16 +106,10 @@ def _drawn(rng: np.random.Generator, fit: Fit) -> Fit:
 def _try(examples: LocalExamples, fit: Fit, share: float) -> Trial:
     began, loss, trees = time.monotonic(), math.inf, 0
     with suppress(NotGoodEnough):  # settings that make no model are worth nothing
-        model = examples.fit(("train",), "validation", replace(fit, blend=False), _Silent())
+        model = examples.fit(("train",), "validation", replace(fit, blend=False), Silent())
         held, trees = examples.predict(model, "validation"), model.tree_count
         odds = held.log_odds
         loss = float((np.logaddexp(0.0, odds) - held.clicked * odds).mean())
     settings = asdict(fit)
     options = {name: settings[name] for name in RANGES}
     return Trial(options, share, trees, loss, time.monotonic() - began)
-
-
-class _Silent:
-    @contextmanager
-    def step(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        yield lambda done: None

@@ -30,8 +30,9 @@ from batch.clicks.terms import Fit, Split
 from batch.command.cli import cli
 from batch.errors import BadInteractions, BadSettings
 from batch.generations.registry import Generations
+from batch.progress import Silent
 from batch.spark.failures import spark_errors
-from tests.batch.clicks.rows import Silent, examples
+from tests.batch.clicks.rows import examples
 from tests.servers import Server
 
 ROWS = 1_500

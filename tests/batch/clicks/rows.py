@@ -1,7 +1,5 @@
 """Small tables of impressions for tests, with a known truth."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import duckdb
@@ -10,7 +8,6 @@ import numpy as np
 from app.contracts.clicks import Column
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.rows import Report, Schema
-from batch.progress import Advance
 
 COLUMNS = (
     Column("age", "number"),
@@ -19,14 +16,6 @@ COLUMNS = (
     Column("brand", "category"),
 )
 """Age and brand matter; a value of noise is in few rows, and says nothing."""
-
-
-class Silent:
-    """A ``Progress`` that shows nothing."""
-
-    @contextmanager
-    def step(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        yield lambda done: None
 
 
 def examples(count: int, seed: int = 1, has_time: bool = False) -> LocalExamples:

@@ -18,7 +18,8 @@ from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadInteractions, BadSettings, Terminal
-from tests.batch.clicks.rows import Silent, examples
+from batch.progress import Silent
+from tests.batch.clicks.rows import examples
 
 KEEP = ("who", 'a "name"')
 

@@ -15,7 +15,8 @@ from batch.clicks.one_machine import LocalExamples
 from batch.clicks.rows import Scored
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadSettings, NotGoodEnough
-from tests.batch.clicks.rows import COLUMNS, Silent, examples, seeing
+from batch.progress import Silent
+from tests.batch.clicks.rows import COLUMNS, examples, seeing
 
 FIT = Fit(trees=30, leaves=7, learning_rate=0.1, threads=1)
 

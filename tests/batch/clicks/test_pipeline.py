@@ -24,7 +24,8 @@ from batch.command.clicks import report
 from batch.errors import CacheUnavailable, NotGoodEnough
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
-from tests.batch.clicks.rows import Silent, examples, seeing
+from batch.progress import Silent
+from tests.batch.clicks.rows import examples, seeing
 from tests.clicks import COLUMNS, model, publish_by_hand, trees
 from tests.servers import Server
 
