@@ -20,6 +20,9 @@ from app.contracts.clicks import (
 )
 from app.contracts.trees import unpacked
 
+Floats = NDArray[np.float64]
+Clicked = NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Values:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.clicks import Column
-from batch.clicks.model import Model
+from batch.clicks.model import Clicked, Floats, Model
 from batch.clicks.terms import Fit, Part, Split
 from batch.progress import Progress
 
@@ -72,8 +72,8 @@ class Scored:
     moments: (rows,) microseconds, None without a column of time. Rows of a part come in one order.
     """
 
-    clicked: NDArray[np.bool_]
-    log_odds: NDArray[np.float64]
+    clicked: Clicked
+    log_odds: Floats
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     moments: NDArray[np.int64] | None = None
 

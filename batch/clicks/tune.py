@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from batch.clicks.fit.calibrate import losses
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.errors import NotGoodEnough
@@ -108,8 +109,7 @@ def _try(examples: LocalExamples, fit: Fit, share: float) -> Trial:
     with suppress(NotGoodEnough):  # settings that make no model are worth nothing
         model = examples.fit(("train",), "validation", replace(fit, blend=False), Silent())
         held, trees = examples.predict(model, "validation"), model.tree_count
-        odds = held.log_odds
-        loss = float((np.logaddexp(0.0, odds) - held.clicked * odds).mean())
+        loss = float(losses(held.log_odds, held.clicked).mean())
     settings = asdict(fit)
     options = {name: settings[name] for name in RANGES}
     return Trial(options, share, trees, loss, time.monotonic() - began)

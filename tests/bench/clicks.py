@@ -26,7 +26,7 @@ from batch.clicks.fit import division, trees
 from batch.clicks.fit.encode import parts_sql
 from batch.clicks.fit.matrix import Encoded, Encoder
 from batch.clicks.measure import Predictions
-from batch.clicks.model import Model
+from batch.clicks.model import Clicked, Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.command.output.bars import Lines
@@ -154,7 +154,7 @@ def _grown(rows: Encoded, fit: Fit) -> trees.Trees:
     return trees.fit(rows.matrix, rows.clicked, fit, lambda done: None)
 
 
-def _bare(matrix: trees.Matrix, clicked: trees.Clicked, fit: Fit) -> lightgbm.Booster:
+def _bare(matrix: trees.Matrix, clicked: Clicked, fit: Fit) -> lightgbm.Booster:
     """As its own documentation has it, with the same settings."""
     settings = {
         "objective": "binary",

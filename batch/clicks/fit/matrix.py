@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.contracts.clicks import Column, row_names
 from batch.clicks.fit.encode import Folds, encoded_sql, known_sql, number_sql, values_sql
-from batch.clicks.model import Model, Values
+from batch.clicks.model import Clicked, Model, Values
 from batch.clicks.terms import Fit
 
 Codes = NDArray[np.int32]
@@ -24,7 +24,7 @@ class Encoded:
     codes: only for a linear member.
     """
 
-    clicked: NDArray[np.bool_]
+    clicked: Clicked
     matrix: NDArray[np.float32]
     codes: Codes | None = None
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import redis
+from scipy.special import expit
 
 from app.contracts.clicks import Calibration, Clicks, Column, Manifest
 from app.contracts.recommendations import Namespace
 from batch.clicks.contents import read_model
 from batch.clicks.fit.calibrate import calibrated, choose
 from batch.clicks.judge import Quality, Rival, importance, reasons_against
-from batch.clicks.measure import Metrics, probabilities
+from batch.clicks.measure import Metrics
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.pipeline import settled, train
 from batch.clicks.report.page import Found, render
@@ -100,9 +101,7 @@ def test_a_calibration_that_does_not_suit_what_was_trained_on_all_rows_is_moved(
     found = settled(some, off, Gate(max_off=0.2)).calibration
     assert "its calibration is moved" in caplog.text and found.slope == 0.9
     rows = some.predict(made, "test")
-    assert probabilities(calibrated(found, rows.log_odds)).sum() == pytest.approx(
-        rows.clicked.sum()
-    )
+    assert expit(calibrated(found, rows.log_odds)).sum() == pytest.approx(rows.clicked.sum())
 
 
 def test_the_same_rows_again_may_be_published(
