@@ -76,10 +76,6 @@ class Column:
             raise BrokenRecord(f"expected a column's name and kind, found {entry!r:.80}")
         return cls(name, kind)
 
-    def entry(self) -> list[str]:
-        """As it stands in a manifest."""
-        return [self.name, self.kind]
-
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

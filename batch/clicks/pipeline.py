@@ -213,7 +213,7 @@ def manifest_of(
         rows=0,
         clicks=0,
         label="",
-        columns=[each.entry() for each in model.columns],
+        columns=[[each.name, each.kind] for each in model.columns],
         prior=model.prior,
         negatives_kept=model.negatives_kept,
         members=["trees", "linear"] if model.linear else ["trees"],
