@@ -14,7 +14,7 @@ from batch.interactions.sources.table import Table, reading
 
 
 def load(
-    file: UsersFile, columns: Sequence[Column], rejects: Path | None, max_rejects: float
+    file: UsersFile, columns: Sequence[Column], rejects: Path, max_rejects: float
 ) -> Mapping[bytes, bytes]:
     """By field, the columns of each user as a JSON object; the last row of a user counts.
 

@@ -67,6 +67,13 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
+max_rejects_option = option(
+    "--max-rejects",
+    type=Finite(0, 1),
+    default=0.01,
+    help="The share of rejected rows to put up with; more stop the run.",
+)
+
 reading_options = group(
     "reading",
     "How the examples are written",
@@ -99,12 +106,7 @@ reading_options = group(
         help="Where rejected rows are listed.  [default: rejects.csv; check lists them only when "
         "asked]",
     ),
-    option(
-        "--max-rejects",
-        type=Finite(0, 1),
-        default=0.01,
-        help="The share of rejected rows to put up with; more stop the run.",
-    ),
+    max_rejects_option,
 )
 
 

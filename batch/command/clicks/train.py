@@ -31,7 +31,6 @@ from batch.generations.publish import turn
 from batch.generations.server import Replicas
 from batch.interactions.reading import beside
 from batch.interactions.sources.files import keep, write_whole
-from batch.progress import Progress
 from batch.spark import java
 
 log = logging.getLogger("larder.report")
@@ -54,6 +53,8 @@ def train(
 
     tries: how many settings to try beside those of fit, 0 for none; cluster: None for this machine.
     """
+    if cluster and tries:
+        raise BadSettings("--tune is for one machine: try settings there on a part of the rows")
     terms = replace(terms, fit=fit, split=replace(terms.split, seed=fit.seed))
     paths, rejects = tuple(map(Path, () if cluster else inputs)), reading.texts.rejects_file
     given = [*paths, users_file.path] if users_file else paths
@@ -71,9 +72,10 @@ def train(
         page.say(summary(examples))
         page.say(described(examples))
         known = _users(users_file, examples, reading, rejects)
-        if tries:
-            terms = replace(terms, fit=_tuned(examples, terms, tries, progress))
-            page.fit = terms.fit
+        if tries and isinstance(examples, LocalExamples):
+            tuned = tune(examples, fit, terms.split, tries, progress)
+            click.echo(report.trials(tuned))
+            terms, page.fit = replace(terms, fit=tuned.fit), tuned.fit
         page.before = ours.generations.published()
         with page.follow():
             manifest = pipeline.train(
@@ -93,21 +95,13 @@ def _lent(
     return platform.examples(inputs, reading, cluster)
 
 
-def _tuned(examples: Examples, terms: Terms, tries: int, progress: Progress) -> Fit:
-    if not isinstance(examples, LocalExamples):
-        raise BadSettings("--tune is for one machine: try settings there on a part of the rows")
-    found = tune(examples, terms.fit, terms.split, tries, progress)
-    click.echo(report.trials(found))
-    return found.fit
-
-
 def _users(
-    file: UsersFile | None, examples: Examples, reading: Reading, rejects: Path | None
+    file: UsersFile | None, examples: Examples, reading: Reading, rejects: Path
 ) -> Mapping[bytes, bytes]:
     if file is None:
         return {}
-    listed = None if rejects is None else beside(rejects, "users")
-    found = users.load(file, examples.columns, listed, reading.texts.max_rejects)
+    most = reading.texts.max_rejects
+    found = users.load(file, examples.columns, beside(rejects, "users"), most)
     click.echo(f"columns of {len(found):,} users are stored")
     return found
 

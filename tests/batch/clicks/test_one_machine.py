@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from app.contracts.clicks import Column, category_text, value_key
 from batch.clicks.fit import trees
+from batch.clicks.measure import Predictions
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.rows import Scored
@@ -34,9 +34,7 @@ def model(some: LocalExamples) -> Model:
 
 
 def auc(scored: Scored) -> float:
-    ranks, clicks = rankdata(scored.log_odds), int(scored.clicked.sum())
-    above = ranks[scored.clicked].sum() - clicks * (clicks + 1) / 2
-    return float(above / clicks / (len(ranks) - clicks))
+    return Predictions.of(scored.clicked, scored.log_odds).auc
 
 
 def by_hand(model: Model, row: tuple[float | str | None, ...]) -> float:
