@@ -79,13 +79,8 @@ class Model:
             columns=columns,
             prior=manifest.prior,
             tables=[
-                Values(
-                    np.asarray(table.keys, "<u8"),
-                    np.asarray(table.means, "<f4"),
-                    np.asarray(table.shares, "<f4"),
-                    np.asarray(table.weights, "<f4"),
-                )
-                for table in decode_tables(sections["tables"], categories)
+                Values(*map(np.asarray, (each.keys, each.means, each.shares, each.weights)))
+                for each in decode_tables(sections["tables"], categories)
             ],
             trees=unpacked(sections["trees"], len(row_names(columns))),
             tree_count=manifest.trees,

@@ -25,14 +25,13 @@ def check(inputs: Sequence[str], reading: Reading, as_json: bool) -> None:
     keep(paths, [("--rejects", rejects)])
     say = partial(click.echo, err=as_json)
     with read(paths, reading, rejects) as rows:
-        say(summary(rows))
-        say(described(rows))
+        say(told(rows))
         if as_json:
             click.echo(json.dumps(_json(rows), ensure_ascii=False))
 
 
-def summary(rows: Examples) -> str:
-    """How many rows there are, how many of them clicks, and what was rejected."""
+def told(rows: Examples) -> str:
+    """How many rows there are, what was rejected, all columns, and what a model does not see."""
     report, good = rows.report, rows.rows
     lines = [
         f"read {report.rows:,} rows from {report.files} file(s): {good:,} examples, "
@@ -41,32 +40,26 @@ def summary(rows: Examples) -> str:
     if rows.negatives_kept < 1:
         lines.append(f"of the rows without a click {rows.negatives_kept:.2%} are there")
     lines += [f"rejected {number:,} x {reason}" for reason, number in report.rejected.items()]
-    return "\n".join(lines)
-
-
-def described(rows: Examples) -> str:
-    """A table of all columns, and what a model does not see."""
-    lines = [
-        table(["column", "kind", "values, about", "missing", "example"], map(_line, _told(rows)))
-    ]
+    head = ["column", "kind", "values, about", "missing", "example"]
+    lines.append(table(head, map(_line, _columns(rows))))
     lines += [f"left out {name!r}: {why}" for name, why in rows.schema.ignored]
     lines += [
         f"leak? {name!r} alone has an AUC of {area:.3f}: if it is not known before the click, "
         f"--ignore {name}, for no gate stops a model that has it"
-        for name, area in rows.report.leaks.items()
+        for name, area in report.leaks.items()
     ]
     return "\n".join(lines)
 
 
-def _told(rows: Examples) -> list[tuple[str, str, Seen]]:
+def _columns(rows: Examples) -> list[tuple[str, str, Seen]]:
     """The name, the role and the cells of each column."""
     kinds: dict[str | None, str] = {each.name: each.kind for each in rows.schema.columns}
     roles: dict[str | None, str] = {rows.schema.label: "label", rows.schema.time: "time", **kinds}
     return [(each.name, roles.get(each.name, "left out"), each) for each in rows.seen]
 
 
-def _line(told: tuple[str, str, Seen]) -> list[str]:
-    name, kind, seen = told
+def _line(column: tuple[str, str, Seen]) -> list[str]:
+    name, kind, seen = column
     example = (
         seen.example if len(seen.example) <= _EXAMPLE else seen.example[: _EXAMPLE - 3] + "..."
     )
@@ -90,7 +83,7 @@ def _json(rows: Examples) -> dict[str, Any]:
                 "missing": round(seen.missing, 6),
                 "example": seen.example,
             }
-            for name, kind, seen in _told(rows)
+            for name, kind, seen in _columns(rows)
         ],
         "left_out": dict(rows.schema.ignored),
         "leaks": rows.report.leaks,

@@ -11,11 +11,11 @@ from batch.clicks.terms import (
     SHARE_OF_TEST,
     SHARE_OF_VALIDATION,
     Cluster,
+    ColumnsFile,
     Fit,
     Gate,
     Split,
     Terms,
-    UsersFile,
 )
 from batch.command.options import (
     PATH,
@@ -134,8 +134,8 @@ def _terms(
     )
 
 
-def _users(users: Path | None, users_id_column: str) -> UsersFile | None:
-    return None if users is None else UsersFile(users, users_id_column)
+def _users(users: Path | None, users_id_column: str) -> ColumnsFile | None:
+    return None if users is None else ColumnsFile("users", users, users_id_column)
 
 
 MOST_HELD_OUT = 0.8

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -17,10 +17,9 @@ from batch.clicks.judge import Quality
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.report.page import Found, render
 from batch.clicks.rows import Examples
-from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
+from batch.clicks.terms import Cluster, ColumnsFile, Fit, Terms
 from batch.clicks.tune import tune
-from batch.command.clicks import report
-from batch.command.clicks.check import described, summary
+from batch.command.clicks import check, report
 from batch.command.options import CacheOptions
 from batch.command.output.bars import for_this_terminal
 from batch.command.output.writable import expect_writable
@@ -42,7 +41,7 @@ def train(
     fit: Fit,
     terms: Terms,
     tries: int,
-    users_file: UsersFile | None,
+    users_file: ColumnsFile | None,
     cluster: Cluster | None,
     cache: CacheOptions,
     page_path: Path | None,
@@ -69,8 +68,8 @@ def train(
             reading = replace(reading, live=live.typed_columns)
         opened = _lent(inputs, reading, cluster) if cluster else read(paths, reading, rejects)
         examples = stack.enter_context(opened)
-        page.say(summary(examples))
-        page.say(described(examples))
+        page.read = check.told(examples)
+        click.echo(page.read)
         known = _users(users_file, examples, reading, rejects)
         if tries and isinstance(examples, LocalExamples):
             tuned = tune(examples, fit, terms.split, tries, progress)
@@ -96,7 +95,7 @@ def _lent(
 
 
 def _users(
-    file: UsersFile | None, examples: Examples, reading: Reading, rejects: Path
+    file: ColumnsFile | None, examples: Examples, reading: Reading, rejects: Path
 ) -> Mapping[bytes, bytes]:
     if file is None:
         return {}
@@ -115,12 +114,7 @@ class Page:
     fit: Fit
     before: Sequence[Manifest] = ()
     quality: Quality | None = None
-    read: list[str] = field(default_factory=list)
-
-    def say(self, told: str) -> None:
-        """Tell what was read, on the terminal as well."""
-        click.echo(told)
-        self.read.append(told)
+    read: str = ""
 
     def judged(self, quality: Quality) -> None:
         """Tell how good the model is, on the terminal as well."""
@@ -156,8 +150,7 @@ class Page:
         if self.path is None:
             return
         settings = manifest.settings if manifest else asdict(self.fit)
-        read = "\n".join(self.read)
-        found = Found(verdict, self.quality, manifest, self.before, settings, read)
+        found = Found(verdict, self.quality, manifest, self.before, settings, self.read)
         try:
             write_whole(self.path, render(found))
             self.run.files.append(self.path)
