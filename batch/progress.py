@@ -1,7 +1,7 @@
 """How a run tells how far it is, whoever shows it."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 Advance = Callable[[int], None]
@@ -13,3 +13,10 @@ class Progress(Protocol):
 
     def step(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """Open a step."""
+
+
+class Silent:
+    """A ``Progress`` that nobody sees."""
+
+    def step(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        return nullcontext(lambda done: None)

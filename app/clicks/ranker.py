@@ -58,13 +58,7 @@ class Ranker:
     unknown: what becomes of columns that it does not have, as ``LARDER_CLICKS_UNKNOWN`` says.
     """
 
-    def __init__(
-        self,
-        follower: Follower,
-        link: Link,
-        counter: Counter | None = None,
-        unknown: str = "refuse",
-    ) -> None:
+    def __init__(self, follower: Follower, link: Link, counter: Counter, unknown: str) -> None:
         self.follower = follower
         self._link, self._counter, self._unknown = link, counter, unknown
         self._known: KnownItems | None = None
@@ -93,10 +87,9 @@ class Ranker:
             raise BadParameter(f"features: {_told(error)}") from error
         strangers = self._fill(rows, scorer, candidates, catalogue, what)
         scores = scorer.scores(rows)
-        if self._counter:
-            self._counter.scored(rows.count, rows.unknown)
+        self._counter.scored(rows.count, rows.unknown)
         degraded = lost or self.follower.degraded
-        if degraded and self._counter:
+        if degraded:
             self._counter.degraded()
         private = own.keys() - features.keys()
         return Ranked(scorer, rows, scores, scores.order(), strangers, private, degraded)
@@ -114,7 +107,7 @@ class Ranker:
             return {name: features[name] for name in features.keys() - more}
 
         both = known(features), [(item, its and known(its)) for item, its in candidates]
-        if strays and self._counter:
+        if strays:
             self._counter.passed_over(len(strays))
         return both
 

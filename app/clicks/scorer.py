@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.clicks.rows import Encoder, Rows
-from app.contracts.clicks import Calibration, Linear, Manifest, decode_tables
+from app.contracts.clicks import Calibration, Manifest
 from app.contracts.generations import BrokenRecord
-from app.contracts.trees import unpacked
 
 Floats = NDArray[np.float64]
 
@@ -52,16 +51,10 @@ class Scorer:
 
     def __init__(self, manifest: Manifest, body: bytes) -> None:
         """Raises BrokenRecord when the body is not that of the manifest, or cannot be read."""
-        sections, self.columns = manifest.sections(body), manifest.typed_columns
+        trees, tables, self._linear = manifest.members_of(body)
         self.manifest, self._calibration = manifest, manifest.calibrated
-        categories = sum(each.kind == "category" for each in self.columns)
-        numbers = len(self.columns) - categories
-        self._linear = (
-            Linear.decode(sections["linear"], numbers) if "linear" in manifest.members else None
-        )
-        tables = decode_tables(sections["tables"], categories)
+        self.columns = manifest.typed_columns
         self.encoder = Encoder(self.columns, manifest.prior, tables, self._linear)
-        trees = unpacked(sections["trees"], numbers + 2 * categories)
         self._trees, self._explaining = _booster(trees), _booster(trees)
 
     def warm_up(self) -> None:

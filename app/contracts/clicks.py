@@ -36,6 +36,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from app.contracts import generations
 from app.contracts.generations import SCHEMA, BrokenRecord, Parts, Space
 from app.contracts.recommendations import bucket_of, field, take_out
+from app.contracts.trees import unpacked
 
 Kind = Literal["number", "category"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -75,10 +76,6 @@ class Column:
         if not isinstance(name, str) or kind not in KINDS:
             raise BrokenRecord(f"expected a column's name and kind, found {entry!r:.80}")
         return cls(name, kind)
-
-    def entry(self) -> list[str]:
-        """As it stands in a manifest."""
-        return [self.name, self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +326,16 @@ class Manifest(generations.Manifest):
             if digest(found[name]) != self.hashes.get(name):
                 raise BrokenRecord(f"{name} of {self.generation} are not those of its manifest")
         return found
+
+    def members_of(self, body: bytes | memoryview) -> tuple[str, list[Table], Linear | None]:
+        """The text of the trees, the tables and the linear member. Raises BrokenRecord."""
+        sections, columns = self.sections(body), self.typed_columns
+        categories = sum(each.kind == "category" for each in columns)
+        linear = None
+        if "linear" in self.members:
+            linear = Linear.decode(sections["linear"], len(columns) - categories)
+        tables = decode_tables(sections["tables"], categories)
+        return unpacked(sections["trees"], len(row_names(columns))), tables, linear
 
     def user_place(self, space: Clicks, user: str) -> tuple[str, bytes]:
         """The key and the field of a user's columns. Raises UnicodeEncodeError, see ``field``."""

@@ -2,6 +2,7 @@
 
 terms        on what terms it is read, trained, judged and published; light to import
 examples     rows to train on: tables of one's own, impressions with their clicks, made-up ones
+rows         what was read of them, and what a training asks of them
 model        the model itself, and the bytes of a generation
 fit          from rows to a model: categories as numbers, trees, the linear member, calibration
 one_machine  rows in DuckDB, and a fit in memory; cluster is the same on Spark

@@ -7,11 +7,11 @@ import duckdb
 from scipy.special import expit
 
 from app.contracts.clicks import Column
-from batch.clicks.examples.read import Rows
 from batch.clicks.fit import members
 from batch.clicks.fit.calibrate import served
-from batch.clicks.fit.matrix import Encoder, sources
+from batch.clicks.fit.matrix import Encoder
 from batch.clicks.model import Model
+from batch.clicks.one_machine import LocalExamples
 from batch.errors import BadSettings
 from batch.events.folder import replace, writing
 from batch.interactions.sources.table import literal
@@ -55,7 +55,7 @@ def score(
     advance: Advance,
 ) -> None:
     """Make the table ``scores`` (row, score) of the table ``rows``, whose columns these are."""
-    encoder = Encoder(connection, model.columns, sources(model.columns, columns), model.prior)
+    encoder = Encoder(connection, model.columns, columns, model.prior)
     encoder.take(model, "1 = 1")
     connection.execute("CREATE OR REPLACE TABLE scores (row BIGINT, score DOUBLE)")
     last = connection.execute("SELECT coalesce(max(row), -1) FROM rows").fetchall()[0][0]
@@ -70,7 +70,7 @@ def score(
         advance(len(encoded.clicked))
 
 
-def write(rows: Rows, out: Path, keep: Sequence[str]) -> None:
+def write(rows: LocalExamples, out: Path, keep: Sequence[str]) -> None:
     """Write the scores beside the columns k0, k1 and so on of ``rows``; all of the file or none.
 
     keep: what those are called. Raises DiskUnavailable, or Terminal when OUT cannot be written.

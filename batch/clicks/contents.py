@@ -89,20 +89,18 @@ def expect_usable(model: Model) -> None:
         raise BrokenRecord("the trees give a score that is no number")
 
 
-def read_body(client: Client, space: Clicks, manifest: Manifest) -> bytes:
-    """The body of a generation. Raises CacheUnavailable, UnknownGeneration when a part is gone."""
+def read_model(client: Client, space: Clicks, manifest: Manifest) -> Model:
+    """The model of a generation.
+
+    Raises CacheUnavailable, UnknownGeneration when a part is gone, and BrokenRecord.
+    """
     keys = [space.part(manifest.generation, body_part(n)) for n in range(manifest.body_parts)]
     with cache_errors():
         parts = [client.get(key) for key in keys]
     for key, part in zip(keys, parts, strict=True):
         if part is None:
             raise UnknownGeneration(f"{manifest.generation} is not whole any more: {key} is gone")
-    return b"".join(parts)
-
-
-def read_model(client: Client, space: Clicks, manifest: Manifest) -> Model:
-    """The model of a generation. Raises what ``read_body`` does, and BrokenRecord."""
-    return Model.of(manifest, read_body(client, space, manifest))
+    return Model.of(manifest, b"".join(parts))
 
 
 def read_users(client: Client, space: Clicks, manifest: Manifest) -> Iterator[tuple[bytes, bytes]]:

@@ -13,15 +13,14 @@ two.
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from app.contracts.clicks import Linear, Manifest
+from app.contracts.clicks import Column, Linear, Manifest, digest
 from app.contracts.generations import BrokenRecord
 from batch.clicks.contents import expect_usable
 from batch.clicks.fit.trees import newer_release
@@ -60,14 +59,10 @@ def write(folder: Path, found: Exported) -> list[Path]:
         texts[USERS] = _lines(_users(found.users))
     for name, text in texts.items():
         write_whole(folder / name, text)
-    hashes = {name: _hash(text.encode()) for name, text in texts.items()}
+    hashes = {name: digest(text.encode()) for name, text in texts.items()}
     told = {**json.loads(found.manifest.to_json()), "files": hashes}
     write_whole(folder / MANIFEST, json.dumps(told, indent=2) + "\n")
     return [folder / name for name in (*texts, MANIFEST)]
-
-
-def _hash(data: bytes) -> str:
-    return sha256(data).hexdigest()
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -75,7 +70,7 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _values(model: Model) -> Iterator[dict[str, Any]]:
-    for name, table in zip(_categories(model), model.tables, strict=True):
+    for name, table in zip(_categories(model.columns), model.tables, strict=True):
         columns = (table.keys, table.means, table.shares, table.weights)
         for key, mean, share, weight in zip(*(each.tolist() for each in columns), strict=True):
             yield {
@@ -87,8 +82,7 @@ def _values(model: Model) -> Iterator[dict[str, Any]]:
             }
 
 
-def _categories(model: Model | Manifest) -> list[str]:
-    columns = model.columns if isinstance(model, Model) else model.typed_columns
+def _categories(columns: Sequence[Column]) -> list[str]:
     return [each.name for each in columns if each.kind == "category"]
 
 
@@ -137,7 +131,7 @@ def _file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes:
     if not path.is_file():
         raise BadSettings(f"{path}: there is no such file; export the model again")
     data = path.read_bytes()
-    if _hash(data) != hashes[name]:
+    if digest(data) != hashes[name]:
         raise BadSettings(
             f"{path} is not the file that {MANIFEST} was written with: a model is published only "
             "with its own tables; export it again"
@@ -163,7 +157,7 @@ def _model(manifest: Manifest, files: Mapping[str, bytes]) -> Model:
 
 def _tables(manifest: Manifest, data: bytes) -> list[Values]:
     found: dict[str, list[tuple[int, float, float, float]]] = {
-        name: [] for name in _categories(manifest)
+        name: [] for name in _categories(manifest.typed_columns)
     }
     for line in data.splitlines():
         row = json.loads(line)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contracts.clicks import Column
-from batch.clicks.measure import Floats, Metrics, Predictions, Slice, slices
-from batch.clicks.model import Model
+from batch.clicks.measure import Metrics, Predictions, Slice, slices
+from batch.clicks.model import Clicked, Floats, Model
 from batch.clicks.terms import Gate
 
 FEW_VALUES = 20
@@ -89,7 +89,7 @@ class Quality:
 
 def measured(
     model: Model,
-    clicked: NDArray[np.bool_],
+    clicked: Clicked,
     log_odds: Floats,
     kept: float,
     columns: Mapping[str, NDArray[np.object_]],

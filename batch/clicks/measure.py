@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
+
+from batch.clicks.fit.calibrate import losses
+from batch.clicks.model import Clicked, Floats
 
 BINS = 20
 SHARES = (0.0, 0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 11)))
@@ -21,8 +25,6 @@ OTHERS = "(others)"
 
 _Z = 1.959963984540054
 """Of the normal distribution, for 95 %."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +92,26 @@ class Predictions:
     kept: float
 
     @classmethod
-    def of(cls, clicked: NDArray[np.bool_], log_odds: Floats, kept: float = 1.0) -> "Predictions":
+    def of(cls, clicked: Clicked, log_odds: Floats, kept: float = 1.0) -> "Predictions":
         """Of rows with what a model says of them as it is served.
 
         kept: the share of rows without a click that are there: those weigh 1 / kept.
         """
         values, place = np.unique(-log_odds, return_inverse=True)
         weights = np.where(clicked, 1.0, 1.0 / kept)
-        losses = np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds))
         return cls(
             log_odds=-values,
             weight=np.bincount(place, weights, len(values)).astype(np.float64),
             clicks=np.bincount(place, clicked, len(values)).astype(np.float64),
             rows=np.bincount(place, None, len(values)).astype(np.float64),
             clicked_rows=int(clicked.sum()),
-            log_loss=float(np.average(losses, weights=weights)),
+            log_loss=float(np.average(losses(log_odds, clicked), weights=weights)),
             kept=kept,
         )
 
     @property
     def probability(self) -> Floats:
-        return probabilities(self.log_odds)
+        return np.asarray(expit(self.log_odds))
 
     @property
     def rate(self) -> float:
@@ -165,28 +166,28 @@ class Predictions:
         """Mean prediction over click-through rate, "calibration" in the same paper."""
         return self.mean / self.rate
 
-    def curve(self, bins: int = BINS) -> list[list[float]]:
+    def curve(self) -> list[list[float]]:
         """Mean prediction, click-through rate and rows of bins of equally many rows, rising.
 
         Rows that are predicted alike and do not fit into one bin are spread over several.
         """
-        predicted, clicks, weight, rows = self._binned(bins)
+        predicted, clicks, weight, rows = self._binned()
         rising = np.column_stack([predicted / weight, clicks / weight, rows])[::-1]
         return [list(map(float, each)) for each in rising]
 
-    def ece(self, bins: int = BINS) -> float:
+    def ece(self) -> float:
         """Expected calibration error: the mean of |mean prediction - click-through rate| of bins.
 
         Naeini et al., 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", with
         bins of equally many rows.
         """
-        predicted, clicks, weight, _ = self._binned(bins)
+        predicted, clicks, weight, _ = self._binned()
         return float(abs(predicted - clicks).sum() / weight.sum())
 
-    def _binned(self, bins: int) -> list[Floats]:
+    def _binned(self) -> list[Floats]:
         """The sums of predictions, clicks, weights and rows of each bin."""
         ends = np.cumsum(self.rows)
-        cuts = np.linspace(0, ends[-1], min(bins, int(ends[-1])) + 1)
+        cuts = np.linspace(0, ends[-1], min(BINS, int(ends[-1])) + 1)
         amounts = self.weight * self.probability, self.clicks, self.weight, self.rows
         return [np.diff(_up_to(cuts, ends, each)) for each in amounts]
 
@@ -218,10 +219,10 @@ class Predictions:
             ne_error=self.ne_error,
         )
 
-    def slice(self, kept: float = 1.0) -> Slice:
+    def slice(self) -> Slice:
         """The same of a part of the rows, which may be all of one kind."""
         rows, clicks = int(self.rows.sum()), self.clicked_rows
-        low, high = interval(clicks, rows, kept)
+        low, high = interval(clicks, rows, self.kept)
         both = 0 < clicks < rows
         return Slice(
             rows=rows,
@@ -241,11 +242,6 @@ def _up_to(cuts: Floats, ends: Floats, amounts: Floats) -> Floats:
     return np.asarray(np.interp(cuts, np.append(0.0, ends), sums), np.float64)
 
 
-def probabilities(log_odds: Floats) -> Floats:
-    """1 / (1 + exp(-log-odds)), without overflow."""
-    return np.asarray(np.exp(-np.logaddexp(0.0, -log_odds)), np.float64)
-
-
 def interval(clicks: int, rows: int, kept: float = 1.0) -> tuple[float, float]:
     """The 95 % interval of a click-through rate; Wilson, 1927.
 
@@ -259,7 +255,7 @@ def interval(clicks: int, rows: int, kept: float = 1.0) -> tuple[float, float]:
 
 
 def slices(
-    clicked: NDArray[np.bool_],
+    clicked: Clicked,
     log_odds: Floats,
     columns: Mapping[str, NDArray[Any]],
     kept: float = 1.0,
@@ -273,7 +269,7 @@ def slices(
         if len(values) > len(order):
             groups[OTHERS] = ~np.isin(place, order)
         found[column] = {
-            value: Predictions.of(clicked[chosen], log_odds[chosen], kept).slice(kept)
+            value: Predictions.of(clicked[chosen], log_odds[chosen], kept).slice()
             for value, chosen in groups.items()
         }
     return found

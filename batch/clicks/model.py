@@ -13,12 +13,12 @@ from app.contracts.clicks import (
     Column,
     Linear,
     Manifest,
-    decode_tables,
     digest,
     encode_table,
-    row_names,
 )
-from app.contracts.trees import unpacked
+
+Floats = NDArray[np.float64]
+Clicked = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +67,15 @@ class Model:
     @classmethod
     def of(cls, manifest: Manifest, body: bytes) -> "Model":
         """The model of a generation. Raises BrokenRecord."""
-        sections, columns = manifest.sections(body), manifest.typed_columns
-        categories = sum(each.kind == "category" for each in columns)
-        linear = None
-        if "linear" in manifest.members:
-            linear = Linear.decode(sections["linear"], len(columns) - categories)
+        trees, tables, linear = manifest.members_of(body)
         return cls(
-            columns=columns,
+            columns=manifest.typed_columns,
             prior=manifest.prior,
             tables=[
-                Values(
-                    np.asarray(table.keys, "<u8"),
-                    np.asarray(table.means, "<f4"),
-                    np.asarray(table.shares, "<f4"),
-                    np.asarray(table.weights, "<f4"),
-                )
-                for table in decode_tables(sections["tables"], categories)
+                Values(*map(np.asarray, (each.keys, each.means, each.shares, each.weights)))
+                for each in tables
             ],
-            trees=unpacked(sections["trees"], len(row_names(columns))),
+            trees=trees,
             tree_count=manifest.trees,
             linear=linear,
             calibration=manifest.calibrated,

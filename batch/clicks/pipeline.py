@@ -1,17 +1,17 @@
 """From examples to a published click model: judge, gate, train on everything, publish."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.contracts.clicks import Clicks, Column, Manifest
+from app.contracts.clicks import Clicks, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import bucket_count
 from batch.clicks.contents import Contents, expect_usable, read_model
@@ -20,7 +20,8 @@ from batch.clicks.fit.trees import newer_release
 from batch.clicks.judge import Quality, Rival, measured, reasons_against, sliced_by, warnings
 from batch.clicks.measure import Predictions
 from batch.clicks.model import Model, sizes_and_hashes
-from batch.clicks.terms import EVERYTHING, Fit, Gate, Part, Split, Terms
+from batch.clicks.rows import Examples, Scored
+from batch.clicks.terms import EVERYTHING, Gate, Terms
 from batch.errors import BadSettings, NotGoodEnough, UnknownGeneration
 from batch.generations.connect import Client
 from batch.generations.publish import Turn, code_version, is_forced
@@ -32,85 +33,6 @@ MAX_LACKING = 0.2
 """The share of its columns that a live model may miss and still be compared."""
 MIN_NEW_ROWS = 1000
 """As many rows, newer than what it was trained on, are needed to compare a live model by them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a model says of some rows, beside what came of them.
-
-    clicked: (rows,) bool; log_odds: (rows,) f64, those of the members before calibration and
-    before the correction for negatives that were left out; slices: (rows,) of texts by column;
-    moments: (rows,) microseconds, None without a column of time. Rows of a part come in one order.
-    """
-
-    clicked: NDArray[np.bool_]
-    log_odds: NDArray[np.float64]
-    slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
-    moments: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was read of the examples. rejected: rows by reason; leaks: columns by their own AUC."""
-
-    files: int
-    rows: int
-    rejected: Mapping[str, int]
-    ignored: Sequence[str] = ()
-    leaks: Mapping[str, float] = field(default_factory=dict)
-
-
-class Examples(Protocol):
-    """Rows of impressions with a label: in DuckDB on this machine, or in Spark."""
-
-    @property
-    def report(self) -> Report:
-        """What became of the input."""
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """What a model sees."""
-
-    @property
-    def label(self) -> str:
-        """What the column of the label is called."""
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def clicks(self) -> int: ...
-
-    @property
-    def negatives_kept(self) -> float:
-        """Which share of the rows without a click are there; 1 when none was left out."""
-
-    @property
-    def has_time(self) -> bool:
-        """Whether rows are ordered by time: then parts and means are, too."""
-
-    def fingerprint(self) -> str:
-        """A hash of all rows, whatever their order."""
-
-    def split(self, split: Split) -> Mapping[Part, int]:
-        """Give each row its part; returns how many rows each has.
-
-        Raises BadSettings when a part has no row with a click, or none without.
-        """
-
-    def fit(
-        self, parts: Sequence[Part], stop_on: Part | None, fit: Fit, progress: Progress
-    ) -> Model:
-        """Learn from these parts; with ``stop_on``, end when that part is not predicted better.
-
-        Raises NotGoodEnough when the library fails, or finds no tree to grow.
-        """
-
-    def predict(self, model: Model, part: Part, slices: Sequence[str] = ()) -> Scored:
-        """What a model, this or another one, says of a part. Raises BadSettings.
-
-        A column that the model has and the examples have not is missing in every row.
-        """
 
 
 def train(
@@ -152,7 +74,7 @@ def train(
         manifest_of(name, ours.started, model, len(users), settings),
         rows=examples.rows,
         clicks=examples.clicks,
-        label=examples.label,
+        label=examples.schema.label or "",
         metrics=quality.entry(),
         fingerprint=examples.fingerprint(),
         forced=forced,
@@ -291,7 +213,7 @@ def manifest_of(
         rows=0,
         clicks=0,
         label="",
-        columns=[each.entry() for each in model.columns],
+        columns=[[each.name, each.kind] for each in model.columns],
         prior=model.prior,
         negatives_kept=model.negatives_kept,
         members=["trees", "linear"] if model.linear else ["trees"],

@@ -135,11 +135,3 @@ class Joining:
     seed: int = 42
     items: ColumnsFile | None = None
     users: ColumnsFile | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UsersFile:
-    """A file whose rows say what is known of users."""
-
-    path: Path
-    id_column: str

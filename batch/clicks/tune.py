@@ -9,17 +9,18 @@ is chosen is no worse than they are.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from batch.clicks.pipeline import Examples
+from batch.clicks.fit.calibrate import losses
+from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.errors import NotGoodEnough
-from batch.progress import Advance, Progress
+from batch.progress import Progress, Silent
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "leaves": (4, 128),
@@ -38,13 +39,6 @@ ETA = 3
 
 FEWEST = 1_000
 """On fewer rows, settings are not told apart."""
-
-
-class Thinned(Examples, Protocol):
-    """Examples of which fewer can be trained on."""
-
-    def thin(self, share: float, seed: int) -> None:
-        """Leave all but a share of the rows to train on away, until the next time or ``split``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class Tuned:
     trials: list[Trial]
 
 
-def tune(examples: Thinned, fit: Fit, split: Split, count: int, progress: Progress) -> Tuned:
+def tune(examples: LocalExamples, fit: Fit, split: Split, count: int, progress: Progress) -> Tuned:
     """Try so many settings beside those of ``fit``. The same seed tries the same ones.
 
     Raises BadSettings when the examples cannot be split, NotGoodEnough when no fit succeeds.
@@ -110,19 +104,12 @@ def _drawn(rng: np.random.Generator, fit: Fit) -> Fit:
     return replace(fit, **drawn)
 
 
-def _try(examples: Examples, fit: Fit, share: float) -> Trial:
+def _try(examples: LocalExamples, fit: Fit, share: float) -> Trial:
     began, loss, trees = time.monotonic(), math.inf, 0
     with suppress(NotGoodEnough):  # settings that make no model are worth nothing
-        model = examples.fit(("train",), "validation", replace(fit, blend=False), _Silent())
+        model = examples.fit(("train",), "validation", replace(fit, blend=False), Silent())
         held, trees = examples.predict(model, "validation"), model.tree_count
-        odds = held.log_odds
-        loss = float((np.logaddexp(0.0, odds) - held.clicked * odds).mean())
+        loss = float(losses(held.log_odds, held.clicked).mean())
     settings = asdict(fit)
     options = {name: settings[name] for name in RANGES}
     return Trial(options, share, trees, loss, time.monotonic() - began)
-
-
-class _Silent:
-    @contextmanager
-    def step(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        yield lambda done: None

@@ -21,17 +21,18 @@ import numpy as np
 
 from batch.clicks.examples.generate import generate
 from batch.clicks.examples.layout import PRESETS, Reading
-from batch.clicks.examples.read import Rows, read
+from batch.clicks.examples.read import read
 from batch.clicks.fit import division, trees
 from batch.clicks.fit.encode import parts_sql
-from batch.clicks.fit.matrix import Encoded, Encoder, sources
+from batch.clicks.fit.matrix import Encoded, Encoder
 from batch.clicks.measure import Predictions
-from batch.clicks.model import Model
+from batch.clicks.model import Clicked, Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.command.output.bars import Lines
 from batch.command.output.table import table
 from batch.interactions.reading import Reading as Texts
+from tests.batch.clicks.rows import seeing
 
 TRAIN, TEST = 100_000, 50_000
 PUBLISHED = 0.77585
@@ -65,30 +66,17 @@ def main() -> None:
         )
 
 
-def examples(rows: Rows) -> LocalExamples:
-    """What was read, as a fit takes it."""
-    return LocalExamples(
-        rows.connection,
-        rows.report,
-        rows.columns,
-        rows.label,
-        rows.negatives_kept,
-        rows.has_time,
-    )
-
-
 def _quality(folder: Path) -> Lines_of:
     train, test = folder / "1.parquet", folder / "2.parquet"
     generate(train, TRAIN, 1, "parquet", False)
     truth = generate(test, TEST, 2, "parquet", False)
-    with read([train, test], Reading()) as rows:
-        some = examples(rows)
-        rows.connection.execute(
+    with read([train, test], Reading()) as some:
+        some.connection.execute(
             "ALTER TABLE rows ADD COLUMN part VARCHAR; UPDATE rows SET part = CASE "
             f"WHEN row >= {TRAIN} THEN 'test' WHEN row % 10 = 0 THEN 'validation' ELSE 'train' END"
         )
         numbers = tuple(column for column in some.columns if column.kind == "number")
-        yield _fitted("numbers alone", replace(some, columns=numbers), Fit())
+        yield _fitted("numbers alone", seeing(some, numbers), Fit())
         yield _naive(some)
         yield _fitted("default", some, Fit())
         yield _fitted("--blend", some, Fit(blend=True))
@@ -99,9 +87,7 @@ def _naive(some: LocalExamples) -> list[str]:
     """The trap: a row's own label is in the mean that trees see of it."""
     fit, began = Fit(trees=150, smoothing=1.0, min_count=1), time.process_time()
     folds = division.folds(_query(some), fit, ["train"], False)
-    encoder = Encoder(
-        some.connection, some.columns, sources(some.columns, some.columns), folds.prior
-    )
+    encoder = Encoder(some.connection, some.columns, some.columns, folds.prior)
     tables = encoder.learn(folds, fit, parts_sql(["train"]))
     rows = encoder.encode(parts_sql(["train"]), None, coded=False)
     grown = trees.fit(rows.matrix, rows.clicked, fit, lambda done: None)
@@ -135,7 +121,7 @@ def _criteo(train: Path, folder: Path) -> Lines_of:
     texts = Texts("criteo", PRESETS["criteo"], str(folder / "rejects.csv"), 1.0)
     with read([path], Reading(texts), folder / "rejects.csv") as rows:
         rows.connection.execute("UPDATE rows SET moment = row")
-        some = replace(examples(rows), has_time=True)
+        some = replace(rows, schema=replace(rows.schema, time="row"))
         print("rows of the parts:", some.split(Split(0.1, 0.1)))
         as_published = Fit(leaves=64, learning_rate=0.15)
         yield _fitted("default", some, Fit())
@@ -152,7 +138,7 @@ def _cost(rows: int, rounds: int, folder: Path) -> Lines_of:
         found.connection.execute(
             "SET threads = 1; ALTER TABLE rows ADD COLUMN part VARCHAR DEFAULT 'train'"
         )
-        learn = partial(examples(found).learn, ("train",), fit)
+        learn = partial(found.learn, ("train",), fit)
         encoding, peak, (_, encoded) = _least(rounds, learn)
         plain = np.ascontiguousarray(encoded.matrix)
         yield ["encoding", f"{encoding:.1f}", "", f"{peak:.0f}, its matrix {plain.nbytes / MB:.0f}"]
@@ -168,7 +154,7 @@ def _grown(rows: Encoded, fit: Fit) -> trees.Trees:
     return trees.fit(rows.matrix, rows.clicked, fit, lambda done: None)
 
 
-def _bare(matrix: trees.Matrix, clicked: trees.Clicked, fit: Fit) -> lightgbm.Booster:
+def _bare(matrix: trees.Matrix, clicked: Clicked, fit: Fit) -> lightgbm.Booster:
     """As its own documentation has it, with the same settings."""
     settings = {
         "objective": "binary",

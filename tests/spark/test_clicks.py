@@ -21,7 +21,6 @@ from batch.clicks import bulk as one_machine
 from batch.clicks.cluster import bulk, workers
 from batch.clicks.cluster.examples import ClusterExamples
 from batch.clicks.cluster.read import read
-from batch.clicks.examples.infer import Schema
 from batch.clicks.examples.layout import SAID, Reading
 from batch.clicks.examples.read import read as read_here
 from batch.clicks.examples.read import read_for
@@ -31,8 +30,9 @@ from batch.clicks.terms import Fit, Split
 from batch.command.cli import cli
 from batch.errors import BadInteractions, BadSettings
 from batch.generations.registry import Generations
+from batch.progress import Silent
 from batch.spark.failures import spark_errors
-from tests.batch.clicks.rows import Silent, examples
+from tests.batch.clicks.rows import examples
 from tests.servers import Server
 
 ROWS = 1_500
@@ -43,12 +43,12 @@ def on_spark(spark: SparkSession, local: LocalExamples) -> ClusterExamples:
     """The same rows, in three partitions of any order."""
     frame = spark.createDataFrame(local.connection.table("rows").to_arrow_table())
     return ClusterExamples(
-        frame.repartition(3),
         local.report,
-        Schema(local.label, "time" if local.has_time else None, local.columns),
+        local.schema,
         (),
         local.clicks,
         local.negatives_kept,
+        frame.repartition(3),
     )
 
 
@@ -194,8 +194,8 @@ class TestReading:
             found = there.frame.select(*names).orderBy("row").collect()
         assert [tuple(row) for row in found] == told
         assert there.report == here.report
-        assert (there.columns, there.label, there.clicks) == (here.columns, here.label, here.clicks)
-        assert (there.negatives_kept, there.has_time) == (here.negatives_kept, here.has_time)
+        assert (there.schema, there.clicks) == (here.schema, here.clicks)
+        assert there.negatives_kept == here.negatives_kept
         assert list((folder / "rejects").glob("part-*")) or not there.report.rejected
         return there.columns
 

@@ -18,9 +18,10 @@ from app.contracts.clicks import Calibration, Clicks
 from app.contracts.recommendations import Namespace
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import EVERYTHING, Fit, Split
+from batch.progress import Silent
 from tests.app.served import answering
 from tests.app.wire import get, kept_alive, send
-from tests.batch.clicks.rows import COLUMNS, Silent, examples
+from tests.batch.clicks.rows import COLUMNS, examples
 from tests.clicks import log_odds, model, publish_by_hand
 from tests.servers import SERVERS, Api, Server, wait_until
 

@@ -14,11 +14,10 @@ from app.contracts.clicks import Column
 from batch.clicks.bulk import check_kept
 from batch.clicks.cluster.read import Impressions, kept
 from batch.clicks.cluster.scoring import probabilities
-from batch.clicks.examples.infer import Schema
 from batch.clicks.examples.layout import Reading
 from batch.clicks.examples.read import absent_of, expect_kept
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Report
+from batch.clicks.rows import Report, Schema
 from batch.errors import BadSettings
 from batch.interactions.columns import INTEGERS
 from batch.interactions.sources.layout import Layout

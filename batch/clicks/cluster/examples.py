@@ -8,52 +8,28 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from app.contracts.clicks import Column
 from batch.clicks.cluster import workers
 from batch.clicks.cluster.matrix import Encoder
-from batch.clicks.cluster.scoring import Asked, score
-from batch.clicks.examples.infer import Schema, Seen
+from batch.clicks.cluster.scoring import score
 from batch.clicks.fit import division
 from batch.clicks.fit.encode import part_sql, parts_sql
-from batch.clicks.fit.matrix import sources
+from batch.clicks.fit.matrix import named
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Report, Scored
+from batch.clicks.rows import Examples, Scored
 from batch.clicks.terms import Fit, Part, Split
 from batch.errors import BadSettings
 from batch.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterExamples:
-    """A ``pipeline.Examples``. frame: what the view ``rows`` of ``encode`` holds, kept by Spark.
+class ClusterExamples(Examples):
+    """frame: what the view ``rows`` of ``encode`` holds, kept by Spark; seen is of a sample.
 
     workers: tasks that grow trees together.
     """
 
     frame: DataFrame
-    report: Report
-    schema: Schema
-    seen: Sequence[Seen]
-    """Every column, as a sample of the rows has it."""
-    clicks: int
-    negatives_kept: float = 1.0
     workers: int = 1
-
-    @property
-    def rows(self) -> int:
-        return self.report.rows - sum(self.report.rejected.values())
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return self.schema.columns
-
-    @property
-    def label(self) -> str:
-        return self.schema.label or ""
-
-    @property
-    def has_time(self) -> bool:
-        return self.schema.time is not None
 
     @property
     def _spark(self) -> SparkSession:
@@ -61,8 +37,7 @@ class ClusterExamples:
 
     def fingerprint(self) -> str:
         """Not that of one machine, which has another hash."""
-        names = [name for name in sources(self.columns, self.columns) if name]
-        cells = F.xxhash64("label", "moment", *names).cast("decimal(20, 0)")
+        cells = F.xxhash64("label", "moment", *named(self.columns).values()).cast("decimal(20, 0)")
         kinds = ",".join(f"{each.kind}:{each.name}" for each in self.columns)
         told = F.concat(F.sum(cells).cast("string"), F.count(F.lit(1)), F.lit(kinds))
         return str(self.frame.agg(F.md5(told)).collect()[0][0])
@@ -85,7 +60,7 @@ class ClusterExamples:
         workers.require_slots(self._spark.sparkContext, self.workers)
         where = parts_sql(parts)
         folds = division.folds(self._query, fit, parts, self.has_time)
-        encoder = self._encoder(self.columns, folds.prior)
+        encoder = Encoder(self._spark, self.columns, folds.prior)
         with ExitStack() as stack:
             with progress.step("encode", len(self.columns), "columns") as advance:
                 tables = encoder.learn(folds, fit, where, stack)
@@ -104,18 +79,15 @@ class ClusterExamples:
         return fitted
 
     def predict(self, model: Model, part: Part, slices: Sequence[str] = ()) -> Scored:
-        asked = Asked(self.columns, self.label, self.has_time, part, tuple(slices))
+        rows = self._spark.table("rows").where(parts_sql([part]))
         sent = self._spark.sparkContext.broadcast(model)
         try:
-            found = score(self._spark.table("rows").where(parts_sql([part])), asked, sent)
+            found = score(rows, self.columns, slices, sent)
         finally:
             sent.destroy()
         texts = {name: found[f"slice_{at}"].to_numpy() for at, name in enumerate(slices)}
         moments = found["moment"].to_numpy() if self.has_time else None
         return Scored(found["clicked"].to_numpy(), found["log_odds"].to_numpy(), texts, moments)
-
-    def _encoder(self, columns: Sequence[Column], prior: float) -> Encoder:
-        return Encoder(self._spark, columns, sources(columns, self.columns), prior)
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self._spark.sql(sql).collect()]

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from app.contracts.clicks import Column
 from batch.clicks.fit.encode import Folds, cells_sql, number_sql, values_sql
-from batch.clicks.fit.matrix import values_of
+from batch.clicks.fit.matrix import named, values_of
 from batch.clicks.model import Values
 from batch.clicks.terms import Fit
 
@@ -39,18 +39,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes the temporary view ``rows``. sources: see ``batch.clicks.fit.matrix.sources``."""
+    """Encodes the temporary view ``rows``, whose columns these are."""
 
     spark: SparkSession
     columns: Sequence[Column]
-    sources: Sequence[str | None]
     prior: float
 
     def learn(self, folds: Folds, fit: Fit, where: str, stack: ExitStack) -> list[Table]:
         """Make the tables of these rows, one after the other."""
         return [
-            Table.of(self.spark.sql(values_sql(source or "''", folds, fit, where)), stack)
-            for source in self._of("category")
+            Table.of(self.spark.sql(values_sql(name, folds, fit, where)), stack)
+            for name in self._of("category")
         ]
 
     def encode(self, tables: Sequence[Table], where: str, folds: Folds | None) -> DataFrame:
@@ -60,7 +59,7 @@ class Encoder:
         """
         cells = [
             *(f"{number_sql(each)} AS x{at}" for at, each in enumerate(self._of("number"))),
-            *(f"{each or repr('')} AS value_{at}" for at, each in enumerate(self._of("category"))),
+            *(f"{each} AS value_{at}" for at, each in enumerate(self._of("category"))),
         ]
         fold, held = (folds.sql, "false") if folds else ("-1", "true")
         about = f"row, label, {held} AS held, {fold} AS fold"
@@ -76,6 +75,5 @@ class Encoder:
         joined = frame.join(table.to_join(), F.expr(f"value = value_{at}"), "left")
         return joined.selectExpr(*kept, *(f"{sql} AS {name}" for sql, name in cells))
 
-    def _of(self, kind: str) -> list[str | None]:
-        both = zip(self.columns, self.sources, strict=True)
-        return [source for column, source in both if column.kind == kind]
+    def _of(self, kind: str) -> list[str]:
+        return [name for column, name in named(self.columns).items() if column.kind == kind]

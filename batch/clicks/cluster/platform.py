@@ -13,7 +13,7 @@ from batch.clicks.cluster.read import read
 from batch.clicks.cluster.workers import require_library, require_slots
 from batch.clicks.examples.layout import Reading
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Report
+from batch.clicks.rows import Report
 from batch.clicks.terms import Cluster
 from batch.spark.package import is_local
 from batch.spark.session import session

@@ -18,10 +18,9 @@ from pyspark.sql import functions as F
 
 from batch.clicks.cluster.examples import ClusterExamples
 from batch.clicks.examples.cells import Cells
-from batch.clicks.examples.infer import Schema, Seen
 from batch.clicks.examples.layout import SAID, Reading
 from batch.clicks.examples.read import check_labels, sampled
-from batch.clicks.pipeline import Report
+from batch.clicks.rows import Report, Schema, Seen
 from batch.interactions.sources.folder import private_folder
 from batch.interactions.sources.layout import Layout
 from batch.interactions.sources.table import Table
@@ -72,11 +71,9 @@ def read(
         reading, schema, seen, leaks = _looked_at(spark, uris, reading, shown)
         rows, report = kept(spark, uris, reading, Impressions(schema), stack)
         clicks = rows.agg(F.sum("label")).collect()[0][0] or 0
-    report = replace(report, ignored=[name for name, _ in schema.ignored], leaks=leaks)
-    kept_share = reading.negatives_kept or 1.0
-    found = ClusterExamples(rows, report, schema, seen, clicks, kept_share, workers)
-    check_labels(found.rows, clicks, schema, shown)
-    return found
+    check_labels(report.good, clicks, schema, shown)
+    report, kept_share = replace(report, leaks=leaks), reading.negatives_kept or 1.0
+    return ClusterExamples(report, schema, seen, clicks, kept_share, rows, workers)
 
 
 def _looked_at(

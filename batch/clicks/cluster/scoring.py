@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -12,61 +11,42 @@ from pyspark.sql.types import DoubleType, StructField, StructType
 
 from app.contracts.clicks import Column
 from batch.clicks.cluster.workers import require_library
-from batch.clicks.fit.matrix import sources
+from batch.clicks.fit.matrix import named
 from batch.clicks.model import Model
-from batch.clicks.pipeline import Report, Scored
-from batch.clicks.terms import Part
+from batch.clicks.rows import Scored
 from batch.spark.read.rows import ROOM, chunks
 
-NOBODY = Report(0, 0, {})
+
+def score(
+    rows: DataFrame, columns: Sequence[Column], slices: Sequence[str], model: "Broadcast[Model]"
+) -> pa.Table:
+    """row, clicked, log_odds, moment, and texts of slices as slice_0, ..., in the order of rows.
+
+    rows: row, label, moment, and what ``rows`` calls these columns.
+    """
+    kinds = ["row long", "clicked boolean", "log_odds double", "moment long"]
+    kinds += [f"slice_{at} string" for at in range(len(slices))]
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for table in _tables(batches):
+            found = _scored(table, columns, slices, model.value)
+            texts = [found.slices[name] for name in slices]
+            row, moment = (table[name].combine_chunks() for name in ("row", "moment"))
+            arrays = [row, found.clicked, found.log_odds, moment, *texts]
+            names = [each.split()[0] for each in kinds]
+            yield pa.RecordBatch.from_pydict(dict(zip(names, arrays, strict=True)))
+
+    said = rows.select("row", "label", "moment", *named(columns).values())
+    return said.mapInArrow(work, ", ".join(kinds)).toArrow().sort_by("row")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What to say of the rows of a part: the texts of some columns beside the score."""
-
-    columns: tuple[Column, ...]
-    label: str
-    has_time: bool
-    part: Part
-    slices: tuple[str, ...]
-
-    @property
-    def schema(self) -> str:
-        """Of the answer."""
-        texts = (f", slice_{at} string" for at in range(len(self.slices)))
-        return f"row long, clicked boolean, log_odds double, moment long{''.join(texts)}"
-
-
-def score(rows: DataFrame, asked: Asked, model: "Broadcast[Model]") -> pa.Table:
-    """All that is known of these rows of the view ``rows``, in order."""
-    names = [name for name in sources(asked.columns, asked.columns) if name]
-    found = rows.select("row", "label", "moment", "part", *names).mapInArrow(
-        lambda batches: _answers(asked, model, batches), asked.schema
-    )
-    return found.toArrow().sort_by("row")
-
-
-def _answers(
-    asked: Asked, model: "Broadcast[Model]", batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    for table in _tables(batches):
-        scored = _scored(asked, model.value, table)
-        moments = table["moment"].combine_chunks()
-        texts = [scored.slices[name] for name in asked.slices]
-        arrays = [table["row"].combine_chunks(), scored.clicked, scored.log_odds, moments, *texts]
-        names = [each.split()[0] for each in asked.schema.split(", ")]
-        yield pa.RecordBatch.from_pydict(dict(zip(names, arrays, strict=True)))
-
-
-def _scored(asked: Asked, model: Model, table: pa.Table) -> Scored:
-    from batch.clicks.one_machine import LocalExamples
+def _scored(
+    table: pa.Table, columns: Sequence[Column], slices: Sequence[str], model: Model
+) -> Scored:
+    from batch.clicks import one_machine
 
     with _laid(table) as connection:
-        examples = LocalExamples(
-            connection, NOBODY, asked.columns, asked.label, has_time=asked.has_time
-        )
-        return examples.predict(model, asked.part, asked.slices)
+        return one_machine.scored(connection, columns, model, "1 = 1", slices)
 
 
 def probabilities(
@@ -77,7 +57,7 @@ def probabilities(
     rows: row, label, moment, what ``rows`` calls these columns, and k0, k1, ... to keep.
     """
     score = StructField("score", DoubleType())
-    kept = [replaced(rows.schema[f"k{at}"], name) for at, name in enumerate(keep)]
+    kept = [StructField(name, rows.schema[f"k{at}"].dataType) for at, name in enumerate(keep)]
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from batch.clicks import bulk
@@ -90,11 +70,6 @@ def probabilities(
             yield from pa.table(cells, ["row", *keep, "score"]).to_batches()
 
     return rows.mapInArrow(work, StructType([rows.schema["row"], *kept, score]))
-
-
-def replaced(field: StructField, name: str) -> StructField:
-    """The same by another name."""
-    return StructField(name, field.dataType)
 
 
 def _tables(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -9,7 +9,6 @@ import pickle
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from pyspark.sql import functions as F
 from batch.clicks.model import Model
 from batch.clicks.terms import Fit
 from batch.errors import BadSettings, ClusterUnavailable
-from batch.progress import Advance
+from batch.progress import Silent
 from batch.spark.package import is_local
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def _fitted(model: Model, table: pa.Table, fit: Fit, extra: dict[str, Any]) -> M
 
     held = table["held"].to_numpy()
     rows, stopping = _encoded(table, ~held), _encoded(table, held) if held.any() else None
-    fitted = members.fitted(model, rows, stopping, fit, _Silent(), **extra)
+    fitted = members.fitted(model, rows, stopping, fit, Silent(), **extra)
     text = re.sub(_NETWORK, "", fitted.trees, flags=re.MULTILINE) if extra else fitted.trees
     return replace(fitted, trees=text)
 
@@ -130,13 +129,6 @@ def require_library() -> None:
             f"an executor cannot load LightGBM ({error}): it needs what pip install '.[clicks]' "
             "installs, and libgomp (Debian: libgomp1)"
         ) from error
-
-
-class _Silent:
-    """Progress that nobody sees."""
-
-    def step(self, name: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        return nullcontext(lambda count: None)
 
 
 def _encoded(table: pa.Table, taken: NDArray[np.bool_]) -> "Encoded":

@@ -1,7 +1,7 @@
 """The columns of ``rows`` as SQL over the cells of a table, and what rows are rejected for."""
 
 from app.contracts.clicks import MAX_NUMBER, Column
-from batch.clicks.examples.infer import Schema
+from batch.clicks.rows import Schema
 from batch.interactions.columns import (
     FRACTIONS,
     INTEGERS,
@@ -64,13 +64,10 @@ class Cells:
                 self.checks.add(broken(cell), "line break in label", name)
             self.checks.add(f"lower({cell}) NOT IN ({_LABELS})", "label not 0 or 1", name)
             return f"if(lower({cell}) IN ('1', 'true', '1.0'), 1, 0)"
-        if kind in FRACTIONS:
-            self.checks.add(f"{cell} IS NULL OR isnan({cell}::DOUBLE)", "missing label", name)
-        else:
-            self.checks.add(f"{cell} IS NULL", "missing label", name)
-        if kind != "BOOLEAN":
-            self.checks.add(f"{cell} NOT IN (0, 1)", "label not 0 or 1", name)
-        return f"if({cell}::DOUBLE = 1, 1, 0)" if kind != "BOOLEAN" else f"if({cell}, 1, 0)"
+        number = f"{cell}::DOUBLE"
+        self.checks.add(f"{number} IS NULL OR isnan({number})", "missing label", name)
+        self.checks.add(f"{number} NOT IN (0, 1)", "label not 0 or 1", name)
+        return f"if({number} = 1, 1, 0)"
 
     def _moment(self, name: str) -> str:
         self.checks.required(name, "--time-column")

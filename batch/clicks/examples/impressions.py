@@ -36,6 +36,7 @@ from typing import Any
 import duckdb
 
 from app.contracts.events import IMPRESSION, PURCHASE
+from batch.clicks.examples.infer import base
 from batch.clicks.examples.layout import SAID
 from batch.clicks.terms import ColumnsFile, Joining
 from batch.errors import BadInteractions, BadSettings
@@ -70,7 +71,6 @@ SMOOTHING = 20
 """How many impressions of the overall rate stand beside those of an item or user."""
 STEPS = 4
 _EVENTS = "id, type, user, session, item, items, value, list, position, time"
-_NESTED = ("STRUCT", "MAP", "UNION")
 _SHARES = 1 << 32
 
 
@@ -99,10 +99,16 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a file says of items or users: a Parquet file of ``id`` and v0, v1 .. by these names."""
+    """What a file says of items or users: rows of ``id`` and v0, v1 .. by these names.
 
-    path: Path
-    names: tuple[str, ...]
+    kind: ``item`` or ``user``; source: None where no file was given, and nothing is known; rows:
+    SQL for them.
+    """
+
+    kind: str
+    source: Path | None = None
+    rows: str = "(SELECT '' AS id WHERE false)"
+    names: tuple[str, ...] = ()
 
     def selected(self, alias: str) -> str:
         """SQL that goes behind other columns."""
@@ -110,15 +116,11 @@ class _Known:
         return "".join(f", {alias}.v{n} AS {name}" for n, name in enumerate(quoted))
 
     @property
-    def rows(self) -> str:
-        """SQL for its rows."""
-        return f"read_parquet({literals([self.path])})"
-
-    def lacking(self, kind: str) -> str:
+    def lacking(self) -> str:
         """SQL for how many of the items or users that were shown it lacks."""
         return (
-            f"count(DISTINCT {kind}) FROM shown ANTI JOIN {self.rows} AS k ON k.id = {kind} "
-            f"WHERE {kind} != ''"
+            f"count(DISTINCT {self.kind}) FROM shown ANTI JOIN {self.rows} AS k "
+            f"ON k.id = {self.kind} WHERE {self.kind} != ''"
         )
 
 
@@ -137,8 +139,10 @@ def make(
     shown = ", ".join(map(str, paths))
     files = [file.path for path in paths for file in files_of(path)]
     with _folder(out) as beside, reading_errors(shown), database() as (connection, scratch):
-        items, users = (_describe(each, scratch) for each in (joining.items, joining.users))
-        known = [(joining.items, items), (joining.users, users)]
+        known = (
+            _describe("item", joining.items, scratch),
+            _describe("user", joining.users, scratch),
+        )
         _refuse_doubled(known)
         if not files:
             raise _nothing(shown, "no file of events")
@@ -147,7 +151,7 @@ def make(
             partial(_lay, connection, joining),
             partial(_join, connection, joining.window_ms),
             partial(_count, connection),
-            partial(_write, connection, joining, items, users, beside, shown),
+            partial(_write, connection, joining, known, beside, shown),
         ]
         for step in steps:
             step()
@@ -155,9 +159,9 @@ def make(
         return _made(connection, known)
 
 
-def _describe(file: ColumnsFile | None, folder: Path) -> _Known | None:
+def _describe(kind: str, file: ColumnsFile | None, folder: Path) -> _Known:
     if file is None:
-        return None
+        return _Known(kind)
     target = folder / f"{file.kind}.parquet"
     layout = Layout(
         item_column=file.id_column,
@@ -177,7 +181,7 @@ def _keep(
     names = file.columns or tuple(name for name in table.columns if name != file.id_column)
     for name in names:
         checks.required(name, f"--{kind}-columns")
-    flat = tuple(name for name in names if not _is_nested(table.type_of(name)))
+    flat = tuple(name for name in names if base(table.type_of(name)))
     if len(flat) < len(names):
         log.warning("%s: columns of lists and structs are left out", file.path)
     cells = "".join(f", {table.identifier(name)} AS v{n}" for n, name in enumerate(flat))
@@ -196,11 +200,7 @@ def _keep(
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1",
         target,
     )
-    return _Known(target, flat)
-
-
-def _is_nested(kind: str) -> bool:
-    return kind.endswith("]") or kind.startswith(_NESTED)
+    return _Known(kind, file.path, f"read_parquet({literals([target])})", flat)
 
 
 def _typed(connection: duckdb.DuckDBPyConnection, column: str) -> str:
@@ -211,14 +211,13 @@ def _typed(connection: duckdb.DuckDBPyConnection, column: str) -> str:
     return f"{text if connection.execute(odd).fetchall() else f'{text}::DOUBLE'} AS {column}"
 
 
-def _refuse_doubled(files: Sequence[tuple[ColumnsFile | None, _Known | None]]) -> None:
+def _refuse_doubled(known: Sequence[_Known]) -> None:
     taken = set(RESERVED)
-    named = ((file, name) for file, known in files if file and known for name in known.names)
-    for file, name in named:
+    for each, name in ((each, name) for each in known for name in each.names):
         if name.lower() in taken:
             raise BadInteractions(
-                f"{file.path}: the examples have another column {name!r}: rename it, or choose "
-                f"columns with --{file.kind[:-1]}-columns"
+                f"{each.source}: the examples have another column {name!r}: rename it, or choose "
+                f"columns with --{each.kind}-columns"
             )
         taken.add(name.lower())
 
@@ -304,8 +303,7 @@ def _counts(of: str, overall: str) -> str:
 def _write(
     connection: duckdb.DuckDBPyConnection,
     joining: Joining,
-    items: _Known | None,
-    users: _Known | None,
+    known: Sequence[_Known],
     folder: Path,
     shown: str,
 ) -> None:
@@ -324,7 +322,7 @@ def _write(
     one = connection.execute("SELECT 1 FROM labelled WHERE NOT young AND kept LIMIT 1").fetchall()
     if not one:
         raise _nothing(shown, "no impression that is older than the window before the last event")
-    of_items, of_users = (_from(each, kind) for each, kind in ((items, "item"), (users, "user")))
+    items, users = known
     with writing(folder, "nothing was written"):
         copy(
             connection,
@@ -332,27 +330,23 @@ def _write(
             "make_timestamptz(l.time * 1000) AS time, "
             "CASE WHEN NOT hidden THEN position END AS position, "
             f"{_counts('item', 'overall')}, {_counts('user', 'overall')}"
-            f"{items.selected('i') if items else ''}{users.selected('u') if users else ''}, "
+            f"{items.selected('i')}{users.selected('u')}, "
             f"(clicked_at IS NOT NULL)::TINYINT AS {LABEL} FROM labelled AS l JOIN "
             "(SELECT *, all_clicks / nullif(all_impressions, 0) AS overall FROM known) USING (row) "
-            f"{of_items}{of_users} WHERE NOT young AND kept ORDER BY l.row",
+            f"LEFT JOIN {items.rows} AS i ON i.id = l.item "
+            f"LEFT JOIN {users.rows} AS u ON u.id = l.user "
+            "WHERE NOT young AND kept ORDER BY l.row",
             folder / ROWS,
         )
         (folder / NOW).mkdir()
-        for kind, each in (("item", items), ("user", users)):
-            copy(connection, _now(kind, each), folder / NOW / f"{kind}s.parquet")
+        for each in known:
+            copy(connection, _now(each), folder / NOW / f"{each.kind}s.parquet")
         write_text(folder / SAID, json.dumps(_told(joining), indent=2) + "\n")
 
 
-def _from(known: _Known | None, kind: str) -> str:
-    if known is None:
-        return ""
-    alias = kind[0]
-    return f" LEFT JOIN {known.rows} AS {alias} ON {alias}.id = l.{kind}"
-
-
-def _now(kind: str, known: _Known | None) -> str:
+def _now(known: _Known) -> str:
     """The columns and counts of each item or user that is known or was shown, at the end."""
+    kind = known.kind
     counted = (
         f"SELECT {kind} AS id, count(*) AS {kind}_impressions, count(clicked_at) AS {kind}_clicks "
         f"FROM labelled WHERE {kind} != '' GROUP BY ALL"
@@ -360,8 +354,6 @@ def _now(kind: str, known: _Known | None) -> str:
     overall = "(SELECT count(clicked_at) / count(*) FROM labelled)"
     own = (name for name in COUNTS if name.startswith(kind))
     zeroed = ", ".join(f"coalesce({name}, 0) AS {name}" for name in own)
-    if known is None:
-        return f"SELECT id AS {kind}, {_counts(kind, overall)} FROM ({counted}) ORDER BY 1"
     return (
         f"SELECT id AS {kind}, {_counts(kind, overall)}{known.selected('j')} FROM (SELECT * "
         f"REPLACE ({zeroed}) FROM ({counted}) FULL JOIN {known.rows} USING (id)) AS j ORDER BY 1"
@@ -381,9 +373,7 @@ def _told(joining: Joining) -> dict[str, Any]:
     }
 
 
-def _made(
-    connection: duckdb.DuckDBPyConnection, known: Sequence[tuple[ColumnsFile | None, _Known | None]]
-) -> Made:
+def _made(connection: duckdb.DuckDBPyConnection, known: Sequence[_Known]) -> Made:
     def ask(sql: str) -> list[Any]:
         return connection.execute(f"SELECT {sql}").fetchall()
 
@@ -401,9 +391,7 @@ def _made(
         "ORDER BY position NULLS LAST"
     )
     unknown = {
-        file.kind: int(ask(each.lacking(file.kind[:-1]))[0][0])
-        for file, each in known
-        if file and each
+        f"{each.kind}s": int(ask(each.lacking)[0][0]) for each in known if each.source is not None
     }
     return Made(
         impressions,

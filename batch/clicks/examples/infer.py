@@ -10,13 +10,13 @@ Callers send what the live model was trained on, so its columns stay what they a
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
 from app.contracts.clicks import MAX_COLUMNS, Column, Kind
 from batch.clicks.examples.layout import CATEGORIES, LABEL, NUMBERS, Reading
+from batch.clicks.rows import Schema, Seen
 from batch.errors import BadInteractions
 from batch.interactions.columns import FRACTIONS, INTEGERS, TEXTS, TIMES, number_of
 from batch.interactions.sources.layout import Layout
@@ -32,51 +32,12 @@ _MOST, _FIRST = 0.5, 10_000
 """A text is of words where fewer than this share of its first cells are numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the cells of one column are.
-
-    filled: those that are not missing; numbers: those of them that are numbers; values: about how
-    many differ.
-    """
-
-    name: str
-    type: str
-    rows: int
-    filled: int
-    numbers: int
-    values: int
-    example: str
-
-    @property
-    def looks_unique(self) -> bool:
-        """Whether nearly every row has a value of its own."""
-        return self.rows >= _ID_ROWS and self.values > _ID_SHARE * self.rows
-
-    @property
-    def missing(self) -> float:
-        """Which share of the cells are."""
-        return 1 - self.filled / self.rows if self.rows else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What the columns of examples are, and why those that no model sees are left out.
-
-    label: None where the rows have none.
-    """
-
-    label: str | None
-    time: str | None
-    columns: tuple[Column, ...]
-    ignored: tuple[tuple[str, str], ...] = ()
-
-
 def look(connection: duckdb.DuckDBPyConnection, table: Table) -> list[Seen]:
     """Look at every cell of the table; rows that cannot be cut into columns are passed over."""
     words = _words(connection, table)
     asked = ", ".join(_asked(n, kind, n in words) for n, kind in enumerate(table.types))
-    found = connection.execute(f"SELECT count(*), {asked} FROM ({_scan(table)})").fetchall()[0]
+    sql = f"SELECT count(*), {asked} FROM ({table.scan(PASS_OVER)})"
+    found = connection.execute(sql).fetchall()[0]
     return [
         Seen(name, kind, found[0], filled, good, min(values, filled), example or "")
         for name, kind, filled, good, values, example in zip(
@@ -89,13 +50,9 @@ def _words(connection: duckdb.DuckDBPyConnection, table: Table) -> set[int]:
     """Texts that begin with few numbers: to try each cell as one would take most of the time."""
     texts = [n for n, kind in enumerate(table.types) if kind == "VARCHAR"]
     few = [f"count({number_of(f'c{n}')}) < {_MOST} * count(nullif(c{n}, ''))" for n in texts]
-    first = f"(SELECT * FROM ({_scan(table)}) LIMIT {_FIRST})"
+    first = f"(SELECT * FROM ({table.scan(PASS_OVER)}) LIMIT {_FIRST})"
     found = connection.execute(f"SELECT {', '.join(['0', *few])} FROM {first}").fetchall()[0]
     return {n for n, are_words in zip(texts, found[1:], strict=True) if are_words}
-
-
-def _scan(table: Table) -> str:
-    return table.scan(PASS_OVER)
 
 
 def _asked(n: int, type_: str, are_words: bool) -> str:
@@ -193,11 +150,11 @@ def _looks(each: Seen) -> tuple[Kind | None, str]:
         return None, "by its name it is an id (--categorical takes it in)"
     if each.numbers == each.filled:
         return "number", ""
-    if each.looks_unique and _is_time(each.example):
+    if each.rows < _ID_ROWS or each.values <= _ID_SHARE * each.rows:
+        return "category", ""
+    if _is_time(each.example):
         return None, f"it looks like a time (--time-column {each.name})"
-    if each.looks_unique:
-        return None, "nearly every row has another value (--categorical takes it in)"
-    return "category", ""
+    return None, "nearly every row has another value (--categorical takes it in)"
 
 
 def _tell_of_live(name: str, live: Kind, looks: Kind | None, why: str) -> None:

@@ -9,18 +9,18 @@ c0 ..    VARCHAR   category columns, in order; '': missing
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import duckdb
 
 from app.contracts.clicks import Column
 from batch.clicks.examples.cells import Cells
-from batch.clicks.examples.infer import Schema, Seen, infer, look
+from batch.clicks.examples.infer import infer, look
 from batch.clicks.examples.layout import LABEL, Reading
-from batch.clicks.fit.matrix import sources
-from batch.clicks.pipeline import Report
+from batch.clicks.fit.matrix import named
+from batch.clicks.one_machine import LocalExamples
+from batch.clicks.rows import Report, Schema
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.columns import Checks
 from batch.interactions.rejects import settle
@@ -34,41 +34,10 @@ _LEAK_ROWS, _LEAK_SURE = 200_000, 20
 """How many rows are looked at; how many clicks, and others, there must be to tell it from luck."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Examples that lie in ``rows``. seen: every column of the input, for who wants to look.
-
-    numbered: whether ``row`` says which row of the input it is.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    report: Report
-    schema: Schema
-    seen: Sequence[Seen]
-    clicks: int
-    negatives_kept: float
-    numbered: bool = True
-
-    @property
-    def count(self) -> int:
-        """How many rows there are."""
-        return self.report.rows - sum(self.report.rejected.values())
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return self.schema.columns
-
-    @property
-    def label(self) -> str:
-        return self.schema.label or ""
-
-    @property
-    def has_time(self) -> bool:
-        return self.schema.time is not None
-
-
 @contextmanager
-def read(paths: Sequence[Path], reading: Reading, rejects: Path | None = None) -> Iterator[Rows]:
+def read(
+    paths: Sequence[Path], reading: Reading, rejects: Path | None = None
+) -> Iterator[LocalExamples]:
     """Read files and folders that have a label; the rows are there as long as this is open.
 
     Rejected rows are counted, and listed in the file ``rejects``. Raises BadSettings and
@@ -79,41 +48,39 @@ def read(paths: Sequence[Path], reading: Reading, rejects: Path | None = None) -
     reading.check()
     shown = _shown(paths)
     with sampled(paths, reading, shown, rejects) as rows:
-        check_labels(rows.count, rows.clicks, rows.schema, shown)
+        check_labels(rows.rows, rows.clicks, rows.schema, shown)
         yield rows
 
 
-@contextmanager
 def sampled(
     paths: Sequence[Path], reading: Reading, shown: str, rejects: Path | None = None
-) -> Iterator[Rows]:
+) -> AbstractContextManager[LocalExamples]:
     """Read what may be a part of an input that people call ``shown``: all labels may be the same.
 
     Raises as ``read`` does.
     """
 
-    def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
+    def work(connection: duckdb.DuckDBPyConnection, table: Table) -> LocalExamples:
         _check_named(table, reading, shown)
         seen = look(connection, table)
         schema = infer(reading, seen, shown)
         found = _fill(connection, Cells(table, shown, schema), reading, rejects)
         clicks = connection.execute("SELECT count_if(label = 1) FROM rows").fetchall()[0][0]
         leaks = _leaks(connection, schema.columns)
-        report = Report(len(table.files), *found, [name for name, _ in schema.ignored], leaks)
-        return Rows(connection, report, schema, seen, clicks, reading.negatives_kept or 1.0)
+        report = Report(len(table.files), *found, leaks)
+        kept = reading.negatives_kept or 1.0
+        return LocalExamples(report, schema, seen, clicks, kept, connection)
 
-    with _database() as (connection, folder):
-        yield _work(connection, folder, paths, reading, work)
+    return _worked(paths, reading, work)
 
 
-@contextmanager
 def read_for(
     paths: Sequence[Path],
     reading: Reading,
     columns: Sequence[Column],
     rejects: Path | None = None,
     keep: Sequence[str] = (),
-) -> Iterator[Rows]:
+) -> AbstractContextManager[LocalExamples]:
     """Read the columns of a model from files that need no label: it is 0 in every row.
 
     A column that is not there is missing in every row. keep: columns of the files that ``rows`` has
@@ -122,7 +89,7 @@ def read_for(
     """
     shown = _shown(paths)
 
-    def work(connection: duckdb.DuckDBPyConnection, table: Table) -> Rows:
+    def work(connection: duckdb.DuckDBPyConnection, table: Table) -> LocalExamples:
         absent = absent_of(table.columns, columns, keep, shown)
         if absent:
             log.warning("%s: missing in every row: %s", shown, ", ".join(sorted(absent)))
@@ -133,10 +100,9 @@ def read_for(
         numbered = not (table.is_text and report.rejected)
         if not numbered:
             expect_kept(keep, shown, "rows of a text were rejected")
-        return Rows(connection, report, schema, (), 0, 1.0, numbered)
+        return LocalExamples(report, schema, (), 0, 1.0, connection, numbered)
 
-    with _database() as (connection, folder):
-        yield _work(connection, folder, paths, reading, work)
+    return _worked(paths, reading, work)
 
 
 def absent_of(
@@ -163,38 +129,35 @@ def expect_kept(keep: Sequence[str], shown: str, unnumbered: str) -> None:
         )
 
 
-@contextmanager
-def _database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """One in a file, where rows lie compressed: a fifth of what they take in memory."""
-    with database() as (connection, folder):
-        connection.execute(f"ATTACH {literal(str(folder / 'rows.duckdb'))} AS file; USE file")
-        yield connection, folder
-
-
 def _shown(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths))
 
 
-def _work(
-    connection: duckdb.DuckDBPyConnection,
-    folder: Path,
+@contextmanager
+def _worked(
     paths: Sequence[Path],
     reading: Reading,
-    work: Callable[[duckdb.DuckDBPyConnection, Table], Rows],
-) -> Rows:
-    """Do it with the files as one table, whatever newlines their text mixes, see ``reading``."""
+    work: Callable[[duckdb.DuckDBPyConnection, Table], LocalExamples],
+) -> Iterator[LocalExamples]:
+    """Do it with the files as one table, whatever newlines their text mixes, see ``reading``.
 
-    def opened(one_newline: bool) -> Table:
-        more = paths[1:]
-        return open_table(connection, folder, paths[0], reading.layout, one_newline, more)
+    The database is one in a file, where rows lie compressed: a fifth of what they take in memory.
+    """
+    with database() as (connection, folder):
+        connection.execute(f"ATTACH {literal(str(folder / 'rows.duckdb'))} AS file; USE file")
 
-    with reading_errors(_shown(paths)):
-        try:
-            return work(connection, opened(False))
-        except duckdb.InvalidInputException as error:
-            if "invalid state" not in str(error):
-                raise
-        return work(connection, opened(True))
+        def opened(one_newline: bool) -> Table:
+            more = paths[1:]
+            return open_table(connection, folder, paths[0], reading.layout, one_newline, more)
+
+        with reading_errors(_shown(paths)):
+            try:
+                rows = work(connection, opened(False))
+            except duckdb.InvalidInputException as error:
+                if "invalid state" not in str(error):
+                    raise
+                rows = work(connection, opened(True))
+        yield rows
 
 
 def _check_named(table: Table, reading: Reading, shown: str) -> None:
@@ -256,7 +219,7 @@ def _leaks(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> 
         return {}
     step = -(-rows // _LEAK_ROWS)
     found = {}
-    for column, name in zip(columns, sources(columns, columns), strict=True):
+    for column, name in named(columns).items():
         sql = (_AUC_OF_NUMBER if column.kind == "number" else _AUC_OF_CATEGORY).format(name, step)
         area = connection.execute(sql).fetchall()[0][0]
         if area is not None and area > LEAK:

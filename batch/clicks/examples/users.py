@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.contracts.clicks import Column
 from app.contracts.recommendations import field
-from batch.clicks.terms import UsersFile
+from batch.clicks.terms import ColumnsFile
 from batch.errors import BadInteractions
 from batch.interactions.items import load_items
 from batch.interactions.sources.layout import PRESETS
@@ -14,7 +14,7 @@ from batch.interactions.sources.table import Table, reading
 
 
 def load(
-    file: UsersFile, columns: Sequence[Column], rejects: Path | None, max_rejects: float
+    file: ColumnsFile, columns: Sequence[Column], rejects: Path, max_rejects: float
 ) -> Mapping[bytes, bytes]:
     """By field, the columns of each user as a JSON object; the last row of a user counts.
 

@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, isotonic_regression, minimize
 from scipy.special import expit, logit
 
 from app.contracts.clicks import Calibration
-from batch.clicks.model import Model
+from batch.clicks.model import Clicked, Floats, Model
 
 MAX_KNOTS = 100
 _ROWS_OF_A_BIN = 50
@@ -18,8 +17,7 @@ SURE = 2.0
 _BEYOND = 30.0
 """In log-odds: so far beyond the outermost knots the model's own differences hold."""
 
-Floats = NDArray[np.float64]
-Fitted = Callable[[Floats, NDArray[np.bool_]], Calibration]
+Fitted = Callable[[Floats, Clicked], Calibration]
 
 
 def served(model: Model, log_odds: Floats) -> Floats:
@@ -35,7 +33,7 @@ def calibrated(calibration: Calibration, log_odds: Floats) -> Floats:
     return np.asarray(calibration.slope * log_odds + calibration.intercept, np.float64)
 
 
-def choose(log_odds: Floats, clicked: NDArray[np.bool_], seed: int) -> Calibration:
+def choose(log_odds: Floats, clicked: Clicked, seed: int) -> Calibration:
     """The calibration that surely lowers the log loss of rows that it was not fitted on, or none.
 
     Each is fitted on either half of the rows, and judged on the other one. Only one whose loss is
@@ -45,29 +43,25 @@ def choose(log_odds: Floats, clicked: NDArray[np.bool_], seed: int) -> Calibrati
     halves = np.array_split(np.random.default_rng(seed).permutation(len(clicked)), 2)
     if any(len(set(clicked[half].tolist())) < 2 for half in halves):
         return Calibration()
-    best: Fitted = _none
-    losses = _losses(log_odds, clicked)
+    best: Fitted | None = None
+    least = losses(log_odds, clicked)
     for fitted in (line, isotonic):
         tried = np.empty(len(clicked))
         for fit, other in (halves, halves[::-1]):
             found = fitted(log_odds[fit], clicked[fit])
-            tried[other] = _losses(calibrated(found, log_odds[other]), clicked[other])
-        gained = losses - tried
+            tried[other] = losses(calibrated(found, log_odds[other]), clicked[other])
+        gained = least - tried
         if gained.sum() > SURE * gained.std() * math.sqrt(len(gained)):
-            best, losses = fitted, tried
-    return best(log_odds, clicked)
+            best, least = fitted, tried
+    return best(log_odds, clicked) if best else Calibration()
 
 
-def _none(log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:
-    return Calibration()
+def losses(log_odds: Floats, clicked: Clicked) -> Floats:
+    """(rows,), the log loss of each."""
+    return np.asarray(np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds)))
 
 
-def _losses(log_odds: Floats, clicked: NDArray[np.bool_]) -> Floats:
-    losses: Floats = np.logaddexp(0.0, np.where(clicked, -log_odds, log_odds))
-    return losses
-
-
-def moved(calibration: Calibration, log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:
+def moved(calibration: Calibration, log_odds: Floats, clicked: Clicked) -> Calibration:
     """The same, up or down by what foretells as many clicks of these rows as came."""
     before, rate = calibrated(calibration, log_odds), clicked.mean()
     by = float(brentq(lambda by: expit(before + by).mean() - rate, -2 * _BEYOND, 2 * _BEYOND))
@@ -76,7 +70,7 @@ def moved(calibration: Calibration, log_odds: Floats, clicked: NDArray[np.bool_]
     return Calibration(calibration.slope, calibration.intercept + by)
 
 
-def line(log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:
+def line(log_odds: Floats, clicked: Clicked) -> Calibration:
     """The line of the lowest log loss; none where it falls.
 
     Platt, 1999, "Probabilistic Outputs for Support Vector Machines", whose targets are a little
@@ -96,7 +90,7 @@ def line(log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:
     return Calibration(float(slope), float(intercept)) if slope > 0 else Calibration()
 
 
-def isotonic(log_odds: Floats, clicked: NDArray[np.bool_]) -> Calibration:
+def isotonic(log_odds: Floats, clicked: Clicked) -> Calibration:
     """Knots that rise: isotonic regression over bins of equally many rows.
 
     Zadrozny and Elkan, 2002, "Transforming Classifier Scores into Accurate Multiclass Probability

@@ -43,7 +43,7 @@ def _below(query: Query, moment: int, bound: int) -> int:
 
 
 def sizes(query: Query) -> Mapping[Part, int]:
-    """How many rows each part has. Raises BadSettings, see ``pipeline.Examples.split``."""
+    """How many rows each part has. Raises BadSettings, see ``Examples.split``."""
     counted = query("SELECT part, count(*), min(label), max(label) FROM rows GROUP BY part")
     found: dict[Part, int] = {part: 0 for part in EVERYTHING}
     found.update({part: size for part, size, _, _ in counted})

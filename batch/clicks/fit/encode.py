@@ -16,7 +16,7 @@ the first fold trains nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from batch.clicks.terms import Fit, Split
+from batch.clicks.terms import EVERYTHING, Fit, Split
 
 _PRIME = 2_147_483_647
 """The largest product of two numbers below it is a BIGINT, which Spark refuses to exceed."""
@@ -87,12 +87,11 @@ def moments_sql(shares: Sequence[float], where: str = "1 = 1") -> str:
 
 def part_sql(split: Split, moments: Sequence[int] | None) -> str:
     """The part of a row. moments: at ``shares_of`` of the split, where rows have a time."""
+    parts = list(map(repr, EVERYTHING))
     if moments is not None:
-        return _cases("moment <=", moments, ("'train'", "'validation'", "'test'"))
+        return _cases("moment <=", moments, parts)
     bounds = [round(share * MILLION) - 1 for share in shares_of(split)]
-    return _cases(
-        f"{hashed_sql(split.seed, MILLION)} <=", bounds, ("'train'", "'validation'", "'test'")
-    )
+    return _cases(f"{hashed_sql(split.seed, MILLION)} <=", bounds, parts)
 
 
 def shares_of(split: Split) -> list[float]:

@@ -14,9 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from app.contracts.clicks import Linear
 from batch.clicks.fit.matrix import Encoded
-from batch.clicks.model import Values
-
-Floats = NDArray[np.float64]
+from batch.clicks.model import Clicked, Floats, Values
 
 BINS = 32
 """Of numbers, with about as many rows in each."""
@@ -55,7 +53,7 @@ class _Sum:
         ]
         return np.concatenate([*each, [residual.sum()]])
 
-    def fitted(self, clicked: NDArray[np.bool_]) -> Floats:
+    def fitted(self, clicked: Clicked) -> Floats:
         """All weights that minimise the log loss; the intercept alone may be as large as it is."""
         labels, kept = clicked.astype(np.float64), np.ones(sum(self.sizes) + 1)
         kept[-1] = 0.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.contracts.clicks import Column, row_names
 from batch.clicks.fit.encode import Folds, encoded_sql, known_sql, number_sql, values_sql
-from batch.clicks.model import Model, Values
+from batch.clicks.model import Clicked, Model, Values
 from batch.clicks.terms import Fit
 
 Codes = NDArray[np.int32]
@@ -24,7 +24,7 @@ class Encoded:
     codes: only for a linear member.
     """
 
-    clicked: NDArray[np.bool_]
+    clicked: Clicked
     matrix: NDArray[np.float32]
     codes: Codes | None = None
 
@@ -33,12 +33,12 @@ class Encoded:
 class Encoder:
     """Encodes rows by the tables in DuckDB called ``values_<n>``, for the nth category.
 
-    sources: of each column the one of ``rows``, None for a column that is missing there.
+    columns: of a model; rows: those of the table ``rows``.
     """
 
     connection: duckdb.DuckDBPyConnection
     columns: Sequence[Column]
-    sources: Sequence[str | None]
+    rows: Sequence[Column]
     prior: float
 
     def encode(self, where: str, folds: Folds | None, coded: bool) -> Encoded:
@@ -51,7 +51,8 @@ class Encoder:
         matrix, categories = np.empty(shape, np.float32, order="F"), self._of("category")
         codes = np.empty((len(rows["row"]), len(categories)), np.int32, "F") if coded else None
         for at, source in enumerate(self._of("number")):
-            found = self._fetch(_number_sql(source, where))
+            number = number_sql(source)
+            found = self._fetch(f"SELECT row, {number} AS number FROM rows WHERE {where}")
             matrix[places[found["row"] - start], at] = found["number"]
         for at, source in enumerate(categories):
             name = source or "''"
@@ -83,8 +84,7 @@ class Encoder:
         return values_of(found)
 
     def _of(self, kind: str) -> list[str | None]:
-        both = zip(self.columns, self.sources, strict=True)
-        return [source for column, source in both if column.kind == kind]
+        return sources(kind, self.columns, self.rows)
 
     def _fetch(self, sql: str) -> dict[str, NDArray[Any]]:
         return self.connection.execute(sql).fetchnumpy()
@@ -96,17 +96,19 @@ def values_of(found: Mapping[str, NDArray[Any]]) -> Values:
     return Values(keys, found["mean"], found["share"], np.zeros(len(keys), np.float32))
 
 
-def sources(model: Sequence[Column], rows: Sequence[Column]) -> list[str | None]:
-    """Which column of the table ``rows`` is each of a model's; None for one that is not there."""
+def sources(kind: str, model: Sequence[Column], rows: Sequence[Column]) -> list[str | None]:
+    """Which column of ``rows`` is each of a kind of a model's; None for one that is not there."""
+    names = named(rows)
+    return [names.get(column) for column in model if column.kind == kind]
+
+
+def named(rows: Sequence[Column]) -> dict[Column, str]:
+    """What each column is called in the table ``rows``."""
     names, seen = {}, {"number": 0, "category": 0}
     for column in rows:
         names[column] = f"{column.kind[0]}{seen[column.kind]}"
         seen[column.kind] += 1
-    return [names.get(column) for column in model]
-
-
-def _number_sql(source: str | None, where: str) -> str:
-    return f"SELECT row, {number_sql(source)} AS number FROM rows WHERE {where}"
+    return names
 
 
 def _rows_of(table: Values) -> dict[str, NDArray[Any]]:

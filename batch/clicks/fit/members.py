@@ -3,16 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from batch.clicks.fit import linear, trees
+from batch.clicks.fit.calibrate import losses
 from batch.clicks.fit.matrix import Encoded
-from batch.clicks.model import Model
+from batch.clicks.model import Floats, Model
 from batch.clicks.terms import Fit
 from batch.progress import Progress
-
-Floats = NDArray[np.float64]
 
 
 def fitted(
@@ -39,7 +35,7 @@ def fitted(
         member, tables = linear.fit(rows, model.tables)
         advance(1)
     both = replace(alone, linear=member, tables=tables)
-    return both if held is None or log_loss(both, held) < log_loss(alone, held) else alone
+    return both if held is None or _log_loss(both, held) < _log_loss(alone, held) else alone
 
 
 def log_odds(model: Model, rows: Encoded) -> Floats:
@@ -50,7 +46,6 @@ def log_odds(model: Model, rows: Encoded) -> Floats:
     return (found + linear.log_odds(model.linear, model.tables, rows)) / 2
 
 
-def log_loss(model: Model, rows: Encoded) -> float:
+def _log_loss(model: Model, rows: Encoded) -> float:
     """The mean over rows, before calibration."""
-    found = log_odds(model, rows)
-    return float((np.logaddexp(0.0, found) - rows.clicked * found).mean())
+    return float(losses(log_odds(model, rows), rows.clicked).mean())

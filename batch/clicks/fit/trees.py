@@ -11,14 +11,13 @@ from lightgbm.callback import CallbackEnv
 from numpy.typing import NDArray
 
 from app.contracts.generations import BrokenRecord
+from batch.clicks.model import Clicked, Floats
 from batch.clicks.terms import Fit
 from batch.errors import NotGoodEnough
 from batch.progress import Advance
 
 Matrix = NDArray[np.float32]
 """(rows, numbers of a row), see ``row_names`` of the contract; LightGBM takes columns whole."""
-
-Clicked = NDArray[np.bool_]
 
 _LEFT, _MISSING, _NAN = 2, 12, 8
 """Bits of a decision_type: what is missing goes left; what counts as missing; NaN does."""
@@ -118,7 +117,7 @@ def parameters(fit: Fit) -> Mapping[str, Any]:
     }
 
 
-def log_odds(text: str, matrix: Matrix, threads: int = 0) -> NDArray[np.float64]:
+def log_odds(text: str, matrix: Matrix, threads: int = 0) -> Floats:
     """(rows,), what trees say of a matrix. Raises BrokenRecord when they cannot."""
     try:
         booster = lightgbm.Booster(model_str=text)

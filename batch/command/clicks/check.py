@@ -4,14 +4,13 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
-from batch.clicks.examples.infer import Schema, Seen
 from batch.clicks.examples.layout import Reading
-from batch.clicks.examples.read import Rows, read
-from batch.clicks.pipeline import Report
+from batch.clicks.examples.read import read
+from batch.clicks.rows import Examples, Seen
 from batch.command.output.table import table
 from batch.interactions.sources.files import keep
 
@@ -26,31 +25,14 @@ def check(inputs: Sequence[str], reading: Reading, as_json: bool) -> None:
     keep(paths, [("--rejects", rejects)])
     say = partial(click.echo, err=as_json)
     with read(paths, reading, rejects) as rows:
-        say(summary(rows))
-        say(described(rows))
+        say(told(rows))
         if as_json:
             click.echo(json.dumps(_json(rows), ensure_ascii=False))
 
 
-class Told(Protocol):
-    """What was read: on this machine, or in Spark."""
-
-    @property
-    def report(self) -> Report: ...
-    @property
-    def schema(self) -> Schema: ...
-    @property
-    def seen(self) -> Sequence[Seen]: ...
-    @property
-    def clicks(self) -> int: ...
-    @property
-    def negatives_kept(self) -> float: ...
-
-
-def summary(rows: Told) -> str:
-    """How many rows there are, how many of them clicks, and what was rejected."""
-    report = rows.report
-    good = report.rows - sum(report.rejected.values())
+def told(rows: Examples) -> str:
+    """How many rows there are, what was rejected, all columns, and what a model does not see."""
+    report, good = rows.report, rows.rows
     lines = [
         f"read {report.rows:,} rows from {report.files} file(s): {good:,} examples, "
         f"{rows.clicks:,} of them clicks ({rows.clicks / good:.2%} by {rows.schema.label!r})"
@@ -58,45 +40,39 @@ def summary(rows: Told) -> str:
     if rows.negatives_kept < 1:
         lines.append(f"of the rows without a click {rows.negatives_kept:.2%} are there")
     lines += [f"rejected {number:,} x {reason}" for reason, number in report.rejected.items()]
-    return "\n".join(lines)
-
-
-def described(rows: Told) -> str:
-    """A table of all columns, and what a model does not see."""
-    lines = [
-        table(["column", "kind", "values, about", "missing", "example"], map(_line, _told(rows)))
-    ]
+    head = ["column", "kind", "values, about", "missing", "example"]
+    lines.append(table(head, map(_line, _columns(rows))))
     lines += [f"left out {name!r}: {why}" for name, why in rows.schema.ignored]
     lines += [
         f"leak? {name!r} alone has an AUC of {area:.3f}: if it is not known before the click, "
         f"--ignore {name}, for no gate stops a model that has it"
-        for name, area in rows.report.leaks.items()
+        for name, area in report.leaks.items()
     ]
     return "\n".join(lines)
 
 
-def _told(rows: Told) -> list[tuple[str, str, Seen]]:
+def _columns(rows: Examples) -> list[tuple[str, str, Seen]]:
     """The name, the role and the cells of each column."""
     kinds: dict[str | None, str] = {each.name: each.kind for each in rows.schema.columns}
     roles: dict[str | None, str] = {rows.schema.label: "label", rows.schema.time: "time", **kinds}
     return [(each.name, roles.get(each.name, "left out"), each) for each in rows.seen]
 
 
-def _line(told: tuple[str, str, Seen]) -> list[str]:
-    name, kind, seen = told
+def _line(column: tuple[str, str, Seen]) -> list[str]:
+    name, kind, seen = column
     example = (
         seen.example if len(seen.example) <= _EXAMPLE else seen.example[: _EXAMPLE - 3] + "..."
     )
     return [" ".join(name.split()), kind, f"{seen.values:,}", f"{seen.missing:.1%}", repr(example)]
 
 
-def _json(rows: Rows) -> dict[str, Any]:
+def _json(rows: Examples) -> dict[str, Any]:
     return {
         "files": rows.report.files,
         "rows": rows.report.rows,
         "rejected": rows.report.rejected,
         "clicks": rows.clicks,
-        "label": rows.label,
+        "label": rows.schema.label,
         "time_column": rows.schema.time,
         "negatives_kept": rows.negatives_kept,
         "columns": [
@@ -107,7 +83,7 @@ def _json(rows: Rows) -> dict[str, Any]:
                 "missing": round(seen.missing, 6),
                 "example": seen.example,
             }
-            for name, kind, seen in _told(rows)
+            for name, kind, seen in _columns(rows)
         ],
         "left_out": dict(rows.schema.ignored),
         "leaks": rows.report.leaks,

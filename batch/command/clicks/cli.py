@@ -9,7 +9,7 @@ import click
 
 from app.contracts.refreshes import TRAINING
 from batch.clicks.examples.layout import Reading
-from batch.clicks.terms import Cluster, Fit, Joining, Terms, UsersFile
+from batch.clicks.terms import Cluster, ColumnsFile, Fit, Joining, Terms
 from batch.command.clicks.joined import events_argument, joining_options, out_option
 from batch.command.clicks.options import (
     clicks_terms_options,
@@ -105,7 +105,7 @@ def check(examples: tuple[str, ...], reading: Reading, json: bool) -> None:
 def train(
     examples: tuple[str, ...],
     reading: Reading,
-    users: UsersFile | None,
+    users: ColumnsFile | None,
     fit: Fit,
     tune: int,
     terms: Terms,

@@ -8,7 +8,8 @@ import click
 
 from app.contracts.events import HIDE, IMPRESSION, is_type
 from batch.clicks.terms import CLICK_TYPES, ColumnsFile, Joining
-from batch.command.options import PATH, Finite, group, option, seed_option
+from batch.command.clicks.options import max_rejects_option, names
+from batch.command.options import PATH, Finite, cut, group, option, seed_option
 from batch.errors import BadSettings
 from batch.interactions.reading import beside
 
@@ -43,16 +44,15 @@ def _window_ms(text: str) -> int:
 
 
 def _file(kind: str, rejects: Path | None, max_rejects: float, **given: Any) -> ColumnsFile | None:
-    path, columns = given[kind], given[f"{kind[:-1]}_columns"]
+    path = given[kind]
     if path is None:
         return None
-    delimiter = given[f"{kind}_delimiter"]
     return ColumnsFile(
         kind,
         path,
         given[f"{kind}_id_column"] or kind[:-1],
-        tuple(name.strip() for name in columns.split(",")) if columns else None,
-        "\t" if delimiter == "\\t" else delimiter,
+        names(given[f"{kind[:-1]}_columns"]) or None,
+        cut(given[f"{kind}_delimiter"]),
         given[f"{kind}_encoding"],
         beside(rejects, kind) if rejects else None,
         max_rejects,
@@ -93,12 +93,7 @@ joining_options = group(
     *_of_file("items"),
     *_of_file("users"),
     option("--rejects", type=PATH, help="Where rejected rows of the two files are listed."),
-    option(
-        "--max-rejects",
-        type=Finite(0, 1),
-        default=0.01,
-        help="The share of rejected rows to put up with; more stop the run.",
-    ),
+    max_rejects_option,
 )
 
 events_argument = click.argument("events", nargs=-1, required=True, type=PATH)

@@ -11,12 +11,21 @@ from app.contracts.clicks import Clicks, Manifest
 from app.contracts.refreshes import MODEL_ROLLBACK
 from batch.clicks.terms import told_of
 from batch.command import published
-from batch.command.clicks.names import NAMES
 from batch.command.options import CacheOptions
 from batch.command.output.table import table
 from batch.generations.connect import connect
 
 NOUN = "click model"
+NAMES = {
+    "auc": "AUC",
+    "log_loss": "log loss",
+    "ne": "normalised entropy",
+    "ece": "calibration error",
+    "ratio": "mean prediction / CTR",
+    "lift1": "lift at 1 %",
+    "lift5": "lift at 5 %",
+}
+"""What metrics are called on a terminal."""
 
 
 def tell(cache: CacheOptions, as_json: bool) -> None:

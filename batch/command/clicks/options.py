@@ -11,11 +11,11 @@ from batch.clicks.terms import (
     SHARE_OF_TEST,
     SHARE_OF_VALIDATION,
     Cluster,
+    ColumnsFile,
     Fit,
     Gate,
     Split,
     Terms,
-    UsersFile,
 )
 from batch.command.options import (
     PATH,
@@ -67,6 +67,13 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
+max_rejects_option = option(
+    "--max-rejects",
+    type=Finite(0, 1),
+    default=0.01,
+    help="The share of rejected rows to put up with; more stop the run.",
+)
+
 reading_options = group(
     "reading",
     "How the examples are written",
@@ -99,12 +106,7 @@ reading_options = group(
         help="Where rejected rows are listed.  [default: rejects.csv; check lists them only when "
         "asked]",
     ),
-    option(
-        "--max-rejects",
-        type=Finite(0, 1),
-        default=0.01,
-        help="The share of rejected rows to put up with; more stop the run.",
-    ),
+    max_rejects_option,
 )
 
 
@@ -132,8 +134,8 @@ def _terms(
     )
 
 
-def _users(users: Path | None, users_id_column: str) -> UsersFile | None:
-    return None if users is None else UsersFile(users, users_id_column)
+def _users(users: Path | None, users_id_column: str) -> ColumnsFile | None:
+    return None if users is None else ColumnsFile("users", users, users_id_column)
 
 
 MOST_HELD_OUT = 0.8

@@ -6,7 +6,7 @@ from app.contracts.clicks import Manifest
 from batch.clicks.judge import Quality, Rival
 from batch.clicks.measure import Metrics, Slice
 from batch.clicks.tune import Tuned
-from batch.command.clicks.names import NAMES
+from batch.command.clicks.models import NAMES
 from batch.command.output.table import table
 
 _SHOWN = 8

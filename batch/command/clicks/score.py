@@ -36,11 +36,11 @@ def score(
     keep_inputs([rows], [("--rejects", rejects), ("OUT", out)])
     name, model = model_of(exported, cache)
     with read_for([rows], reading, model.columns, rejects, keep) as found:
-        with for_this_terminal().step("score", found.count, "rows") as advance:
+        with for_this_terminal().step("score", found.rows, "rows") as advance:
             bulk.score(found.connection, found.columns, model, advance)
         bulk.write(found, out, keep)
         rejected = sum(found.report.rejected.values())
-        click.echo(f"wrote {found.count:,} scores by {name} to {out}; {rejected:,} rows rejected")
+        click.echo(f"wrote {found.rows:,} scores by {name} to {out}; {rejected:,} rows rejected")
 
 
 def on_cluster(
@@ -59,8 +59,7 @@ def on_cluster(
 
     report = platform.score(uri, out, reading, keep, model, cluster)
     rejected = sum(report.rejected.values())
-    good = report.rows - rejected
-    click.echo(f"wrote {good:,} scores by {name} to {out}; {rejected:,} rows rejected")
+    click.echo(f"wrote {report.good:,} scores by {name} to {out}; {rejected:,} rows rejected")
 
 
 def model_of(exported: Path | None, cache: CacheOptions) -> tuple[str, Model]:

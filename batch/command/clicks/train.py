@@ -1,9 +1,9 @@
 """``larder clicks train``: read examples, judge a model, publish it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -15,12 +15,11 @@ from batch.clicks.examples.layout import Reading
 from batch.clicks.examples.read import read
 from batch.clicks.judge import Quality
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.pipeline import Examples
 from batch.clicks.report.page import Found, render
-from batch.clicks.terms import Cluster, Fit, Terms, UsersFile
+from batch.clicks.rows import Examples
+from batch.clicks.terms import Cluster, ColumnsFile, Fit, Terms
 from batch.clicks.tune import tune
-from batch.command.clicks import report
-from batch.command.clicks.check import described, summary
+from batch.command.clicks import check, report
 from batch.command.options import CacheOptions
 from batch.command.output.bars import for_this_terminal
 from batch.command.output.writable import expect_writable
@@ -31,7 +30,6 @@ from batch.generations.publish import turn
 from batch.generations.server import Replicas
 from batch.interactions.reading import beside
 from batch.interactions.sources.files import keep, write_whole
-from batch.progress import Progress
 from batch.spark import java
 
 log = logging.getLogger("larder.report")
@@ -43,7 +41,7 @@ def train(
     fit: Fit,
     terms: Terms,
     tries: int,
-    users_file: UsersFile | None,
+    users_file: ColumnsFile | None,
     cluster: Cluster | None,
     cache: CacheOptions,
     page_path: Path | None,
@@ -54,6 +52,8 @@ def train(
 
     tries: how many settings to try beside those of fit, 0 for none; cluster: None for this machine.
     """
+    if cluster and tries:
+        raise BadSettings("--tune is for one machine: try settings there on a part of the rows")
     terms = replace(terms, fit=fit, split=replace(terms.split, seed=fit.seed))
     paths, rejects = tuple(map(Path, () if cluster else inputs)), reading.texts.rejects_file
     given = [*paths, users_file.path] if users_file else paths
@@ -66,16 +66,15 @@ def train(
         ours = stack.enter_context(turn(client, space, terms.keep, replicas))
         if live := ours.generations.live_manifest():
             reading = replace(reading, live=live.typed_columns)
-        opened = (
-            _lent(inputs, reading, cluster, page.say)
-            if cluster
-            else _opened(paths, reading, rejects, page.say)
-        )
+        opened = _lent(inputs, reading, cluster) if cluster else read(paths, reading, rejects)
         examples = stack.enter_context(opened)
+        page.read = check.told(examples)
+        click.echo(page.read)
         known = _users(users_file, examples, reading, rejects)
-        if tries:
-            terms = replace(terms, fit=_tuned(examples, terms, tries, progress))
-            page.fit = terms.fit
+        if tries and isinstance(examples, LocalExamples):
+            tuned = tune(examples, fit, terms.split, tries, progress)
+            click.echo(report.trials(tuned))
+            terms, page.fit = replace(terms, fit=tuned.fit), tuned.fit
         page.before = ours.generations.published()
         with page.follow():
             manifest = pipeline.train(
@@ -86,47 +85,22 @@ def train(
     return manifest.generation
 
 
-@contextmanager
-def _opened(
-    paths: Sequence[Path], reading: Reading, rejects: Path | None, say: Callable[[str], None]
-) -> Iterator[LocalExamples]:
-    """Examples on this machine; says what was read."""
-    with read(paths, reading, rejects) as rows:
-        say(summary(rows))
-        say(described(rows))
-        told = rows.report, rows.columns, rows.label, rows.negatives_kept, rows.has_time
-        yield LocalExamples(rows.connection, *told)
-
-
-@contextmanager
 def _lent(
-    inputs: Sequence[str], reading: Reading, cluster: Cluster, say: Callable[[str], None]
-) -> Iterator[Examples]:
-    """Examples on a cluster; says what was read."""
+    inputs: Sequence[str], reading: Reading, cluster: Cluster
+) -> AbstractContextManager[Examples]:
     java.require()
     from batch.clicks.cluster import platform
 
-    with platform.examples(inputs, reading, cluster) as found:
-        say(summary(found))
-        say(described(found))
-        yield found
-
-
-def _tuned(examples: Examples, terms: Terms, tries: int, progress: Progress) -> Fit:
-    if not isinstance(examples, LocalExamples):
-        raise BadSettings("--tune is for one machine: try settings there on a part of the rows")
-    found = tune(examples, terms.fit, terms.split, tries, progress)
-    click.echo(report.trials(found))
-    return found.fit
+    return platform.examples(inputs, reading, cluster)
 
 
 def _users(
-    file: UsersFile | None, examples: Examples, reading: Reading, rejects: Path | None
+    file: ColumnsFile | None, examples: Examples, reading: Reading, rejects: Path
 ) -> Mapping[bytes, bytes]:
     if file is None:
         return {}
-    listed = None if rejects is None else beside(rejects, "users")
-    found = users.load(file, examples.columns, listed, reading.texts.max_rejects)
+    most = reading.texts.max_rejects
+    found = users.load(file, examples.columns, beside(rejects, "users"), most)
     click.echo(f"columns of {len(found):,} users are stored")
     return found
 
@@ -140,12 +114,7 @@ class Page:
     fit: Fit
     before: Sequence[Manifest] = ()
     quality: Quality | None = None
-    read: list[str] = field(default_factory=list)
-
-    def say(self, told: str) -> None:
-        """Tell what was read, on the terminal as well."""
-        click.echo(told)
-        self.read.append(told)
+    read: str = ""
 
     def judged(self, quality: Quality) -> None:
         """Tell how good the model is, on the terminal as well."""
@@ -181,8 +150,7 @@ class Page:
         if self.path is None:
             return
         settings = manifest.settings if manifest else asdict(self.fit)
-        read = "\n".join(self.read)
-        found = Found(verdict, self.quality, manifest, self.before, settings, read)
+        found = Found(verdict, self.quality, manifest, self.before, settings, self.read)
         try:
             write_whole(self.path, render(found))
             self.run.files.append(self.path)

@@ -199,13 +199,3 @@ def test_calibration_is_a_line_or_knots_then_the_negatives_that_were_left_out() 
         made = scorer(model(calibration, negatives_kept=0.5))
         found = made.scores(made.encoder.rows(KNOWN, 1)).log_odds
         assert_allclose(found, wanted + math.log(0.5))
-
-
-def test_of_items_that_calibration_makes_alike_the_members_decide_then_the_order_given() -> None:
-    made = scorer(model(Calibration(knots=((-9.0, 0.0), (9.0, 0.0)))))
-    rows = made.encoder.rows(KNOWN, 4)
-    made.encoder.fill(rows, 1, {"brand": "acme"})
-    made.encoder.fill(rows, 0, {"price": 20})
-    scores = made.scores(rows)
-    assert len(set(scores.scores.tolist())) == 1
-    assert scores.order() == [2, 3, 0, 1]

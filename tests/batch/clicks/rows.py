@@ -1,15 +1,13 @@
 """Small tables of impressions for tests, with a known truth."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 
 import duckdb
 import numpy as np
 
 from app.contracts.clicks import Column
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.pipeline import Report
-from batch.progress import Advance
+from batch.clicks.rows import Report, Schema
 
 COLUMNS = (
     Column("age", "number"),
@@ -18,14 +16,6 @@ COLUMNS = (
     Column("brand", "category"),
 )
 """Age and brand matter; a value of noise is in few rows, and says nothing."""
-
-
-class Silent:
-    """A ``Progress`` that shows nothing."""
-
-    @contextmanager
-    def step(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        yield lambda done: None
 
 
 def examples(count: int, seed: int = 1, has_time: bool = False) -> LocalExamples:
@@ -52,4 +42,11 @@ def examples(count: int, seed: int = 1, has_time: bool = False) -> LocalExamples
         "if(isnan(n1), NULL, n1) AS n1, concat('b', c1) AS c1 FROM drawn"
     )
     connection.unregister("drawn")
-    return LocalExamples(connection, Report(1, count, {}), COLUMNS, "label", has_time=has_time)
+    (clicks,) = connection.execute("SELECT sum(label)::INT FROM rows").fetchall()[0]
+    schema = Schema("label", "time" if has_time else None, COLUMNS)
+    return LocalExamples(Report(1, count, {}), schema, (), clicks, 1.0, connection)
+
+
+def seeing(some: LocalExamples, columns: tuple[Column, ...]) -> LocalExamples:
+    """The same rows, of whose columns n0 and so on these are the names."""
+    return replace(some, schema=replace(some.schema, columns=columns))

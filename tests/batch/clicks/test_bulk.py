@@ -18,7 +18,8 @@ from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadInteractions, BadSettings, Terminal
-from tests.batch.clicks.rows import Silent, examples
+from batch.progress import Silent
+from tests.batch.clicks.rows import examples
 
 KEEP = ("who", 'a "name"')
 
@@ -96,7 +97,7 @@ def test_rows_far_from_the_first_take_no_more_memory() -> None:
     columns = Column("age", "number"), Column("brand", "category")
     tracemalloc.start()
     try:
-        encoder = Encoder(connection, columns, ("n0", "c0"), 0.5)
+        encoder = Encoder(connection, columns, columns, 0.5)
         found = encoder.encode("row > 400_000_000", None, coded=False)
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:

@@ -12,7 +12,7 @@ import pytest
 from app.contracts.clicks import BODY_PART_BYTES, Clicks, Manifest
 from app.contracts.generations import BrokenRecord
 from app.contracts.recommendations import EMPTY_BUCKET, Namespace
-from batch.clicks.contents import Contents, read_body, read_model, read_users
+from batch.clicks.contents import Contents, read_model, read_users
 from batch.clicks.model import Values, sizes_and_hashes
 from batch.errors import CacheUnavailable, UnknownGeneration
 from batch.generations.lock import hold
@@ -88,7 +88,7 @@ def test_a_part_that_is_gone_is_said(client: Any, space: Clicks) -> None:
     manifest = publish_by_hand(client, space)
     client.delete(next(manifest.keys(space)))
     with pytest.raises(UnknownGeneration, match="not whole any more: .*body:0 is gone"):
-        read_body(client, space, manifest)
+        read_model(client, space, manifest)
 
 
 def test_a_body_of_another_model_is_refused(client: Any, space: Clicks) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from batch.clicks.measure import OTHERS, Predictions, interval, probabilities, slices
+from batch.clicks.measure import OTHERS, Predictions, interval, slices
 
 LADDER = np.log([0.1 / 0.9, 0.4 / 0.6, 0.35 / 0.65, 0.8 / 0.2])
 
@@ -15,7 +16,7 @@ def drawn(seed: int, rows: int = 400, steps: int = 40) -> tuple[Any, Any]:
     """Rows whose predictions have ties."""
     rng = np.random.default_rng(seed)
     log_odds = rng.integers(-steps, steps, rows) / (steps / 3)
-    return rng.random(rows) < probabilities(log_odds), log_odds
+    return rng.random(rows) < expit(log_odds), log_odds
 
 
 def test_known_numbers() -> None:
@@ -66,7 +67,7 @@ def _right(seed: int, kept: float) -> tuple[Any, Any]:
     """2,000 rows of whose clicks the truth is known, less the negatives that are left out."""
     rng = np.random.default_rng(seed)
     log_odds = rng.standard_normal(2_000) - 2
-    clicked = rng.random(2_000) < probabilities(log_odds)
+    clicked = rng.random(2_000) < expit(log_odds)
     there = clicked | (rng.random(2_000) < kept)
     return clicked[there], log_odds[there]
 
@@ -74,10 +75,10 @@ def _right(seed: int, kept: float) -> tuple[Any, Any]:
 def test_bins_have_equally_many_rows_and_their_error_is_the_mean() -> None:
     rng = np.random.default_rng(3)
     log_odds = rng.standard_normal(1000)
-    clicked = rng.random(1000) < probabilities(1.5 * log_odds)
+    clicked = rng.random(1000) < expit(1.5 * log_odds)
     found, order = Predictions.of(clicked, log_odds), np.argsort(log_odds)
     curve = [
-        [probabilities(log_odds[part]).mean(), clicked[part].mean(), 50.0]
+        [expit(log_odds[part]).mean(), clicked[part].mean(), 50.0]
         for part in np.array_split(order, 20)
     ]
     assert found.curve() == [pytest.approx(each) for each in curve]

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from app.contracts.clicks import Column, category_text, value_key
 from batch.clicks.fit import trees
+from batch.clicks.measure import Predictions
 from batch.clicks.model import Model
 from batch.clicks.one_machine import LocalExamples
-from batch.clicks.pipeline import Scored
+from batch.clicks.rows import Scored
 from batch.clicks.terms import Fit, Split
 from batch.errors import BadSettings, NotGoodEnough
-from tests.batch.clicks.rows import COLUMNS, Silent, examples
+from batch.progress import Silent
+from tests.batch.clicks.rows import COLUMNS, examples, seeing
 
 FIT = Fit(trees=30, leaves=7, learning_rate=0.1, threads=1)
 
@@ -33,9 +34,7 @@ def model(some: LocalExamples) -> Model:
 
 
 def auc(scored: Scored) -> float:
-    ranks, clicks = rankdata(scored.log_odds), int(scored.clicked.sum())
-    above = ranks[scored.clicked].sum() - clicks * (clicks + 1) / 2
-    return float(above / clicks / (len(ranks) - clicks))
+    return Predictions.of(scored.clicked, scored.log_odds).auc
 
 
 def by_hand(model: Model, row: tuple[float | str | None, ...]) -> float:
@@ -90,10 +89,10 @@ def test_trees_stop_where_the_held_out_part_is_not_predicted_better(some: LocalE
 
 def test_a_column_that_is_not_there_is_missing_in_every_row(model: Model) -> None:
     lacking = examples(500, seed=3)
-    lacking = replace(lacking, columns=tuple(Column(f"no {c.name}", c.kind) for c in COLUMNS))
+    lacking = seeing(lacking, tuple(Column(f"no {c.name}", c.kind) for c in COLUMNS))
     lacking.split(Split(0.2, 0.2))
     assert np.ptp(lacking.predict(model, "test").log_odds) == 0
-    swapped = replace(lacking, columns=(COLUMNS[2], COLUMNS[3], COLUMNS[0], COLUMNS[1]))
+    swapped = seeing(lacking, (COLUMNS[2], COLUMNS[3], COLUMNS[0], COLUMNS[1]))
     row = swapped.connection.execute(
         "SELECT n1, c1, n0, c0 FROM rows WHERE part = 'test' ORDER BY row LIMIT 1"
     ).fetchall()[0]
@@ -157,7 +156,7 @@ def test_a_part_without_clicks_is_refused() -> None:
 
 
 def test_columns_that_say_nothing_are_told() -> None:
-    empty = replace(examples(1_000), columns=(COLUMNS[0], COLUMNS[2]))
+    empty = seeing(examples(1_000), (COLUMNS[0], COLUMNS[2]))
     empty.split(Split(0.2, 0.2))
     empty.connection.execute("UPDATE rows SET n0 = 1, n1 = NULL")
     with pytest.raises(NotGoodEnough, match="found no column that tells clicks"):

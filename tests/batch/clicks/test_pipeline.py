@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import redis
+from scipy.special import expit
 
 from app.contracts.clicks import Calibration, Clicks, Column, Manifest
 from app.contracts.recommendations import Namespace
 from batch.clicks.contents import read_model
 from batch.clicks.fit.calibrate import calibrated, choose
 from batch.clicks.judge import Quality, Rival, importance, reasons_against
-from batch.clicks.measure import Metrics, probabilities
+from batch.clicks.measure import Metrics
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.pipeline import settled, train
 from batch.clicks.report.page import Found, render
@@ -24,7 +25,8 @@ from batch.command.clicks import report
 from batch.errors import CacheUnavailable, NotGoodEnough
 from batch.generations.publish import turn
 from batch.generations.registry import Generations
-from tests.batch.clicks.rows import Silent, examples
+from batch.progress import Silent
+from tests.batch.clicks.rows import examples, seeing
 from tests.clicks import COLUMNS, model, publish_by_hand, trees
 from tests.servers import Server
 
@@ -99,9 +101,7 @@ def test_a_calibration_that_does_not_suit_what_was_trained_on_all_rows_is_moved(
     found = settled(some, off, Gate(max_off=0.2)).calibration
     assert "its calibration is moved" in caplog.text and found.slope == 0.9
     rows = some.predict(made, "test")
-    assert probabilities(calibrated(found, rows.log_odds)).sum() == pytest.approx(
-        rows.clicked.sum()
-    )
+    assert expit(calibrated(found, rows.log_odds)).sum() == pytest.approx(rows.clicked.sum())
 
 
 def test_the_same_rows_again_may_be_published(
@@ -200,7 +200,7 @@ def test_a_live_model_that_cannot_be_compared_still_has_what_it_was_judged_by(
     first = run(client, space, some)
     assert first.measured("ne") is not None
     lost = examples(3_000)
-    lost = replace(lost, columns=(Column("years", "number"), *lost.columns[1:]))
+    lost = seeing(lost, (Column("years", "number"), *lost.columns[1:]))
     lost.connection.execute("UPDATE rows SET n0 = NULL")
     told: list[Quality] = []
     with pytest.raises(NotGoodEnough, match="is worse than the live model's: .* had not seen"):

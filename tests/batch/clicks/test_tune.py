@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from batch.clicks.terms import Fit, Split
 from batch.clicks.tune import RANGES, Trial, tune
-from tests.batch.clicks.rows import Silent, examples
+from batch.progress import Silent
+from tests.batch.clicks.rows import examples
 
 FIT = Fit(trees=8, leaves=127, learning_rate=0.9, min_rows_of_a_leaf=1, l2=0.0, threads=1)
 """As bad as can be."""

@@ -12,7 +12,8 @@ import pytest
 
 from app.contracts.clicks import Column, category_text
 from batch.clicks.examples.layout import PRESETS, Reading
-from batch.clicks.examples.read import Rows, read, read_for
+from batch.clicks.examples.read import read, read_for
+from batch.clicks.one_machine import LocalExamples
 from batch.errors import BadInteractions, BadSettings
 from batch.interactions.reading import Reading as Texts
 
@@ -25,7 +26,7 @@ class Write(Protocol):
 
 
 class Load(Protocol):
-    def __call__(self, *paths: Path, **said: Any) -> Rows: ...
+    def __call__(self, *paths: Path, **said: Any) -> LocalExamples: ...
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def load() -> Iterator[Load]:
     """Read examples, which stay until the test ends."""
     with ExitStack() as stack:
 
-        def load(*paths: Path, **said: Any) -> Rows:
+        def load(*paths: Path, **said: Any) -> LocalExamples:
             return stack.enter_context(read(paths, reading(**said), said.get("rejects")))
 
         yield load
@@ -57,11 +58,11 @@ def reading(**said: Any) -> Reading:
     return Reading(Texts(preset, layout, max_rejects=most), **said)
 
 
-def kinds(rows: Rows) -> dict[str, str]:
+def kinds(rows: LocalExamples) -> dict[str, str]:
     return {column.name: column.kind for column in rows.columns}
 
 
-def cells(rows: Rows, asked: str = "*") -> list[tuple[Any, ...]]:
+def cells(rows: LocalExamples, asked: str = "*") -> list[tuple[Any, ...]]:
     return rows.connection.execute(f"SELECT {asked} FROM rows ORDER BY row").fetchall()
 
 
@@ -83,7 +84,7 @@ def test_a_row_becomes_numbers_and_categories_in_the_order_of_the_columns(
     described = rows.connection.execute("DESCRIBE rows").fetchall()
     types = ["BIGINT", "TINYINT", "BIGINT", "FLOAT", "FLOAT", "VARCHAR"]
     assert [each[1] for each in described] == types
-    assert (rows.count, rows.clicks, rows.label, rows.has_time) == (3, 1, "label", False)
+    assert (rows.rows, rows.clicks, rows.schema.label, rows.has_time) == (3, 1, "label", False)
 
 
 def test_all_rows_say_whether_a_column_holds_numbers(
@@ -100,7 +101,7 @@ def test_all_rows_say_whether_a_column_holds_numbers(
 def test_options_overrule_what_columns_look_like(write: Write, load: Load) -> None:
     rows = load(write(LINES), categorical=("age",), ignore=("price",))
     assert kinds(rows) == {"age": "category", "brand": "category"}
-    assert rows.report.ignored == ["price"]
+    assert rows.schema.ignored == (("price", "--ignore"),)
 
 
 def test_columns_of_the_live_model_stay_what_they_are_there(
@@ -164,7 +165,7 @@ def test_a_number_that_no_model_can_hold_rejects_its_row(
 ) -> None:
     path = write([*LINES[:3], f"1,30,a,{wrong}", *LINES[3:]])
     rows = load(path, rejects=tmp_path / "rejects.csv")
-    assert rows.report.rows == 41 and rows.count == 40
+    assert rows.report.rows == 41 and rows.rows == 40
     listed = (tmp_path / "rejects.csv").read_text().splitlines()
     assert listed[1].startswith(f"{path},5,") and wrong in listed[1]
 
@@ -261,7 +262,7 @@ def test_files_and_folders_add_up_and_must_have_the_same_columns(
         stream.write("\r\n".join([HEAD, *LINES]))
     first = write(LINES)
     rows = load(first, tmp_path / "more")
-    assert (rows.report.files, rows.count) == (2, 80)
+    assert (rows.report.files, rows.rows) == (2, 80)
     renamed = write(LINES, "renamed.csv", HEAD.replace("brand", "make"))
     with pytest.raises(BadInteractions, match="expected the columns of examples.csv"):
         load(first, renamed)
@@ -342,7 +343,7 @@ def test_a_folder_may_say_what_its_examples_are(write: Write, load: Load, tmp_pa
     (tmp_path / "examples.json").write_text(json.dumps(said))
     write([f"{n % 2},{n},{n},a" for n in range(9)], head="clicked,when,age,brand")
     rows = load(tmp_path)
-    assert (rows.label, rows.has_time, rows.negatives_kept) == ("clicked", True, 0.25)
+    assert (rows.schema.label, rows.has_time, rows.negatives_kept) == ("clicked", True, 0.25)
     assert kinds(rows) == {"brand": "category"}
     other = load(tmp_path, numeric=("age",), negatives_kept=0.5)
     assert (other.negatives_kept, kinds(other)["age"]) == (0.5, "number")
@@ -434,7 +435,7 @@ def test_categories_of_numbers_are_written_as_the_contract_says(tmp_path: Path, 
 
 def test_a_long_line_is_a_reject_and_no_end(write: Write, load: Load) -> None:
     rows = load(write([*LINES, "1,2," + "x" * 3_000_000 + ",4", *LINES]))
-    assert rows.count == 80 and rows.report.rejected == {"line too long": 1}
+    assert rows.rows == 80 and rows.report.rejected == {"line too long": 1}
 
 
 TEXTS = ["12.0", "-3.0", "0.0", "-0.0", "007.0", "1.10", "v1.0", "True", "FALSE", "truer", "Ä.0"]

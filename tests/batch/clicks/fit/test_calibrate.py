@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from app.contracts.clicks import Calibration
 from batch.clicks.fit.calibrate import MAX_KNOTS, calibrated, choose, isotonic, line, served
-from batch.clicks.measure import Predictions, probabilities
+from batch.clicks.measure import Predictions
 from tests.clicks import model
 
 
 def drawn(rows: int, truth: Any) -> tuple[Any, Any]:
     rng = np.random.default_rng(5)
     log_odds = rng.normal(-1, 1, rows)
-    return log_odds, rng.random(rows) < probabilities(truth(log_odds))
+    return log_odds, rng.random(rows) < expit(truth(log_odds))
 
 
 def test_a_line_finds_the_line() -> None:
@@ -62,7 +63,7 @@ def test_the_one_that_helps_on_other_rows_is_chosen(truth: Any, shape: str) -> N
         assert found == Calibration()
         return
     fresh = np.random.default_rng(9).normal(-1, 1, 40_000)
-    came = np.random.default_rng(10).random(40_000) < probabilities(truth(fresh))
+    came = np.random.default_rng(10).random(40_000) < expit(truth(fresh))
     before, after = (Predictions.of(came, z) for z in (fresh, calibrated(found, fresh)))
     assert after.log_loss < before.log_loss * 0.98 and after.ece() < before.ece() / 4
 
@@ -72,7 +73,7 @@ def test_scores_that_hold_are_left_alone() -> None:
     rng, found = np.random.default_rng(3), list[Calibration]()
     for seed in range(20):
         log_odds = rng.normal(-2, 1, 1_000)
-        found.append(choose(log_odds, rng.random(1_000) < probabilities(log_odds), seed))
+        found.append(choose(log_odds, rng.random(1_000) < expit(log_odds), seed))
     assert found.count(Calibration()) >= 19
 
 
@@ -85,5 +86,5 @@ def test_negatives_that_were_left_out_are_put_right() -> None:
     """He et al.: q = p / (p + (1 - p) / w)."""
     made = model(Calibration(0.5, 0.1), negatives_kept=0.25)
     log_odds = np.array([-1.0, 2.0])
-    p = probabilities(0.5 * log_odds + 0.1)
-    assert probabilities(served(made, log_odds)) == pytest.approx(p / (p + (1 - p) / 0.25))
+    p = expit(0.5 * log_odds + 0.1)
+    assert expit(served(made, log_odds)) == pytest.approx(p / (p + (1 - p) / 0.25))

@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata
 
 from app.contracts.clicks import value_key
 from batch.clicks.fit import division
 from batch.clicks.fit.encode import Folds, hashed_sql
-from batch.clicks.fit.matrix import Encoded, Encoder, sources
+from batch.clicks.fit.matrix import Encoded, Encoder
+from batch.clicks.measure import Predictions
 from batch.clicks.one_machine import LocalExamples
 from batch.clicks.terms import Fit, Split
 from tests.batch.clicks.rows import COLUMNS, examples
@@ -22,7 +22,7 @@ NOISE, BRAND = 2, 4
 def encoded(some: LocalExamples) -> tuple[Folds, Encoder, Encoded]:
     """Rows to train on."""
     folds = division.folds(query(some), FIT, ["train"], some.has_time)
-    encoder = Encoder(some.connection, COLUMNS, sources(COLUMNS, COLUMNS), folds.prior)
+    encoder = Encoder(some.connection, COLUMNS, COLUMNS, folds.prior)
     encoder.learn(folds, FIT, "part IN ('train')")
     return folds, encoder, encoder.encode(f"part IN ('train') AND {folds.trains}", folds, True)
 
@@ -71,9 +71,9 @@ def test_a_category_of_noise_does_not_carry_the_label() -> None:
     some.split(Split(0.1, 0.1))
     _, encoder, fair = encoded(some)
     naive = encoder.encode("part IN ('train')", None, coded=False)
-    assert auc(naive.clicked, naive.matrix[:, NOISE]) > 0.7
-    assert abs(auc(fair.clicked, fair.matrix[:, NOISE]) - 0.5) < 0.05
-    assert auc(fair.clicked, fair.matrix[:, BRAND]) > 0.6
+    assert auc(naive, NOISE) > 0.7
+    assert abs(auc(fair, NOISE) - 0.5) < 0.05
+    assert auc(fair, BRAND) > 0.6
 
 
 def test_codes_are_places_in_the_tables() -> None:
@@ -98,7 +98,5 @@ def test_rows_are_spread_evenly_whatever_the_seed() -> None:
     assert 800 < sum(same for (same,) in again) < 1_200
 
 
-def auc(clicked: np.typing.NDArray[np.bool_], scores: np.typing.NDArray[np.float32]) -> float:
-    ranks, clicks = rankdata(scores), int(clicked.sum())
-    above = ranks[clicked].sum() - clicks * (clicks + 1) / 2
-    return float(above / clicks / (len(ranks) - clicks))
+def auc(rows: Encoded, column: int) -> float:
+    return Predictions.of(rows.clicked, rows.matrix[:, column].astype(np.float64)).auc

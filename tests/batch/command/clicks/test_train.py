@@ -128,6 +128,7 @@ def test_what_callers_send_fits_the_next_model_too(
         (("--users", "nobody.csv"), "nobody.csv: there is no such file"),
         (("--users", "{rows}", "--users-id-column", "id"), "--users-id-column"),
         (("--report", "{rows}"), "is the input itself"),
+        (("--engine", "spark", "--tune", "2"), "--tune is for one machine"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_published(
