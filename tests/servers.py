@@ -309,7 +309,7 @@ class Api(Gunicorn):
 
     def __init__(self, cache_url: str, namespace: str, **settings: str) -> None:
         super().__init__("", cache_url=cache_url, namespace=namespace, **settings)
-        self._command = ["-m", "app.http.serve"]
+        self._command = ["-P", "-m", "app.http.serve"]
 
 
 class Served(Api):

@@ -1,13 +1,13 @@
-"""``python -m app.http.serve``: the API under the server that ``LARDER_SERVER`` names."""
+"""``python -P -m app.http.serve``: the API under the server that ``LARDER_SERVER`` names."""
 
-import os
 import sys
+from typing import NoReturn
 
 from app.errors import BadSettings
 from app.http.servers.address import listenable
 from app.settings import Settings
 
-GUNICORN = [sys.executable, "-P", "-m", "gunicorn", "-c", "python:app.http.gunicorn_conf"]
+GUNICORN = ["gunicorn", "-c", "python:app.http.gunicorn_conf", "app.http.wsgi:app"]
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     except BadSettings as error:
         return _fail(str(error))
     if settings.server == "gunicorn":
-        os.execv(GUNICORN[0], [*GUNICORN, "app.http.wsgi:app"])
+        _become_gunicorn()
     try:
         from app.http.granian_server import serve  # here: it is an extra
     except ModuleNotFoundError as error:
@@ -26,6 +26,16 @@ def main() -> int:
             raise
         return _fail("granian is not installed: run pip install '.[granian]' in Larder's folder")
     return serve(settings, address)
+
+
+def _become_gunicorn() -> NoReturn:
+    """It would put the working folder before all that is installed, were that not on the path."""
+    from gunicorn.app.wsgiapp import run
+    from gunicorn.util import getcwd
+
+    sys.path.append(getcwd())
+    sys.argv = GUNICORN
+    sys.exit(run())
 
 
 def _fail(sentence: str) -> int:

@@ -18,7 +18,7 @@ from app.contracts.refreshes import MAX_REASON
 from batch.command.endings import ending
 from batch.command.output.page import Page
 from batch.errors import BadSettings
-from batch.recommendations.pipeline import Candidate
+from batch.recommendations.pipeline import Candidate, settings_of
 from batch.recommendations.terms import Terms
 
 log = logging.getLogger("larder.mlflow")
@@ -49,9 +49,13 @@ class Run:
     def tried(self, candidate: Candidate, terms: Terms, page: Page) -> None:
         """Tell of a refresh, however it ended, that has read its input."""
         told = page.quality.tried if page.quality else []
-        chosen = next((each for each in told if each.chosen), candidate)
-        self.tags["engine"] = chosen.engine
-        self.settings = {**chosen.settings, **terms.holdout.settings, "k": terms.k}
+        chosen = next((each for each in told if each.chosen), None)
+        self.tags["engine"] = chosen.engine if chosen else candidate.model.name
+        held_out = terms.holdout
+        made = (
+            {**chosen.settings, **held_out.settings} if chosen else settings_of(candidate, held_out)
+        )
+        self.settings = {**made, "k": terms.k}
         sizes = {"users": candidate.users, "items": len(candidate.items)}
         self.figures |= {**sizes, "interactions": candidate.interactions}
         if page.quality is not None:

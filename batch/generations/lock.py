@@ -44,17 +44,20 @@ class Lease:
     lost: another run has taken it; settled: what it was needed for is done.
     """
 
+    _again = _KEEP
+
     def __init__(self, client: Client, space: Space[Any], token: str, seconds: float) -> None:
         self.token = token
         self.seconds = seconds
-        self.lost = self.settled = False
+        self.lost = self.settled = self._taken = False
         self._client, self._space = client, space
 
     def keep(self) -> bool:
         """Take the lock, renew it, or take it again where it is free; False: another has it."""
-        milliseconds = int(self.seconds * 1000)
-        held = self._client.eval(_KEEP, 1, self._space.lock, self.token, milliseconds)
-        return bool(held)
+        script, milliseconds = self._again if self._taken else _KEEP, int(self.seconds * 1000)
+        held = bool(self._client.eval(script, 1, self._space.lock, self.token, milliseconds))
+        self._taken = self._taken or held
+        return held
 
     def held(self) -> bool:
         """Keep the lock, and say whether it is still ours. Raises CacheUnavailable."""
@@ -75,15 +78,7 @@ class Lease:
 class Unbroken(Lease):
     """A lock that is lost once its lease ran out: another may have come, published and gone."""
 
-    _taken = False
-
-    def keep(self) -> bool:
-        """Take the lock, later renew it; False: it ran out, or another has it."""
-        if not self._taken:
-            self._taken = super().keep()
-            return self._taken
-        milliseconds = int(self.seconds * 1000)
-        return bool(self._client.eval(_RENEW, 1, self._space.lock, self.token, milliseconds))
+    _again = _RENEW
 
 
 class _Interrupted(BaseException):

@@ -8,7 +8,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from app.contracts.generations import Manifest, Space
 from batch.errors import CacheUnavailable
@@ -22,7 +22,9 @@ _SIZES_AT_A_TIME = 1000
 
 
 class _Parts:
-    """What was written of one kind of part."""
+    """What was written of one kind of part. SIZE: the command that tells how much a key holds."""
+
+    SIZE: ClassVar[str]
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -53,14 +55,10 @@ class _Parts:
         for first in range(0, len(keys), _SIZES_AT_A_TIME):
             pipeline = client.pipeline(transaction=False)
             for key in keys[first : first + _SIZES_AT_A_TIME]:
-                cls._ask_size(pipeline, key)
+                getattr(pipeline, cls.SIZE)(key)
             with cache_errors():
                 sizes += pipeline.execute()
         return sizes
-
-    @staticmethod
-    def _ask_size(pipeline: Client, key: str) -> None:
-        raise NotImplementedError
 
     @staticmethod
     def read_back(client: Client, key: str) -> int:
@@ -76,6 +74,8 @@ class _Parts:
 class Strings(_Parts):
     """Parts that are one string each; their size is in bytes."""
 
+    SIZE = "strlen"
+
     def write(self, client: Client, values: Iterable[tuple[str, bytes]]) -> None:
         """Write keys with their values. Raises CacheUnavailable."""
         remaining = iter(values)
@@ -87,10 +87,6 @@ class Strings(_Parts):
             _execute(pipeline)
 
     @staticmethod
-    def _ask_size(pipeline: Client, key: str) -> None:
-        pipeline.strlen(key)
-
-    @staticmethod
     def read_back(client: Client, key: str) -> int:
         with cache_errors():
             return zlib.crc32(client.get(key) or b"")
@@ -98,6 +94,8 @@ class Strings(_Parts):
 
 class Hashes(_Parts):
     """Parts that are a hash each; their size is the number of fields."""
+
+    SIZE = "hlen"
 
     def fullest(self, last: int = 0) -> tuple[str, int] | None:
         """The hash of most fields, and how many those are; of the last so many, or (0) of all."""
@@ -112,10 +110,6 @@ class Hashes(_Parts):
                 pipeline.hset(key, mapping=entries)
                 self._note(key, len(entries), _checksum(entries))
         _execute(pipeline)
-
-    @staticmethod
-    def _ask_size(pipeline: Client, key: str) -> None:
-        pipeline.hlen(key)
 
     @staticmethod
     def read_back(client: Client, key: str) -> int:

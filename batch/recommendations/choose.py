@@ -158,13 +158,15 @@ class _Row:
         return bool((self.ndcg - other.ndcg).mean() > _TIE * self.ndcg.mean())
 
     def told(self, winner: "_Row") -> Tried:
-        mean, spread = self.ndcg.mean(), 1.96 * self.ndcg.std() / np.sqrt(len(self.ndcg))
-        interval = [float(mean - spread), float(mean + spread)]
-        settings, work = self.engine.settings, round(self.work, 3)
-        return Tried(
-            *(self.engine.name, settings, float(mean), interval, self.coverage, work),
-            chosen=self is winner,
-        )
+        engine, work = self.engine, round(self.work, 3)
+        measured = *mean_of(self.ndcg), self.coverage, work
+        return Tried(engine.name, engine.settings, *measured, chosen=self is winner)
+
+
+def mean_of(found: PerUser) -> tuple[float, list[float]]:
+    """The mean over users, and its 95 % interval."""
+    mean, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
+    return mean, [mean - spread, mean + spread]
 
 
 def choose(trial: Trial, engines: Sequence[Engine], budget: float, progress: Progress) -> Choice:
@@ -225,11 +227,10 @@ def trial_of(known: Interactions, holdout: Holdout, repeat: bool, k: int) -> Tri
     It is half where most have so little that a quarter of it is no item, and the few others would
     decide. Raises BadSettings when there is too little.
     """
-    by_time = holdout.after is not None or holdout.split == "chronological"
-    rule = "chronological" if by_time else holdout.split
+    rule = "chronological" if holdout.by_time else holdout.split
 
     def of(share: float) -> Trial:
-        some, rest = hold_out(known, rule, share, holdout.seed + 1, None)
+        some, rest = hold_out(known, Holdout(rule, share, seed=holdout.seed + 1))
         seen, crowd = some.matrix(), Crowd(popularity(some.matrix()), repeat)
         return Trial.of(seen, rest.matrix(), crowd, known.hidden_matrix(), k)
 

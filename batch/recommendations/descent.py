@@ -47,7 +47,7 @@ class Falling:
 
     @classmethod
     def of(cls, factors: Floats) -> "Falling":
-        norms = _norms(factors)
+        norms = norms_of(factors)
         order = np.argsort(-norms).astype(np.int32)
         places = np.empty_like(order)
         places[order] = np.arange(len(order), dtype=np.int32)
@@ -107,7 +107,7 @@ def highest(scores: Floats, seen: csr_matrix, k: int) -> Keys:
     scores[rows, seen.indices] = 0
     needed = np.maximum(_reached(scores, k), np.finfo(np.float32).smallest_subnormal)
     rows, columns = np.divmod(np.flatnonzero(scores >= needed[:, np.newaxis]), scores.shape[1])
-    found = _packed(scores[rows, columns], columns.astype(np.int32))
+    found = packed(scores[rows, columns], columns.astype(np.int32))
     keys = merged(np.zeros((len(scores), k), np.uint64), rows, found)
     return np.sort(keys, axis=1)[:, ::-1]
 
@@ -123,7 +123,7 @@ def _lowest(seen: csr_matrix, k: int, threads: int) -> Keys:
 def unpacked(keys: Keys) -> tuple[Integers, Floats]:
     """The items and the scores of keys, which are in order of falling score and rising item."""
     items = np.where(keys > 0, ~keys.astype(np.uint32), np.uint32(0))
-    return items.astype(np.int32), np.where(keys > 0, _scores(keys), np.float32(0))
+    return items.astype(np.int32), np.where(keys > 0, scores_of(keys), np.float32(0))
 
 
 def merged(best: Keys, rows: Indices, found: Keys) -> Keys:
@@ -137,21 +137,22 @@ def merged(best: Keys, rows: Indices, found: Keys) -> Keys:
 
 def _walk(keys: Keys, users: Floats, items: Falling, seen: csr_matrix, room: Floats) -> None:
     """Fill the keys of some users. keys and room (for products) are nobody else's."""
-    struck, norms, k = _Struck.of(seen, items.places), _norms(users), keys.shape[1]
+    struck, norms, k = _Struck.of(seen, items.places), norms_of(users), keys.shape[1]
     open_, first, end = np.flatnonzero(norms), 0, len(items.order)
     while len(open_):
         last = min(first + len(room) // (len(open_) + 1), end)
         chosen = items.order[first:last]
         products = struck.products(users, open_, items.factors[chosen], first, room)
-        needed = _scores(keys[open_].min(axis=1)) if first else _reached(products, k)
+        needed = scores_of(keys[open_].min(axis=1)) if first else _reached(products, k)
         slack = _slack(users.shape[1], items.norms[first] * norms[open_])
         needed = np.maximum(needed - slack, _LOWEST).astype(np.float32)
         rows, columns = np.divmod(
             np.flatnonzero(products >= needed[:, np.newaxis]), products.shape[1]
         )
-        found = _keys(users, open_[rows], items.factors, chosen[columns])
+        scores = exact(users, open_[rows], items.factors, chosen[columns])
+        found = packed(scores, chosen[columns])
         keys[open_] = mine = merged(keys[open_], rows, found)
-        ends = items.ends(_scores(mine.min(axis=1)), norms[open_])
+        ends = items.ends(scores_of(mine.min(axis=1)), norms[open_])
         open_, first, end = open_[ends > last], last, ends.max()
     keys[:] = np.sort(keys, axis=1)[:, ::-1]
 
@@ -199,29 +200,29 @@ def _reached(products: Floats, k: int) -> Floats:
     return np.partition(highest, groups - k, axis=1)[:, groups - k]
 
 
-def _keys(users: Floats, rows: Indices, items: Floats, chosen: Integers) -> Keys:
-    """The keys of pairs of users and items."""
+def exact(users: Floats, rows: Indices, items: Floats, chosen: Integers | Indices) -> Floats:
+    """The inner product of each pair of rows, in double precision, rounded."""
     scores = np.empty(len(rows), np.float32)
     for first in range(0, len(rows), _DOUBLES):
         part = slice(first, first + _DOUBLES)
         pairs = users[rows[part]].astype(np.float64), items[chosen[part]].astype(np.float64)
         scores[part] = np.vecdot(*pairs)
-    return _packed(scores, chosen)
+    return scores
 
 
-def _packed(scores: Floats, items: Integers) -> Keys:
+def packed(scores: Floats, items: Integers) -> Keys:
     """A number for each pair that grows with the score and falls with the item; none is 0."""
     bits = (scores + np.float32(0)).view(np.int32)  # no negative zero
     rising = (bits ^ (bits >> 31 | np.int32(-(2**31)))).view(np.uint32)
     return rising.astype(np.uint64) << np.uint64(32) | (~items).view(np.uint32)
 
 
-def _scores(keys: Keys) -> Floats:
+def scores_of(keys: Keys) -> Floats:
     """The scores of keys, and -inf of what is none."""
     rising = (keys >> np.uint64(32)).astype(np.uint32).view(np.int32)
     bits = rising ^ (~rising >> 31 | np.int32(-(2**31)))
     return np.where(keys > 0, bits.view(np.float32), np.float32(-np.inf))
 
 
-def _norms(rows: Floats) -> Doubles:
+def norms_of(rows: Floats) -> Doubles:
     return np.asarray(np.sqrt(np.einsum("if,if->i", rows, rows, dtype=np.float64)))

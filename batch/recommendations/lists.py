@@ -5,7 +5,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,14 @@ from app.contracts.recommendations import (
     CHUNK_SIZE,
     EMPTY_BUCKET,
     ENTRY_BYTES,
+    POPULAR,
     POPULAR_BIT,
+    SAMPLE,
     SAMPLE_SIZE,
     Manifest,
     Namespace,
     bucket_of,
+    chunk_part,
     encode_chunk,
     encode_sample,
     encode_value,
@@ -85,14 +88,11 @@ class LocalContents:
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> WrittenLists:
         name, space, written = manifest.generation, self.namespace, WrittenLists()
-        sample = encode_sample(self._sample())
-        write_common(client, space, name, self.popular, sample, self.documents, written.strings)
-        write_parts(client, space, name, self.columns.parts(), written.strings)
-        if self.live is not None:
-            write_parts(client, space, name, self.live.parts(), written.strings)
-        if count := manifest.similar_buckets:
-            keys = [space.similar_bucket(name, bucket) for bucket in range(count)]
-            shelves = Shelves.of(self.items, count)
+        parts = strings(self.popular, self._sample(), self.documents, self.columns, self.live)
+        written.strings.write(client, ((space.part(name, part), value) for part, value in parts))
+        if buckets := manifest.similar_buckets:
+            keys = [space.similar_bucket(name, bucket) for bucket in range(buckets)]
+            shelves = Shelves.of(self.items, buckets)
             write_similar(
                 client, keys, shelves, self.similar_lists, written.buckets, advance, manifest.k
             )
@@ -139,38 +139,25 @@ class Shelves:
         )
 
 
-def write_common(
-    client: Client,
-    namespace: Namespace,
-    generation: str,
+def strings(
     popular: Lists,
-    sample: bytes,
+    sample: Sequence[str],
     documents: Iterable[bytes],
-    strings: Strings,
-) -> None:
-    """Write what is not in buckets. Raises CacheUnavailable."""
+    columns: Packed,
+    live: Live | None,
+) -> Iterator[tuple[str, bytes]]:
+    """The name and the bytes of each part that is not in buckets; see ``LocalContents``."""
     (record,) = encode_lists(popular)
-    small = [(namespace.popular(generation), record), (namespace.sample(generation), sample)]
-    chunks = enumerate(_chunks(documents))
-    strings.write(client, small)
-    strings.write(client, ((namespace.chunk(generation, n), chunk) for n, chunk in chunks))
-
-
-def write_parts(
-    client: Client,
-    namespace: Namespace,
-    generation: str,
-    parts: Iterable[tuple[str, bytes]],
-    strings: Strings,
-) -> None:
-    """Write strings by the names of their parts. Raises CacheUnavailable."""
-    strings.write(client, ((namespace.part(generation, name), part) for name, part in parts))
-
-
-def _chunks(documents: Iterable[bytes]) -> Iterator[bytes]:
+    yield POPULAR, record
+    yield SAMPLE, encode_sample(sample)
     remaining = iter(documents)
-    while batch := list(islice(remaining, CHUNK_SIZE)):
-        yield encode_chunk(batch)
+    for number in count():
+        if not (batch := list(islice(remaining, CHUNK_SIZE))):
+            break
+        yield chunk_part(number), encode_chunk(batch)
+    yield from columns.parts()
+    if live is not None:
+        yield from live.parts()
 
 
 def write_buckets(
@@ -186,22 +173,15 @@ def write_buckets(
     keys: that of each bucket of the shelves. Writing the same once more leaves the same bytes.
     Raises CacheUnavailable.
     """
-    bounds = shelves.bounds
     for first in range(0, len(keys), _BUCKETS_AT_A_TIME):
-        last = min(first + _BUCKETS_AT_A_TIME, len(keys))
-        block = slice(bounds[first], bounds[last])
-        names = shelves.names[block].tolist()
-        records = encode_lists(lists_of(shelves.order[block]))
-        members = list(zip(names, records, strict=True))
-        starts = [bound - bounds[first] for bound in bounds[first : last + 1]]
-        buckets.write(
-            client,
-            (
-                (keys[first + n], dict(members[starts[n] : starts[n + 1]]) or EMPTY_BUCKET)
-                for n in range(last - first)
-            ),
-        )
-        advance(len(names))
+        some = keys[first : first + _BUCKETS_AT_A_TIME]
+        here = shelves.part(range(first, first + len(some)))
+        records = encode_lists(lists_of(here.order))
+        members = list(zip(here.names.tolist(), records, strict=True))
+        cuts = zip(some, here.bounds[:-1], here.bounds[1:], strict=True)
+        filled = ((key, dict(members[start:end]) or EMPTY_BUCKET) for key, start, end in cuts)
+        buckets.write(client, filled)
+        advance(len(members))
 
 
 def write_similar(

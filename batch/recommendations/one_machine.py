@@ -1,10 +1,9 @@
 """One machine: arrays in memory, and an engine that fits them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +18,14 @@ from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.choose import Auto, Tried
 from batch.recommendations.engines.engine import Engine, Fitted
-from batch.recommendations.histories import histories
 from batch.recommendations.judge.catalogue import Catalogue
-from batch.recommendations.judge.evaluate import evaluate, nothing_to_judge, relevant
-from batch.recommendations.judge.split import Split, hold_out
-from batch.recommendations.lists import LocalContents
+from batch.recommendations.judge.evaluate import Metrics, evaluate, nothing_to_judge, relevant
+from batch.recommendations.judge.split import hold_out
+from batch.recommendations.lists import ListsOf, LocalContents
 from batch.recommendations.live import Live
 from batch.recommendations.pipeline import Quality
-from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.terms import REPEATS, Holdout, check_k, popular_entries
+from batch.recommendations.recommend import Crowd, made, recommend
+from batch.recommendations.terms import Holdout, Terms, check_k, popular_entries
 from batch.recommendations.topk import Lists, most_popular, popular_list, popularity
 
 
@@ -82,65 +80,41 @@ class LocalCandidate:
     def interactions(self) -> int:
         return len(self.loaded)
 
-    @property
-    def engine(self) -> str:
-        return self.model.name
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {**self.model.settings, **REPEATS[self.repeat], **self.events.settings}
-
-    @property
-    def factors(self) -> int:
-        return self.model.factors
-
     def fingerprint(self) -> str:
         return self.loaded.fingerprint()
 
     def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "LocalCandidate":
         if self.auto is None:
             return self
-        known = _split(self.loaded, holdout)[0] if holdout.judges else self.loaded
+        known = hold_out(self.loaded, holdout)[0] if holdout.judges else self.loaded
         choice = self.auto.choose(known, holdout, self.repeat, k, progress)
         return replace(self, model=choice.engine, tried=choice.tried, auto=None)
 
     def judge(self, holdout: Holdout, k: int, progress: Progress) -> Quality:
-        train, held_out = _split(self.loaded, holdout)
-        return LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
+        train, held_out = hold_out(self.loaded, holdout)
+        judged = LocalTrial(train, held_out, self.model, self.repeat).judge(k, progress)
+        return replace(judged, tried=list(self.tried))
 
     def train(
         self,
         namespace: Namespace,
         documents: Iterable[bytes],
-        k: int,
+        terms: Terms,
         progress: Progress,
-        stored: int = 0,
         columns: Packed = Packed(),
-        history: int = 0,
     ) -> LocalContents:
         seen, hidden = self.loaded.matrix(), self.loaded.hidden_matrix()
         fitted = _fit(self.model, seen, "train on all", progress)
         crowd, nearest = Crowd(popularity(seen), self.repeat), cache(fitted.scorer.nearest)
-
-        def lists_of(users: NDArray[np.int64]) -> Lists:
-            lists = recommend(fitted, crowd, seen, users, stored or k, hidden=hidden)
-            if not stored:
-                return lists
-            lists = with_vectors(lists, fitted.users[users])
-            return replace(lists, histories=own_of(users)) if history else lists
-
-        def own_of(users: NDArray[np.int64]) -> list[bytes]:
-            return histories(seen[users], None if hidden is None else hidden[users], history)
-
         return LocalContents(
             namespace,
             users=self.loaded.users,
             items=self.loaded.items,
-            user_lists=lists_of,
-            similar_lists=lambda items: nearest()(items, k, 0),
-            popular=popular_list(crowd.share, popular_entries(k, stored)),
+            user_lists=lambda users: made(fitted, crowd, seen, users, terms, hidden=hidden),
+            similar_lists=lambda items: nearest()(items, terms.k, 0),
+            popular=popular_list(crowd.share, popular_entries(terms.k, terms.stored)),
             documents=documents,
-            live=Live.of(fitted) if stored else None,
+            live=Live.of(fitted) if terms.stored else None,
             columns=columns,
         )
 
@@ -186,30 +160,26 @@ class LocalTrial:
         fitted = _fit(engine, seen, "train", progress)
         crowd = Crowd(popularity(seen), self.repeat)
         hidden = self.seen.hidden_matrix()
-        share, excluded = crowd.share, crowd.excluded(seen, hidden)
-        measured, catalogue = [], Catalogue.of(seen)
-        makers: list[tuple[str, Callable[[NDArray[np.int64]], Lists]]] = [
-            (
-                "evaluate the model",
-                lambda users: recommend(fitted, crowd, seen, users, k, hidden=hidden),
-            ),
-            ("evaluate most-popular", lambda users: most_popular(share, excluded[users], k)),
-        ]
+        excluded, catalogue = crowd.excluded(seen, hidden), Catalogue.of(seen)
         judged, had = int(np.count_nonzero(np.diff(wanted.indptr))), np.diff(seen.indptr)
-        for name, make in makers:
+
+        def measured(name: str, make: ListsOf) -> Metrics:
             with progress.step(name, judged, "users") as advance:
 
                 def lists_of(users: NDArray[np.int64]) -> Lists:
                     advance(len(users))
                     return make(users)
 
-                measured.append(evaluate(lists_of, wanted, catalogue, k, had))
-        model, popular = measured
+                return evaluate(lists_of, wanted, catalogue, k, had)
+
+        model = measured(
+            "evaluate the model",
+            lambda users: recommend(fitted, crowd, seen, users, k, hidden=hidden),
+        )
+        popular = measured(
+            "evaluate most-popular", lambda users: most_popular(crowd.share, excluded[users], k)
+        )
         return Quality(model, popular, tried=tried)
-
-
-def _split(interactions: Interactions, holdout: Holdout) -> Split:
-    return hold_out(interactions, holdout.split, holdout.share, holdout.seed, holdout.after)
 
 
 def _fit(engine: Engine, weights: csr_matrix, name: str, progress: Progress) -> Fitted:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from app.contracts.recommendations import (
@@ -22,6 +22,7 @@ from batch.interactions.pairs import Report
 from batch.interactions.reading import Reading
 from batch.progress import Progress
 from batch.recommendations.choose import Tried
+from batch.recommendations.engines.engine import Recipe
 from batch.recommendations.judge.evaluate import Metrics
 from batch.recommendations.judge.ratings import RatingMetrics
 from batch.recommendations.terms import Gate, Holdout, Terms
@@ -63,16 +64,12 @@ class Candidate(Protocol):
         """How many pairs of user and item."""
 
     @property
-    def engine(self) -> str:
-        """What ``--engine`` calls it."""
+    def model(self) -> Recipe:
+        """The engine."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The hyper-parameters, and how events were weighed, as the manifest records them."""
-
-    @property
-    def factors(self) -> int:
-        """How many factors the model has of users and items; 0 for none."""
+    def repeat(self) -> bool:
+        """Whether a list may hold what its user has already."""
 
     @property
     def events(self) -> Weighed:
@@ -101,16 +98,13 @@ class Candidate(Protocol):
         self,
         namespace: Namespace,
         documents: Iterable[bytes],
-        k: int,
+        terms: Terms,
         progress: Progress,
-        stored: int = 0,
         columns: Packed = Packed(),
-        history: int = 0,
     ) -> Contents[Manifest]:
         """Train on everything; what comes back makes the lists when it writes them.
 
-        documents: one JSON object per item, in order; stored, history: see ``Terms``; columns: what
-        requests may filter by.
+        documents: one JSON object per item, in order; columns: what requests may filter by.
         """
 
 
@@ -168,31 +162,19 @@ def refresh(
     live = ours.generations.live_manifest()
     shrunk = is_forced(terms.gate.force, reasons_of_size(candidate, terms.gate, live))
     candidate = candidate.chosen(terms.holdout, terms.k, progress)
-    quality = _judged(candidate, terms, progress)
-    if quality is not None:
+    quality, reasons = None, list[str]()
+    if terms.holdout.judges:
+        quality = candidate.judge(terms.holdout, terms.k, progress)
         report(quality)
-    reasons = _reasons(quality, terms, live, _settings(candidate, terms))
+        before = _live_ndcg(live, settings_of(candidate, terms.holdout), quality.model.k)
+        reasons = reasons_against(quality, terms.gate, before)
     forced = is_forced(terms.gate.force, reasons) or quality is None or shrunk
-    contents = candidate.train(
-        Namespace(ours.space.name),
-        documents,
-        terms.k,
-        progress,
-        terms.stored,
-        columns,
-        terms.history,
-    )
+    space = Namespace(ours.space.name)
+    contents = candidate.train(space, documents, terms, progress, columns)
     manifest = _manifest(ours, candidate, terms, quality, forced, columns)
     lists = manifest.users + (manifest.items if terms.similar else 0)
     with progress.step("publish", lists, "lists") as advance:
         return ours.publish(manifest, contents, advance)
-
-
-def _judged(candidate: Candidate, terms: Terms, progress: Progress) -> Quality | None:
-    if not terms.holdout.judges:
-        return None
-    judged = candidate.judge(terms.holdout, terms.k, progress)
-    return replace(judged, tried=list(candidate.tried))
 
 
 def _manifest(
@@ -204,7 +186,7 @@ def _manifest(
     columns: Packed,
 ) -> Manifest:
     items = len(candidate.items)
-    factors = candidate.factors if terms.stored else 0
+    factors = candidate.model.factors if terms.stored else 0
     similar_buckets = bucket_count(items) if terms.similar else 0
     own = usual_history(terms.history, candidate.interactions, candidate.users)
     size = bucket_size(terms.stored, items, factors, own)
@@ -218,8 +200,8 @@ def _manifest(
         user_buckets=bucket_count(candidate.users, size),
         similar_buckets=similar_buckets,
         chunks=chunk_count(items),
-        engine=candidate.engine,
-        settings=_settings(candidate, terms),
+        engine=candidate.model.name,
+        settings=settings_of(candidate, terms.holdout),
         metrics=_metrics(quality, candidate.tried),
         fingerprint=candidate.fingerprint(),
         forced=forced,
@@ -241,8 +223,11 @@ def _metrics(quality: Quality | None, tried: Sequence[Tried]) -> dict[str, Any]:
     return {"tried": [asdict(each) for each in tried]} if tried else {}
 
 
-def _settings(candidate: Candidate, terms: Terms) -> dict[str, Any]:
-    return {**candidate.settings, **terms.holdout.settings}
+def settings_of(candidate: Candidate, holdout: Holdout) -> dict[str, Any]:
+    """How its lists are made and judged, as the manifest records it."""
+    repeat = {"repeat": True} if candidate.repeat else {}
+    made = {**candidate.model.settings, **repeat, **candidate.events.settings}
+    return made | holdout.settings
 
 
 def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> list[str]:
@@ -260,14 +245,6 @@ def reasons_of_size(candidate: Candidate, gate: Gate, live: Manifest | None) -> 
         for what, (found, before) in sizes.items()
         if found < before * (1 - gate.max_shrink)
     ]
-
-
-def _reasons(
-    quality: Quality | None, terms: Terms, live: Manifest | None, settings: Mapping[str, Any]
-) -> list[str]:
-    if quality is None:
-        return []
-    return reasons_against(quality, terms.gate, _live_ndcg(live, settings, quality.model.k))
 
 
 def reasons_against(quality: Quality, gate: Gate, live_ndcg: float | None) -> list[str]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from batch.recommendations.engines.engine import Fitted
+from batch.recommendations.histories import histories
+from batch.recommendations.terms import Terms
 from batch.recommendations.topk import Floats, Lists, most_popular, nothing
 
 
@@ -54,6 +56,26 @@ def filled(lists: Lists, share: Floats, excluded: csr_matrix, k: int, threads: i
     room = np.minimum(k, len(share) - np.diff(excluded.indptr))
     short = np.flatnonzero(lists.lengths < room)
     return _filled(lists, share, excluded, short, k, threads) if len(short) else lists
+
+
+def made(
+    fitted: Fitted,
+    crowd: Crowd,
+    seen: csr_matrix,
+    users: NDArray[np.int64],
+    terms: Terms,
+    threads: int = 0,
+    hidden: csr_matrix | None = None,
+) -> Lists:
+    """As ``recommend``, with what a live generation stores behind the lists if that is wanted."""
+    lists = recommend(fitted, crowd, seen, users, terms.stored or terms.k, threads, hidden)
+    if not terms.stored:
+        return lists
+    lists = with_vectors(lists, fitted.users[users])
+    if not terms.history:
+        return lists
+    own = histories(seen[users], None if hidden is None else hidden[users], terms.history)
+    return replace(lists, histories=own)
 
 
 def with_vectors(lists: Lists, users: Floats) -> Lists:

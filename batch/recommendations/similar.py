@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from batch.recommendations.descent import Doubles, Floats, Indices, Keys, merged
+from batch.recommendations.descent import (
+    Doubles,
+    Floats,
+    Indices,
+    Keys,
+    exact,
+    merged,
+    norms_of,
+    packed,
+    scores_of,
+    unpacked,
+)
 from batch.recommendations.topk import FAINTEST, Lists
 
 CONE = 512
@@ -28,7 +39,6 @@ LISTED = 2**22
 _CONES_AT_A_TIME = 8
 _OTHERS_AT_A_TIME = 1024
 _SAMPLE = 4096
-_DOUBLES_AT_A_TIME = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Company:
 
 def unit_rows(factors: Floats) -> Floats:
     """Scale each row to length 1; a row of zeros stays. In float32 a small row has no length."""
-    lengths = np.sqrt(np.einsum("if,if->i", factors, factors, dtype=np.float64))
+    lengths = norms_of(factors)
     lengths[lengths == 0] = 1
     unit = np.empty(factors.shape, np.float32)
     np.divide(factors, lengths[:, np.newaxis], out=unit, casting="same_kind")
@@ -100,8 +110,8 @@ def most_similar(unit: Floats, chosen: Indices, k: int, threads: int = 0) -> Lis
         for _ in pool.map(lambda group: _fill(keys, unit, chosen, group), groups):
             pass
     keys.sort(axis=1)
-    items, scores = _unpacked(keys[:, ::-1])
-    return Lists(items, scores, (scores > 0).sum(axis=1, dtype=np.int32))
+    items, scores = unpacked(keys[:, ::-1])
+    return Lists(items, scores, (keys > 0).sum(axis=1, dtype=np.int32))
 
 
 def _cones(unit: Floats, chosen: Indices, places: Indices) -> Iterator[Indices]:
@@ -164,7 +174,7 @@ def _nearest(unit: Floats, items: Indices, bounds: Floats, k: int) -> Keys:
     at_a_time = max(_OTHERS_AT_A_TIME, 2 * k)
     for first in range(0, len(order), at_a_time):
         others = order[first : first + at_a_time]
-        reached = _scores(best.min(axis=1))
+        reached = np.maximum(scores_of(best.min(axis=1)), np.float32(0))
         open_ = np.flatnonzero(reached <= bounds[others[0]])
         if not len(open_):
             break
@@ -180,21 +190,7 @@ def _nearest(unit: Floats, items: Indices, bounds: Floats, k: int) -> Keys:
 
 
 def _keys(unit: Floats, mine: Indices, others: Indices) -> Keys:
-    """A number for each pair that grows with the score and falls with the index; 0 for no pair."""
-    scores = np.empty(len(mine), np.float32)
-    for first in range(0, len(mine), _DOUBLES_AT_A_TIME):
-        part = slice(first, first + _DOUBLES_AT_A_TIME)
-        pair = unit[mine[part]], unit[others[part]]
-        scores[part] = np.einsum("if,if->i", *pair, dtype=np.float64)
-    bits = scores.view(np.uint32).astype(np.uint64)  # of floats above 0 they are in order
-    keys = bits << np.uint64(32) | (~others.astype(np.uint32)).astype(np.uint64)
+    """The keys of pairs of items; 0 for what is no pair of two, or has no cosine above 0."""
+    scores = exact(unit, mine, unit, others)
+    keys = packed(scores, others.astype(np.int32))
     return np.where((scores > 0) & (mine != others), keys, np.uint64(0))
-
-
-def _unpacked(keys: Keys) -> tuple[NDArray[np.int32], Floats]:
-    items = np.where(keys > 0, ~keys.astype(np.uint32), np.uint32(0))
-    return items.astype(np.int32), _scores(keys)
-
-
-def _scores(keys: Keys) -> Floats:
-    return (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)

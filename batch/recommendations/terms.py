@@ -40,17 +40,14 @@ EASE_MOST = 8_000
 BUDGET = 3.0
 BLEND = "als=0.3,knn=0.7"
 
+_OF_ALS = ("factors", "regularization", "alpha", "iterations")
+_OF_KNN = ("neighbours", "weighting", "damping", "shrinkage")
+_OF_EASE = ("ease_penalty", "ease_items")
+
 _KNOWN_TO = {
-    "factors": ("auto", "als", "blend", "spark"),
-    "regularization": ("auto", "als", "blend", "spark"),
-    "alpha": ("auto", "als", "blend", "spark"),
-    "iterations": ("auto", "als", "blend", "spark"),
-    "neighbours": ("auto", "knn", "blend", "spark-knn"),
-    "weighting": ("auto", "knn", "blend", "spark-knn"),
-    "damping": ("auto", "knn", "blend", "spark-knn"),
-    "shrinkage": ("auto", "knn", "blend", "spark-knn"),
-    "ease_penalty": ("auto", "ease", "blend"),
-    "ease_items": ("auto", "ease", "blend"),
+    **dict.fromkeys(_OF_ALS, ("auto", "als", "blend", "spark")),
+    **dict.fromkeys(_OF_KNN, ("auto", "knn", "blend", "spark-knn")),
+    **dict.fromkeys(_OF_EASE, ("auto", "ease", "blend")),
     "blend": ("blend",),
     "tune_budget": ("auto",),
     "als": ("spark",),
@@ -107,25 +104,21 @@ class Model:
     @property
     def of_als(self) -> dict[str, Any]:
         """The hyper-parameters of ALS that somebody chose."""
-        return self._said("factors", "regularization", "alpha", "iterations", "seed")
+        return self._said(*_OF_ALS, "seed")
 
     @property
     def of_knn(self) -> dict[str, Any]:
         """Those of item neighbours."""
-        return self._said("neighbours", "weighting", "damping", "shrinkage")
+        return self._said(*_OF_KNN)
 
     @property
     def of_ease(self) -> dict[str, Any]:
         """Those of EASE."""
-        return self._said("ease_penalty", "ease_items")
+        return self._said(*_OF_EASE)
 
     def _said(self, *names: str) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
-
-
-REPEATS: dict[bool, dict[str, bool]] = {False: {}, True: {"repeat": True}}
-"""What the manifest records of ``Model.repeat``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +137,11 @@ class Holdout:
     def judges(self) -> bool:
         """Whether anything is held out."""
         return self.share > 0 or self.after is not None
+
+    @property
+    def by_time(self) -> bool:
+        """Whether what happened last is held out."""
+        return self.after is not None or self.split == "chronological"
 
     @property
     def settings(self) -> dict[str, str | float | int]:

@@ -21,7 +21,7 @@ from batch.interactions.pairs import Interactions
 from batch.progress import Progress
 from batch.recommendations.choose import Auto
 from batch.recommendations.choose import Trial as Compared
-from batch.recommendations.choose import Tried, choose, trial_of
+from batch.recommendations.choose import Tried, choose, mean_of, trial_of
 from batch.recommendations.engines.make import candidates, make
 from batch.recommendations.judge.split import hold_out
 from batch.recommendations.one_machine import LocalTrial
@@ -125,7 +125,7 @@ class Search:
     @classmethod
     def of(cls, loaded: Interactions, holdout: Holdout, repeat: bool, k: int) -> "Search":
         """Split the interactions. Raises BadSettings when the split does not fit them."""
-        known, judged = hold_out(loaded, holdout.split, holdout.share, holdout.seed, holdout.after)
+        known, judged = hold_out(loaded, holdout)
         return cls(known, judged, trial_of(known, holdout, repeat, k), holdout, repeat)
 
     def study(self, path: Path | None) -> Study:
@@ -160,16 +160,13 @@ class Search:
             model, trials, choice.tried, judge.judge(k, progress), usual.judge(k, progress)
         )
 
-    def _engines(self) -> list[str]:
-        items = len(self.known.items)
-        return [name for name in RANGES if name != "ease" or items <= EASE_ITEMS]
-
     def _model(self, engine: str, options: Mapping[str, Any]) -> Model:
         return Model(engine, seed=self.holdout.seed, repeat=self.repeat, **options)
 
     def _next(self, trials: list[Trial]) -> tuple[str, dict[str, Any]]:
         """The defaults of each engine, then by turns something near the best and anything."""
-        names = self._engines()
+        few = len(self.known.items) <= EASE_ITEMS
+        names = [name for name in RANGES if name != "ease" or few]
         if len(trials) < len(names):
             name = names[len(trials)]
             usual = make(self._model(name, {})).settings
@@ -185,9 +182,7 @@ class Search:
         began, found = time.monotonic(), np.zeros(1)
         with suppress(NotGoodEnough):  # a fit that fails is worth nothing
             found = self.compared.judged(self.compared.lists(make(self._model(engine, options))))[0]
-        mean, spread = float(found.mean()), 1.96 * float(found.std()) / len(found) ** 0.5
-        seconds = time.monotonic() - began
-        return Trial(engine, options, mean, [mean - spread, mean + spread], seconds)
+        return Trial(engine, options, *mean_of(found), time.monotonic() - began)
 
 
 def _drawn(rng: np.random.Generator, among: tuple[Any, ...], near: Any) -> Any:

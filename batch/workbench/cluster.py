@@ -5,11 +5,10 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-from batch.command.stack.up import LOOK_SECONDS, StepFailed, check_port, end, get
-from batch.errors import Transient
+from batch.command.stack.up import StepFailed, check_port, end, get
+from batch.command.stack.waiting import soon
 from batch.spark import java
 from batch.workbench.service import launch
 
@@ -45,16 +44,8 @@ class SparkCluster:
 
     def wait(self) -> None:
         """Return once the master has all workers. Raises StepFailed and Transient."""
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            for name, process in self._processes.items():
-                if process.poll() is not None:
-                    raise StepFailed(f"Spark {name}", process.returncode or 1)
-            with contextlib.suppress(OSError):
-                if get(f"{self.page}/json/")["aliveworkers"] == len(self._processes) - 1:
-                    return
-            time.sleep(LOOK_SECONDS)
-        raise Transient(f"the Spark cluster was not ready after {READY_SECONDS:.0f} seconds")
+        otherwise = f"the Spark cluster was not ready after {READY_SECONDS:.0f} seconds"
+        soon(self._is_whole, READY_SECONDS, otherwise)
 
     def said(self) -> str:
         """What master and workers wrote down."""
@@ -70,6 +61,15 @@ class SparkCluster:
 
     def __repr__(self) -> str:
         return f"<{self.url}, {self.page}>"
+
+    def _is_whole(self) -> bool:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise StepFailed(f"Spark {name}", process.returncode or 1)
+        with contextlib.suppress(OSError):
+            workers = len(self._processes) - 1
+            return bool(get(f"{self.page}/json/")["aliveworkers"] == workers)
+        return False
 
     def _start(self, name: str, kind: str, *options: str) -> None:
         import pyspark

@@ -13,7 +13,8 @@ from batch.datasets import movielens
 from batch.interactions.load import load
 from batch.interactions.pairs import Interactions
 from batch.interactions.sources.layout import PRESETS, RATED, Layout
-from batch.recommendations.judge.split import Split, random, stratified
+from batch.recommendations.judge.split import Split, hold_out
+from batch.recommendations.terms import Holdout
 
 FETCHED = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "larder"
 
@@ -75,8 +76,8 @@ def readers(interactions: Interactions) -> Interactions:
 def split(name: str, interactions: Interactions, seed: int) -> Split:
     """A quarter of each item's users held out; of Book-Crossing, a fifth of each user's books."""
     if name == "book-crossing":
-        return random(readers(interactions), 0.2, seed)
-    return stratified(interactions, 0.25, seed)
+        return hold_out(readers(interactions), Holdout("random", 0.2, seed=seed))
+    return hold_out(interactions, Holdout("stratified", 0.25, seed=seed))
 
 
 def decklists(events: Path, folder: Path) -> Path:

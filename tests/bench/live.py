@@ -44,11 +44,11 @@ from batch.recommendations.engines.make import shares
 from batch.recommendations.histories import histories
 from batch.recommendations.judge.catalogue import Catalogue
 from batch.recommendations.judge.evaluate import PerUser, _hits, evaluate, ndcg
-from batch.recommendations.judge.split import chronological
+from batch.recommendations.judge.split import hold_out
 from batch.recommendations.lists import encode_lists
 from batch.recommendations.live import Live
 from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.terms import BLEND, HISTORY, popular_entries, stored_of
+from batch.recommendations.terms import BLEND, HISTORY, Holdout, popular_entries, stored_of
 from batch.recommendations.topk import BLOCK, Lists, popular_list, popularity
 from tests.bench import data
 from tests.generations import MANIFEST, contents, live_contents
@@ -175,8 +175,8 @@ def _own(interactions: Interactions) -> list[str]:
 
 def _known(interactions: Interactions) -> list[list[str]]:
     """A row for each engine."""
-    before, judged = chronological(interactions, 0.2)
-    train, during = chronological(before, 0.125)
+    before, judged = hold_out(interactions, Holdout("chronological", 0.2))
+    train, during = hold_out(before, Holdout("chronological", 0.125))
     recents = _recents(during)
     wanted = _of(judged.matrix(), np.flatnonzero(np.diff(during.matrix().indptr)))
     again, catalogue = served(before), Catalogue.of(train.matrix())

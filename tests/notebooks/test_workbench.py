@@ -64,7 +64,7 @@ class Bench:
 
     @property
     def servers(self) -> list[psutil.Process]:
-        return [each for each in self.children if "app.http.wsgi:app" in command(each)]
+        return [each for each in self.children if "app.http.serve" in command(each)]
 
 
 def command(process: psutil.Process) -> list[str]:

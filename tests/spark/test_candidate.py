@@ -70,7 +70,7 @@ def sides(walk: ClusterCandidate, marked: DataFrame) -> tuple[Interactions, Inte
 
 
 def judge(candidate: ClusterCandidate, marked: DataFrame) -> Quality:
-    trial = ClusterTrial([], candidate.indexed, marked, candidate.learner)
+    trial = ClusterTrial([], candidate.indexed, marked, candidate.model)
     return trial.judge(K, Lines())
 
 
@@ -125,7 +125,7 @@ def test_a_fitted_model_is_judged_like_that_of_one_machine(spark: SparkSession) 
     with ExitStack() as stack:
         alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
         expected = replace(alone, model=model).judge(holdout, K, Lines())
-        found = replace(walk, learner=BlockedALS(model)).judge(holdout, K, Lines())
+        found = replace(walk, model=BlockedALS(model)).judge(holdout, K, Lines())
     for name in EXACT:  # a list may differ where two scores are as good as the same
         assert getattr(found.model, name) == pytest.approx(getattr(expected.model, name), rel=0.02)
 
@@ -168,7 +168,7 @@ def test_what_is_also_among_the_pairs_to_train_on_does_not_count(spark: SparkSes
         _, held_out_only = both_candidates(
             twice(spark, train, made.select(order >= 0.6)), UNUSED, stack
         )
-        once = judge(replace(held_out_only, learner=walk.learner), held_out_only.indexed.frame)
+        once = judge(replace(held_out_only, model=walk.model), held_out_only.indexed.frame)
     assert_as_good(found, once)
 
 
@@ -193,8 +193,8 @@ def test_predicted_ratings_are_measured_where_user_and_item_are_known(spark: Spa
         alone, walk = both_candidates(frame_of(spark, made), UNUSED, stack, rates=True)
         found = walk.judge(holdout, K, Lines()).ratings
         train, test = sides(walk, hold_out(walk.indexed.frame, holdout))
-    assert isinstance(walk.learner, KnownOnCluster)
-    factors = walk.learner.known
+    assert isinstance(walk.model, KnownOnCluster)
+    factors = walk.model.known
     known = np.isin(test.user, train.user) & np.isin(test.item, train.item)
     true = test.weight[known].astype(np.float64)
     scores = factors.users.astype(np.float64) @ factors.items.T
@@ -265,8 +265,8 @@ def test_the_sample_is_of_a_thousand_users_of_all_blocks(
         indexed = index(spark.createDataFrame(pa.table(table)), stack)
         learner = KnownOnCluster(drawn(users, 2))
         candidate = ClusterCandidate(NOTHING_READ, indexed, learner, UNUSED, stack)
-        contents = candidate.train(Namespace("unused"), [], 1, Lines())
-        sample = decode_sample(contents._sample())
+        contents = candidate.train(Namespace("unused"), [], Terms(1), Lines())
+        sample = contents._sample()
         block_of: dict[str, int] = dict(indexed.users.select("user", "block").collect())
     assert indexed.blocks == blocks
     assert 990 <= len(set(sample)) == len(sample) <= 1000

@@ -19,15 +19,18 @@ from app.contracts.recommendations import (
     chunk_count,
     decode_record,
     decode_sample,
+    similar_part,
     unmark,
+    user_part,
 )
 from batch.command.output.bars import Lines
 from batch.errors import CacheUnavailable, LostLock
 from batch.generations.connect import Client
 from batch.generations.registry import Generations
-from batch.recommendations.cluster.contents import ClusterContents, ClusterWritten, Target, Whose
+from batch.recommendations.cluster.contents import ClusterContents, ClusterWritten, Part, Target
 from batch.recommendations.lists import Shelves
 from batch.recommendations.pipeline import Candidate
+from batch.recommendations.terms import Terms
 from batch.recommendations.topk import Lists
 from batch.spark.failures import spark_errors
 from tests.batch.pairs import interactions
@@ -77,7 +80,7 @@ def written(spark: SparkSession, server: Server) -> Iterator[Shop]:
         _, walk = both_candidates(frame_of(spark, shop(700)), server.url, stack)
         manifest = manifest_of(walk.users, len(walk.items), K)
         Generations(client, namespace).begin(manifest)
-        contents = walk.train(namespace, documents_of(walk), K, Lines())
+        contents = walk.train(namespace, documents_of(walk), Terms(K), Lines())
         first = contents.write(client, manifest, lambda done: None)
         yield Shop(client, namespace, manifest, contents, first)
 
@@ -92,7 +95,7 @@ def test_writing_twice_leaves_the_same_bytes(written: Shop) -> None:
 
 
 def test_each_bucket_of_users_is_of_one_task(written: Shop) -> None:
-    shelves = [shelf for shelf in written.written.shelves if shelf.whose is Whose.USERS]
+    shelves = [shelf for shelf in written.written.shelves if shelf.part is user_part]
     assert len(shelves) == written.contents.indexed.blocks == 2
     assert sorted(bucket for shelf in shelves for bucket in shelf.buckets) == list(
         range(written.manifest.user_buckets)
@@ -139,9 +142,9 @@ def test_any_bucket_that_lost_something_is_noticed(
     assert_noticed(written, min(keys - sampled), damage)
 
 
-@pytest.mark.parametrize("whose", Whose)
-def test_a_record_that_changed_is_noticed_in_the_sample(written: Shop, whose: Whose) -> None:
-    shelf = next(shelf for shelf in written.written.shelves if shelf.whose is whose)
+@pytest.mark.parametrize("part", [user_part, similar_part])
+def test_a_record_that_changed_is_noticed_in_the_sample(written: Shop, part: Part) -> None:
+    shelf = next(shelf for shelf in written.written.shelves if shelf.part is part)
     key, _ = shelf.sample[0]
     assert_noticed(written, key, change_record)
 
@@ -186,7 +189,7 @@ def test_a_task_stops_when_its_generation_is_deleted_while_it_writes(
     target = Target(server.url, namespace, manifest)
     shelves = Shelves.of([f"u{n}" for n in range(users)], manifest.user_buckets)
     with pytest.raises(LostLock, match="was given up"):
-        target.write(Whose.USERS, range(manifest.user_buckets), shelves, lists_of)
+        target.write(user_part, range(manifest.user_buckets), shelves, lists_of)
     assert made < users / 2, "it stopped at the first question"
     assert keys_of(client, namespace) == {namespace.generations}, "what it wrote is gone again"
 
@@ -203,11 +206,11 @@ def test_those_of_whom_nothing_is_known_are_marked_on_a_cluster_too(
         alone.model.fit(alone.loaded.matrix(), print).scorer.factors[forgotten] *= 1e-9  # of both
         manifest = manifest_of(walk.users, len(walk.items), 2)
         Generations(client, namespace).begin(manifest)
-        contents = walk.train(namespace, documents_of(walk), 2, Lines())
+        contents = walk.train(namespace, documents_of(walk), Terms(2), Lines())
         contents.write(client, manifest, lambda done: None).verify(client)
         users = users_of(walk.indexed)["user"].to_pylist()
         every = np.arange(len(walk.items))
-        lists = alone.train(namespace, [], 2, Lines()).similar_lists(every)
+        lists = alone.train(namespace, [], Terms(2), Lines()).similar_lists(every)
     marked = {
         user for user in users if unmark(client.hget(*manifest.user_place(namespace, user)))[1]
     }
@@ -250,7 +253,7 @@ def test_lists_of_any_length_are_those_of_one_machine(
                 alone.users, len(alone.items), k, f"20260101T000000Z-000{number}"
             )
             Generations(client, namespace).begin(manifest)
-            contents = each.train(namespace, documents_of(each), k, Lines())
+            contents = each.train(namespace, documents_of(each), Terms(k), Lines())
             contents.write(client, manifest, lambda done: None).verify(client)
             found.append(
                 read_back(client, namespace, manifest, alone.loaded.users, alone.loaded.items)

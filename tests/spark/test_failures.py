@@ -16,12 +16,12 @@ import pytest
 import redis
 from pyspark.sql import SparkSession
 
-from app.contracts.recommendations import Manifest, Namespace
+from app.contracts.recommendations import Manifest, Namespace, user_part
 from app.contracts.refreshes import refreshes_key
 from batch.command import cli
 from batch.errors import BadSettings, LostLock
 from batch.generations.registry import Generations
-from batch.recommendations.cluster.contents import Target, Whose
+from batch.recommendations.cluster.contents import Target
 from batch.recommendations.lists import Shelves
 from batch.recommendations.topk import Lists
 from batch.spark.failures import spark_errors
@@ -359,7 +359,7 @@ def test_a_task_that_runs_twice_takes_nothing_from_what_was_published(
 
 
 def write_users(target: Target, lists: Callable[[Any], Lists]) -> None:
-    target.write(Whose.USERS, range(1), Shelves.of(["u0", "u1"], 1), lists)
+    target.write(user_part, range(1), Shelves.of(["u0", "u1"], 1), lists)
 
 
 def some_lists(rows: Any) -> Lists:

@@ -17,9 +17,10 @@ from batch.recommendations.engines.factors import Factors
 from batch.recommendations.judge.catalogue import Catalogue
 from batch.recommendations.judge.evaluate import evaluate
 from batch.recommendations.judge.ratings import RatingMetrics, Sums
-from batch.recommendations.judge.split import Split, stratified
+from batch.recommendations.judge.split import Split, hold_out
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend
+from batch.recommendations.terms import Holdout
 from batch.recommendations.topk import best_unseen, most_popular, popularity
 from tests.batch.pairs import checkerboard, interactions, missing
 from tests.bench.data import FETCHED, loaded
@@ -154,7 +155,7 @@ def movielens_100k() -> Split:
         path = movielens.fetch("ml-100k", FETCHED)
     except BadInteractions as error:
         pytest.skip(f"MovieLens 100k: {error}")
-    return stratified(loaded(path, PRESETS["ml-100k"]), 0.25, 0)
+    return hold_out(loaded(path, PRESETS["ml-100k"]), Holdout("stratified", 0.25, seed=0))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ asked of the cache is only whether the trainer has done what it was told.
 """
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from app.contracts.decisions import Decisions
 from app.contracts.learning.policies import ORIGINAL
 from batch.command.options import CacheOptions, cache_options
 from batch.command.stack.up import get
+from batch.command.stack.waiting import soon
 from batch.datasets.coffee import Situation
 from batch.decisions.desk import Desk
 from batch.errors import Transient
@@ -169,10 +169,4 @@ def wait_until_obeyed(url: str, cache: CacheOptions) -> None:
 
 
 def _soon(found: Callable[[], Any], problem: str) -> Any:
-    """What a function returns, once that is something. Raises Transient."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (it := found()):
-        if time.monotonic() > deadline:
-            raise Transient(f"{problem} within {PATIENCE_SECONDS:.0f} seconds")
-        time.sleep(0.2)
-    return it
+    return soon(found, PATIENCE_SECONDS, f"{problem} within {PATIENCE_SECONDS:.0f} seconds")

@@ -160,30 +160,15 @@ def _described(loaded: Items, known: Sequence[str]) -> int:
     return sum(1 for item in known if item in loaded.texts)
 
 
-def interactions_json(found: Report, users: int, items: int) -> dict[str, Any]:
-    """What the input held and what became of it."""
-    return {
-        "files": found.files,
-        "rows": found.rows,
-        "pairs": found.pairs,
-        "users": users,
-        "items": items,
-        "merged": found.merged,
-        "zero": found.zero,
-        "rejected": dict(found.rejected),
-        "used": dict(found.used),
-        "unused": list(found.unused),
-        "left_out": dict(found.left_out),
-        "unknown": {name: len(ids) for name, ids in found.unknown.items()},
-        "capped": None if found.capped is None else asdict(found.capped),
-    }
-
-
 def check_json(loaded: Interactions, described: Items | None) -> dict[str, Any]:
     """All that ``larder check`` finds; documents is null without a file of items."""
-    known, period = loaded.items, loaded.period()
+    found, known, period = loaded.report, loaded.items, loaded.period()
     return {
-        **interactions_json(loaded.report, len(loaded.users), len(known)),
+        **asdict(found),
+        "pairs": found.pairs,
+        "users": len(loaded.users),
+        "items": len(known),
+        "unknown": {name: len(ids) for name, ids in found.unknown.items()},
         "weights": [float(loaded.weight.min()), float(loaded.weight.max())],
         "first_met": list(period) if period else None,
         "busiest": dict(zip(("user", "pairs"), _busiest(loaded))),
@@ -192,13 +177,10 @@ def check_json(loaded: Interactions, described: Items | None) -> dict[str, Any]:
 
 
 def _items_json(loaded: Items, known: Sequence[str]) -> dict[str, Any]:
-    counts, described = loaded.report, _described(loaded, known)
+    described = _described(loaded, known)
     return {
-        "files": counts.files,
-        "rows": counts.rows,
+        **asdict(loaded.report),
         "described": described,
         "untouched": len(loaded.texts) - described,
-        "replaced": counts.replaced,
-        "rejected": dict(counts.rejected),
         "columns": {each.name: each.type for each in loaded.columns},
     }

@@ -235,7 +235,7 @@ def _fitting(
             document_bytes=mean(map(len, some)) + len(columns.data) / len(found.items),
             similar=terms.similar,
             stored=min(terms.stored, len(found.items)),
-            factors=found.factors if terms.stored else 0,
+            factors=found.model.factors if terms.stored else 0,
             history=usual_history(terms.history, found.interactions, found.users),
         ),
         free_bytes(client),

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from batch.command.stack.up import get
-from batch.errors import Transient
+from batch.command.stack.waiting import soon
 
 Answer = Mapping[str, Any]
 """What ``GET /recommendations/<user>`` has, as JSON."""
@@ -15,7 +15,6 @@ Answer = Mapping[str, Any]
 FELT_SECONDS = 10.0
 """All workers know of an event, a rule or a generation within half a second."""
 
-_LOOK_SECONDS = 0.02
 _COLUMN = 46
 
 
@@ -30,11 +29,12 @@ class Felt:
 def wait_for_another(url: str, before: object, seconds: float = FELT_SECONDS) -> Felt:
     """Ask until the answer is another one than before. Raises Transient when none comes."""
     began = time.monotonic()
-    while (answer := get(url)) == before:
-        if time.monotonic() - began > seconds:
-            raise Transient(f"{url} answered the same for {seconds:g} seconds")
-        time.sleep(_LOOK_SECONDS)
-    return Felt(answer, time.monotonic() - began)
+
+    def another() -> Felt | None:
+        answer = get(url)
+        return None if answer == before else Felt(answer, time.monotonic() - began)
+
+    return soon(another, seconds, f"{url} answered the same for {seconds:g} seconds")
 
 
 def titles(answer: Answer) -> dict[str, str]:

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 import click
 
 from batch.command.options import STOPS_SILENTLY, CacheOptions
+from batch.command.stack.waiting import soon
 from batch.errors import BadSettings, CacheUnavailable, LarderError, Terminal, Transient
 from batch.generations.connect import connect
 from batch.generations.registry import Generations
@@ -313,15 +313,15 @@ def launch(stack: Stack, words: Sequence[str]) -> "subprocess.Popen[bytes]":
 
 def wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
     """Return when an API answers that it can. Raises StepFailed and Transient."""
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
+
+    def ready() -> bool:
         if (code := api.poll()) is not None:
             raise StepFailed("API", code or 1)
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            get(f"{url}/health/ready")
-            return
-        time.sleep(0.1)
-    raise Transient(f"the API was not ready after {READY_SECONDS:.0f} seconds")
+        with contextlib.suppress(OSError):
+            return bool(get(f"{url}/health/ready"))
+        return False
+
+    soon(ready, READY_SECONDS, f"the API was not ready after {READY_SECONDS:.0f} seconds")
 
 
 def get(url: str) -> Any:

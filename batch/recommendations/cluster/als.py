@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,8 @@ class BlockedALS:
     model: ImplicitALS = ImplicitALS()
     whole_bytes: int = 256 * 2**20
 
-    @property
-    def name(self) -> str:
-        return "spark"
+    name = "spark"
+    rates = False
 
     @property
     def iterations(self) -> int:
@@ -67,10 +67,6 @@ class BlockedALS:
     @property
     def factors(self) -> int:
         return self.model.factors
-
-    @property
-    def rates(self) -> bool:
-        return False
 
     def fit(self, view: View, advance: Advance, stack: ExitStack) -> Learned:
         """Learn from both sides of the pairs.
@@ -175,7 +171,7 @@ class _Half:
         together = factors.context.union([self._named, starts, sent])
 
         def step(found: Iterable[Any]) -> Iterator[Matrix]:
-            (_, rows), (_, start), *parts = sorted((part for _, part in found), key=_rank)
+            (_, rows), (_, start), *parts = sorted((part for _, part in found), key=itemgetter(0))
             nobody = np.zeros((0, gram.shape[1]), np.float32)
             others = np.concatenate([nobody, *(factors for _, factors in parts)])
             yield solve(rows[0], start, np.concatenate([others, _rest(gram, others)]))
@@ -234,10 +230,6 @@ def _send(number: int, found: Iterable[Any]) -> Iterator[tuple[int, Any]]:
             yield block, (number, factors[rows])
 
 
-def _rank(part: tuple[int, Any]) -> int:
-    return part[0]
-
-
 def _summed(blocks: "RDD[Matrix]") -> NDArray[np.float64]:
     """The Gram matrix of all blocks, added up in their order, some of them by executors."""
 
@@ -247,12 +239,10 @@ def _summed(blocks: "RDD[Matrix]") -> NDArray[np.float64]:
 
     groups = math.ceil(blocks.getNumPartitions() / _GRAMS)
     grouped = blocks.mapPartitionsWithIndex(some).partitionBy(groups, lambda block: block // _GRAMS)
-    added = grouped.mapPartitions(lambda found: [_add(sorted(found, key=_rank))])
-    return _add(list(enumerate(added.collect())))
-
-
-def _add(grams: list[tuple[int, NDArray[np.float64]]]) -> NDArray[np.float64]:
-    return np.asarray(sum(gram for _, gram in grams))
+    added = grouped.mapPartitions(
+        lambda found: [sum(gram for _, gram in sorted(found, key=itemgetter(0)))]
+    )
+    return np.asarray(sum(added.collect()))
 
 
 def _rest(gram: NDArray[np.float64], named: Matrix) -> Matrix:

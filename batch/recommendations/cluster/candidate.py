@@ -1,7 +1,7 @@
 """What ``pipeline.refresh`` asks of a candidate, answered by Spark jobs."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,37 +33,21 @@ from batch.recommendations.cluster.blocks import (
 from batch.recommendations.cluster.contents import ClusterContents
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.cluster.split import check_both, hold_out
-from batch.recommendations.engines.engine import Fitted, Scorer
+from batch.recommendations.engines.engine import Fitted, Recipe, Scorer
 from batch.recommendations.judge.catalogue import Catalogue
 from batch.recommendations.judge.evaluate import Tally, nothing_to_judge, relevant, resamples, tally
 from batch.recommendations.judge.ratings import Sums
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.recommend import Crowd, recommend
-from batch.recommendations.terms import REPEATS, Holdout
+from batch.recommendations.terms import Holdout, Terms
 from batch.recommendations.topk import BLOCK, Lists, most_popular
 
 Hid = csr_matrix | None
 """What a block's users hid."""
 
 
-class Learner(Protocol):
+class Learner(Recipe, Protocol):
     """Whatever learns from pairs on a cluster."""
-
-    @property
-    def name(self) -> str:
-        """What ``--engine`` calls it."""
-
-    @property
-    def iterations(self) -> int:
-        """How many iterations a fit takes."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The hyper-parameters, as the manifest records them."""
-
-    @property
-    def factors(self) -> int:
-        """How many factors users and items have; 0 for none."""
 
     @property
     def rates(self) -> bool:
@@ -82,7 +66,7 @@ class ClusterCandidate:
 
     report: Report
     indexed: Indexed
-    learner: Learner
+    model: Learner
     cache_url: str = field(repr=False)
     stack: ExitStack
     """What stays on the cluster until it is closed."""
@@ -90,6 +74,7 @@ class ClusterCandidate:
     events: Weighed = Weighed()
     hidden: "RDD[csr_matrix] | None" = None
     """What users hid, in the blocks of their pairs."""
+    tried: Sequence[Tried] = ()
 
     @property
     def users(self) -> int:
@@ -102,22 +87,6 @@ class ClusterCandidate:
     @property
     def interactions(self) -> int:
         return int(self.indexed.counts.sum())
-
-    @property
-    def engine(self) -> str:
-        return self.learner.name
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {**self.learner.settings, **REPEATS[self.repeat], **self.events.settings}
-
-    @property
-    def factors(self) -> int:
-        return self.learner.factors
-
-    @property
-    def tried(self) -> Sequence[Tried]:
-        return ()
 
     def chosen(self, holdout: Holdout, k: int, progress: Progress) -> "ClusterCandidate":
         return self
@@ -147,21 +116,19 @@ class ClusterCandidate:
                 advance(self.interactions)
             reports = (self.report,)
             return ClusterTrial(
-                reports, self.indexed, frame, self.learner, self.repeat, self.hidden
+                reports, self.indexed, frame, self.model, self.repeat, self.hidden
             ).judge(k, progress)
 
     def train(
         self,
         namespace: Namespace,
         documents: Iterable[bytes],
-        k: int,
+        terms: Terms,
         progress: Progress,
-        stored: int = 0,
         columns: Packed = Packed(),
-        history: int = 0,
     ) -> ClusterContents:
         view = _gathered(self.indexed, self.indexed.frame, progress, self.stack)
-        model = _fit(self.learner, view, "train on all", progress, self.stack)
+        model = _fit(self.model, view, "train on all", progress, self.stack)
         return ClusterContents(
             namespace,
             self.indexed,
@@ -170,12 +137,10 @@ class ClusterCandidate:
             Crowd(view.popularity(), self.repeat),
             documents,
             self.cache_url,
-            k,
+            terms,
             self.stack,
-            stored,
             self.hidden,
             columns,
-            history,
         )
 
 
@@ -220,58 +185,50 @@ class ClusterTrial:
             if not judged:
                 raise nothing_to_judge()
             model = _fit(self.learner, view, "train", progress, stack)
-            catalogue = view.catalogue()
-            crowd = Crowd(catalogue.share, self.repeat)
-            rates, hidden = self.learner.rates, self.hidden
-            return _measured(
-                view, pairs, hidden, model, crowd, catalogue, judged, rates, k, progress, stack
-            )
+            return self._measured(view, pairs, model, judged, k, progress, stack)
 
+    def _measured(
+        self,
+        view: View,
+        pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
+        model: Learned,
+        judged: int,
+        k: int,
+        progress: Progress,
+        stack: ExitStack,
+    ) -> Quality:
+        """pairs: of each block of users, what they have seen and what was held out."""
+        catalogue, context = view.catalogue(), view.users.rows.context
+        sent = context.broadcast((model.scorer, Crowd(catalogue.share, self.repeat)))
+        stack.callback(sent.destroy)
+        known = context.broadcast(catalogue)
+        stack.callback(known.destroy)
 
-def _measured(
-    view: View,
-    pairs: "RDD[tuple[csr_matrix, csr_matrix]]",
-    hidden: "RDD[csr_matrix] | None",
-    model: Learned,
-    crowd: Crowd,
-    catalogue: Catalogue,
-    judged: int,
-    rates: bool,
-    k: int,
-    progress: Progress,
-    stack: ExitStack,
-) -> Quality:
-    """pairs: of each block of users, what they have seen and what was held out."""
-    sent = view.frame.sparkSession.sparkContext.broadcast((model.scorer, crowd))
-    stack.callback(sent.destroy)
-    known = view.frame.sparkSession.sparkContext.broadcast(catalogue)
-    stack.callback(known.destroy)
+        def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
+            scorer, crowd = sent.value
+            return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hid)
 
-    def personal(seen: csr_matrix, hid: Hid, users: Matrix, rows: NDArray[np.int64]) -> Lists:
-        scorer, crowd = sent.value
-        return recommend(Fitted(users, scorer), crowd, seen, rows, k, cpus(), hid)
+        def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
+            _, crowd = sent.value
+            excluded = crowd.excluded(seen[rows], None if hid is None else hid[rows])
+            return most_popular(crowd.share, excluded, k, cpus())
 
-    def popular(seen: csr_matrix, hid: Hid, users: None, rows: NDArray[np.int64]) -> Lists:
-        _, crowd = sent.value
-        excluded = crowd.excluded(seen[rows], None if hid is None else hid[rows])
-        return most_popular(crowd.share, excluded, k, cpus())
-
-    with_users = pairs.zip(model.users)
-    measured = []
-    for name, blocks, make in (
-        ("evaluate the model", with_users, personal),
-        ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
-    ):
-        tallied = _tallied(make, known, k, resamples(judged))
-        tallies = beside(blocks, hidden).mapPartitionsWithIndex(tallied)
-        with progress.step(name, judged, "users") as advance:
-            measured.append(tallies.treeReduce(add).metrics(catalogue, k))
-            advance(judged)
-    ours, popularity = measured
-    if not rates:
-        return Quality(ours, popularity)
-    errors = with_users.map(lambda found: _errors(*found, *sent.value))
-    return Quality(ours, popularity, errors.treeReduce(add).metrics())
+        with_users = pairs.zip(model.users)
+        measured = []
+        for name, blocks, make in (
+            ("evaluate the model", with_users, personal),
+            ("evaluate most-popular", pairs.map(lambda pair: (pair, None)), popular),
+        ):
+            tallied = partial(_tallied, make, known, k, resamples(judged))
+            tallies = beside(blocks, self.hidden).mapPartitionsWithIndex(tallied)
+            with progress.step(name, judged, "users") as advance:
+                measured.append(tallies.treeReduce(add).metrics(catalogue, k))
+                advance(judged)
+        ours, popularity = measured
+        if not self.learner.rates:
+            return Quality(ours, popularity)
+        errors = with_users.map(lambda found: _errors(*found, *sent.value))
+        return Quality(ours, popularity, errors.treeReduce(add).metrics())
 
 
 def _tallied(
@@ -279,17 +236,15 @@ def _tallied(
     catalogue: "Broadcast[Catalogue]",
     k: int,
     times: int,
-) -> Callable[[int, Iterable[Any]], Iterator[Tally]]:
+    block: int,
+    found: Iterable[Any],
+) -> Iterator[Tally]:
     """What a task does with each block of users, whose lists ``make`` makes."""
-
-    def some(block: int, found: Iterable[Any]) -> Iterator[Tally]:
-        for ((seen, wanted), users), hid in found:
-            rng = np.random.default_rng(block)
-            had = np.diff(seen.indptr)
-            lists_of = partial(make, seen, hid, users)
-            yield tally(lists_of, wanted, had, catalogue.value, k, times, rng)
-
-    return some
+    for ((seen, wanted), users), hid in found:
+        rng = np.random.default_rng(block)
+        had = np.diff(seen.indptr)
+        lists_of = partial(make, seen, hid, users)
+        yield tally(lists_of, wanted, had, catalogue.value, k, times, rng)
 
 
 def _errors(

@@ -4,10 +4,9 @@ Each block of users is a range of buckets, so every bucket is one command of one
 Spark repeats, or runs twice, leaves the same bytes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -19,7 +18,7 @@ from pyspark import RDD, Broadcast, SparkContext
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
-from app.contracts.recommendations import SAMPLE_SIZE, Manifest, Namespace, encode_sample
+from app.contracts.recommendations import SAMPLE_SIZE, Manifest, Namespace, similar_part, user_part
 from batch.errors import LostLock
 from batch.generations.connect import Client, cache_errors, connect
 from batch.generations.parts import SAMPLE, Hashes, Strings, expect
@@ -29,36 +28,31 @@ from batch.progress import Advance
 from batch.recommendations.cluster.blocks import Learned, beside, cpus
 from batch.recommendations.cluster.ids import Indexed
 from batch.recommendations.engines.engine import Fitted
-from batch.recommendations.histories import histories
 from batch.recommendations.lists import (
     ListsOf,
     Shelves,
+    strings,
     warn_of_loose_buckets,
     write_buckets,
-    write_common,
-    write_parts,
     write_similar,
 )
 from batch.recommendations.live import Live
-from batch.recommendations.recommend import Crowd, recommend, with_vectors
-from batch.recommendations.terms import popular_entries
+from batch.recommendations.recommend import Crowd, made, recommend
+from batch.recommendations.terms import Terms, popular_entries
 from batch.recommendations.topk import Lists, popular_list
 
 _SIMILAR_AT_A_TIME = 100
 
 
-class Whose(Enum):
-    """Whose lists: those of users, or the neighbours of items."""
-
-    USERS = "users"
-    ITEMS = "items"
+Part = Callable[[int], str]
+"""``user_part`` or ``similar_part``: whose lists, and the names of their buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """What one task wrote: a range of the buckets of a side."""
 
-    whose: Whose
+    part: Part
     buckets: range
     members: int
     checksum: int
@@ -75,25 +69,24 @@ class Target:
     namespace: Namespace
     manifest: Manifest
 
-    def keys(self, whose: Whose, buckets: range) -> list[str]:
+    def keys(self, part: Part, buckets: range) -> list[str]:
         """The keys of some buckets."""
-        space = self.namespace
-        key = space.user_bucket if whose is Whose.USERS else space.similar_bucket
-        return [key(self.manifest.generation, bucket) for bucket in buckets]
+        name = self.manifest.generation
+        return [self.namespace.part(name, part(bucket)) for bucket in buckets]
 
-    def write(self, whose: Whose, buckets: range, shelves: Shelves, lists_of: ListsOf) -> Shelf:
+    def write(self, part: Part, buckets: range, shelves: Shelves, lists_of: ListsOf) -> Shelf:
         """Write some buckets. Raises CacheUnavailable, or LostLock when nobody wants them."""
         parts = Hashes()
-        keys = self.keys(whose, buckets)
+        keys = self.keys(part, buckets)
         with closing(connect(self.cache_url)) as client:
             wanted = partial(self._wanted, client, keys)
             wanted(0)
-            if whose is Whose.ITEMS:
+            if part is similar_part:
                 write_similar(client, keys, shelves, lists_of, parts, wanted, self.manifest.k)
             else:
                 write_buckets(client, keys, shelves, lists_of, parts, wanted)
         some = list(zip(parts.keys, parts.checksums, strict=True))[:: max(1, len(keys) // 2)]
-        return Shelf(whose, buckets, sum(parts.sizes), parts.checksum, parts.fullest(), some)
+        return Shelf(part, buckets, sum(parts.sizes), parts.checksum, parts.fullest(), some)
 
     def _wanted(self, client: Client, keys: list[str], done: int) -> None:
         """A task may outlive its run: stop, and leave nothing in a generation that was deleted."""
@@ -108,7 +101,7 @@ class Target:
     def count(self, shelf: Shelf) -> int:
         """How many members the buckets of a shelf hold now."""
         with closing(connect(self.cache_url)) as client:
-            return sum(Hashes.sizes_of(client, self.keys(shelf.whose, shelf.buckets)))
+            return sum(Hashes.sizes_of(client, self.keys(shelf.part, shelf.buckets)))
 
 
 class ClusterWritten:
@@ -119,18 +112,15 @@ class ClusterWritten:
         self.shelves: list[Shelf] = []
 
     @property
-    def fullest(self) -> tuple[str, int] | None:
-        live = self._target.manifest.stored > 0  # whose users' values are the longest
-        shelves = [each for each in self.shelves if each.whose is Whose.USERS or not live]
-        found = [shelf.fullest for shelf in shelves if shelf.fullest is not None]
-        return max(found, key=itemgetter(1), default=None)
-
-    @property
     def checksum(self) -> int:
         return self._common.checksum + sum(shelf.checksum for shelf in self.shelves)
 
     def completed(self, client: Client, manifest: Manifest) -> Manifest:
-        warn_of_loose_buckets(client, self.fullest, manifest.longest_value)
+        live = manifest.stored > 0  # whose users' values are the longest
+        shelves = [each for each in self.shelves if each.part is user_part or not live]
+        found = [shelf.fullest for shelf in shelves if shelf.fullest is not None]
+        fullest = max(found, key=itemgetter(1), default=None)
+        warn_of_loose_buckets(client, fullest, manifest.longest_value)
         return replace(manifest, document_bytes=sum(self._common.sizes))
 
     def verify(self, client: Client) -> None:
@@ -139,7 +129,7 @@ class ClusterWritten:
         shelves = self._context.parallelize(self.shelves, len(self.shelves))
         for shelf, found in zip(self.shelves, shelves.map(self._target.count).collect()):
             start, stop = shelf.buckets.start, shelf.buckets.stop  # the same for one that is empty
-            (first,) = self._target.keys(shelf.whose, range(start, start + 1))
+            (first,) = self._target.keys(shelf.part, range(start, start + 1))
             where = f"{first} and the buckets up to {stop}"
             expect(where, "members", shelf.members, found)
         samples = [each for shelf in self.shelves for each in shelf.sample]
@@ -152,8 +142,8 @@ class ClusterContents:
     """A ``publish.Contents`` whose lists executors make and write.
 
     seen: the blocks of a CSR matrix (users, items), cut as the users of the model are; stack: what
-    is sent to executors is deleted when it closes; stored, history: see ``terms.Terms``; hidden: as
-    seen is, what users hid; columns: what requests may filter by.
+    is sent to executors is deleted when it closes; hidden: as seen is, what users hid; columns:
+    what requests may filter by.
     """
 
     namespace: Namespace
@@ -163,20 +153,17 @@ class ClusterContents:
     crowd: Crowd
     documents: Iterable[bytes]
     cache_url: str = field(repr=False)
-    k: int
+    terms: Terms
     stack: ExitStack
-    stored: int = 0
     hidden: "RDD[csr_matrix] | None" = None
     columns: Packed = Packed()
-    history: int = 0
 
     def write(self, client: Client, manifest: Manifest, advance: Advance) -> ClusterWritten:
         space, name, common = self.namespace, manifest.generation, Strings()
-        popular = popular_list(self.crowd.share, popular_entries(self.k, self.stored))
-        write_common(client, space, name, popular, self._sample(), self.documents, common)
-        write_parts(client, space, name, self.columns.parts(), common)
-        if (live := self._live()) is not None:
-            write_parts(client, space, name, live.parts(), common)
+        entries = popular_entries(self.terms.k, self.terms.stored)
+        popular, live = popular_list(self.crowd.share, entries), self._live()
+        parts = strings(popular, self._sample(), self.documents, self.columns, live)
+        common.write(client, ((space.part(name, part), value) for part, value in parts))
         target = Target(self.cache_url, space, manifest)
         written = ClusterWritten(self.seen.context, target, common)
         sides = [self._similar(target)] if manifest.similar_buckets else []
@@ -186,10 +173,10 @@ class ClusterContents:
             advance(sum(shelf.members for shelf in found))
         return written
 
-    def _sample(self) -> bytes:
+    def _sample(self) -> list[str]:
         """Some of the users who have a list of their own, of each block."""
         each = max(1, SAMPLE_SIZE // self.indexed.blocks)  # one too many would halve the sample
-        sent, k = self._send((self.model.scorer, self.crowd)), self.k
+        sent, k = self._send((self.model.scorer, self.crowd)), self.terms.k
 
         def personal(pair: tuple[Any, Any]) -> NDArray[np.bool_]:
             (seen, hidden), users = pair
@@ -201,11 +188,12 @@ class ClusterContents:
         kept = np.concatenate(known.zip(self.model.users).map(personal).collect())
         some = self.indexed.users.where(F.col("row") < each).select("user", "block", "row")
         table = some.toArrow().sort_by([("block", "ascending"), ("row", "ascending")])
-        return encode_sample(table["user"].filter(pa.array(kept)).to_pylist())
+        users: list[str] = table["user"].filter(pa.array(kept)).to_pylist()
+        return users
 
     def _live(self) -> Live | None:
         scorer = self.model.scorer
-        if not self.stored or scorer.scale is None:
+        if not self.terms.stored or scorer.scale is None:
             return None
         sums = self.model.users.map(lambda users: users.sum(axis=0, dtype=np.float64))
         mean = sums.treeReduce(np.add) / max(self.indexed.user_count, 1)
@@ -213,7 +201,7 @@ class ClusterContents:
 
     def _similar(self, target: Target) -> "RDD[Shelf]":
         """The neighbours of the items, some buckets a task."""
-        count, k = target.manifest.similar_buckets, self.k
+        count, k = target.manifest.similar_buckets, self.terms.k
         shelves = Shelves.of(self.indexed.items, count)
         tasks = 2 * self.seen.context.defaultParallelism  # more items at once cost less each
         at_a_time = max(_SIMILAR_AT_A_TIME, -(-count // tasks))
@@ -227,7 +215,7 @@ class ClusterContents:
             buckets, here = part
             threads = cpus()
             return target.write(
-                Whose.ITEMS,
+                similar_part,
                 buckets,
                 here,
                 lambda items: sent.value(items, k, threads),
@@ -237,8 +225,7 @@ class ClusterContents:
 
     def _users(self, target: Target) -> "RDD[Shelf]":
         """The lists of the users, a block a task."""
-        sent, k, stored = self._send((self.model.scorer, self.crowd)), self.k, self.stored
-        history = self.history
+        sent, terms = self._send((self.model.scorer, self.crowd)), self.terms
         ranges = [self.indexed.buckets_of(block) for block in range(self.indexed.blocks)]
 
         def write(block: int, found: Iterable[Any]) -> Iterator[Shelf]:
@@ -250,17 +237,9 @@ class ClusterContents:
                 fitted = Fitted(users, scorer)
 
                 def lists_of(rows: NDArray[np.int64]) -> Lists:
-                    long = stored or k
-                    lists = recommend(fitted, crowd, seen, rows, long, threads, hidden)
-                    if not stored:
-                        return lists
-                    lists = with_vectors(lists, users[rows])
-                    return replace(lists, histories=own_of(rows)) if history else lists
+                    return made(fitted, crowd, seen, rows, terms, threads, hidden)
 
-                def own_of(rows: NDArray[np.int64]) -> list[bytes]:
-                    return histories(seen[rows], None if hidden is None else hidden[rows], history)
-
-                yield target.write(Whose.USERS, buckets, shelves, lists_of)
+                yield target.write(user_part, buckets, shelves, lists_of)
 
         known = beside(self.seen, self.hidden).zip(self.model.users)
         return known.zip(self._names()).mapPartitionsWithIndex(write)

@@ -43,8 +43,8 @@ class Indexed:
     frame: block, user, item_block, item (int), weight (float), timestamp (double) where the input
     has one, and whatever else came along; users: user (the id), name (its field in the cache),
     bucket, block, row (within the block); items: their ids, sorted; counts: (items,), the pairs of
-    each; starts, item_starts: (blocks + 1,), the first user or item of each block; bucket_size:
-    about how many users share a bucket.
+    each; starts, item_starts: (blocks + 1,), the first user or item of each block; buckets: how
+    many the users are spread over.
     """
 
     frame: DataFrame
@@ -53,7 +53,7 @@ class Indexed:
     counts: NDArray[np.int64]
     starts: NDArray[np.int64]
     item_starts: NDArray[np.int64]
-    bucket_size: int
+    buckets: int
 
     @property
     def blocks(self) -> int:
@@ -62,11 +62,6 @@ class Indexed:
     @property
     def user_count(self) -> int:
         return int(self.starts[-1])
-
-    @property
-    def buckets(self) -> int:
-        """How many buckets the users are spread over."""
-        return bucket_count(self.user_count, self.bucket_size)
 
     def buckets_of(self, block: int) -> range:
         """The buckets of a block."""
@@ -98,15 +93,13 @@ def index(
     everyone = frame.select("user").distinct().persist(StorageLevel.MEMORY_AND_DISK)
     count = everyone.count()
     own = usual_history(history, pairs, count)
-    size = bucket_size(stored, len(counts), factors, own)
-    users, starts = _place(everyone, bucket_count(count, size), blocks)
-    first = F.element_at(F.lit(starts[:-1]), F.col("block") + 1)
-    codes = users.select("user", "block", (F.col("row") + first).cast("int").alias("number"))
+    buckets = bucket_count(count, bucket_size(stored, len(counts), factors, own))
+    users, starts = _place(everyone, buckets, blocks)
     indexed = (
         frame.join(spark.createDataFrame(items), "item")
         .drop("item")
         .withColumnRenamed("number", "item")
-        .join(codes, "user")
+        .join(_numbers(users, starts), "user")
         .drop("user")
         .withColumnRenamed("number", "user")
         .persist(StorageLevel.MEMORY_AND_DISK)
@@ -114,7 +107,7 @@ def index(
     stack.callback(users.unpersist)
     stack.callback(indexed.unpersist)
     indexed.count()  # from here on what was read can go
-    return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts, size)
+    return Indexed(indexed, users, found["item"].to_pylist(), counts, starts, item_starts, buckets)
 
 
 def hidden_of(
@@ -124,16 +117,20 @@ def hidden_of(
     if hidden is None or hidden.isEmpty():
         return None
     numbers = np.arange(len(indexed.items), dtype=np.int32)
-    items = pa.table({"item": indexed.items, "number": numbers})
-    first = F.element_at(F.lit(indexed.starts[:-1]), F.col("block") + 1)
-    users = indexed.users.select("user", "block", (F.col("row") + first).cast("int").alias("row"))
+    items = pa.table({"item": indexed.items, "column": numbers})
     frame = (
         hidden.join(hidden.sparkSession.createDataFrame(items), "item")
-        .join(users, "user")
+        .join(_numbers(indexed.users, indexed.starts), "user")
         .withColumn("weight", F.lit(1.0))
     )
     width = len(indexed.items)
-    return kept(matrices(frame, F.col("block"), "row", "number", indexed.starts, width), stack)
+    return kept(matrices(frame, F.col("block"), "number", "column", indexed.starts, width), stack)
+
+
+def _numbers(users: DataFrame, starts: NDArray[np.int64]) -> DataFrame:
+    """The block and the number of each user."""
+    first = F.element_at(F.lit(starts[:-1]), F.col("block") + 1)
+    return users.select("user", "block", (F.col("row") + first).cast("int").alias("number"))
 
 
 def block_count(spark: SparkSession, pairs: int) -> int:

@@ -39,25 +39,14 @@ class SlicedKNN:
     model: ItemKNN = ItemKNN()
     cells: int = CELLS
 
-    @property
-    def name(self) -> str:
-        return "spark-knn"
-
-    @property
-    def iterations(self) -> int:
-        return self.model.iterations
+    name = "spark-knn"
+    iterations = ItemKNN.iterations
+    factors = 0
+    rates = False
 
     @property
     def settings(self) -> dict[str, Any]:
         return dict(self.model.settings)
-
-    @property
-    def factors(self) -> int:
-        return 0
-
-    @property
-    def rates(self) -> bool:
-        return False
 
     def fit(self, view: View, advance: Advance, stack: ExitStack) -> Learned:
         similarities = self._similarities(view.users.rows, view.items.size)

@@ -45,9 +45,7 @@ class MllibALS:
     seed: int = 42
     feedback: Feedback = "implicit"
 
-    @property
-    def name(self) -> str:
-        return "spark"
+    name = "spark"
 
     @property
     def settings(self) -> dict[str, float | int | str]:

@@ -15,13 +15,12 @@ def hold_out(frame: DataFrame, holdout: Holdout) -> DataFrame:
     that of one machine; a random one draws other pairs. Raises BadSettings when the rule does not
     fit the data.
     """
-    by_time = holdout.after is not None or holdout.split == "chronological"
-    if by_time and "timestamp" not in frame.columns:
+    if holdout.by_time and "timestamp" not in frame.columns:
         raise no_timestamps()
     if holdout.after is not None:
         return frame.withColumn("held_out", F.col("timestamp") >= holdout.after)
     check_share(holdout.share)
-    if by_time:
+    if holdout.by_time:
         return _last_of_each(frame, "user", F.col("timestamp"), holdout.share)
     group = "item" if holdout.split == "stratified" else "user"
     return _last_of_each(

@@ -33,9 +33,7 @@ class Blend:
     parts: Sequence[Engine]
     weights: Sequence[float]
 
-    @property
-    def name(self) -> str:
-        return "blend"
+    name = "blend"
 
     @property
     def iterations(self) -> int:
@@ -72,11 +70,11 @@ class BlendScorer:
 
     @property
     def factors(self) -> Floats:
-        return self._with_factors().factors
+        return self.parts[self._leading].factors
 
     @property
     def scale(self) -> Scale | None:
-        return self._with_factors().scale
+        return self.parts[self._leading].scale
 
     def best(
         self, users: Floats, seen: csr_matrix, excluded: csr_matrix, k: int, threads: int = 0
@@ -90,11 +88,9 @@ class BlendScorer:
     def nearest(self) -> Nearest:
         return min(self.parts, key=lambda part: part.factors.shape[1]).nearest()
 
-    def _with_factors(self) -> Scorer:
-        return self.parts[self._leading]
-
     @property
     def _leading(self) -> int:
+        """The part with factors."""
         return max(range(len(self.parts)), key=lambda part: self.parts[part].factors.shape[1])
 
 

@@ -58,8 +58,8 @@ class Fitted:
     scorer: Scorer
 
 
-class Engine(Protocol):
-    """Whatever learns from interactions."""
+class Recipe(Protocol):
+    """What is to be learned from interactions, wherever that is done."""
 
     @property
     def name(self) -> str:
@@ -76,6 +76,10 @@ class Engine(Protocol):
     @property
     def factors(self) -> int:
         """How many factors users and items have; 0 for none."""
+
+
+class Engine(Recipe, Protocol):
+    """Whatever learns on one machine."""
 
     def fit(self, weights: csr_matrix, advance: Advance) -> Fitted:
         """Learn from a (users, items) float32 matrix of positive weights.

@@ -24,9 +24,7 @@ class ImplicitALS(Hyperparameters):
     yes/no data, sparse and dense; batch/README.md tells how the defaults were chosen.
     """
 
-    @property
-    def name(self) -> str:
-        return "als"
+    name = "als"
 
     @property
     def settings(self) -> dict[str, float | int]:

@@ -1,58 +1,39 @@
 """Hold out a part of the interactions, so that a model can be judged on what it has not seen."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from batch.errors import BadSettings
 from batch.interactions.pairs import Interactions
+from batch.recommendations.terms import Holdout
 
 Split = tuple[Interactions, Interactions]
 
 
-def random(interactions: Interactions, share: float, seed: int) -> Split:
-    """Hold out a random share of each user's items."""
-    check_share(share)
-    keys = np.random.default_rng(seed).random(len(interactions.user))
-    return _cut(interactions, _last_of_each(interactions.user, keys, share))
+def hold_out(interactions: Interactions, holdout: Holdout) -> Split:
+    """Split into (train, held out), which share the ids of both sides.
 
-
-def stratified(interactions: Interactions, share: float, seed: int) -> Split:
-    """Hold out a random share of each item's users."""
-    check_share(share)
-    keys = np.random.default_rng(seed).random(len(interactions.user))
-    return _cut(interactions, _last_of_each(interactions.item, keys, share))
-
-
-def chronological(interactions: Interactions, share: float) -> Split:
-    """Hold out the last share of each user's items; at equal times, those of higher index."""
-    check_share(share)
-    return _cut(interactions, _last_of_each(interactions.user, _timestamps(interactions), share))
-
-
-def after(interactions: Interactions, moment: float) -> Split:
-    """Hold out all that happened at a moment (epoch seconds) or later."""
-    return _cut(interactions, _timestamps(interactions) >= moment)
-
-
-def hold_out(
-    interactions: Interactions, rule: str, share: float, seed: int, moment: float | None
-) -> Split:
-    """Split by the rule of that name into (train, held out), which share the ids of both sides.
-
-    The same interactions and seed give the same split, to the byte. At least one interaction of
-    each user (or item, when stratified) stays in train. Raises BadSettings when the rule does not
-    fit the data or leaves one side empty.
+    A share is of each user's items, or of each item's users when stratified: a random one, or the
+    last ones when chronological; at equal times, those of higher index. The same interactions and
+    seed give the same split, to the byte. At least one interaction of each user (or item) stays in
+    train. Raises BadSettings when the rule does not fit the data or leaves one side empty.
     """
-    rules: dict[str, Callable[[], Split]] = {
-        "random": lambda: random(interactions, share, seed),
-        "stratified": lambda: stratified(interactions, share, seed),
-        "chronological": lambda: chronological(interactions, share),
-    }
-    train, held_out = after(interactions, moment) if moment is not None else rules[rule]()
-    check_sides(len(train), len(held_out), moment, interactions.period() or ("never", "never"))
+    marked = _held_out(interactions, holdout)
+    train, held_out = interactions.select(~marked), interactions.select(marked)
+    period = interactions.period() or ("never", "never")
+    check_sides(len(train), len(held_out), holdout.after, period)
     return train, held_out
+
+
+def _held_out(interactions: Interactions, holdout: Holdout) -> NDArray[np.bool_]:
+    if holdout.after is not None:
+        return np.asarray(_timestamps(interactions) >= holdout.after)
+    check_share(holdout.share)
+    if holdout.by_time:
+        return _last_of_each(interactions.user, _timestamps(interactions), holdout.share)
+    group = interactions.item if holdout.split == "stratified" else interactions.user
+    keys = np.random.default_rng(holdout.seed).random(len(group))
+    return _last_of_each(group, keys, holdout.share)
 
 
 def check_sides(train: int, held_out: int, moment: float | None, period: tuple[str, str]) -> None:
@@ -86,10 +67,6 @@ def _last_of_each(
     rank[order] = np.arange(len(group)) - starts[group[order]]
     kept = np.maximum(np.rint(sizes * (1 - share)), 1)
     return np.asarray(rank >= kept[group])
-
-
-def _cut(interactions: Interactions, held_out: NDArray[np.bool_]) -> Split:
-    return interactions.select(~held_out), interactions.select(held_out)
 
 
 def _timestamps(interactions: Interactions) -> NDArray[np.float64]:

@@ -19,6 +19,8 @@ from app.contracts.recommendations import (
     Namespace,
     bucket_of,
     decode_chunk,
+    document,
+    document_place,
     is_of_somebody,
     item_of,
     split_value,
@@ -45,6 +47,11 @@ class Block:
     items: NDArray[np.int64]
     scores: NDArray[np.float16]
     popular: NDArray[np.bool_]
+
+    def entries(self) -> list[list[tuple[int, float]]]:
+        """The index and the score of each item of each list."""
+        both = zip(self.items.tolist(), self.scores.tolist(), strict=True)
+        return [[each for each in zip(*lists) if each[0] >= 0] for lists in both]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,17 @@ class Reader:
         block = self._block(list(lists), list(lists.values()), known.factors, known.history)
         return np.array([value is not None for value in found], bool), block
 
+    def popular(self) -> Block:
+        """The list of strangers, alone."""
+        name = self.manifest.generation
+        (record,) = self._ask("get", [(self.namespace.popular(name),)])
+        if record is None:
+            raise CacheUnavailable(
+                f"generation {name} is live but not there any more; does the cache evict keys "
+                f"(maxmemory-policy)? run refresh"
+            )
+        return self._block([b""], [record], 0, 0)
+
     def _block(
         self, names: Sequence[bytes], values: Sequence[bytes], factors: int, history: int
     ) -> Block:
@@ -116,6 +134,17 @@ class Reader:
             self.expect_whole()
             raise BrokenRecord(f"{len(ids)} documents of {known.items} items")
         return ids
+
+    def documents(self, items: Iterable[int]) -> dict[int, str]:
+        """The documents of some items, one chunk at a time."""
+        found, chunk, here = dict[int, str](), b"", -1
+        for item in sorted(set(items)):
+            number, position = document_place(item)
+            if number != here:
+                key = self.namespace.chunk(self.manifest.generation, number)
+                here, (chunk,) = number, self._ask("get", [(key,)])
+            found[item] = document(chunk or b"", position).decode()
+        return found
 
     def _ask(self, command: str, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         pipeline = self.client.pipeline(transaction=False)

@@ -20,7 +20,7 @@ from batch.recommendations.report.sample import Sample
 WIDTH, HEIGHT = 640, 200
 BARS = 20
 
-Value = tuple[str, float, float, float]
+Value = tuple[str, float, Sequence[float]]
 """A label, what was measured, and the ends of its interval."""
 
 
@@ -86,15 +86,14 @@ def render(found: Found) -> str:
 
 def _metrics(quality: Quality) -> list[tuple[str, list[Dot]]]:
     """Of each metric the dots of the model and of what is popular, in one scale."""
+    both = _both(quality)
     return [
-        (f"{name}@{quality.model.k}", _dots([_value(name, *each) for each in _both(quality)]))
+        (
+            f"{name}@{quality.model.k}",
+            _dots([(label, getattr(each, name), each.intervals[name]) for label, each in both]),
+        )
         for name in PER_USER
     ]
-
-
-def _value(name: str, label: str, metrics: Metrics) -> Value:
-    low, high = metrics.intervals[name]
-    return label, getattr(metrics, name), low, high
 
 
 def _both(quality: Quality) -> list[tuple[str, Metrics]]:
@@ -104,15 +103,10 @@ def _both(quality: Quality) -> list[tuple[str, Metrics]]:
 def _slices(quality: Quality) -> list[tuple[str, int, list[Dot]]]:
     """Of users who had so many items: how many they are, and the dots of their nDCG."""
     names = quality.model.slices
-    dots = _dots([_in(name, *each) for name in names for each in _both(quality)])
+    found = [(label, each.slices[name]) for name in names for label, each in _both(quality)]
+    dots = _dots([(label, part.ndcg, part.interval) for label, part in found])
     pairs = zip(names, dots[::2], dots[1::2], strict=True)
     return [(name, names[name].users, [ours, popular]) for name, ours, popular in pairs]
-
-
-def _in(name: str, label: str, metrics: Metrics) -> Value:
-    found = metrics.slices[name]
-    low, high = found.interval
-    return label, found.ndcg, low, high
 
 
 def _history(manifests: Iterable[Manifest]) -> list[Dot]:
@@ -121,18 +115,18 @@ def _history(manifests: Iterable[Manifest]) -> list[Dot]:
     for each in manifests:
         ndcg, model = each.measured("ndcg"), each.metrics.get("model", {})
         if ndcg is not None:
-            low, high = model.get("intervals", {}).get("ndcg", (ndcg, ndcg))
-            values.append((each.generation, ndcg, low, high))
+            interval = model.get("intervals", {}).get("ndcg", (ndcg, ndcg))
+            values.append((each.generation, ndcg, interval))
     return _dots(values)
 
 
 def _dots(values: Sequence[Value]) -> list[Dot]:
     """Values with their intervals in one scale that begins at 0."""
-    most = max((high for *_, high in values), default=0) or 1
+    most = max((high for *_, (_, high) in values), default=0) or 1
     scale = WIDTH / most
     return [
         Dot(label, value, low, high, value * scale, low * scale, high * scale)
-        for label, value, low, high in values
+        for label, value, (low, high) in values
     ]
 
 

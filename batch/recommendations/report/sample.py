@@ -1,25 +1,17 @@
 """Some users' lists of a generation, read back from the cache as the API would."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from dataclasses import replace
 
-from app.contracts.recommendations import (
-    Manifest,
-    Namespace,
-    decode_record,
-    decode_sample,
-    document,
-    document_place,
-    split_value,
-    unmark,
-)
+from app.contracts.recommendations import Manifest, Namespace, decode_sample, field
 from batch.generations.connect import Client, cache_errors
+from batch.recommendations.published.read import Reader
 
 EXAMPLES = 5
 REACHED = 10
-_AT_A_TIME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +28,7 @@ class Sample:
     """The lists of up to 1,000 users, and the JSON documents of the items that are named."""
 
     lists: Sequence[UserList] = ()
-    documents: Mapping[int, str] = field(default_factory=dict)
+    documents: Mapping[int, str] = default(default_factory=dict)
 
     def reach(self) -> list[tuple[int, int]]:
         """The items that are in most of the lists, and in how many."""
@@ -55,35 +47,11 @@ def read(client: Client, namespace: Namespace, manifest: Manifest) -> Sample:
     """
     with cache_errors():
         found = client.get(namespace.sample(manifest.generation))
-        users = decode_sample(found) if found else []
-        sample = Sample(list(_lists(client, namespace, manifest, users)))
-        named = {item for item, _ in sample.reach()}
-        named |= {item for each in sample.examples() for item, _ in each.entries}
-        documents = dict(_documents(client, namespace, manifest, sorted(named)))
-    return replace(sample, documents=documents)
-
-
-def _lists(
-    client: Client, namespace: Namespace, manifest: Manifest, users: Iterable[str]
-) -> Iterator[UserList]:
-    remaining = iter(users)
-    while some := list(islice(remaining, _AT_A_TIME)):
-        pipeline = client.pipeline(transaction=False)
-        for user in some:
-            pipeline.hget(*manifest.user_place(namespace, user))
-        for user, value in zip(some, pipeline.execute(), strict=True):
-            if value is not None:  # else deleted meanwhile
-                stored, *_ = split_value(value, manifest.factors, manifest.history)
-                record, is_popular = unmark(stored)
-                yield UserList(user, not is_popular, decode_record(record)[: manifest.k])
-
-
-def _documents(
-    client: Client, namespace: Namespace, manifest: Manifest, items: Iterable[int]
-) -> Iterator[tuple[int, str]]:
-    chunks: dict[int, bytes] = {}
-    for item in items:
-        number, position = document_place(item)
-        if number not in chunks:
-            chunks = {number: client.get(namespace.chunk(manifest.generation, number)) or b""}
-        yield item, document(chunks[number], position).decode()
+    users = {field(user): user for user in (decode_sample(found) if found else [])}
+    reader = Reader(client, namespace, manifest, manifest.k)
+    _, block = reader.users_named(list(users))
+    told = zip(block.names, (~block.popular).tolist(), block.entries(), strict=True)
+    sample = Sample([UserList(users[name], *each) for name, *each in told])
+    named = {item for item, _ in sample.reach()}
+    named |= {item for each in sample.examples() for item, _ in each.entries}
+    return replace(sample, documents=reader.documents(named))

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import redis
 
+import app
 from app.contracts.recommendations import Namespace
 from tests.app.wire import get, kept_alive, open_socket
 from tests.generations import publish_by_hand
@@ -90,6 +91,21 @@ def test_without_libgomp_what_installs_it_is_told(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: LARDER_CLICKS=only needs what LightGBM needs, and ")
     assert done.stderr.endswith("(Debian and Ubuntu: apt-get install libgomp1)\n")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_what_lies_in_the_working_folder_is_no_module_of_ours(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """There a user has notebooks, and modules of their own beside them."""
+    for name in ("app", "redis", "secrets", "platform"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(Path(app.__path__[0]).parent))
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with Api(server.url, SPACE.name, server=kind) as api:
+        wait_until(lambda: is_ready(api))
+        assert api.stop() == 0
 
 
 @pytest.mark.parametrize("kind", SERVERS)

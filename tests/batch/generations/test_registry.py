@@ -94,12 +94,6 @@ def test_rolling_back_goes_one_step_at_a_time(client: Any, namespace: Namespace)
     assert generations.live() == NAMES[0]
 
 
-def test_a_generation_can_be_pointed_at_by_name(client: Any, namespace: Namespace) -> None:
-    generations = published(client, namespace, NAMES[:3])
-    assert generations.roll_back(NAMES[0]).generation == generations.live() == NAMES[0]
-    assert generations.roll_back(NAMES[2]).generation == generations.live() == NAMES[2]
-
-
 @pytest.mark.parametrize("state", ["writing", "deleting"])
 def test_an_unfinished_generation_cannot_be_pointed_at(
     client: Any, namespace: Namespace, state: str
@@ -145,13 +139,6 @@ def test_a_rollback_that_cannot_be_says_why_of_each_that_is_there(
     with pytest.raises(UnknownGeneration) as raised:
         generations.roll_back()
     assert f"{NAMES[0]} is not whole any more, {NAMES[2]} was rolled back from" in str(raised.value)
-
-
-def test_a_deleted_generation_cannot_be_pointed_at(client: Any, namespace: Namespace) -> None:
-    generations = published(client, namespace, NAMES[:3])
-    assert generations.prune(2) == NAMES[:1]
-    with pytest.raises(UnknownGeneration):
-        generations.roll_back(NAMES[0])
 
 
 def test_a_refresh_after_a_rollback_is_live(client: Any, namespace: Namespace) -> None:

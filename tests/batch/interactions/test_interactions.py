@@ -22,7 +22,8 @@ from batch.interactions.pairs import Interactions, Report
 from batch.interactions.reading import Reading, beside
 from batch.interactions.sources.layout import PRESETS, Layout
 from batch.interactions.sources.table import reading_errors
-from batch.recommendations.judge.split import after
+from batch.recommendations.judge.split import hold_out
+from batch.recommendations.terms import Holdout
 
 Pairs = dict[tuple[str, str], float]
 
@@ -218,7 +219,7 @@ class TestMerging:
 
     def test_what_a_user_repeats_later_is_not_new(self, tmp_path: Path) -> None:
         text = "user,item,timestamp\na,x,1\na,y,2\na,x,9\na,z,8\nb,x,3\n"
-        train, held_out = after(load(write(tmp_path / "a.csv", text)), 5)
+        train, held_out = hold_out(load(write(tmp_path / "a.csv", text)), Holdout(after=5.0))
         assert pairs(train) == {("a", "x"): 2, ("a", "y"): 1, ("b", "x"): 1}
         assert pairs(held_out) == {("a", "z"): 1}
 

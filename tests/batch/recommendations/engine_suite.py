@@ -31,6 +31,12 @@ def best(fitted: Fitted, seen: csr_matrix, k: int) -> NDArray[np.int32]:
     return fitted.scorer.best(fitted.users, seen, seen, k).items
 
 
+def with_strangers(weights: csr_matrix) -> csr_matrix:
+    """The same with three users and two items more, who have nothing."""
+    bounds = np.append(weights.indptr, [weights.nnz] * 3)
+    return csr_matrix((weights.data, weights.indices, bounds), (USERS + 3, ITEMS + 2))
+
+
 class EngineSuite:
     """What holds for every engine; ``engine()`` makes it."""
 
@@ -108,11 +114,7 @@ class EngineSuite:
 
     def test_who_has_nothing_gets_what_is_popular(self) -> None:
         """As in training on a part, when all that is known of a user, or an item, is held out."""
-        weights = matrix(checkerboard(USERS, ITEMS))
-        weights = csr_matrix(
-            (weights.data, weights.indices, np.append(weights.indptr, [weights.nnz] * 3)),
-            shape=(USERS + 3, ITEMS + 2),
-        )
+        weights = with_strangers(matrix(checkerboard(USERS, ITEMS)))
         crowd = Crowd(popularity(weights))
         lists = recommend(fit(self.engine(), weights), crowd, weights, np.arange(USERS + 3), 3)
         assert lists.popular is not None
@@ -185,11 +187,7 @@ class FactorSuite(EngineSuite):
 
     def test_users_and_items_without_interactions_have_finite_factors(self) -> None:
         """As in training on a part, when all that is known of an item is held out."""
-        weights = matrix(checkerboard(USERS, ITEMS))
-        weights = csr_matrix(
-            (weights.data, weights.indices, np.append(weights.indptr, [weights.nnz] * 3)),
-            shape=(USERS + 3, ITEMS + 2),
-        )
+        weights = with_strangers(matrix(checkerboard(USERS, ITEMS)))
         factors = fit(self.engine(), weights)
         assert np.isfinite(factors.users).all() and np.isfinite(factors.scorer.factors).all()
         first = best(factors, weights, 1)[:USERS, 0]

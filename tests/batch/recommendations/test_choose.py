@@ -21,7 +21,7 @@ from batch.recommendations.engines.engine import Engine, Fitted
 from batch.recommendations.engines.factors import Factors
 from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.engines.knn import ItemKNN
-from batch.recommendations.judge.split import random
+from batch.recommendations.judge.split import hold_out
 from batch.recommendations.one_machine import LocalCandidate, LocalTrial
 from batch.recommendations.recommend import Crowd
 from batch.recommendations.terms import Gate, Holdout, Terms
@@ -54,7 +54,7 @@ class Oracle:
 
 
 def trial(made: Interactions = BOARD, k: int = 5) -> Trial:
-    some, rest = random(made, 0.1, 1)
+    some, rest = hold_out(made, Holdout(share=0.1, seed=1))
     seen = some.matrix()
     return Trial.of(seen, rest.matrix(), Crowd(popularity(seen)), None, k)
 
@@ -160,7 +160,7 @@ def test_the_manifest_holds_the_table_and_what_was_chosen_from_it(
 
 
 def test_a_trial_chooses_by_what_it_trains_on() -> None:
-    train, held_out = random(BOARD, 0.2, 3)
+    train, held_out = hold_out(BOARD, Holdout(seed=3))
     measured = LocalTrial(train, held_out, SMALL[0], auto=Auto(SMALL, 1000)).judge(5, Lines())
     expected = auto(train, budget=1000)
     assert measured.tried == expected.tried

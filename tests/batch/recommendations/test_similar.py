@@ -144,22 +144,6 @@ def test_only_those_who_have_several_items_tell_of_neighbours() -> None:
     assert company.told.tolist() == [True, True, False]
 
 
-def test_similar_items_are_those_of_brute_force() -> None:
-    _, factors, _ = random_model(1, 120, factors=6)
-    unit = unit_rows(factors)
-    double = factors.astype(np.float64)
-    cosines = double @ double.T / np.outer(*[np.linalg.norm(double, axis=1)] * 2)
-    np.fill_diagonal(cosines, -1)
-    expected = [
-        [other for other in np.argsort(-cosines[item]).tolist() if cosines[item, other] > 0][:10]
-        for item in range(120)
-    ]
-    found = most_similar(unit, np.arange(120), 10)
-    assert rows(found) == expected
-    chosen = np.array([60, 3])
-    assert rows(most_similar(unit, chosen, 10)) == [expected[60], expected[3]]
-
-
 def test_twins_find_each_other_however_long_they_are() -> None:
     _, factors, _ = random_model(1, 120, factors=6)
     factors[7] = 3 * factors[60]

@@ -23,20 +23,6 @@ def scores(lists: Lists) -> list[list[float]]:
     return [row[:length].tolist() for row, length in zip(lists.scores, lists.lengths, strict=True)]
 
 
-def oracle(users: Floats, items: Floats, seen: csr_matrix, k: int) -> list[list[int]]:
-    """Score everything in double precision, strike out what was seen, sort."""
-    products = users.astype(np.float64) @ items.T.astype(np.float64)
-    unseen = np.asarray(seen.toarray() == 0)
-    return [
-        [
-            item
-            for item in np.argsort(-products[user], kind="stable").tolist()
-            if unseen[user, item]
-        ][:k]
-        for user in range(len(users))
-    ]
-
-
 def random_model(
     users: int, items: int, factors: int = 8, seen_share: float = 0.3, seed: int = 0
 ) -> tuple[Floats, Floats, csr_matrix]:
@@ -55,29 +41,6 @@ def nothing(users: int, items: int) -> csr_matrix:
 
 def ones(rows: int, columns: int = 1) -> Floats:
     return np.ones((rows, columns), np.float32)
-
-
-@pytest.mark.parametrize(
-    "users, items, k, seen_share",
-    [
-        (1, 1, 1, 0.0),
-        (1, 50, 10, 0.3),
-        (250, 50, 10, 0.3),  # three of topk's batches of a hundred
-        (100, 30, 30, 0.5),
-        (101, 7, 10, 0.9),  # k beyond the catalogue, and few with k unseen items
-        (300, 200, 1, 0.0),
-    ],
-)
-def test_the_lists_are_those_of_brute_force(
-    users: int, items: int, k: int, seen_share: float
-) -> None:
-    user_factors, item_factors, seen = random_model(users, items, seen_share=seen_share)
-    found = best_unseen(user_factors, item_factors, seen, k)
-    assert rows(found) == oracle(user_factors, item_factors, seen, k)
-    for user, (mine, theirs) in enumerate(zip(rows(found), scores(found), strict=True)):
-        assert np.allclose(theirs, item_factors[mine] @ user_factors[user], atol=1e-5)
-    assert [str(found.items.dtype), str(found.scores.dtype)] == ["int32", "float32"]
-    assert found.lengths.dtype == np.int32
 
 
 def test_what_was_seen_never_returns_however_little_it_weighs() -> None:
@@ -138,26 +101,6 @@ def test_the_same_of_many_tied_items_get_in_whatever_the_threads(threads: int) -
     for mine, theirs in zip(rows(found), scores(found), strict=True):
         assert theirs == [2.0] * 10
         assert mine == sorted(mine)
-
-
-def test_a_block_gives_what_one_by_one_gives() -> None:
-    user_factors, item_factors, seen = random_model(333, 90, factors=32)
-    together = best_unseen(user_factors, item_factors, seen, 10)
-    alone = [
-        rows(best_unseen(user_factors[[user]], item_factors, seen[[user]], 10))[0]
-        for user in range(333)
-    ]
-    assert rows(together) == alone
-
-
-def test_the_lists_are_the_same_bytes_again_on_any_number_of_threads() -> None:
-    user_factors, item_factors, seen = random_model(1000, 400, factors=32)
-    first, *others = (
-        best_unseen(user_factors, item_factors, seen, 10, threads) for threads in (1, 1, 2, 5)
-    )
-    for other in others:
-        assert first.items.tobytes() == other.items.tobytes()
-        assert first.scores.tobytes() == other.scores.tobytes()
 
 
 def test_memory_is_that_of_the_lists_and_not_of_all_scores() -> None:

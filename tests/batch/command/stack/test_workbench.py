@@ -46,7 +46,7 @@ def test_a_link_in_the_folder_chooses_no_other_place(tmp_path: Path) -> None:
 
 FOREIGN = """
 import glob, os, psutil, subprocess
-from batch.command import workbench
+from batch.command.stack import workbench
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
 begin = lambda: subprocess.Popen(["sleep", "1000"], **quiet)
 foreign = begin()

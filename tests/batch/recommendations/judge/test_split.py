@@ -2,16 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from batch.errors import BadSettings
 from batch.interactions.pairs import Interactions
-from batch.recommendations.judge import split
 from batch.recommendations.judge.split import Split, hold_out
-from batch.recommendations.terms import RULES
+from batch.recommendations.terms import RULES, Holdout
 from tests.batch.pairs import interactions, pairs
 
 TEN_BY_TEN = [(user, item) for user in range(10) for item in range(10)]
@@ -19,7 +17,7 @@ DAY = 86_400.0
 
 
 def apply(rule: str, made: Interactions, share: float = 0.2, seed: int = 42) -> Split:
-    return hold_out(made, rule, share, seed, None)
+    return hold_out(made, Holdout(rule, share, seed=seed))
 
 
 def timed(given: list[tuple[int, int]]) -> Interactions:
@@ -65,40 +63,40 @@ def test_the_share_of_each_user_is_rounded_and_one_always_stays(
     share: float, sizes: dict[int, int]
 ) -> None:
     made = timed([(n, item) for n, size in enumerate(sizes) for item in range(size)])
-    for _, held_out in (split.random(made, share, 1), split.chronological(made, share)):
+    for _, held_out in (apply("random", made, share, 1), apply("chronological", made, share)):
         found = Counter(held_out.user.tolist())
         assert [found[n] for n in range(len(sizes))] == list(sizes.values())
 
 
 def test_random_takes_from_each_user_and_stratified_from_each_item() -> None:
     lopsided = [(user, item) for user in range(20) for item in range(5)]
-    by_user = split.random(interactions(lopsided), 0.2, 3)[1]
-    by_item = split.stratified(interactions(lopsided), 0.2, 3)[1]
+    by_user = apply("random", interactions(lopsided), 0.2, 3)[1]
+    by_item = apply("stratified", interactions(lopsided), 0.2, 3)[1]
     assert Counter(by_user.user.tolist()) == {user: 1 for user in range(20)}
     assert Counter(by_item.item.tolist()) == {item: 4 for item in range(5)}
     assert len(set(Counter(by_item.user.tolist()).values())) > 1, "it was not drawn by item"
 
 
 def test_stratified_leaves_an_item_that_only_one_user_has_in_train() -> None:
-    train, held_out = split.stratified(interactions([(0, 0), (1, 1), (2, 1)]), 0.5, 0)
+    train, held_out = apply("stratified", interactions([(0, 0), (1, 1), (2, 1)]), 0.5, 0)
     assert (0, 0) in pairs(train)
     assert Counter(held_out.item.tolist()) == {1: 1}
 
 
 def test_chronological_holds_out_the_latest() -> None:
     made = interactions([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)], [30, 10, 20, 1, 2])
-    _, held_out = split.chronological(made, 0.4)  # round(1.8) = 2 and round(1.2) = 1 stay
+    _, held_out = apply("chronological", made, 0.4)  # round(1.8) = 2 and round(1.2) = 1 stay
     assert pairs(held_out) == [(0, 0), (1, 1)]
 
 
 def test_at_equal_times_the_items_of_higher_index_are_held_out() -> None:
     made = interactions([(0, item) for item in range(5)], [7, 7, 7, 7, 1])
-    assert pairs(split.chronological(made, 0.4)[1]) == [(0, 2), (0, 3)]
+    assert pairs(apply("chronological", made, 0.4)[1]) == [(0, 2), (0, 3)]
 
 
 def test_after_a_moment_everything_from_it_on_is_held_out() -> None:
     made = interactions([(0, 0), (0, 1), (1, 0)], [DAY - 1, DAY, DAY + 1])
-    train, held_out = hold_out(made, "random", 0.2, 42, DAY)
+    train, held_out = hold_out(made, Holdout(after=DAY))
     assert pairs(train) == [(0, 0)]
     assert pairs(held_out) == [(0, 1), (1, 0)], "user 1 is a stranger to train, and that is so"
 
@@ -107,14 +105,14 @@ def test_after_a_moment_everything_from_it_on_is_held_out() -> None:
 def test_a_moment_that_leaves_one_side_empty_says_when_the_data_are_from(moment: float) -> None:
     made = interactions([(0, 0), (0, 1)], [DAY, 2 * DAY])
     with pytest.raises(BadSettings, match="--after leaves [02] interactions to train on") as caught:
-        hold_out(made, "random", 0.2, 42, moment)
+        hold_out(made, Holdout(after=moment))
     assert "from 1970-01-02T00:00:00Z to 1970-01-03T00:00:00Z" in str(caught.value)
 
 
 def test_data_from_before_the_calendar_begins_can_be_told() -> None:
     made = interactions([(0, 0), (0, 1)], [-9e10, -8e10])
     with pytest.raises(BadSettings, match="--after leaves"):
-        hold_out(made, "random", 0.2, 42, 0.0)
+        hold_out(made, Holdout(after=0.0))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -124,14 +122,10 @@ def test_users_and_items_with_one_interaction_leave_nothing_to_judge(rule: str) 
         apply(rule, made, 0.5)
 
 
-@pytest.mark.parametrize(
-    "rule", [lambda made: apply("chronological", made), lambda made: split.after(made, DAY)]
-)
-def test_a_split_by_time_without_timestamps_names_the_option(
-    rule: Callable[[Interactions], Split],
-) -> None:
+@pytest.mark.parametrize("holdout", [Holdout("chronological"), Holdout(after=DAY)])
+def test_a_split_by_time_without_timestamps_names_the_option(holdout: Holdout) -> None:
     with pytest.raises(BadSettings, match="--timestamp-column"):
-        rule(interactions(TEN_BY_TEN))
+        hold_out(interactions(TEN_BY_TEN), holdout)
 
 
 @pytest.mark.parametrize("rule", RULES)
