@@ -27,7 +27,8 @@ from loadtest.processes import Process, free_port, last_words, running
 
 READY_SECONDS = 60.0
 ROLLBACK_EVERY = 3
-LARDER = (sys.executable, "-m", "batch")
+LARDER = (sys.executable, "-P", "-m", "batch")
+"""Without the folder that it is run in, which may hold a module of a library's name."""
 # Quality is not what is measured here; a light training leaves the cores to the API.
 LIGHT = ("--holdout", "0", "--force", "--factors", "16", "--iterations", "3")
 EXAMPLES = 10_000
@@ -256,7 +257,7 @@ class Publisher:
 
 def films(environment: dict[str, str]) -> Path:
     """The folder of the demo's data, as Larder's own command tells it. Raises CannotRun."""
-    command = [sys.executable, "-m", "batch.command.stack.films"]
+    command = [sys.executable, "-P", "-m", "batch.command.stack.films"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True)
     if told.returncode:
         raise CannotRun(f"Larder does not tell where its films are: {told.stderr.strip()}")

@@ -33,6 +33,7 @@ from batch.command.output.bars import Lines
 from batch.command.output.table import table
 from batch.interactions.reading import Reading as Texts
 from tests.batch.clicks.rows import seeing
+from tests.bench.clock import processor_seconds
 
 TRAIN, TEST = 100_000, 50_000
 PUBLISHED = 0.77585
@@ -97,9 +98,8 @@ def _naive(some: LocalExamples) -> list[str]:
 
 
 def _fitted(name: str, some: LocalExamples, fit: Fit) -> list[str]:
-    began = time.process_time()
-    model = some.fit(("train",), "validation", fit, Lines())
-    return _told(name, some, model, time.process_time() - began)
+    seconds, model = processor_seconds(lambda: some.fit(("train",), "validation", fit, Lines()))
+    return _told(name, some, model, seconds)
 
 
 def _told(name: str, some: LocalExamples, model: Model, seconds: float) -> list[str]:
@@ -181,18 +181,12 @@ def _least(rounds: int, work: Callable[[], Work]) -> tuple[float, float, Work]:
     """Seconds of the processor, MB more at the first peak, and what came of it the last time."""
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # begins VmHWM anew
-    seconds, found = _timed(work)
+    seconds, found = processor_seconds(work)
     peak = _memory("VmHWM") - before
     for _ in range(rounds - 1):
-        again, found = _timed(work)
+        again, found = processor_seconds(work)
         seconds = min(seconds, again)
     return seconds, peak, found
-
-
-def _timed(work: Callable[[], Work]) -> tuple[float, Work]:
-    began = time.process_time()
-    found = work()
-    return time.process_time() - began, found
 
 
 if __name__ == "__main__":

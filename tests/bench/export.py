@@ -6,11 +6,9 @@ Seconds are processor time of this process: the server, which is another one, is
 import argparse
 import random
 import tempfile
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 
@@ -20,9 +18,9 @@ from batch.events.export import export
 from batch.events.inputs import Inputs, Weighing
 from batch.events.load import load_all
 from batch.interactions.reading import Reading
+from tests.bench.clock import processor_seconds
 from tests.servers import Server
 
-T = TypeVar("T")
 KEYS = Streams("bench")
 START = 1_760_000_000_000
 AT_A_TIME = 10_000
@@ -36,9 +34,9 @@ def main() -> None:
     with Server() as server, tempfile.TemporaryDirectory() as name:
         client = redis.Redis.from_url(server.url)
         write(client, events)
-        done, seconds = timed(lambda: export(client, KEYS.name, Path(name, "events")))
+        seconds, done = processor_seconds(lambda: export(client, KEYS.name, Path(name, "events")))
         inputs = Inputs((str(Path(name, "events")),), Weighing.of(None, "30d"))
-        found, reading = timed(lambda: load_all(inputs, Reading(), None))
+        reading, found = processor_seconds(lambda: load_all(inputs, Reading(), None))
         client.close()
     assert done.events == events
     rows = [
@@ -47,13 +45,6 @@ def main() -> None:
     ]
     print(table(["", "events/s a core", "us an event"], rows))
     print(f"{done.bytes / events:.1f} bytes an event on disk; {len(found):,} pairs")
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What it returns, and the processor time that it took."""
-    before = time.process_time()
-    made = work()
-    return made, time.process_time() - before
 
 
 def write(client: Any, events: int) -> None:

@@ -8,7 +8,6 @@ part of what is trained on. ``BENCH_ARGS="--sets ml-100k,ciao --engines knn,auto
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -28,6 +27,7 @@ from batch.recommendations.one_machine import LocalTrial
 from batch.recommendations.pipeline import Quality
 from batch.recommendations.terms import Holdout, Model
 from tests.bench import data
+from tests.bench.clock import processor_seconds
 
 K = 10
 ENGINES = ("als", "knn", "ease", "blend", "auto")
@@ -121,19 +121,19 @@ class Compared:
     def choice(self) -> Choice:
         """The table, of which the chosen engine is a part."""
         if self.found is None:
-            begun = time.process_time()
             auto = Auto(candidates(Model()))
-            self.found = auto.choose(self.train, self.holdout, False, K, Lines())
-            self.seconds = time.process_time() - begun
+            self.seconds, found = processor_seconds(
+                lambda: auto.choose(self.train, self.holdout, False, K, Lines())
+            )
+            self.found = found
         return self.found
 
 
 def _measured(name: str, split: Split, compared: Compared) -> Measured:
     engine = make(Model(name)) if name in SINGLE else _chosen(name, compared.choice())
-    begun = time.process_time()
-    quality = LocalTrial(*split, engine).judge(K, Lines())
-    seconds = time.process_time() - begun + (0 if name in SINGLE else compared.seconds)
-    return Measured(quality, seconds, _said(engine))
+    seconds, quality = processor_seconds(lambda: LocalTrial(*split, engine).judge(K, Lines()))
+    choosing = 0 if name in SINGLE else compared.seconds
+    return Measured(quality, seconds + choosing, _said(engine))
 
 
 def _chosen(name: str, choice: Choice) -> Engine:

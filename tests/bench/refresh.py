@@ -14,7 +14,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from batch.recommendations.similar import most_similar, unit_rows
 from batch.recommendations.terms import Gate, Holdout, Terms
 from batch.recommendations.topk import BLOCK, Lists, best_unseen, together
 from tests.bench import data
+from tests.bench.clock import seconds
 from tests.servers import Server
 
 K = 10
@@ -150,8 +150,8 @@ def _similar(factors: Factors) -> list[str]:
     itself = csr_matrix(
         (np.ones(len(some)), some, np.arange(len(some) + 1)), (len(some), len(unit))
     )
-    ours = _seconds(lambda: most_similar(unit, every, K))
-    tenth = _seconds(lambda: best_unseen(unit[some], unit, itself, K))
+    ours = seconds(lambda: most_similar(unit, every, K))
+    tenth = seconds(lambda: best_unseen(unit[some], unit, itself, K))
     return _row("similar items, s", ours, tenth * len(every) / len(some), "<= 1")
 
 
@@ -169,15 +169,9 @@ def _ratio(
 ) -> list[str]:
     mine, theirs = [], []
     for _ in range(rounds):
-        mine.append(_seconds(ours))
-        theirs.append(_seconds(floor))
+        mine.append(seconds(ours))
+        theirs.append(seconds(floor))
     return _row(name, statistics.median(mine), statistics.median(theirs), target)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _row(name: str, ours: float, floor: float, target: str) -> list[str]:

@@ -23,6 +23,7 @@ import redis
 
 from batch.command.output.table import table
 from batch.datasets.movielens import SMALL
+from tests.app.wire import get
 from tests.bench.clicker import bodies, publish_clicker
 from tests.bench.shop import RULES, SHARES, USERS, publish_shop
 from tests.servers import Api, Gunicorn, Server, run, wait_until
@@ -125,8 +126,7 @@ def _stack() -> Iterator[tuple[list[Case], Server]]:
         fast = {"server": "granian", **settings}
         fast_warm = stack.enter_context(Api(server.url, "default", **fast))
         fast_cold = stack.enter_context(Api(server.url, "default", near_cache_users="0", **fast))
-        for each in (warm, cold, fast_warm, fast_cold, keyed, *others.values()):
-            wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
+        _until_ready(warm, cold, fast_warm, fast_cold, keyed, *others.values())
         cases = _cases(bare, flask, warm, cold, others)
         asked = cases[2].paths
         key = {"X-API-Key": _key(server)}
@@ -148,8 +148,7 @@ def _shop_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> l
         name: stack.enter_context(Api(server.url, name, near_cache_users="0", **quiet))
         for name in RULES
     }
-    for each in (near, *far.values()):
-        wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
+    _until_ready(near, *far.values())
     paths = [f"/recommendations/u{number}" for number in range(USERS)]
     return [
         *(
@@ -165,6 +164,10 @@ def _shop_cases(stack: ExitStack, server: Server, quiet: Mapping[str, str]) -> l
     ]
 
 
+def _until_ready(*servers: Gunicorn) -> None:
+    wait_until(lambda: all(get(each.url, "/health/ready").status == 200 for each in servers))
+
+
 @contextmanager
 def _click_stack() -> Iterator[tuple[list[Case], Server]]:
     """Candidates of 39 columns, scored by 300 trees, beside Flask; each request has other ones."""
@@ -177,8 +180,7 @@ def _click_stack() -> Iterator[tuple[list[Case], Server]]:
         settings = {"clicks": "only", **quiet}
         api = stack.enter_context(Api(server.url, "clicker", **settings))
         fast = stack.enter_context(Api(server.url, "clicker", server="granian", **settings))
-        for each in (api, fast):
-            wait_until(lambda each=each: _ready(each.url))  # type: ignore[misc]
+        _until_ready(api, fast)
         kind, paths = {"Content-Type": "application/json"}, ["/rank/click"]
         asked = {f"{count}": bodies(count) for count in CANDIDATES}
         asked[f"{EXPLAINED}, explained"] = bodies(EXPLAINED, explain=True)
@@ -321,14 +323,6 @@ def _round_trip_us(server: Server) -> float:
         for _ in range(5000):
             client.hget("bench", "user")
         return (time.perf_counter() - started) / 5000 * 1e6
-
-
-def _ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health/ready") as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

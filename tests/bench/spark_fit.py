@@ -9,7 +9,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from batch.recommendations.engines.implicit_als import ImplicitALS
 from batch.recommendations.topk import BLOCK, best_unseen
 from batch.spark.session import session
 from tests.bench import data
+from tests.bench.clock import seconds
 from tests.servers import Server, run
 
 K = 10
@@ -81,10 +81,8 @@ def _fits(
     )
     weights = data.loaded(path).matrix()
     blocked = BlockedALS(model)
-    alone = min(
-        _seconds(lambda: model.fit(weights, lambda done: None)) for _ in range(given.rounds)
-    )
-    ours = min(_seconds(lambda: _fit(blocked, view)) for _ in range(given.rounds))
+    alone = min(seconds(lambda: model.fit(weights, lambda done: None)) for _ in range(given.rounds))
+    ours = min(seconds(lambda: _fit(blocked, view)) for _ in range(given.rounds))
     als = ALS(
         userCol="user",
         itemCol="item",
@@ -97,11 +95,11 @@ def _fits(
         seed=42,
     )
     fitted: list[ALSModel] = []
-    mllib = _seconds(lambda: fitted.append(_mllib(als, view)))
+    mllib = seconds(lambda: fitted.append(_mllib(als, view)))
     lists = min(
-        _seconds(lambda: _lists(view, fitted[0], model.factors)) for _ in range(given.rounds)
+        seconds(lambda: _lists(view, fitted[0], model.factors)) for _ in range(given.rounds)
     )
-    theirs = _seconds(lambda: _all_users(fitted[0]))
+    theirs = seconds(lambda: _all_users(fitted[0]))
     return [
         ["fit, implicit", f"{alone:.1f}", "1.0", ""],
         ["fit, --als blocked", f"{ours:.1f}", f"{ours / alone:.1f}", "<= 4"],
@@ -161,21 +159,15 @@ def _published(path: Path, cores: int) -> list[list[str]]:
                 variables=variables,
                 timeout_seconds=3600,
             )
-            seconds = time.perf_counter() - started
+            took = time.perf_counter() - started
             if done.returncode:
                 sys.exit(done.stderr)
             manifest = Generations(client, Namespace("bench")).live_manifest()
             assert manifest is not None
             model = manifest.metrics["model"]
             low, high = model["intervals"]["ndcg"]
-            rows.append([name, f"{model['ndcg']:.4f}", f"{low:.4f}-{high:.4f}", f"{seconds:.1f}"])
+            rows.append([name, f"{model['ndcg']:.4f}", f"{low:.4f}-{high:.4f}", f"{took:.1f}"])
     return rows
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

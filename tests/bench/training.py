@@ -30,6 +30,7 @@ from batch.decisions.loop.trainer import Trainer
 from batch.decisions.terms import Joined
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
+from tests.bench.clock import processor_seconds
 from tests.servers import Server, environment, wait_until
 
 CONTEXTS = 2_000
@@ -90,9 +91,10 @@ def _measured(
             some = [*islice(endless, events)]
             _write(client, space, some, number)
             before = trainer.ours.events
-            ours = _seconds(lambda: _drive(trainer))
+            ours, _ = processor_seconds(lambda: _drive(trainer))
             assert trainer.ours.events - before == events
-            theirs = _seconds(partial(_learn, bare, [line(_joined(each)) for each in some]))
+            lines = [line(_joined(each)) for each in some]
+            theirs, _ = processor_seconds(partial(_learn, bare, lines))
             rates = f"{events / ours:,.0f}", f"{events / theirs:,.0f}", f"{theirs / ours:.2f}"
             yield [f"{number * events:,}", *rates, f"{process.memory_info().rss / 1e6:.0f}"]
 
@@ -123,13 +125,6 @@ def _drive(trainer: Trainer) -> None:
     while trainer.round():
         pass
     trainer.publish()
-
-
-def _seconds(work: Any) -> float:
-    """Of the processor, by all threads of this process."""
-    before = time.process_time()
-    work()
-    return time.process_time() - before
 
 
 def _delays(url: str, client: Any, space: Decisions, made: list[Ranked]) -> Iterator[float]:

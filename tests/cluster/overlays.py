@@ -20,9 +20,7 @@ configMapGenerator:
 """
 """What the tests ask comes through the API server, which passes no header on."""
 FILLED = {
-    "base/api/patch-deployment.yaml": {
-        'requests:\n      cpu: "1"': "requests:\n      cpu: 100m"
-    },
+    "base/api/patch-deployment.yaml": {'requests:\n      cpu: "1"': "requests:\n      cpu: 100m"},
     "overlays/production/kustomization.yaml": {
         "registry.example.com/": "",
         "  - ingress.yaml\n": f"  - ingress.yaml\n{WITHOUT_KEYS}",

@@ -270,8 +270,6 @@ def test_a_slow_api_turns_the_verdict_red_with_the_right_sentence(
     ("fault", "name"),
     [
         ("editions", "two editions in one answer"),
-        ("nothing", "an empty list"),
-        ("too many", "more than n items"),
         ("moved", "status 302 in place of 200"),
     ],
 )

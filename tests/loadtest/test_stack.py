@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,11 @@ from loadtest.api import CannotRun
 from loadtest.stack import films
 
 
-def test_larder_tells_where_its_films_are() -> None:
+def test_larder_tells_where_its_films_are_whatever_the_folder_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zipfile.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(tmp_path)
     folder = films(dict(os.environ))
     assert {"ratings.csv", "movies.csv"} <= {path.name for path in folder.iterdir()}
 
