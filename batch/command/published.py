@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,7 +18,9 @@ from batch.errors import UnknownGeneration
 from batch.generations.connect import Client, connect
 from batch.generations.lock import hold
 from batch.generations.registry import Generations
-from batch.recommendations.published.show import Shown
+
+if TYPE_CHECKING:  # it needs NumPy, which an emergency may lack
+    from batch.recommendations.published.show import Shown
 
 M = TypeVar("M", bound=generations.Manifest)
 
@@ -167,14 +169,14 @@ def reasons(
             yield f"kept {name}: within --keep {keep}{withdrawn}"
 
 
-def list_text(found: Shown) -> str:
+def list_text(found: "Shown") -> str:
     """Whose list it is, then an item a line."""
     head = f"{found.user!r} in generation {found.generation}: {found.source}"
     lines = [f"{score:8.4f}  {document}" for document, score in found.entries]
     return "\n".join([head, *(lines or ["(empty: this user has had every item)"])])
 
 
-def list_json(found: Shown) -> str:
+def list_json(found: "Shown") -> str:
     """The list as the API answers it."""
     entries = [
         {**json.loads(document), "score": float(f"{score:.4g}")}
