@@ -137,6 +137,8 @@ def measured(record_property: Callable[[str, object], None]) -> Callable[[str], 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    terminalreporter.section("measured")
-    for name, line in (told for each in ended for told in each.user_properties):
-        terminalreporter.write_line(f"{line}")
+    told = [str(line) for each in ended for _, line in each.user_properties]
+    if told:
+        terminalreporter.section("measured")
+        for line in told:
+            terminalreporter.write_line(line)
