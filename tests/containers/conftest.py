@@ -1,5 +1,7 @@
 """Images that are built once, a network and a cache of their own, a published generation."""
 
+import fcntl
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,14 @@ from tests.containers.pods import Demo, known_secret
 from tests.k8s import manifests
 
 NEEDED = ("podman", "runc", "mmdebstrap", "catatonit", "haproxy")
-_MEASURED: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)  # before groups become parts of names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the demo's Secret, which podman knows by one name, run in one process."""
+    for item in items:
+        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else "others"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +35,20 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """All images, built of the work tree; the seconds that each took."""
-    return build_all(engine, tmp_path_factory.mktemp("base"))
+def images(
+    engine: Engine, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str
+) -> dict[str, float]:
+    """All images, built of the work tree; the seconds that each took.
+
+    Whichever process of the run comes first builds them; the others wait.
+    """
+    told = tmp_path_factory.getbasetemp().parent / f"images-{testrun_uid}"
+    with told.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            told.write_text(json.dumps(build_all(engine, tmp_path_factory.mktemp("base"))))
+    found: dict[str, float] = json.loads(told.read_text())
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -110,13 +130,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def measured() -> Callable[[str], None]:
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Takes a line that is printed at the end of the run."""
-    return _MEASURED.append
+    return lambda line: record_property("measured", line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _MEASURED:
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = [str(line) for each in ended for _, line in each.user_properties]
+    if told:
         terminalreporter.section("measured")
-        for line in _MEASURED:
+        for line in told:
             terminalreporter.write_line(line)

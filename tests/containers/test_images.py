@@ -115,11 +115,12 @@ def test_a_change_of_our_code_changes_only_the_last_layer(
     before = engine.inspect(tag(name))["RootFS"]["Layers"]
     with (tmp_path / wing / "__init__.py").open("a") as source:
         source.write("# changed\n")
+    changed = f"{name}:changed"
     try:
-        seconds = build(engine, name, tmp_path)
-        after = engine.inspect(tag(name))["RootFS"]["Layers"]
+        seconds = build(engine, name, changed, tmp_path)
+        after = engine.inspect(changed)["RootFS"]["Layers"]
     finally:
-        build(engine, name, HOUSE)
+        engine.run("podman", "rmi", changed)
     assert after[:-1] == before[:-1]
     assert after[-1] != before[-1]
     measured(f"{name}: built again in {seconds:.1f} s after a change of our code")

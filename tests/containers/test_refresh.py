@@ -1,5 +1,8 @@
 """The image of the job: its exit codes are those that the CronJob's policy reads."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from batch.datasets.movielens import SMALL
@@ -63,27 +66,37 @@ def test_a_stopped_job_says_so(published: Container, refresh: Refresh) -> None:
     assert generations(refresh) == before
 
 
-def on_spark(refresh: Refresh, *options: str) -> Container:
-    """A refresh of the image with Spark; the films are not in it."""
+def on_spark(refresh: Refresh, folder: Path, *options: str) -> Container:
+    """A refresh of the image with Spark on some users' films, which are not in it."""
+    head, *rows = (SMALL / "ratings.csv").read_text().splitlines(keepends=True)
+    some = [row for row in rows if int(row.split(",")[0]) <= 60]
+    (folder / "ratings.csv").write_text("".join([head, *some]))
+    shutil.copy(SMALL / "movies.csv", folder)
     arguments = ("refresh", "--engine=spark", "--holdout=0", "--force")
     return refresh(
         *arguments,
+        "--conf=spark.sql.shuffle.partitions=2",
+        "--conf=spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1",  # it lives for seconds
         image="larder-batch-spark",
-        options=[f"--volume={SMALL}:{DEMO}:ro", *options],
+        options=[f"--volume={folder}:{DEMO}:ro", *options],
         LARDER_FACTORS="16",
         LARDER_ITERATIONS="2",
     )
 
 
-def test_the_image_with_spark_publishes_too(published: Container, refresh: Refresh) -> None:
+def test_the_image_with_spark_publishes_too(
+    published: Container, refresh: Refresh, folder: Path
+) -> None:
     before = generations(refresh)
-    with on_spark(refresh) as job:
+    with on_spark(refresh, folder) as job:
         assert job.wait() == 0, job.logs
     assert generations(refresh) != before
 
 
-def test_spark_says_that_its_user_needs_a_name(published: Container, refresh: Refresh) -> None:
+def test_spark_says_that_its_user_needs_a_name(
+    published: Container, refresh: Refresh, folder: Path
+) -> None:
     """As on clusters that give every namespace user ids of its own."""
-    with on_spark(refresh, "--user=54321:54321") as job:
+    with on_spark(refresh, folder, "--user=54321:54321") as job:
         assert job.wait() == 2, job.logs
         assert "Spark needs a user that has a name" in job.logs

@@ -1,6 +1,6 @@
 """JupyterLab in a real Chromium, as a newcomer meets it."""
 
-import re
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from tests.notebooks.test_workbench import Bench, started
 from tests.servers import PATIENCE_SECONDS
 
 __all__ = ["chromium"]
+
+pytestmark = pytest.mark.xdist_group("browser")  # one bench for all
 
 PICTURES = Path(__file__).parents[2] / "browser-report"
 
@@ -41,9 +43,11 @@ def test_the_first_notebook_runs_and_shows_its_charts(bench: Bench, page: Any) -
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    figures = page.locator(".jp-OutputArea-executeResult").last
-    figures.get_by_text("'model ndcg'").wait_for()
-    assert float(re.findall(r"'model ndcg': ([\d.]+)", figures.inner_text())[0]) > 0.3
+    shown = page.locator(".jp-OutputArea-executeResult").last
+    shown.get_by_text("'model ndcg'").wait_for()
+    figures = ast.literal_eval("{" + shown.inner_text().partition("{")[2])
+    assert figures["source"] == "personal" and figures["recommendations"] == 10
+    assert figures["model ndcg"] > 0.3 > 0.2 > figures["popular ndcg"]
     charts = page.locator(".jp-OutputArea-output img")
     assert charts.count() == 2
     assert charts.first.evaluate("image => image.naturalWidth") > 300

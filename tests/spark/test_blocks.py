@@ -33,12 +33,11 @@ def assert_same(found: csr_matrix, expected: csr_matrix) -> None:
         assert (mine.dtype, mine.tolist()) == (theirs.dtype, theirs.tolist())
 
 
-@pytest.mark.parametrize("partitions", [1, 7])
 def test_the_blocks_of_users_and_items_are_the_matrix_of_one_machine(
-    spark: SparkSession, weights: csr_matrix, partitions: int
+    spark: SparkSession, weights: csr_matrix
 ) -> None:
     frame = pairs_of(spark, weights, STARTS, ITEM_STARTS)
-    moved = frame.orderBy("weight", "item").repartition(partitions)
+    moved = frame.orderBy("weight", "item").repartition(7)
     with ExitStack() as stack:
         view = View.of(moved, STARTS, ITEM_STARTS, stack)
         users, items = view.users.rows.collect(), view.items.rows.collect()
@@ -73,15 +72,12 @@ def test_rows_alike_are_cut_evenly() -> None:
     assert np.diff(balanced(np.full(100, 3), 4)).tolist() == [25] * 4
 
 
-@pytest.mark.parametrize("partitions", [1, 5])
-def test_factors_find_their_blocks_and_who_has_none_gets_zeros(
-    spark: SparkSession, partitions: int
-) -> None:
+def test_factors_find_their_blocks_and_who_has_none_gets_zeros(spark: SparkSession) -> None:
     expected = np.random.default_rng(0).random((23, 3), np.float32)
     expected[[0, 5, 20, 21, 22]] = 0
     known = np.flatnonzero(expected.any(axis=1))[::-1].astype(np.int32)
     table = pa.table({"id": known, "features": pa.array(list(expected[known]))})
-    frame = spark.createDataFrame(table).repartition(partitions)
+    frame = spark.createDataFrame(table).repartition(5)
     blocks = factors(frame, STARTS, 3).collect()
     assert [len(block) for block in blocks] == np.diff(STARTS).tolist()
     assert np.concatenate(blocks).tolist() == expected.tolist()

@@ -1,5 +1,6 @@
 """The walk on a cluster judges and publishes what the walk on one machine does."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -83,29 +84,36 @@ def judged_by_both(
     return judge(walk, marked), expected
 
 
-@pytest.mark.parametrize("rule", ["chronological", "random", "stratified"])
-def test_the_same_lists_on_the_same_split_are_judged_alike(spark: SparkSession, rule: str) -> None:
-    holdout = Holdout(rule, 0.3)
+Both = tuple[LocalCandidate, ClusterCandidate]
+
+
+@pytest.fixture(scope="module")
+def both(spark: SparkSession) -> Iterator[Both]:
+    """The shop on one machine, and on the cluster."""
     with ExitStack() as stack:
-        alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
-        marked = hold_out(walk.indexed.frame, holdout)
-        _, expected = judged_by_both(alone, walk, marked)
-        found = walk.judge(holdout, K, Lines())
-        assert_as_good(found, expected)
-        if rule == "chronological":  # the one split that both draw
-            assert_as_good(found, alone.judge(holdout, K, Lines()))
+        yield both_candidates(frame_of(spark, shop()), UNUSED, stack)
+
+
+@pytest.mark.parametrize("rule", ["chronological", "random", "stratified"])
+def test_the_same_lists_on_the_same_split_are_judged_alike(both: Both, rule: str) -> None:
+    holdout = Holdout(rule, 0.3)
+    alone, walk = both
+    train, test = sides(walk, hold_out(walk.indexed.frame, holdout))
+    found = walk.judge(holdout, K, Lines())
+    assert_as_good(found, LocalTrial(train, test, alone.model).judge(K, Lines()))
+    if rule == "chronological":  # the one split that both draw
+        assert_as_good(found, alone.judge(holdout, K, Lines()))
     assert found.ratings is None
     assert 0 < found.model.ndcg < 1
     assert found.model.ndcg != found.popular.ndcg
 
 
 @pytest.mark.parametrize("repeat", [False, True])
-def test_what_users_hid_is_in_no_judged_list(spark: SparkSession, repeat: bool) -> None:
+def test_what_users_hid_is_in_no_judged_list(spark: SparkSession, both: Both, repeat: bool) -> None:
     """Whoever hid most of what was never theirs is left with what they wanted."""
     holdout = Holdout("chronological", 0.3)
+    alone, walk = replace(both[0], repeat=repeat), replace(both[1], repeat=repeat)
     with ExitStack() as stack:
-        alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
-        alone, walk = replace(alone, repeat=repeat), replace(walk, repeat=repeat)
         before = walk.judge(holdout, K, Lines())
         users, items = np.nonzero(alone.loaded.matrix().toarray() == 0)
         hidden = users[::2].astype(np.int32), items[::2].astype(np.int32)
@@ -120,12 +128,11 @@ def test_what_users_hid_is_in_no_judged_list(spark: SparkSession, repeat: bool) 
     assert found.popular.ndcg > before.popular.ndcg
 
 
-def test_a_fitted_model_is_judged_like_that_of_one_machine(spark: SparkSession) -> None:
+def test_a_fitted_model_is_judged_like_that_of_one_machine(both: Both) -> None:
     model, holdout = ImplicitALS(factors=6, iterations=3), Holdout("chronological", 0.3)
-    with ExitStack() as stack:
-        alone, walk = both_candidates(frame_of(spark, shop()), UNUSED, stack)
-        expected = replace(alone, model=model).judge(holdout, K, Lines())
-        found = replace(walk, model=BlockedALS(model)).judge(holdout, K, Lines())
+    alone, walk = both
+    expected = replace(alone, model=model).judge(holdout, K, Lines())
+    found = replace(walk, model=BlockedALS(model)).judge(holdout, K, Lines())
     for name in EXACT:  # a list may differ where two scores are as good as the same
         assert getattr(found.model, name) == pytest.approx(getattr(expected.model, name), rel=0.02)
 
@@ -250,11 +257,10 @@ def test_both_publish_the_same(
     assert found.document_bytes == expected.document_bytes
 
 
-@pytest.mark.parametrize("blocks", [6, 14])
 def test_the_sample_is_of_a_thousand_users_of_all_blocks(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, blocks: int
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = 3000
+    users, blocks = 3000, 14
     monkeypatch.setattr(ids, "PAIRS_PER_BLOCK", -(-users // blocks))
     table = {
         "user": [f"u{n}" for n in range(users)],

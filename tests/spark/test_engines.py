@@ -95,6 +95,7 @@ class AlsSuite(ClusterSuite, FactorSuite):
     als: str
     breaking = {"alpha": 1e39}
     converged = {"iterations": 6}
+    alike = (1e-6, 1e30)
 
     def engine(self, **settings: Any) -> OnCluster:
         chosen = {"engine": "spark", "als": self.als, "feedback": "implicit", **QUICK, **settings}

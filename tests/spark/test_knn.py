@@ -23,8 +23,10 @@ def similarities(
     return scorer.similarities
 
 
-@pytest.mark.parametrize("weighting", ["cosine", "tfidf", "bm25"])
-@pytest.mark.parametrize("blocks, cells", [(1, 2**24), (3, 5 * ITEMS)], ids=["whole", "slices"])
+@pytest.mark.parametrize(
+    "weighting, blocks, cells",
+    [("cosine", 1, 2**24), *((each, 3, 5 * ITEMS) for each in ("cosine", "tfidf", "bm25"))],
+)
 def test_the_similarities_are_those_of_one_machine(
     spark: SparkSession, weighting: str, blocks: int, cells: int
 ) -> None:

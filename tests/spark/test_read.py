@@ -62,10 +62,12 @@ def by_spark(
     return found, pairs.report
 
 
-def same(spark: SparkSession, path: Path, layout: Layout = Layout()) -> tuple[Rows, Report]:
-    """Read both ways; return what both say."""
+def same(
+    spark: SparkSession, path: Path, layout: Layout = Layout(), rejects: Path | None = None
+) -> tuple[Rows, Report]:
+    """Read both ways; return what both say. Spark lists what it rejects."""
     loaded = load(path, layout, max_rejects=1)
-    rows, report = by_spark(spark, path, layout)
+    rows, report = by_spark(spark, path, layout, rejects)
     assert rows == singly(loaded)
     assert report == loaded.report
     return rows, report
@@ -97,10 +99,6 @@ def listed(folder: Path) -> list[dict[str, str]]:
 
 
 class TestText:
-    def test_movielens_is_what_it_is_on_one_machine(self, spark: SparkSession) -> None:
-        rows, report = same(spark, RATINGS, PRESETS["ml-latest"])
-        assert (len(rows), report.rows, report.rejected) == (100_004, 100_004, {})
-
     def test_a_file_may_be_cut_anywhere(self, spark: SparkSession, tmp_path: Path) -> None:
         lines = RATINGS.read_text().splitlines(keepends=True)
         file = write(
@@ -176,9 +174,7 @@ class TestText:
         rows, _ = same(spark, write(tmp_path / "a.csv", text))
         assert len(rows) == 2
 
-    @pytest.mark.parametrize(
-        "encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "shift_jis", "gb18030"]
-    )
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "shift_jis", "gb18030"])
     def test_an_encoding_is_read(self, spark: SparkSession, tmp_path: Path, encoding: str) -> None:
         word = "日本" if encoding in ("shift_jis", "gb18030") else "café"
         file = write(tmp_path / "a.csv", f"user,item\n{word},x\n", encoding)
@@ -204,8 +200,7 @@ class TestFiles:
         cut = "\t" if name.endswith(".tsv") else ","
         write(tmp_path / "1.csv", "user,item\nb,y\n")
         file = write(tmp_path / name, f"user{cut}item\na{cut}x\n{cut}x\n")
-        same(spark, file)
-        by_spark(spark, file, rejects=tmp_path / "rejects")
+        same(spark, file, rejects=tmp_path / "rejects")
         assert [row["file"] for row in listed(tmp_path / "rejects")] == [str(file)]
 
     def test_a_folder_is_read_with_all_below_it(self, spark: SparkSession, tmp_path: Path) -> None:
@@ -319,9 +314,8 @@ class TestRejects:
         file = tmp_path / "in" / "a b.csv"
         file.parent.mkdir()
         file.write_bytes(b"user,item,weight,timestamp\na,x,1,1\n\n" + BAD * 2 + b"b,y,2,2\n")
-        _, report = same(spark, file)
+        _, report = same(spark, file, rejects=tmp_path / "rejects")
         assert len(report.rejected) == 15
-        by_spark(spark, file, rejects=tmp_path / "rejects")
         load(file, rejects=tmp_path / "rejects.csv", max_rejects=1)
         with (tmp_path / "rejects.csv").open(newline="", encoding="utf-8") as stream:
             expected = Counter(
@@ -468,11 +462,8 @@ class TestParquet:
             "TIMESTAMP_NS '2020-01-01'",
             "TIMESTAMP_MS '2020-01-01'",
             "TIMESTAMPTZ '2020-01-01 01:00:00+01'",
-            "1577836800",
             "1577836800000::UBIGINT",
-            "20200101",
             "20200101::DOUBLE",
-            "'20200101'",
             "1577836800.25::DECIMAL(18, 3)",
             "NULL::TIMESTAMP",
         ],

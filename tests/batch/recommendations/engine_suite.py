@@ -135,6 +135,8 @@ class FactorSuite(EngineSuite):
     """Settings under which a fit overflows."""
     converged: dict[str, int] = {}
     """Settings under which a fit comes to its end, where those of ``engine()`` stop before."""
+    alike: tuple[float, ...] = (1e-6, 0.5, 5.0, 1e6, 1e30)
+    """Weights that mean the same where all pairs have one of them."""
 
     def test_nothing_of_the_other_colour_is_close(self) -> None:
         weights = matrix(checkerboard(USERS, ITEMS))
@@ -160,7 +162,7 @@ class FactorSuite(EngineSuite):
         pairs = checkerboard(USERS, ITEMS)
         ones = fit(self.engine(), matrix(pairs))
         expected = pytest.approx(ones.users @ ones.scorer.factors.T, abs=1e-3)
-        for weight in (1e-6, 0.5, 5.0, 1e6, 1e30):
+        for weight in self.alike:
             found = fit(self.engine(), matrix(pairs, weight))
             assert found.users @ found.scorer.factors.T == expected, weight
 
