@@ -1,13 +1,14 @@
 """``python -P -m app.http.serve``: the API under the server that ``LARDER_SERVER`` names."""
 
 import sys
+from importlib.resources import files
 from typing import NoReturn
 
 from app.errors import BadSettings
 from app.http.servers.address import listenable
 from app.settings import Settings
 
-GUNICORN = ["gunicorn", "-c", "python:app.http.gunicorn_conf", "app.http.wsgi:app"]
+GUNICORN = ["-c", "python:app.http.gunicorn_conf", "app.http.wsgi:app"]
 
 
 def main() -> int:
@@ -34,7 +35,7 @@ def _become_gunicorn() -> NoReturn:
     from gunicorn.util import getcwd
 
     sys.path.append(getcwd())
-    sys.argv = GUNICORN
+    sys.argv = [str(files("gunicorn") / "__main__.py"), *GUNICORN]  # what SIGUSR2 starts
     sys.exit(run())
 
 

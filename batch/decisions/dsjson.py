@@ -134,7 +134,7 @@ def parse(text: str) -> Joined:
     except (ValueError, OverflowError) as error:
         raise BadLine(f"no right value: {error}") from error
     if problem := problem_of(joined):
-        raise BadLine(f"cannot be learned: {problem}")
+        raise BadLine(problem)
     return joined
 
 

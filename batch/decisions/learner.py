@@ -120,13 +120,12 @@ def problem_of(joined: Joined) -> str:
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         return f"its context cannot be read: {error!r:.100}"
     if not 1 <= len(actions) <= MAX_ACTIONS:
-        return f"expected 1 to {MAX_ACTIONS} actions, found {len(actions)}"
+        return f"expected 1 to {MAX_ACTIONS} actions: found {len(actions)}"
     if several != ("_slots" in context):
         return "either its context or what was decided has slots, not both"
     if not len(joined.slots) == len(joined.rewards) == len(places) <= len(actions):
-        return (
-            f"{len(joined.slots)} slots were decided, of {len(places)}, by {len(actions)} actions"
-        )
+        decided = f"{len(joined.slots)} of {len(places)}, by {len(actions)} actions"
+        return f"slots that are not those of the context: {decided}"
     for slot in joined.slots:
         if problem := _problem_of_slot(slot, len(actions)):
             return problem
@@ -166,11 +165,11 @@ def _problem_of_slot(slot: Slot, actions: int) -> str:
     if not chosen or len(chances) != len(chosen):
         return "expected a probability for each action"
     if min(*chosen, slot.baseline) < 1 or max(*chosen, slot.baseline) > actions:
-        return f"an action is none of the {actions} of the context"
+        return f"an action is none of the context: {chosen}, of {actions}"
     if len({*chosen}) < len(chosen):
-        return f"actions {chosen} were decided: one comes twice"
+        return f"an action was decided twice: {chosen}"
     if not (all(0 <= each <= 1 for each in chances) and chances[0] > 0):
         return f"a probability is not between 0 and 1: {chances}"
     if not slot.id and len(chosen) != actions:
-        return f"{len(chosen)} actions were ranked, of {actions}"
+        return f"not all actions were ranked: {len(chosen)} of {actions}"
     return ""

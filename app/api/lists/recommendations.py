@@ -93,13 +93,13 @@ def visitor() -> Response:
     """The list of a session, or of somebody of whom only a few items are known."""
     generation = sources().watcher.live()
     only(request.args, ("session", "items", *WISHES))
-    wanted = wish(generation, request.args)
     answers = sources().answers
     if not isinstance(answers, LiveAnswers):
         raise EventsOff(
             "name a user, as in GET /recommendations/<user>: lists of sessions and items need "
             "LARDER_EVENTS=true"
         )
+    wanted = wish(generation, request.args)
     session, items = request.args.get("session"), request.args.get("items")
     if (session is None) == (items is None):
         raise BadParameter("give either session or items, or a user in the path")

@@ -101,7 +101,7 @@ class LiveLookup(Lookup):
             is_lost = who in places and buckets.get(places[who][0]) is None
             if recents is None or is_lost or len(lists) < len(near[who]):
                 degraded.add(who)
-            elif remembered is not None:
+            elif remembered is not None and self._tail.reachable:
                 generation.near.put(who, remembered, ticket)
         return degraded
 

@@ -47,11 +47,15 @@ def _file(kind: str, rejects: Path | None, max_rejects: float, **given: Any) -> 
     path = given[kind]
     if path is None:
         return None
+    told = given[f"{kind[:-1]}_columns"]
+    columns = names(told) or None
+    if told and columns is None:
+        raise BadSettings(f"--{kind[:-1]}-columns must name columns, such as a,b, not {told!r}")
     return ColumnsFile(
         kind,
         path,
         given[f"{kind}_id_column"] or kind[:-1],
-        names(given[f"{kind[:-1]}_columns"]) or None,
+        columns,
         cut(given[f"{kind}_delimiter"]),
         given[f"{kind}_encoding"],
         beside(rejects, kind) if rejects else None,

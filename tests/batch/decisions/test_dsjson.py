@@ -119,7 +119,7 @@ def test_members_may_come_in_any_order_and_some_may_be_missing() -> None:
         ('{"RewardValue":1.0,"EventId":"x"}', "no context"),
         (THEIRS.replace("-1.0", "NaN"), "no JSON: NaN"),
         (THEIRS.replace("-1.0", "1e999"), "a reward of"),
-        (THEIRS.replace('"a":[3,2,1]', '"a":[3,2,4]'), "none of the 3"),
+        (THEIRS.replace('"a":[3,2,1]', '"a":[3,2,4]'), "none of the context"),
         (THEIRS.replace('"a":[3,2,1]', '"a":[2,3,1]'), "not the first"),
         (THEIRS.replace('"a":[3,2,1]', '"a":[3,2]'), "probability for each"),
         (THEIRS.replace('"p":[0.3333', '"p":[0'), "not between 0 and 1"),

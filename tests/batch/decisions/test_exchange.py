@@ -39,7 +39,8 @@ def test_broken_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(exchange, "MAX_LINE_BYTES", 2000)
     path, good = tmp_path / "log.json", [line(joined(number)).encode() for number in range(7)]
     twice = line(joined(0)).replace('"a":[1,2,3]', '"a":[1,2,2]').encode()
-    bad = [b'{"RewardValue":1}', b"x" * 9000, b"\xff", b'{"c":{}', twice, b'{"EventId":"x"}']
+    never = line(joined(0)).replace('"p":[', '"p":[7').encode()
+    bad = [b'{"RewardValue":1}', b"x" * 9000, b"\xff", b'{"c":{}', twice, never, b'{"EventId":"x"}']
     path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join([*good[:4], b" ", *bad, *good[4:]]))
     found = exchange.load(path, tmp_path / "logs", 0.5)
     assert found.decisions == 7 and [*logs.read(tmp_path / "logs")]
@@ -48,10 +49,11 @@ def test_broken_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.M
         "longer than 2,000 bytes": 1,
         "no UTF-8": 1,
         "no JSON": 1,
-        "cannot be learned": 1,
+        "an action was decided twice": 1,
+        "a probability is not between 0 and 1": 1,
     }
     assert found.first[0].startswith("line 6: no decision: it has no context: ")
-    with pytest.raises(BadInteractions, match=r"6 of 13 rows .* more than the 1.00% allowed"):
+    with pytest.raises(BadInteractions, match=r"7 of 14 rows .* more than the 1.00% allowed"):
         exchange.load(path, tmp_path / "others", 0.01)
     assert not logs.files(tmp_path / "others")
 

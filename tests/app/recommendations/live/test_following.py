@@ -527,6 +527,19 @@ class TestOutages:
                 worker.did("purchase", "i2", "u2")
                 assert worker.items("/recommendations/u2") == ["i3", "i4"]
 
+    def test_lists_are_not_kept_while_the_stream_is_not_followed(
+        self, server: Server, client: Any, namespace: Namespace
+    ) -> None:
+        publish_plain(client, namespace)
+        stream = Streams(namespace.name).events
+        with following(server, namespace) as worker, following(server, namespace) as other:
+            client.set(stream, "no stream")
+            worker.tail.poll()
+            client.delete(stream)
+            assert worker.get(U1)["degraded"]
+            other.did("purchase", "i2", "u1")
+            assert worker.items(U1) == ["i1", "i3"]
+
     def test_the_cache_is_away_and_the_events_are_not(
         self, server: Server, own_server: Server, client: Any, namespace: Namespace
     ) -> None:

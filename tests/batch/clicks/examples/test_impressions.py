@@ -401,9 +401,11 @@ def test_what_the_api_took_becomes_examples(
         ("--window", "30", "--window must be seconds, minutes, hours or days"),
         ("--window", "0m", "--window must be"),
         ("--click-types", "click,impression", "--click-types must be types"),
+        ("--item-columns", ",", "--item-columns must name columns, such as a,b, not ','"),
     ],
 )
 def test_wrong_options_are_told(tmp_path: Path, option: str, value: str, said: str) -> None:
-    arguments = ["clicks", "examples", str(tmp_path), "--out", str(tmp_path), option, value]
+    files = ["--items", str(tmp_path / "items.csv"), "--out", str(tmp_path)]
+    arguments = ["clicks", "examples", str(tmp_path), *files, option, value]
     with pytest.raises(BadSettings, match=said):
         cli.main(arguments, standalone_mode=False)
