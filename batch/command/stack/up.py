@@ -317,7 +317,8 @@ def wait_until_ready(api: "subprocess.Popen[bytes]", url: str) -> None:
         if (code := api.poll()) is not None:
             raise StepFailed("API", code or 1)
         with contextlib.suppress(OSError):
-            return bool(get(f"{url}/health/ready"))
+            get(f"{url}/health/ready")
+            return True
         return False
 
     soon(ready, READY_SECONDS, f"the API was not ready after {READY_SECONDS:.0f} seconds")

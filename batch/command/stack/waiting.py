@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from batch.errors import Transient
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 
 T = TypeVar("T")
 
 
 def soon(found: Callable[[], T | None], seconds: float, otherwise: str) -> T:
-    """Call until it returns something, and return that.
+    """Call until it returns something true, and return that.
 
     found: may raise what makes further waiting useless. Raises Transient with the sentence
     ``otherwise`` when there is nothing after so many seconds.

@@ -120,7 +120,10 @@ class Reader:
         items = np.where(is_there, indices, -1)
         is_right = not (lengths % ENTRY_BYTES).any() and bool(np.isfinite(entries["score"]).all())
         if not is_right or items.max(initial=-1) >= self.manifest.items:
-            raise BrokenRecord(f"a list of generation {self.manifest.generation}")
+            name = self.manifest.generation
+            raise BrokenRecord(
+                f"a list of generation {name} has an item, a score or a length that cannot be"
+            )
         return Block(names, items, entries["score"], entries["item"][:, 0] >= POPULAR_BIT)
 
     def items(self) -> list[str]:

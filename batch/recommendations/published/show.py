@@ -30,7 +30,7 @@ def show(client: Client, namespace: Namespace, user: str, n: int | None = None) 
     when the user is no Unicode text.
     """
     manifest = manifest_of(client, namespace, None)
-    reader = Reader(client, namespace, manifest, min(n or manifest.k, manifest.k))
+    reader = Reader(client, namespace, manifest, manifest.k)
     try:
         name = field(user)
     except UnicodeEncodeError as error:
@@ -41,6 +41,7 @@ def show(client: Client, namespace: Namespace, user: str, n: int | None = None) 
     (entries,), (is_popular,) = block.entries(), block.popular.tolist()
     own = "personal" if entries else "exhausted"
     source = own if is_known[0] and not is_popular else "popular"
+    entries = entries[:n]
     documents = reader.documents(item for item, _ in entries)
     told = [(documents[item], score) for item, score in entries]
     return Shown(user, manifest.generation, source, told)

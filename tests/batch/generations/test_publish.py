@@ -213,6 +213,11 @@ def test_a_bucket_that_nobody_is_in_has_a_key_all_the_same(
     assert len(read_back(client, namespace, manifest, users, []).users) == 81
 
 
+def test_no_users_at_all_can_be_published(client: Any, namespace: Namespace) -> None:
+    manifest = publish_by_hand(client, namespace, users=[])
+    assert read_back(client, namespace, manifest, [], ["i0"]).popular[0] == (0, 1.0)
+
+
 def test_short_and_empty_lists_stay_short_and_empty(client: Any, namespace: Namespace) -> None:
     users = [f"u{n}" for n in range(200)]
     manifest, made = contents(namespace, users, [f"i{n}" for n in range(10)], k=5)
