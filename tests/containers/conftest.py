@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.containers.engine import Container, Engine
 from tests.containers.images import VALKEY, build_all, tag
@@ -20,20 +20,18 @@ NEEDED = ("podman", "runc", "mmdebstrap", "catatonit", "haproxy")
 DEMO = {f"test_{each}.py" for each in ("api", "clicks", "drills", "loadtest", "refresh")}
 
 
-class Apart(LoadScopeScheduling):
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Tests with the demo's Secret, which podman knows by one name, run in one process.
 
-    Not by marks and ``--dist loadgroup``: xdist 3.8 loses the groups with pytest 9.2,
-    and says nothing.
+    Not by marks and ``--dist loadgroup``: xdist 3.8 loses the groups with pytest 9.2, in silence.
     """
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _has_the_demo
+    return scheduler
 
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0].rpartition("/")[2]
-        return "with the demo" if file in DEMO else "without"
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
-    return Apart(config, log)
+def _has_the_demo(test: str) -> bool:
+    return test.partition("::")[0].rpartition("/")[2] in DEMO
 
 
 @pytest.fixture(scope="session")
