@@ -51,7 +51,7 @@ test-mlflow: $(VENV)/.test-mlflow  ## refreshes as runs in a real MLflow: in a f
 
 test-notebooks: $(VENV)/.test-notebooks libgomp  ## the notebooks of the workbench, executed, and one in a real Chromium; pictures in browser-report
 	@$(FETCH) java-17 chromium || true
-	@$(WITH_JAVA) $(BIN)/python -m pytest tests/notebooks --numprocesses 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(WITH_JAVA) $(BIN)/python -m pytest tests/notebooks --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 NODE_SDKS = @azure/cognitiveservices-personalizer@2.0.1 @azure-rest/ai-personalizer@1.0.0-beta.1
 test-sdk: $(VENV)/.test-sdk  ## every operation of the cloud service's own SDKs, Python's and JavaScript's, and its two tutorials
@@ -65,7 +65,7 @@ test-spark: $(VENV)/.test-spark  ## Spark: one session, one real cluster, and wh
 	@$(WITH_JAVA) $(BIN)/python -m pytest tests/spark --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-containers: $(VENV)/.containers kustomize podman  ## the images, compose.yaml and the pods of k8s/, run for real (root; Debian's podman)
-	@$(BIN)/python -m pytest tests/containers --numprocesses 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/containers --numprocesses 2 --dist loadscope $(PYTEST_ARGS)
 
 CLUSTER ?= new
 test-cluster: $(VENV)/.test $(if $(filter new,$(CLUSTER)),podman)  ## k8s/README.md on a Kubernetes of two nodes made here (root; Debian and Go), or CLUSTER=current

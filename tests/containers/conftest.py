@@ -6,8 +6,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.containers.engine import Container, Engine
 from tests.containers.images import VALKEY, build_all, tag
@@ -15,14 +17,21 @@ from tests.containers.pods import Demo, known_secret
 from tests.k8s import manifests
 
 NEEDED = ("podman", "runc", "mmdebstrap", "catatonit", "haproxy")
+DEMO = {f"test_{each}.py" for each in ("api", "clicks", "drills", "loadtest", "refresh")}
 
 
-@pytest.hookimpl(tryfirst=True)  # before groups become parts of names
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the demo's Secret, which podman knows by one name, run in one process."""
-    for item in items:
-        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else "others"
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests with the demo's Secret, which podman knows by one name, run in one process.
+
+    Not by marks and ``--dist loadgroup``: xdist 3.8 loses the groups with pytest 9.2, in silence.
+    """
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _has_the_demo
+    return scheduler
+
+
+def _has_the_demo(test: str) -> bool:
+    return test.partition("::")[0].rpartition("/")[2] in DEMO
 
 
 @pytest.fixture(scope="session")

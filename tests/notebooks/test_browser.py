@@ -14,8 +14,6 @@ from tests.servers import PATIENCE_SECONDS
 
 __all__ = ["chromium"]
 
-pytestmark = pytest.mark.xdist_group("browser")  # one bench for all
-
 PICTURES = Path(__file__).parents[2] / "browser-report"
 
 
