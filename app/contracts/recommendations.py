@@ -537,6 +537,17 @@ class Manifest(generations.Manifest):
         bucket = bucket_of(name, self.user_buckets)
         return namespace.part(self.generation, user_part(bucket)), name
 
+    def take_out(self, client: Any, namespace: Namespace, user: str) -> bool:
+        """Take a user out of this generation, its sample too; say whether there was a list.
+
+        client: of redis-py. Raises what it raises, and as ``user_place``.
+        """
+        bucket, name = self.user_place(namespace, user)
+        sample = namespace.sample(self.generation)
+        if place := blank(client.get(sample) or b"", user):
+            client.setrange(sample, *place)
+        return take_out(client, bucket, name)
+
     def item_place(self, namespace: Namespace, item: str) -> Place:
         """Where the record of the item's neighbours is. Raises as ``user_place`` does."""
         name = field(item)

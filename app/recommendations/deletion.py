@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from app.cache.connect import Client
-from app.contracts.recommendations import Manifest, Namespace, blank, take_out
+from app.contracts.recommendations import Namespace
 
 
 def delete(client: Client, namespace: Namespace, user: str) -> int:
@@ -16,14 +16,6 @@ def delete(client: Client, namespace: Namespace, user: str) -> int:
     """
     server: Any = client
     kept, _ = namespace.readable(server.hgetall(namespace.generations))
-    had = sum([_delete(server, namespace, manifest, user) for manifest in kept])
+    had = sum([manifest.take_out(server, namespace, user) for manifest in kept])
     server.setrange(namespace.deletion, 0, secrets.token_hex(8))
     return had
-
-
-def _delete(client: Any, namespace: Namespace, manifest: Manifest, user: str) -> bool:
-    bucket, name = manifest.user_place(namespace, user)
-    sample = namespace.sample(manifest.generation)
-    if place := blank(client.get(sample) or b"", user):
-        client.setrange(sample, *place)
-    return take_out(client, bucket, name)

@@ -4,6 +4,7 @@ It is played over HTTP, with the service's own SDK, against whatever URL speaks 
 asked of the cache is only whether the trainer has done what it was told.
 """
 
+import contextlib
 import json
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -164,8 +165,13 @@ def wait_until_obeyed(url: str, cache: CacheOptions) -> None:
     desk, published = Desk(client, space), Generations(client, space)
     _soon(lambda: desk.order() is None, "the trainer did not do what was ordered")
     made = published.live() or ""
-    ready = f"{url}/health/ready"
-    _soon(lambda: (get(ready)["generation"] or "") >= made, "the API did not take the model")
+
+    def taken() -> bool:
+        with contextlib.suppress(OSError):  # it is busy, or not ready
+            return (get(f"{url}/health/ready")["generation"] or "") >= made
+        return False
+
+    _soon(taken, "the API did not take the model")
 
 
 def _soon(found: Callable[[], Any], problem: str) -> Any:

@@ -2,7 +2,7 @@
 
 import secrets
 
-from app.contracts.recommendations import Manifest, Namespace, blank, take_out
+from app.contracts.recommendations import Namespace
 from batch.generations.connect import Client, cache_errors
 from batch.generations.registry import Generations
 
@@ -17,14 +17,6 @@ def forget(client: Client, namespace: Namespace, user: str) -> int:
     """
     found = Generations(client, namespace).all()
     with cache_errors():
-        had = sum([_forget(client, namespace, manifest, user) for manifest in found])
+        had = sum([manifest.take_out(client, namespace, user) for manifest in found])
         client.setrange(namespace.deletion, 0, secrets.token_hex(8))
         return had
-
-
-def _forget(client: Client, namespace: Namespace, manifest: Manifest, user: str) -> bool:
-    bucket, name = manifest.user_place(namespace, user)
-    sample = namespace.sample(manifest.generation)
-    if place := blank(client.get(sample) or b"", user):
-        client.setrange(sample, *place)
-    return take_out(client, bucket, name)
