@@ -1,6 +1,6 @@
 """JupyterLab in a real Chromium, as a newcomer meets it."""
 
-import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,9 @@ def test_the_first_notebook_runs_and_shows_its_charts(bench: Bench, page: Any) -
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    shown = page.locator(".jp-OutputArea-executeResult").last
-    shown.get_by_text("'model ndcg'").wait_for()
-    figures = ast.literal_eval("{" + shown.inner_text().partition("{")[2])
-    assert figures["source"] == "personal" and figures["recommendations"] == 10
-    assert figures["model ndcg"] > 0.3 > 0.2 > figures["popular ndcg"]
+    figures = page.locator(".jp-OutputArea-executeResult").last
+    figures.get_by_text("'model ndcg'").wait_for()
+    assert float(re.findall(r"'model ndcg': ([\d.]+)", figures.inner_text())[0]) > 0.3
     charts = page.locator(".jp-OutputArea-output img")
     assert charts.count() == 2
     assert charts.first.evaluate("image => image.naturalWidth") > 300

@@ -1,10 +1,16 @@
-"""The notebooks about lists; test_browser has the first."""
+"""The notebooks about lists."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from tests.notebooks.conftest import Execute
+
+
+def test_00_serves_films(execute: Execute) -> None:
+    figures = execute("00")
+    assert figures["source"] == "personal" and figures["recommendations"] == 10
+    assert figures["model ndcg"] > 0.3 > 0.2 > figures["popular ndcg"]
 
 
 def test_01_finds_the_rows_that_it_made_wrong(execute: Execute) -> None:
