@@ -40,7 +40,8 @@ def _unclosed(delimiter: str, quote: str) -> str:
     and another quote open it again, and anything else makes it wrong up to the next delimiter.
     """
     cut, mark = re.escape(delimiter), re.escape(quote)
-    opened = f"{mark}(?:[^{mark}]|{mark}{mark})*+"
-    bare = f"(?:(?!{cut}).)*+"
-    closed = f" ?{opened}{mark}(?: *{opened}{mark})*+ *+(?:(?!{mark}|{cut}){bare})?"
-    return f"(?:(?:{closed}|(?! ?{mark}){bare}){cut})*+ ?(?:{opened}{mark} *)*{opened}"
+    # Atomic groups, not possessive quantifiers: python/cpython#106052 until Python 3.11.5.
+    opened = f"{mark}(?>(?:[^{mark}]|{mark}{mark})*)"
+    bare = f"(?>(?:(?!{cut}).)*)"
+    closed = f" ?{opened}{mark}(?>(?: *{opened}{mark})*)(?> *)(?:(?!{mark}|{cut}){bare})?"
+    return f"(?>(?:(?:{closed}|(?! ?{mark}){bare}){cut})*) ?(?:{opened}{mark} *)*{opened}"
