@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -239,6 +240,28 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process' environment with only the given LARDER_ variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LARDER_")}
     return {**kept, **(variables or {})}
+
+
+@contextmanager
+def staying(
+    words: Sequence[str | Path], variables: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A command of larder in a terminal of its own, once it says that it answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batch", *map(str, words)],
+        env=environment(variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert any("until you press Ctrl-C" in line for line in process.stdout), process.stderr
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 class Gunicorn:

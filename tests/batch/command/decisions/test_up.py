@@ -3,9 +3,7 @@
 import json
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -17,7 +15,7 @@ from loadtest.load.decisions import put_settings
 from tests import servers
 from tests.app.wire import Answer, get, send
 from tests.decisions import body
-from tests.servers import environment, free_port, wait_until
+from tests.servers import free_port, staying, wait_until
 
 KEY = "0123456789abcdef0123456789abcdef"
 DOCUMENTED = ("Eula=accept", "Billing=https://westus2.example.com/", f"ApiKey={KEY}")
@@ -27,28 +25,13 @@ THEIRS = {"Ocp-Apim-Subscription-Key": KEY}
 NEW = {"Ocp-Apim-Subscription-Key": KEY[::-1]}
 
 
-@contextmanager
 def started(
     folder: Path, url: str, *words: str, **variables: str
-) -> Iterator["subprocess.Popen[str]"]:
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """The command, once it says that it answers; variables: more of its environment."""
     where = ["--folder", str(folder), "--bind", url.removeprefix("http://"), "--workers", "1"]
     cache = ["--cache-url", f"redis://127.0.0.1:{free_port()}/0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batch", "decisions", *words, *where, *cache],
-        env=environment(variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert any("until you press Ctrl-C" in line for line in process.stdout), process.stderr
-        yield process
-    finally:
-        process.terminate()
-        process.communicate()
+    return staying(["decisions", *words, *where, *cache], variables)
 
 
 def test_the_documented_arguments_start_all_and_it_remembers_but_a_former_key(

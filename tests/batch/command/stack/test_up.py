@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tests import servers
 from tests.batch.command.test_cli import FILMS, LONG, refused, write
 from tests.batch.command.test_missing import HOUSE
 from tests.batch.pairs import checkerboard
-from tests.servers import environment, free_port, wait_until
+from tests.servers import environment, free_port, staying, wait_until
 
 
 @dataclass(frozen=True)
@@ -61,24 +60,11 @@ def orders(tmp_path: Path) -> Path:
     return write(tmp_path / "orders.csv", checkerboard())
 
 
-@contextmanager
-def started(place: Place, *arguments: str | Path) -> Iterator["subprocess.Popen[str]"]:
-    """The command in the foreground of a terminal of its own, once it says that the API answers."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batch", "up", *map(str, arguments), *place.options],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert any("until you press Ctrl-C" in line for line in process.stdout), process.stderr
-        yield process
-    finally:
-        process.terminate()
-        process.communicate()
+def started(
+    place: Place, *arguments: str | Path
+) -> AbstractContextManager["subprocess.Popen[str]"]:
+    """``larder up``, once it says that the API answers."""
+    return staying(["up", *arguments, *place.options])
 
 
 def ends(process: "subprocess.Popen[str]", number: signal.Signals) -> str:
